@@ -1,0 +1,188 @@
+//! Names that people give: datasets, fields, peers and scopes.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A name broke the rule of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is no {kind} name: {rule}")]
+pub struct NameError {
+    kind: &'static str,
+    rule: &'static str,
+    found: String,
+}
+
+const RULE_PLAIN: &str = "1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter";
+const RULE_FIELD: &str = "1 to 64 of A-Z, a-z, 0-9, '_' and '-'";
+const RULE_SCOPE: &str = "'public', 'trusted', 'group:NAME' or 'peers:NAME,NAME'";
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:expr, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks and wraps a name.
+            ///
+            /// # Errors
+            /// `NameError` with the rule of this kind of name.
+            pub fn new(text: &str) -> Result<Self, NameError> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(NameError { kind: $kind, rule: $rule, found: text.chars().take(80).collect() })
+                }
+            }
+
+            /// Returns the name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                &*self.0 == other
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// Orders by length, then bytes: the order in which deterministic CBOR wants text keys.
+macro_rules! canonical_order {
+    ($name:ident) => {
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                (self.0.len(), self.0.as_bytes()).cmp(&(other.0.len(), other.0.as_bytes()))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+    };
+}
+
+name!(
+    /// A kind of record: `users`, `requests`, …
+    DatasetName, "dataset", RULE_PLAIN, plain
+);
+name!(
+    /// A field of a record. Any instance may carry fields that it has no column for.
+    FieldName, "field", RULE_FIELD, field
+);
+name!(
+    /// What we call a peer here; its own choice is only a proposal.
+    PeerName, "peer", RULE_PLAIN, plain
+);
+name!(
+    /// The audience of a scope as its origin names it.
+    ScopeName, "scope", RULE_SCOPE, scope
+);
+canonical_order!(DatasetName);
+canonical_order!(FieldName);
+canonical_order!(PeerName);
+canonical_order!(ScopeName);
+
+impl ScopeName {
+    /// The scope that anyone may read.
+    pub fn public() -> Self {
+        Self("public".into())
+    }
+
+    /// The scope of the peers that we trust.
+    pub fn trusted() -> Self {
+        Self("trusted".into())
+    }
+
+    /// Tells whether anyone may read this scope.
+    pub fn is_public(&self) -> bool {
+        &*self.0 == "public"
+    }
+}
+
+fn plain(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.as_bytes()[0].is_ascii_lowercase()
+        && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-')
+}
+
+fn field(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
+}
+
+fn scope(text: &str) -> bool {
+    text == "public"
+        || text == "trusted"
+        || text.strip_prefix("group:").is_some_and(plain)
+        || text.strip_prefix("peers:").is_some_and(|names| text.len() <= 512 && names.split(',').all(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_keeps_its_rule() {
+        assert!(DatasetName::new("help_requests").is_ok());
+        assert!(DatasetName::new("Requests").is_err());
+        assert!(DatasetName::new("../x").is_err());
+        assert!(ScopeName::new("group:board").is_ok());
+        assert!(ScopeName::new("peers:alpha,beta").is_ok());
+        for bad in ["", "private", "group:", "peers:", "peers:a,,b", "Public", "public "] {
+            assert!(ScopeName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn shorter_names_come_first() {
+        let (z, aa) = (FieldName::new("z").unwrap(), FieldName::new("aa").unwrap());
+        assert!(z < aa);
+    }
+}

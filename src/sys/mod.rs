@@ -1,0 +1,5 @@
+//! The only door to clock, randomness and disk, so that simulation and fault injection can replace them.
+
+pub mod clock;
+pub mod disk;
+pub mod random;
