@@ -1,1 +1,3 @@
-//! connector
+//! Connectors read and write the application's database. Contract: `contract`.
+
+pub mod contract;

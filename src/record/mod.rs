@@ -1,1 +1,8 @@
-//! Records.
+//! Records as sync sees them: an id and a sorted map from field to cell. Bytes: format/record.md.
+
+pub mod cell;
+pub mod clock;
+pub mod codec;
+pub mod recordid;
+pub mod stamp;
+pub mod value;

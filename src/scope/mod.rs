@@ -1,1 +1,3 @@
-//! scope
+//! Privacy rules: which scope a row belongs to, and the signed manifests of scopes.
+
+pub mod audience;

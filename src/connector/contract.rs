@@ -1,0 +1,222 @@
+//! What the engine asks of an application's database, whichever it is.
+//!
+//! The application's tables are the working copy. The bookkeeping (`_wbsync_*`) lives beside them and
+//! changes in the same transactions. Three promises hold after a crash at any point:
+//! a row's record id, once reported, stays; a change of the application's is reported until it was
+//! `settle`d; a row reflects the applied or the target view, and the bookkeeping knows which.
+//!
+//! Life of a sync: `capture` (report rows that changed) → the engine commits them durably → `settle`
+//! (what was reported is now known) → the engine merges → `begin_apply`, `apply` …, `finish_apply`.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+
+use crate::id::bytes::InstanceId;
+use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
+use crate::record::recordid::RecordId;
+use crate::record::value::Value;
+use crate::scope::audience::{Audience, Reason};
+use crate::sys::clock::UnixMillis;
+
+use super::error::Error;
+
+/// What a capture found about one record. Rows that are as they were last known are not reported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sighting {
+    /// The record; new rows have got their id just now.
+    pub id: RecordId,
+    /// The view that the row reflected before the application changed it.
+    pub base: Base,
+    /// What is there now.
+    pub seen: Seen,
+}
+
+/// The view that a row was last in step with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// The view that is completely applied.
+    Applied,
+    /// The view of an apply that began and has not finished.
+    Target,
+}
+
+/// What is there now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen {
+    /// A row.
+    Row {
+        /// For whom it is meant, capped by its parents; `None` for records of other instances.
+        audience: Option<Audience>,
+        /// The mapped fields as the row shows them. A field that deliberately shows something else
+        /// than its record says (an alias, a missing reference) is left out while nobody edits it.
+        fields: BTreeMap<FieldName, Value>,
+    },
+    /// The row is gone.
+    Gone,
+}
+
+/// The result of a capture, to be handed back to `settle`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Capture {
+    /// The number under which the bookkeeping of this capture was written.
+    pub number: u64,
+    /// Rows read.
+    pub rows: u64,
+    /// Rows and missing rows that were reported.
+    pub reported: u64,
+    /// Own rows that stay home, by dataset and reason.
+    pub private: BTreeMap<(DatasetName, Reason), u64>,
+}
+
+/// How far the application's rows have come: opaque views of the engine's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The view that all rows reflect, but for those of an unfinished apply. Empty at first.
+    pub applied: Vec<u8>,
+    /// The view of an unfinished apply.
+    pub target: Option<Vec<u8>>,
+}
+
+/// One record that changes from the applied to the target view.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The record.
+    pub id: RecordId,
+    /// What the row is to show; `None` if the record is gone from every scope that we follow.
+    pub content: Option<Content>,
+}
+
+/// What a row is to show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// The scope that the record is in, for the scope column.
+    pub scope: ScopeName,
+    /// The winner of each field, also of fields that this database has no column for.
+    pub fields: BTreeMap<FieldName, Value>,
+}
+
+/// What became of one batch of changes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Applied {
+    /// Rows inserted (placeholders included), by dataset.
+    pub inserted: BTreeMap<DatasetName, u64>,
+    /// Rows updated.
+    pub updated: BTreeMap<DatasetName, u64>,
+    /// Rows deleted or blanked.
+    pub deleted: BTreeMap<DatasetName, u64>,
+    /// Records whose row already showed the content.
+    pub unchanged: u64,
+    /// Records that wait (for a parent, or because a constraint refused them), by dataset.
+    pub parked: BTreeMap<DatasetName, u64>,
+    /// Records whose row the application changed since the capture: capture, merge and apply again.
+    pub dirty: Vec<RecordId>,
+}
+
+/// A record that waits to be written.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Parked {
+    /// `dataset/key` of the record.
+    pub record: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// The error type of the engine's callbacks.
+pub type SinkError = Box<dyn StdError + Send + Sync>;
+
+/// An application's database.
+pub trait Connector {
+    /// Lists the mapped datasets, parents before the datasets that refer to them.
+    fn datasets(&self) -> Vec<DatasetName>;
+
+    /// Checks that the mapping fits the database as it is now, and that writing would be possible.
+    ///
+    /// # Errors
+    /// The first finding that makes syncing impossible, with what to do.
+    fn check(&mut self) -> Result<(), Error>;
+
+    /// Checks that the application is ready to receive foreign rows (its first account exists, …).
+    ///
+    /// # Errors
+    /// `NotReady` with what to do.
+    fn check_ready(&mut self) -> Result<(), Error>;
+
+    /// Returns how far the rows have come.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn position(&mut self) -> Result<Position, Error>;
+
+    /// Reads all mapped rows in one snapshot and reports those that changed, parents first.
+    ///
+    /// Before it returns, new ids and what was seen are written down, but count only once `settle`d:
+    /// after a crash in between the same rows are reported again with the same ids.
+    ///
+    /// # Errors
+    /// The database can't be read or written, or the sink's own error.
+    fn capture(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error>;
+
+    /// Takes what a capture reported as known, and sets the applied view (and the target's, if an
+    /// apply is unfinished) to views that contain it. One short transaction.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error>;
+
+    /// Returns the audience of an own record as of the last capture; `None` if its row is gone.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn audience(&mut self, id: &RecordId) -> Result<Option<Audience>, Error>;
+
+    /// Opens an apply towards `target`, or goes on with it.
+    ///
+    /// # Errors
+    /// Another apply is unfinished, or the database can't be written.
+    fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error>;
+
+    /// Writes changes in transactions of bounded duration that each leave the database whole.
+    ///
+    /// Puts come parents first, then deletions children first; that order is the caller's. A change
+    /// that was applied before is recognised and skipped. No single record can fail a batch: what
+    /// can't be written is parked, what the application changed meanwhile is returned as dirty.
+    ///
+    /// # Errors
+    /// The database can't be written at all, or the iterator's own error.
+    fn apply(
+        &mut self,
+        changes: &mut dyn Iterator<Item = Result<Change, SinkError>>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Applied, Error>;
+
+    /// Closes the apply: the target is the applied view now.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    fn finish_apply(&mut self) -> Result<(), Error>;
+
+    /// Lists records that wait, at most `limit`, and how many there are.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error>;
+
+    /// Finds the local row of a record, as `table key`, for people.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn locate(&mut self, id: &RecordId) -> Result<Option<String>, Error>;
+}
+
+/// What a connector needs to know of us and our peers.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Our own id: the origin of rows born here.
+    pub own: InstanceId,
+    /// What we call the other instances, for aliases.
+    pub names: BTreeMap<InstanceId, PeerName>,
+}
