@@ -1,1 +1,4 @@
-//! history
+//! Commits, how they relate, and their merge.
+
+pub mod commit;
+pub mod join;

@@ -1,0 +1,275 @@
+//! Joins two commits of a scope into the commit that contains both.
+
+use std::collections::BTreeSet;
+
+use super::commit::{Commit, Dot, Making};
+use crate::id::bytes::{CommitId, InstanceId, RecordKey};
+use crate::id::name::DatasetName;
+use crate::merge::record::{Joined, Side, join as join_records};
+use crate::record::cell::Record;
+use crate::record::codec;
+use crate::tree::apply::apply;
+use crate::tree::diff::{Difference, diff};
+use crate::tree::key::IdKey;
+use crate::tree::store::NodeStore;
+
+/// Why two commits can't be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A tree can't be read or written.
+    #[error("cannot read or write the tree of dataset {dataset}")]
+    Tree {
+        /// The dataset.
+        dataset: DatasetName,
+        /// Why.
+        source: crate::tree::error::Error,
+    },
+    /// A record in a tree isn't canonical.
+    #[error("the record {dataset}/{key} is damaged")]
+    Record {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The record.
+        key: String,
+        /// What is wrong with it.
+        source: crate::cbor::error::Error,
+    },
+    /// Two commits claim the same writes and differ: somebody made two histories.
+    #[error("the commits {left} and {right} claim the same writes but differ")]
+    Diverged {
+        /// One.
+        left: CommitId,
+        /// The other.
+        right: CommitId,
+    },
+}
+
+/// A commit with its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The id.
+    pub id: CommitId,
+    /// The commit.
+    pub commit: Commit,
+}
+
+/// How a join came out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// Records in which both sides' changes were combined.
+    pub combined: u64,
+    /// Records that one side deleted while the other edited them; they were kept.
+    pub edits_against_deletes: u64,
+    /// Fields that now hold more than one concurrent value.
+    pub conflicts: u64,
+}
+
+/// What a join gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The left commit contains the right one.
+    Left,
+    /// The right commit contains the left one: fast-forward.
+    Right,
+    /// A new merge commit.
+    Merged(Box<Known>, Summary),
+}
+
+/// Joins two commits of a scope of `origin`.
+///
+/// The result is the same whoever joins and in whatever order the joins happen: records by
+/// `merge::record::join`, and as making the set of newest capture commits. Reads and writes
+/// O(differences · log records) nodes; nothing else is stored.
+///
+/// # Errors
+/// A missing or damaged tree; two commits that claim the same writes and differ.
+pub fn join(
+    store: &impl NodeStore,
+    key: &IdKey,
+    origin: &InstanceId,
+    left: &Known,
+    right: &Known,
+) -> Result<Outcome, Error> {
+    assert_eq!(left.commit.scope, right.commit.scope, "commits of two scopes are never joined");
+    if left.id == right.id {
+        return Ok(Outcome::Left);
+    }
+    match (left.commit.clock.contains(&right.commit.clock), right.commit.clock.contains(&left.commit.clock)) {
+        (true, true) => return Err(Error::Diverged { left: left.id, right: right.id }),
+        (true, false) => return Ok(Outcome::Left),
+        (false, true) => return Ok(Outcome::Right),
+        (false, false) => {}
+    }
+    let mut summary = Summary::default();
+    let mut datasets = left.commit.datasets.clone();
+    let names: BTreeSet<_> = left.commit.datasets.keys().chain(right.commit.datasets.keys()).collect();
+    for name in names {
+        let tree_error = |source| Error::Tree { dataset: name.clone(), source };
+        let mine = left.commit.root(name);
+        let mut edits = Vec::new();
+        for difference in diff(store, key, &mine, &right.commit.root(name)) {
+            let difference = difference.map_err(tree_error)?;
+            let joined = join_one(&difference, name, origin, left, right, &mut summary)?;
+            if joined != difference.left {
+                edits.push((difference.key, joined));
+            }
+        }
+        let root = apply(store, key, &mine, edits).map_err(tree_error)?;
+        if root.count == 0 { datasets.remove(name) } else { datasets.insert(name.clone(), root) };
+    }
+    let commit = Commit {
+        scope: left.commit.scope,
+        clock: left.commit.clock.join(&right.commit.clock),
+        datasets,
+        making: Making::Merge(frontier(left, right)),
+    };
+    let id = commit.id(key);
+    Ok(Outcome::Merged(Box::new(Known { id, commit }), summary))
+}
+
+fn join_one(
+    difference: &Difference,
+    dataset: &DatasetName,
+    origin: &InstanceId,
+    left: &Known,
+    right: &Known,
+    summary: &mut Summary,
+) -> Result<Option<Vec<u8>>, Error> {
+    let decode = |bytes: &Option<Vec<u8>>| -> Result<Option<Record>, Error> {
+        let decoded = bytes.as_ref().map(|bytes| codec::decode(bytes, origin)).transpose();
+        decoded.map_err(|source| Error::Record { dataset: dataset.clone(), key: printed(&difference.key), source })
+    };
+    let (ours, theirs) = (decode(&difference.left)?, decode(&difference.right)?);
+    let joined = join_records(
+        Side { record: ours.as_ref(), seen: &left.commit.clock },
+        Side { record: theirs.as_ref(), seen: &right.commit.clock },
+    );
+    let Joined::Present { record, edit_against_delete } = joined else { return Ok(None) };
+    let bytes = codec::encode(&record, origin);
+    summary.edits_against_deletes += u64::from(edit_against_delete);
+    if Some(&bytes) != difference.left.as_ref() && Some(&bytes) != difference.right.as_ref() {
+        summary.combined += 1;
+    }
+    let open = |side: &Option<Record>| side.as_ref().map_or(0, |record| record.conflicts().count() as u64);
+    summary.conflicts += open(&Some(record)).saturating_sub(open(&ours).max(open(&theirs)));
+    Ok(Some(bytes))
+}
+
+/// Keeps a side's dot if the other side hasn't seen that commit, or has it as newest too.
+fn frontier(left: &Known, right: &Known) -> Vec<Dot> {
+    let (ours, theirs) = (left.commit.frontier(left.id), right.commit.frontier(right.id));
+    let newest = |dot: &Dot, other: &Known, other_dots: &[Dot]| {
+        other_dots.contains(dot) || other.commit.clock.seen(&dot.author, dot.incarnation) < dot.sequence
+    };
+    let kept_left = ours.iter().filter(|dot| newest(dot, right, &theirs));
+    let kept_right = theirs.iter().filter(|dot| newest(dot, left, &ours));
+    let dots: BTreeSet<Dot> = kept_left.chain(kept_right).copied().collect();
+    assert!(dots.len() >= 2, "commits of which none contains the other have two newest captures at least");
+    dots.into_iter().collect()
+}
+
+fn printed(key: &[u8]) -> String {
+    RecordKey::from_slice(key).map_or_else(|| format!("{key:02x?}"), |key| key.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::bytes::ScopeId;
+    use crate::id::name::FieldName;
+    use crate::record::cell::Cell;
+    use crate::record::clock::Clock;
+    use crate::record::stamp::Stamp;
+    use crate::record::value::Value;
+    use crate::sys::clock::UnixMillis;
+    use crate::tree::get::get;
+    use crate::tree::memory::MemoryStore;
+    use proptest::prelude::*;
+
+    const ORIGIN: InstanceId = InstanceId::from_bytes([1; 32]);
+
+    struct World {
+        store: MemoryStore,
+        key: IdKey,
+        heads: Vec<Option<Known>>,
+    }
+
+    impl World {
+        fn new(replicas: usize) -> Self {
+            Self { store: MemoryStore::new(), key: IdKey::from_bytes([5; 32]), heads: vec![None; replicas] }
+        }
+
+        fn write(&mut self, replica: usize, record: u8, value: Option<i64>) {
+            let author = InstanceId::from_bytes([replica as u8 + 1; 32]);
+            let parent = self.heads[replica].clone();
+            let mut clock = parent.as_ref().map_or_else(Clock::default, |known| known.commit.clock.clone());
+            let mut datasets = parent.as_ref().map_or_else(Default::default, |known| known.commit.datasets.clone());
+            let sequence = clock.seen(&author, 0) + 1;
+            clock.advance(author, 0, sequence);
+            let stamp = Stamp { author, incarnation: 0, sequence, time: UnixMillis(sequence) };
+            let name = DatasetName::new("notes").unwrap();
+            let root = datasets.get(&name).cloned().unwrap_or_default();
+            let key = vec![record; 16];
+            let old = get(&self.store, &self.key, &root, &key).unwrap();
+            let bytes = value.map(|value| {
+                let mut whole = old.map_or_else(Record::default, |bytes| codec::decode(&bytes, &ORIGIN).unwrap());
+                let field = FieldName::new(if value % 2 == 0 { "even" } else { "odd" }).unwrap();
+                whole.cells.insert(field, Cell::new(stamp, Value::Int(value)));
+                codec::encode(&whole, &ORIGIN)
+            });
+            let root = apply(&self.store, &self.key, &root, vec![(key, bytes)]).unwrap();
+            if root.count == 0 { datasets.remove(&name) } else { datasets.insert(name, root) };
+            let making = Making::Capture {
+                parent: parent.map(|known| known.id),
+                author,
+                incarnation: 0,
+                sequence,
+                time: UnixMillis(0),
+            };
+            let commit = Commit { scope: ScopeId::from_bytes([2; 16]), clock, datasets, making };
+            assert_eq!(Commit::decode(&commit.encode()).unwrap(), commit);
+            self.heads[replica] = Some(Known { id: commit.id(&self.key), commit });
+        }
+
+        fn pull(&mut self, to: usize, from: usize) {
+            let Some(right) = self.heads[from].clone() else { return };
+            let Some(left) = self.heads[to].clone() else {
+                self.heads[to] = Some(right);
+                return;
+            };
+            match join(&self.store, &self.key, &ORIGIN, &left, &right).unwrap() {
+                Outcome::Left => {}
+                Outcome::Right => self.heads[to] = Some(right),
+                Outcome::Merged(known, _) => {
+                    assert_eq!(Commit::decode(&known.commit.encode()).unwrap(), known.commit);
+                    self.heads[to] = Some(*known);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+        #[test]
+        fn replicas_converge_to_one_commit_id_in_whatever_order_they_exchange(
+            steps in proptest::collection::vec((0..4usize, 0..4usize, 0..6u8, proptest::option::of(0..4i64)), 1..40),
+            order in proptest::sample::select(vec![[0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]]),
+        ) {
+            let mut world = World::new(4);
+            for (replica, other, record, value) in steps {
+                if other == replica { world.write(replica, record, value) } else { world.pull(replica, other) }
+            }
+            // Everybody hears everybody's head as it stands now, each in another order.
+            let before = world.heads.clone();
+            let mut ids = Vec::new();
+            for turn in 0..4 {
+                world.heads = before.clone();
+                for step in 0..4 {
+                    world.pull(turn, order[(turn + step) % 4]);
+                }
+                ids.push(world.heads[turn].as_ref().map(|known| known.id));
+            }
+            prop_assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
+        }
+    }
+}
