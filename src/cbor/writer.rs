@@ -28,6 +28,11 @@ impl Writer {
         self.buffer
     }
 
+    /// Returns what was written so far.
+    pub fn written(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Returns how many bytes were written so far.
     pub fn len(&self) -> usize {
         self.buffer.len()

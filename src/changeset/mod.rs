@@ -1,1 +1,7 @@
-//! changeset
+//! Changesets: the touched records between two commits, as sealed objects. Bytes: format/changeset.md.
+
+pub mod entry;
+pub mod reader;
+pub mod seal;
+pub mod touched;
+pub mod writer;

@@ -22,7 +22,7 @@ pub enum Error {
         /// The dataset.
         dataset: DatasetName,
         /// Why.
-        source: crate::tree::error::Error,
+        source: crate::tree::error::TreeError,
     },
     /// A record in a tree isn't canonical.
     #[error("the record {dataset}/{key} is damaged")]

@@ -1,1 +1,14 @@
-//! state
+//! The local state of an instance: nodes, commits, heads, peers and what we follow, in one SQLite
+//! database in WAL mode, so that several commands can read while one writes.
+
+pub mod commits;
+pub mod conflicts;
+pub mod database;
+pub mod error;
+pub mod heads;
+pub mod nodes;
+pub mod pending;
+pub mod peers;
+pub mod published;
+pub mod remotes;
+pub mod scopes;

@@ -1,0 +1,133 @@
+//! The state's database: opening, format, transactions.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction};
+
+use super::error::Error;
+
+/// The format of the state that this version reads and writes.
+pub const FORMAT: u32 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE node (id BLOB PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE scope (
+    id BLOB PRIMARY KEY, origin BLOB NOT NULL, name TEXT NOT NULL, id_key BLOB NOT NULL,
+    manifest BLOB NOT NULL, manifest_seq INTEGER NOT NULL, manifest_hash BLOB NOT NULL,
+    local_head BLOB, sequence INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE commits (scope BLOB NOT NULL, id BLOB NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (scope, id)) WITHOUT ROWID;
+CREATE TABLE head (
+    scope BLOB NOT NULL, signer BLOB NOT NULL, incarnation INTEGER NOT NULL, seq INTEGER NOT NULL,
+    hash BLOB NOT NULL, document BLOB NOT NULL, commit_id BLOB NOT NULL, writes INTEGER NOT NULL,
+    received INTEGER NOT NULL, via TEXT NOT NULL, PRIMARY KEY (scope, signer)
+) WITHOUT ROWID;
+CREATE TABLE fork (scope BLOB NOT NULL, signer BLOB NOT NULL, ours BLOB NOT NULL, theirs BLOB NOT NULL, seen INTEGER NOT NULL,
+    PRIMARY KEY (scope, signer));
+CREATE TABLE published (scope BLOB NOT NULL, seq INTEGER NOT NULL, commit_id BLOB NOT NULL, PRIMARY KEY (scope, seq)) WITHOUT ROWID;
+CREATE TABLE withdrawn (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL,
+    PRIMARY KEY (scope, dataset, record)) WITHOUT ROWID;
+CREATE TABLE conflict (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, field TEXT NOT NULL,
+    PRIMARY KEY (scope, dataset, record, field)) WITHOUT ROWID;
+CREATE TABLE peer (id BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, card BLOB NOT NULL, trust TEXT NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE follow (origin BLOB NOT NULL, scope TEXT NOT NULL, PRIMARY KEY (origin, scope)) WITHOUT ROWID;
+CREATE TABLE remote (
+    name TEXT PRIMARY KEY, url TEXT NOT NULL, fetched INTEGER, pushed INTEGER, error TEXT
+) WITHOUT ROWID;
+CREATE TABLE pending (what TEXT PRIMARY KEY, number INTEGER NOT NULL, applied BLOB NOT NULL, target BLOB) WITHOUT ROWID;
+";
+
+/// An open state.
+#[derive(Debug)]
+pub struct State {
+    pub(super) connection: Connection,
+    pub(super) cache: super::nodes::Cache,
+}
+
+impl State {
+    /// Opens the state at `path`, making it if there is none.
+    ///
+    /// # Errors
+    /// `Open` if the file can't be opened or isn't a database; `Newer` if a later version wrote it.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let open_error = |source| Error::Open { path: path.to_owned(), source };
+        let connection = Connection::open(path).map_err(open_error)?;
+        connection.busy_timeout(Duration::from_secs(10)).map_err(open_error)?;
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768;
+                 PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000;",
+            )
+            .map_err(open_error)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let state = Self { connection, cache: super::nodes::Cache::default() };
+        state.prepare(path)?;
+        Ok(state)
+    }
+
+    fn prepare(&self, path: &Path) -> Result<(), Error> {
+        let transaction = self.transaction()?;
+        let has_schema: bool = transaction
+            .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'meta')", [], |row| row.get(0))
+            .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        if !has_schema {
+            transaction.execute_batch(SCHEMA).map_err(Error::query("make the tables"))?;
+            self.set_meta("format", &FORMAT.to_string())?;
+            return commit(transaction);
+        }
+        drop(transaction);
+        match self.meta("format")? {
+            Some(found) if found == FORMAT.to_string() => Ok(()),
+            found => {
+                let found = found.unwrap_or_else(|| "unknown".into());
+                Err(Error::Newer { path: path.to_owned(), found, known: FORMAT })
+            }
+        }
+    }
+
+    /// Starts a write transaction; dropped without `commit`, it leaves everything as it was.
+    ///
+    /// # Errors
+    /// `Query` if another process holds the state for longer than ten seconds.
+    pub fn transaction(&self) -> Result<Transaction<'_>, Error> {
+        Transaction::new_unchecked(&self.connection, rusqlite::TransactionBehavior::Immediate)
+            .map_err(Error::query("begin a transaction"))
+    }
+
+    /// Reads a value of the `meta` table.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn meta(&self, key: &str) -> Result<Option<String>, Error> {
+        self.connection
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+            .optional()
+            .map_err(Error::query("read a setting"))
+    }
+
+    /// Writes a value of the `meta` table.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn set_meta(&self, key: &str, value: &str) -> Result<(), Error> {
+        self.connection
+            .execute("INSERT INTO meta VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2", [key, value])
+            .map_err(Error::query("write a setting"))?;
+        Ok(())
+    }
+}
+
+/// Commits a transaction.
+///
+/// # Errors
+/// `Query`.
+pub fn commit(transaction: Transaction<'_>) -> Result<(), Error> {
+    transaction.commit().map_err(Error::query("commit a transaction"))
+}
+
+/// Reads a fixed-size blob column.
+pub(super) fn blob<const N: usize>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<[u8; N]> {
+    row.get(column)
+}
