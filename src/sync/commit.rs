@@ -1,0 +1,395 @@
+//! Commit: what the application changed becomes a capture commit in each scope concerned.
+
+use std::collections::BTreeMap;
+
+use super::error::{Error, through};
+use super::instance::Instance;
+use super::progress::Event;
+use super::scopes::OpenScope;
+use super::view::View;
+use crate::connector::contract::{Base, Capture, Position, Seen, Sighting};
+use crate::history::commit::{Commit, Making};
+use crate::history::join::Known;
+use crate::id::bytes::{InstanceId, RecordKey, ScopeId};
+use crate::id::name::{DatasetName, FieldName};
+use crate::record::cell::{Cell, Record};
+use crate::record::clock::Clock;
+use crate::record::codec;
+use crate::record::recordid::RecordId;
+use crate::record::stamp::Stamp;
+use crate::record::value::Value;
+use crate::scope::audience::Audience;
+use crate::state::database;
+use crate::state::pending::PendingSettle;
+use crate::sys::clock::{self, UnixMillis};
+use crate::tree::apply::apply;
+use crate::tree::get::get;
+
+/// What a commit did.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct CommitSummary {
+    /// The scopes that got a commit, by label.
+    pub scopes: BTreeMap<String, ScopeCommit>,
+    /// Rows read from the application's database.
+    pub rows: u64,
+    /// Own rows that stay home, by dataset and reason.
+    pub private: BTreeMap<String, u64>,
+}
+
+/// A new commit of one scope.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ScopeCommit {
+    /// The commit.
+    pub commit: crate::id::bytes::CommitId,
+    /// Records written.
+    pub put: u64,
+    /// Records deleted or withdrawn.
+    pub removed: u64,
+}
+
+/// Whether to keep what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Commit it.
+    Keep,
+    /// Only say what would be committed.
+    DryRun,
+}
+
+/// The edits of one scope that build on one view.
+#[derive(Debug, Default)]
+struct Edits {
+    records: BTreeMap<(DatasetName, RecordKey), Edit>,
+}
+
+#[derive(Debug)]
+enum Edit {
+    Put(Vec<u8>),
+    Deleted,
+    Withdrawn,
+}
+
+/// Everything that a capture is compared with.
+struct Collector<'a> {
+    instance: &'a Instance,
+    scopes: Vec<Working>,
+    now: UnixMillis,
+}
+
+/// A scope with the commits that rows may reflect, and the edits found so far.
+struct Working {
+    open: OpenScope,
+    applied: Option<Known>,
+    target: Option<Known>,
+    on_applied: Edits,
+    on_target: Edits,
+}
+
+impl Instance {
+    /// Captures the application's changes and commits them.
+    ///
+    /// Scopes whose rows did not change get no commit. A crash at any point loses nothing: rows that
+    /// were reported and not settled are reported again.
+    ///
+    /// # Errors
+    /// The database or the state can't be read or written.
+    pub fn commit(&self, mode: Mode) -> Result<CommitSummary, Error> {
+        self.settle_pending()?;
+        self.tell(Event::Phase { name: "reading the application's rows", total: None });
+        let position = self.with_database(|database| Ok(database.position()?))?;
+        let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
+        let target = position.target.as_deref().map(View::decode).transpose().map_err(Error::Bookkeeping)?;
+        let mut collector = Collector::new(self, &applied, target.as_ref())?;
+        let capture = self.with_database(|database| {
+            let now = collector.now;
+            Ok(database.capture(now, &mut |sighting| collector.take(sighting).map_err(through))?)
+        })?;
+        self.tell(Event::End);
+        let mut summary = summarize(&capture);
+        let Collector { scopes, now, .. } = collector;
+        if mode == Mode::DryRun {
+            for working in scopes {
+                working.describe(self, &mut summary)?;
+            }
+            return Ok(summary);
+        }
+        self.keep(scopes, now, (applied, target), &capture, &mut summary)?;
+        Ok(summary)
+    }
+
+    /// Finishes a settlement that a crash interrupted.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    pub fn settle_pending(&self) -> Result<(), Error> {
+        let Some(pending) = self.state.pending()? else { return Ok(()) };
+        let capture = Capture { number: pending.number, ..Capture::default() };
+        let position = Position { applied: pending.applied, target: pending.target };
+        self.with_database(|database| Ok(database.settle(&capture, &position)?))?;
+        Ok(self.state.clear_pending()?)
+    }
+
+    fn keep(
+        &self,
+        scopes: Vec<Working>,
+        now: UnixMillis,
+        views: (View, Option<View>),
+        capture: &Capture,
+        summary: &mut CommitSummary,
+    ) -> Result<(), Error> {
+        let (mut applied, mut target) = views;
+        let transaction = self.state.transaction()?;
+        for working in scopes {
+            self.keep_scope(working, now, &mut applied, target.as_mut(), summary)?;
+        }
+        let position = Position { applied: applied.encode(), target: target.map(|view| view.encode()) };
+        let Position { applied, target } = position.clone();
+        self.state.put_pending(&PendingSettle { number: capture.number, applied, target })?;
+        database::commit(transaction)?;
+        self.with_database(|database| Ok(database.settle(capture, &position)?))?;
+        Ok(self.state.clear_pending()?)
+    }
+
+    fn keep_scope(
+        &self,
+        working: Working,
+        now: UnixMillis,
+        applied: &mut View,
+        target: Option<&mut View>,
+        summary: &mut CommitSummary,
+    ) -> Result<(), Error> {
+        if working.on_applied.records.is_empty() && working.on_target.records.is_empty() {
+            return Ok(());
+        }
+        let label = working.open.label(self)?;
+        let row = &working.open.row;
+        let mut sequence = row.sequence;
+        let mut newest = None;
+        let mut base = working.target;
+        if let Some(made) =
+            self.commit_edits(&working.open, working.applied.as_ref(), &working.on_applied, sequence + 1, now)?
+        {
+            summary.add(&label, &made, &working.on_applied);
+            applied.commits.insert(row.id, made.id);
+            sequence += 1;
+            base = match base {
+                Some(target) => Some(self.join_known(&working.open, &made, &target)?),
+                None => None,
+            };
+            newest = Some(made);
+        }
+        if let Some(made) = self.commit_edits(&working.open, base.as_ref(), &working.on_target, sequence + 1, now)? {
+            summary.add(&label, &made, &working.on_target);
+            sequence += 1;
+            base = Some(made);
+        }
+        if let (Some(view), Some(base)) = (target, &base) {
+            view.commits.insert(row.id, base.id);
+        }
+        self.state.set_sequence(&row.id, sequence)?;
+        for made in newest.iter().chain(&base) {
+            self.advance(&working.open, made)?;
+        }
+        Ok(())
+    }
+
+    fn commit_edits(
+        &self,
+        scope: &OpenScope,
+        base: Option<&Known>,
+        edits: &Edits,
+        sequence: u64,
+        now: UnixMillis,
+    ) -> Result<Option<Known>, Error> {
+        if edits.records.is_empty() {
+            return Ok(None);
+        }
+        let mut datasets = base.map_or_else(Default::default, |known| known.commit.datasets.clone());
+        let tree_error = |source| Error::Tree { scope: scope.row.name.to_string(), source };
+        let mut by_dataset: BTreeMap<&DatasetName, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
+        for ((dataset, key), edit) in &edits.records {
+            let bytes = match edit {
+                Edit::Put(bytes) => Some(bytes.clone()),
+                Edit::Deleted | Edit::Withdrawn => None,
+            };
+            by_dataset.entry(dataset).or_default().push((key.as_bytes().to_vec(), bytes));
+            if scope.row.origin == self.id() {
+                self.state.set_withdrawn(&scope.row.id, dataset, key, matches!(edit, Edit::Withdrawn))?;
+            }
+        }
+        for (dataset, edits) in by_dataset {
+            let root = datasets.get(dataset).copied().unwrap_or_default();
+            let root = apply(&self.state, &scope.row.id_key, &root, edits).map_err(tree_error)?;
+            if root.count == 0 { datasets.remove(dataset) } else { datasets.insert(dataset.clone(), root) };
+        }
+        let mut clock = base.map_or_else(Clock::default, |known| known.commit.clock.clone());
+        let incarnation = self.card.card.incarnation;
+        clock.advance(self.id(), incarnation, sequence);
+        let making = Making::Capture {
+            parent: base.map(|known| known.id),
+            author: self.id(),
+            incarnation,
+            sequence,
+            time: now,
+        };
+        let commit = Commit { scope: scope.row.id, clock, datasets, making };
+        let id = self.state.put_commit(&scope.row.id, &scope.row.id_key, &commit.encode())?;
+        Ok(Some(Known { id, commit }))
+    }
+}
+
+impl<'a> Collector<'a> {
+    fn new(instance: &'a Instance, applied: &View, target: Option<&View>) -> Result<Self, Error> {
+        let known = |scope: &ScopeId, view: &View| -> Result<Option<Known>, Error> {
+            let Some(id) = view.commits.get(scope) else { return Ok(None) };
+            instance.state.commit(scope, id)?.ok_or(Error::LostCommit { id: *id }).map(Some)
+        };
+        let mut scopes = Vec::new();
+        for row in instance.state.scopes()? {
+            let Some(open) = instance.open_scope(row)? else { continue };
+            let id = open.row.id;
+            let target = target.map(|view| known(&id, view)).transpose()?.flatten();
+            let applied = known(&id, applied)?;
+            let (on_applied, on_target) = (Edits::default(), Edits::default());
+            scopes.push(Working { open, applied, target, on_applied, on_target });
+        }
+        Ok(Self { instance, scopes, now: clock::now() })
+    }
+
+    fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
+        let Sighting { id, base, seen } = sighting;
+        let own = self.instance.id();
+        let (audience, fields) = match seen {
+            Seen::Row { audience, fields } => (audience, Some(fields)),
+            Seen::Gone => (None, None),
+        };
+        let gone = fields.is_none();
+        for index in 0..self.scopes.len() {
+            let scope = &self.scopes[index];
+            if scope.open.row.origin != id.origin {
+                continue;
+            }
+            let held = scope.record(self.instance, base, &id)?;
+            let belongs = match &audience {
+                Some(audience) => audience.scope() == Some(&scope.open.row.name),
+                // A record of another instance stays in whatever scope it is in.
+                None => id.origin != own && held.is_some() && !gone,
+            };
+            let edit = if belongs {
+                let fields = fields.as_ref().expect("a row that belongs to a scope is there");
+                let stamp = self.stamp(scope, base);
+                edited(held, fields, stamp).map(|record| Edit::Put(codec::encode(&record, &id.origin)))
+            } else if held.is_some() && (gone || id.origin == own) {
+                let withdrawn = matches!(audience, Some(Audience::Private(_) | Audience::Shared(_)));
+                Some(if withdrawn { Edit::Withdrawn } else { Edit::Deleted })
+            } else {
+                None
+            };
+            if let Some(edit) = edit {
+                let scope = &mut self.scopes[index];
+                let edits = if base == Base::Target { &mut scope.on_target } else { &mut scope.on_applied };
+                edits.records.insert((id.dataset.clone(), id.key), edit);
+            }
+        }
+        Ok(())
+    }
+
+    /// The stamp of writes on a view. Edits on the target get the number after those on the applied
+    /// view; if there are none of those, a number is left out, which nobody minds.
+    fn stamp(&self, scope: &Working, base: Base) -> Stamp {
+        let offset = if base == Base::Target && !scope.on_applied.records.is_empty() { 2 } else { 1 };
+        Stamp {
+            author: self.instance.id(),
+            incarnation: self.instance.card.card.incarnation,
+            sequence: scope.open.row.sequence + offset,
+            time: self.now,
+        }
+    }
+}
+
+impl Working {
+    /// Reads the record that the row reflected.
+    fn record(&self, instance: &Instance, base: Base, id: &RecordId) -> Result<Option<Record>, Error> {
+        let known = if base == Base::Target { &self.target } else { &self.applied };
+        let Some(known) = known else { return Ok(None) };
+        instance.record_at(&self.open, known, &id.dataset, &id.key)
+    }
+
+    fn describe(self, instance: &Instance, summary: &mut CommitSummary) -> Result<(), Error> {
+        let label = self.open.label(instance)?;
+        let nothing = crate::id::bytes::CommitId::from_bytes([0; 32]);
+        for edits in [&self.on_applied, &self.on_target] {
+            if !edits.records.is_empty() {
+                summary.count(&label, nothing, edits);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CommitSummary {
+    fn add(&mut self, label: &str, made: &Known, edits: &Edits) {
+        self.count(label, made.id, edits);
+    }
+
+    fn count(&mut self, label: &str, commit: crate::id::bytes::CommitId, edits: &Edits) {
+        let put = edits.records.values().filter(|edit| matches!(edit, Edit::Put(_))).count() as u64;
+        let removed = edits.records.len() as u64 - put;
+        let entry = self.scopes.entry(label.to_owned()).or_insert(ScopeCommit { commit, put: 0, removed: 0 });
+        entry.commit = commit;
+        entry.put += put;
+        entry.removed += removed;
+    }
+}
+
+impl Instance {
+    /// Reads a record of a commit.
+    ///
+    /// # Errors
+    /// `Tree`, `Record`.
+    pub fn record_at(
+        &self,
+        scope: &OpenScope,
+        at: &Known,
+        dataset: &DatasetName,
+        key: &RecordKey,
+    ) -> Result<Option<Record>, Error> {
+        let root = at.commit.root(dataset);
+        let found = get(&self.state, &scope.row.id_key, &root, key.as_bytes())
+            .map_err(|source| Error::Tree { scope: scope.row.name.to_string(), source })?;
+        found.map(|bytes| decode_record(&bytes, &scope.row.origin, dataset, key)).transpose()
+    }
+}
+
+/// Decodes a record of the local state.
+pub(super) fn decode_record(
+    bytes: &[u8],
+    origin: &InstanceId,
+    dataset: &DatasetName,
+    key: &RecordKey,
+) -> Result<Record, Error> {
+    codec::decode(bytes, origin).map_err(|source| Error::Record { record: format!("{dataset}/{key}"), source })
+}
+
+/// Returns the record with the changed fields written by `stamp`, or `None` if no field changed.
+fn edited(held: Option<Record>, fields: &BTreeMap<FieldName, Value>, stamp: Stamp) -> Option<Record> {
+    let is_new = held.is_none();
+    let mut record = held.unwrap_or_default();
+    let mut changed = is_new;
+    for (field, value) in fields {
+        if !record.shown(field).is_some_and(|shown| shown.same(value)) {
+            record.cells.insert(field.clone(), Cell::new(stamp, value.clone()));
+            changed = true;
+        }
+    }
+    changed.then_some(record)
+}
+
+fn summarize(capture: &Capture) -> CommitSummary {
+    let mut summary = CommitSummary { rows: capture.rows, ..CommitSummary::default() };
+    for ((dataset, reason), count) in &capture.private {
+        let reason = serde_json::to_value(reason).expect("a reason is a word");
+        summary.private.insert(format!("{dataset}: {}", reason.as_str().unwrap_or_default()), *count);
+    }
+    summary
+}

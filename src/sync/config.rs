@@ -1,0 +1,64 @@
+//! `wbsync.toml`: which database, and how its tables are mapped.
+
+use std::path::Path;
+
+use super::error::Error;
+
+/// The name of the file, beside `.wbsync/`.
+pub const FILE: &str = "wbsync.toml";
+
+/// The configuration of an instance.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The application's database, in the application's own spelling; left out, it is found as the
+    /// application finds it.
+    pub database: Option<String>,
+    /// The mapping that ships with wbsync.
+    pub preset: Option<String>,
+    /// How long to wait for a locked database, in milliseconds.
+    pub busy_ms: Option<u64>,
+    /// The bookkeeping of the mapping itself: datasets, conditions (docs/mapping.md).
+    #[serde(default)]
+    pub dataset: toml::Table,
+    /// The condition under which the application is ready for foreign rows (docs/mapping.md).
+    pub ready: Option<toml::Table>,
+}
+
+impl Config {
+    /// Reads the file in `dir`.
+    ///
+    /// # Errors
+    /// `Io` if it can't be read, `Config` with line and column if it isn't as documented.
+    pub fn read(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(FILE);
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let config: Self =
+            toml::from_str(&text).map_err(|source| Error::Config { path: path.clone(), source: Box::new(source) })?;
+        Ok(config)
+    }
+
+    /// Returns the mapping's part of the file, as the connector reads it.
+    pub fn mapping(&self) -> toml::Table {
+        let mut table = toml::Table::new();
+        table.insert("dataset".into(), toml::Value::Table(self.dataset.clone()));
+        if let Some(ready) = &self.ready {
+            table.insert("ready".into(), toml::Value::Table(ready.clone()));
+        }
+        table
+    }
+}
+
+/// Returns the text of a new file.
+pub fn initial(database: Option<&str>, preset: Option<&str>) -> String {
+    let quoted = |text: &str| toml::Value::String(text.into()).to_string();
+    let database = match database {
+        Some(url) => format!("database = {}\n", quoted(url)),
+        None => "# database = \"sqlite:///data/app.db\"   # left out: DATABASE_URL as the application reads it\n".into(),
+    };
+    let preset = match preset {
+        Some(name) => format!("preset = {}\n", quoted(name)),
+        None => "# preset = \"whiteballoon\"\n".into(),
+    };
+    format!("# Configuration of wbsync for this application. Reference: docs/mapping.md\n\n{database}{preset}")
+}

@@ -1,0 +1,253 @@
+//! What can stop a command, what to do about it, and the exit code that says so to a script.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::connector::contract::SinkError;
+use crate::exchange::store::StoreError;
+use crate::id::bytes::CommitId;
+use crate::state;
+use crate::{cbor, changeset, connector, exchange, history, keys, scope, transport, tree};
+
+/// Why a command stopped.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant's message says it")]
+pub enum Error {
+    #[error("there is no wbsync instance in {start} or above it", start = start.display())]
+    NotAnInstance { start: PathBuf },
+    #[error("{path} is a wbsync instance already", path = path.display())]
+    AlreadyAnInstance { path: PathBuf },
+    #[error("{path} was made by a later version (instance format {found:?})", path = path.display())]
+    NewerInstance { path: PathBuf, found: String },
+    #[error("another wbsync command is at work in {path}", path = path.display())]
+    Busy { path: PathBuf },
+    #[error("cannot read {path}", path = path.display())]
+    Config { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("cannot {doing} {path}", path = path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot use the identity of this instance")]
+    Identity(#[source] keys::identity::Error),
+    #[error("cannot use the local state")]
+    State(#[source] state::error::Error),
+    #[error("cannot use the application's database")]
+    Database(#[source] Box<connector::error::Error>),
+    #[error("cannot use the store of {of}")]
+    Store { of: String, source: Box<StoreError> },
+    #[error("cannot use the URL {url:?}")]
+    Url { url: String, source: transport::url::UrlError },
+    #[error("cannot read the card")]
+    Card(#[source] keys::card::Error),
+    #[error("the card has the fingerprint {found}, not {expected}")]
+    Fingerprint { found: String, expected: String },
+    #[error("cannot read the manifest of scope {scope}")]
+    Manifest { scope: String, source: scope::manifest::Error },
+    #[error("cannot change the manifest of scope {scope}")]
+    ManifestDraft { scope: String, source: scope::manifest::draft::DraftError },
+    #[error("cannot read the records of scope {scope}")]
+    Tree { scope: String, source: tree::error::TreeError },
+    #[error("cannot merge scope {scope}")]
+    Join { scope: String, source: history::join::Error },
+    #[error("cannot make a changeset of scope {scope}")]
+    Changeset { scope: String, source: Box<changeset::touched::Error<io::Error>> },
+    #[error("cannot seal an object of scope {scope}")]
+    Seal { scope: String, source: io::Error },
+    #[error("the record {record} in the local state is damaged")]
+    Record { record: String, source: cbor::error::Error },
+    #[error("cannot copy objects to {to}")]
+    Copy { to: String, source: exchange::copy::CopyError },
+    #[error("no peer is called {name:?}")]
+    UnknownPeer { name: String, known: Vec<String> },
+    #[error("another peer is called {name:?} here")]
+    PeerNameTaken { name: String },
+    #[error("this is the card of this instance itself")]
+    OwnCard,
+    #[error("no remote is called {name:?}")]
+    UnknownRemote { name: String, known: Vec<String> },
+    #[error("there is a remote {name:?} already, with the URL {url}")]
+    RemoteExists { name: String, url: String },
+    #[error("there is no remote to exchange with")]
+    NoRemote,
+    #[error("{0}")]
+    Name(#[from] crate::id::name::NameError),
+    #[error("{what} matches nothing here")]
+    NotFound { what: String },
+    #[error("{what} matches {count} things here")]
+    Ambiguous { what: String, count: usize },
+    #[error("{remote} has a head of ours (number {theirs}) that this instance never made (it is at {ours})")]
+    LostHistory { remote: String, ours: u64, theirs: u64 },
+    #[error("{remote} changed while we pushed to it")]
+    Raced { remote: String },
+    #[error("the application keeps changing rows while they are being written")]
+    Restless,
+    #[error("refused {count} of the documents offered by {remote}")]
+    Refused { remote: String, count: usize, damaged: bool },
+    #[error("commit {id} of the applied view is missing from the local state")]
+    LostCommit { id: CommitId },
+    #[error("the bookkeeping in the application's database is damaged")]
+    Bookkeeping(#[source] cbor::error::Error),
+    #[error("this store holds no instance to clone from")]
+    NothingToClone,
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+}
+
+/// Exit codes; documented in docs/exit-codes.md.
+pub mod exit {
+    /// Anything else.
+    pub const ERROR: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// Done, but conflicts are open.
+    pub const CONFLICTS: u8 = 3;
+    /// A remote can't be reached.
+    pub const UNREACHABLE: u8 = 4;
+    /// Something was refused: a signature, a right, a rollback, a fork.
+    pub const REFUSED: u8 = 5;
+    /// Something is damaged.
+    pub const DAMAGED: u8 = 6;
+    /// Somebody else is at work.
+    pub const BUSY: u8 = 7;
+    /// Try again later.
+    pub const RETRY: u8 = 75;
+}
+
+impl Error {
+    /// Makes the wrapper for an input or output error.
+    pub fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
+    }
+
+    /// Makes the wrapper for a store's error.
+    pub fn store(of: impl Into<String>) -> impl FnOnce(StoreError) -> Self {
+        let of = of.into();
+        move |source| Self::Store { of, source: Box::new(source) }
+    }
+
+    /// Returns the exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Busy { .. } => exit::BUSY,
+            Self::State(source) if source.is_busy() => exit::BUSY,
+            Self::Database(source) => database_exit(source),
+            Self::Store { source, .. } => store_exit(source),
+            Self::Copy { source, .. } => match source {
+                exchange::copy::CopyError::Ask { source }
+                | exchange::copy::CopyError::Source { source, .. }
+                | exchange::copy::CopyError::Target { source, .. } => store_exit(source),
+            },
+            Self::Refused { damaged: true, .. }
+            | Self::Record { .. }
+            | Self::Tree { .. }
+            | Self::LostCommit { .. }
+            | Self::Bookkeeping(_) => exit::DAMAGED,
+            Self::Refused { .. } | Self::LostHistory { .. } | Self::Fingerprint { .. } | Self::Card(_) => exit::REFUSED,
+            Self::Raced { .. } | Self::Restless => exit::RETRY,
+            _ => exit::ERROR,
+        }
+    }
+
+    /// Returns what to do next, in a sentence.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotAnInstance { .. } => {
+                "run `wbsync init` in the application's directory, or set WBSYNC_DIR to an instance".into()
+            }
+            Self::AlreadyAnInstance { .. } => "see it with `wbsync status`".into(),
+            Self::NewerInstance { .. } => "use the version of wbsync that made it, or a later one".into(),
+            Self::Busy { .. } => "wait until it is done, then try again".into(),
+            Self::Config { .. } => "correct the line, or compare with docs/mapping.md".into(),
+            Self::Identity(_) => "the files are in .wbsync/keys; restore them from a backup".into(),
+            Self::Database(source) => return source.hint(),
+            Self::State(state::error::Error::Newer { .. }) => "use the version of wbsync that made it".into(),
+            Self::Store { source, .. } => return store_hint(source),
+            Self::Card(_) => "ask for the line again: `wbsync id` prints it on the other instance".into(),
+            Self::Fingerprint { .. } => {
+                "do not use this card: ask its owner to read the fingerprint out to you (`wbsync id --fingerprint`)"
+                    .into()
+            }
+            Self::UnknownPeer { known, .. } if known.is_empty() => {
+                "add the peer first: `wbsync peer add CARD`, with the line that `wbsync id` prints there".into()
+            }
+            Self::UnknownPeer { known, .. } => format!("known peers: {}", known.join(", ")),
+            Self::PeerNameTaken { .. } => "choose another name: `wbsync peer add CARD --name NAME`".into(),
+            Self::OwnCard => "add the card that `wbsync id` prints on the other instance".into(),
+            Self::UnknownRemote { known, .. } if known.is_empty() => "add it: `wbsync remote add NAME URL`".into(),
+            Self::UnknownRemote { known, .. } => format!("remotes: {}", known.join(", ")),
+            Self::RemoteExists { name, .. } => format!("remove it first: `wbsync remote remove {name}`"),
+            Self::NoRemote => "add one: `wbsync remote add NAME URL`".into(),
+            Self::Ambiguous { .. } => "give more digits".into(),
+            Self::LostHistory { .. } => "this instance was restored from a backup, or copied. Do not push; restore \
+                 the newest backup of .wbsync, or start a new identity"
+                .into(),
+            Self::Raced { .. } => "pull, then push again".into(),
+            Self::Restless => "try again in a quieter moment".into(),
+            Self::Refused { .. } => "nothing of them was kept; see the reasons above".into(),
+            Self::LostCommit { .. } => "restore .wbsync from a backup".into(),
+            Self::NothingToClone => "check the URL; an instance must have pushed to it".into(),
+            _ => return None,
+        })
+    }
+}
+
+fn store_exit(error: &StoreError) -> u8 {
+    match error {
+        StoreError::Unreachable { .. } => exit::UNREACHABLE,
+        StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Irregular { .. } => exit::DAMAGED,
+        StoreError::Denied { .. } | StoreError::Incomplete { .. } => exit::REFUSED,
+        StoreError::Busy { .. } => exit::BUSY,
+        StoreError::Swapped { .. } => exit::RETRY,
+        _ => exit::ERROR,
+    }
+}
+
+fn store_hint(error: &StoreError) -> Option<String> {
+    Some(match error {
+        StoreError::Unreachable { .. } => "check the path: is the stick plugged in, the disk mounted?".into(),
+        StoreError::NotAStore { .. } => "give the directory of a wbsync store; `wbsync push` makes a new one".into(),
+        StoreError::NewerFormat { .. } => "use a later version of wbsync".into(),
+        StoreError::Full { .. } => "make room there, then run the same command again; it goes on where it stopped".into(),
+        StoreError::ReadOnly { .. } => "mount it writable, or choose another place".into(),
+        StoreError::Denied { .. } => "check owner and mode of the directory".into(),
+        StoreError::Swapped { .. } => "pull, then push again".into(),
+        StoreError::Damaged { .. } | StoreError::Missing { .. } => {
+            "ask the instance that wrote it to push again, or fetch from another remote".into()
+        }
+        StoreError::Busy { .. } => "wait until it is done, then try again".into(),
+        _ => return None,
+    })
+}
+
+fn database_exit(error: &connector::error::Error) -> u8 {
+    use connector::error::Error as Database;
+    match error {
+        Database::Locked { .. } => exit::BUSY,
+        Database::Damaged { .. } => exit::DAMAGED,
+        _ => exit::ERROR,
+    }
+}
+
+impl From<state::error::Error> for Error {
+    fn from(source: state::error::Error) -> Self {
+        Self::State(source)
+    }
+}
+
+impl From<connector::error::Error> for Error {
+    /// Takes our own error out again if it only went through a connector's callback.
+    fn from(source: connector::error::Error) -> Self {
+        use connector::error::Error as Database;
+        match source {
+            Database::Sink(callback) | Database::Source(callback) => match callback.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::Output(io::Error::other(other)),
+            },
+            source => Self::Database(Box::new(source)),
+        }
+    }
+}
+
+/// Wraps one of our errors so that it can pass through a connector's callback.
+pub fn through(error: Error) -> SinkError {
+    Box::new(error)
+}

@@ -1,0 +1,153 @@
+//! An instance on disk: its directory, lock, identity, state and stores.
+//!
+//! Beside the application lies `wbsync.toml`, and in `.wbsync/`: `format`, `keys/`, `card`, `state.db`,
+//! `store/` (our outgoing store), `incoming/` (objects being fetched) and `lock`.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::config::Config;
+use super::error::Error;
+use super::progress::{Event, Watcher};
+use crate::connector::contract::{Connector, Context};
+use crate::id::bytes::InstanceId;
+use crate::id::name::PeerName;
+use crate::keys::card::SignedCard;
+use crate::keys::identity::Identity;
+use crate::state::database::State;
+use crate::sys::disk::{self, Lock};
+use crate::transport::dir::DirStore;
+
+/// The directory of an instance, beside the application.
+pub const DIR: &str = ".wbsync";
+/// What the `format` file of this version says.
+pub const FORMAT: &str = "wbsync instance 1\n";
+
+/// An open instance.
+pub struct Instance {
+    /// The application's directory.
+    pub root: PathBuf,
+    /// `wbsync.toml`.
+    pub config: Config,
+    /// Our keys.
+    pub identity: Identity,
+    /// Our card.
+    pub card: SignedCard,
+    /// The local state.
+    pub state: State,
+    /// Whoever watches long work.
+    pub watcher: Watcher,
+    connector: RefCell<Option<Box<dyn Connector>>>,
+    _lock: Option<Lock>,
+}
+
+/// What a command means to do with the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Only look: may run beside another command.
+    Look,
+    /// Change something: one command at a time.
+    Change,
+}
+
+impl Instance {
+    /// Opens the instance of `WBSYNC_DIR`, or of the first directory upwards from `start` that has one.
+    ///
+    /// # Errors
+    /// `NotAnInstance`, `NewerInstance`, `Busy`, and whatever is wrong with its parts.
+    pub fn find(start: &Path, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
+        let root = match std::env::var_os("WBSYNC_DIR").filter(|dir| !dir.is_empty()) {
+            Some(dir) => {
+                let dir = start.join(dir);
+                if dir.ends_with(DIR) { dir.parent().unwrap_or(&dir).to_owned() } else { dir }
+            }
+            None => start
+                .ancestors()
+                .find(|dir| dir.join(DIR).is_dir())
+                .ok_or_else(|| Error::NotAnInstance { start: start.to_owned() })?
+                .to_owned(),
+        };
+        Self::open(&root, purpose, watcher)
+    }
+
+    /// Opens the instance in `root`.
+    ///
+    /// # Errors
+    /// As `find`.
+    pub fn open(root: &Path, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
+        let dir = root.join(DIR);
+        let path = dir.join("format");
+        match disk::read_bounded(&path, 256).map_err(Error::io("read", &path))? {
+            None => return Err(Error::NotAnInstance { start: root.to_owned() }),
+            Some(found) if found == FORMAT.as_bytes() => {}
+            Some(found) => {
+                let found = String::from_utf8_lossy(&found).trim().to_owned();
+                return Err(Error::NewerInstance { path: dir, found });
+            }
+        }
+        let lock = match purpose {
+            Purpose::Look => None,
+            Purpose::Change => {
+                let path = dir.join("lock");
+                let lock = Lock::try_take(&path).map_err(Error::io("lock", &path))?;
+                Some(lock.ok_or_else(|| Error::Busy { path: dir.clone() })?)
+            }
+        };
+        let config = Config::read(root)?;
+        let identity = Identity::open(&dir.join("keys")).map_err(Error::Identity)?;
+        let path = dir.join("card");
+        let card = disk::read_bounded(&path, 1 << 20).map_err(Error::io("read", &path))?.unwrap_or_default();
+        let card = SignedCard::open(&card).map_err(Error::Card)?;
+        let state = State::open(&dir.join("state.db"))?;
+        let root = root.to_owned();
+        Ok(Self { root, config, identity, card, state, watcher, connector: RefCell::new(None), _lock: lock })
+    }
+
+    /// Returns our id.
+    pub fn id(&self) -> InstanceId {
+        self.card.card.instance
+    }
+
+    /// Returns the directory of the instance's own files.
+    pub fn dir(&self) -> PathBuf {
+        self.root.join(DIR)
+    }
+
+    /// Opens our outgoing store.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn own_store(&self) -> Result<DirStore, Error> {
+        DirStore::create(&self.dir().join("store")).map_err(Error::store("this instance"))
+    }
+
+    /// Tells the watcher.
+    pub fn tell(&self, event: Event<'_>) {
+        (self.watcher)(event);
+    }
+
+    /// Uses the application's database, opening it at first use.
+    ///
+    /// # Errors
+    /// `Database` if it can't be opened or doesn't fit the mapping, and what `work` gives.
+    pub fn with_database<T>(&self, work: impl FnOnce(&mut dyn Connector) -> Result<T, Error>) -> Result<T, Error> {
+        let mut slot = self.connector.borrow_mut();
+        if slot.is_none() {
+            *slot = Some(self.open_database()?);
+        }
+        work(slot.as_mut().expect("it was opened just above").as_mut())
+    }
+
+    fn open_database(&self) -> Result<Box<dyn Connector>, Error> {
+        let mapping = crate::connector::mapping::load(self.config.preset.as_deref(), &self.config.mapping())?;
+        let url = match &self.config.database {
+            Some(url) => crate::connector::dburl::DatabaseUrl::parse(url, &self.root)?,
+            None => crate::connector::dburl::discover(&self.root)?,
+        };
+        let names: BTreeMap<InstanceId, PeerName> =
+            self.state.peers()?.into_iter().map(|peer| (peer.id, peer.name)).collect();
+        let context = Context { own: self.id(), names };
+        Ok(crate::connector::open(&url, mapping, context, self.config.busy_ms)?)
+    }
+}

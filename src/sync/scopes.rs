@@ -1,0 +1,149 @@
+//! Our own scopes and those we hold of others: manifests and keys.
+
+use super::error::Error;
+use super::instance::Instance;
+use crate::id::bytes::{InstanceId, ScopeId};
+use crate::id::name::ScopeName;
+use crate::scope::manifest::draft::{ManifestDraft, Signed};
+use crate::scope::manifest::{Keys, Manifest};
+use crate::state::scopes::ScopeRow;
+use crate::sys::clock;
+use crate::tree::key::IdKey;
+
+/// A scope with its verified manifest and our keys to it.
+#[derive(Debug)]
+pub struct OpenScope {
+    /// The row of the local state.
+    pub row: ScopeRow,
+    /// The newest manifest.
+    pub manifest: Manifest,
+    /// What we can open.
+    pub keys: Keys,
+}
+
+impl OpenScope {
+    /// Returns `name` of our own scopes and `peer/name` of others', for people.
+    pub fn label(&self, instance: &Instance) -> Result<String, Error> {
+        instance.scope_label(&self.row)
+    }
+}
+
+impl Instance {
+    /// Makes one of our scopes, signed and stored in the local state.
+    ///
+    /// # Errors
+    /// `ManifestDraft`, `State`.
+    pub fn create_scope(&self, name: &ScopeName) -> Result<(), Error> {
+        let label = |source| Error::ManifestDraft { scope: name.to_string(), source };
+        let draft = ManifestDraft::new(&self.identity, name, &[], clock::now()).map_err(label)?;
+        let signed = draft.sign().map_err(label)?;
+        self.put_own_manifest(name, signed)
+    }
+
+    /// Changes the manifest of one of our scopes.
+    ///
+    /// # Errors
+    /// `ManifestDraft`, `State`, and what `change` gives.
+    pub fn change_scope(
+        &self,
+        scope: &OpenScope,
+        change: impl FnOnce(&mut ManifestDraft<'_>) -> Result<(), crate::scope::manifest::draft::DraftError>,
+    ) -> Result<(), Error> {
+        let name = &scope.row.name;
+        let label = |source| Error::ManifestDraft { scope: name.to_string(), source };
+        let mut draft =
+            ManifestDraft::next(&self.identity, &scope.manifest, scope.row.manifest_hash, clock::now()).map_err(label)?;
+        change(&mut draft).map_err(label)?;
+        let signed = draft.sign().map_err(label)?;
+        self.put_own_manifest(name, signed)
+    }
+
+    fn put_own_manifest(&self, name: &ScopeName, signed: Signed) -> Result<(), Error> {
+        let id = signed.manifest.scope;
+        let manifest_error = |source| Error::Manifest { scope: name.to_string(), source };
+        let keys = signed.manifest.unlock(&self.identity).map_err(manifest_error)?;
+        let keys = keys.expect("the origin is a reader of its own scope");
+        self.state.put_manifest(&ScopeRow {
+            id,
+            origin: self.id(),
+            name: name.clone(),
+            id_key: IdKey::from_bytes(*keys.id_key),
+            manifest: signed.bytes,
+            manifest_seq: signed.manifest.seq,
+            manifest_hash: signed.hash,
+            local_head: None,
+            sequence: 0,
+        })?;
+        Ok(())
+    }
+
+    /// Opens a scope that we hold.
+    ///
+    /// # Errors
+    /// `Manifest` if the stored manifest doesn't verify or we can't read it (any more).
+    pub fn open_scope(&self, row: ScopeRow) -> Result<Option<OpenScope>, Error> {
+        let error = |source| Error::Manifest { scope: row.name.to_string(), source };
+        let (manifest, _) = Manifest::open(&row.manifest, &row.origin).map_err(error)?;
+        let error = |source| Error::Manifest { scope: row.name.to_string(), source };
+        let Some(keys) = manifest.unlock(&self.identity).map_err(error)? else { return Ok(None) };
+        Ok(Some(OpenScope { row, manifest, keys }))
+    }
+
+    /// Opens all scopes of an origin that we can read.
+    ///
+    /// # Errors
+    /// As `open_scope`.
+    pub fn open_scopes_of(&self, origin: &InstanceId) -> Result<Vec<OpenScope>, Error> {
+        let rows = self.state.scopes_of(origin)?;
+        let opened: Result<Vec<_>, _> = rows.into_iter().map(|row| self.open_scope(row)).collect();
+        Ok(opened?.into_iter().flatten().collect())
+    }
+
+    /// Returns the row of a scope that must be there.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn scope_row(&self, id: &ScopeId) -> Result<ScopeRow, Error> {
+        let damaged = || crate::state::error::Error::damaged(format!("scope {id} is missing"));
+        Ok(self.state.scope(id)?.ok_or_else(damaged)?)
+    }
+
+    /// Tells whether we follow a scope: our own always, others' by rule.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn follows(&self, row: &ScopeRow) -> Result<bool, Error> {
+        Ok(row.origin == self.id() || self.follows_name(&row.origin, &row.name)?)
+    }
+
+    /// Tells whether a rule follows a scope of this origin and name.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn follows_name(&self, origin: &InstanceId, name: &ScopeName) -> Result<bool, Error> {
+        let rules = self.state.follows()?;
+        Ok(rules.iter().any(|rule| rule.origin == *origin && rule.scope.as_ref().is_none_or(|scope| scope == name)))
+    }
+
+    /// Returns `name` of our own scopes and `peer/name` of others', for people.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn scope_label(&self, row: &ScopeRow) -> Result<String, Error> {
+        if row.origin == self.id() {
+            return Ok(row.name.to_string());
+        }
+        Ok(format!("{}/{}", self.instance_label(&row.origin)?, row.name))
+    }
+
+    /// Returns what we call an instance: our own name, a peer's, or the first digits of the id.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn instance_label(&self, id: &InstanceId) -> Result<String, Error> {
+        if *id == self.id() {
+            return Ok(self.card.card.name.to_string());
+        }
+        Ok(self.state.peer(id)?.map_or_else(|| id.short(), |peer| peer.name.to_string()))
+    }
+}
