@@ -212,7 +212,7 @@ fn sources() -> Vec<PathBuf> {
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries {
-        let path = entry.unwrap().path();
+        let path = entry.expect("a readable directory").path();
         if path.is_dir() {
             if path.file_name().is_some_and(|name| name != "target") {
                 collect(&path, files);

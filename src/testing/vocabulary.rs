@@ -9,7 +9,7 @@ pub const SUBJECTS: &str = "I we my_neighbour the_family_upstairs our_group some
     the_tenants_union the_bakery the_caretaker";
 
 /// What they do.
-pub const VERBS: &str = "need have want found could_use brought can_lend are_looking_for offered borrowed fixed asked_for \
+pub const VERBS: &str = "needed had wanted found could_use brought can_lend looked_for offered borrowed fixed asked_for \
     gave_away picked_up shared will_need made dropped_off left collected cleaned returned promised moved sorted painted \
     carried kept built bought forgot repaired stored counted saved sold washed lost planted cooked packed measured \
     unloaded tested ordered replaced taught organised delivered wrapped sewed assembled labelled watered donated mended \
@@ -44,6 +44,10 @@ pub const ADJECTIVES: &str = "old new small big good spare free extra used secon
     dry wet cold hot sharp dull rusty shiny soft hard round square narrow wide tall short long thick thin light dark \
     empty full half-full unopened expired organic vegetarian gluten-free donated borrowed repaired unusual reliable \
     portable waterproof adjustable enormous tiny faded bright noisy ancient modern delicate fragile complete missing";
+
+/// What surnames are made of.
+pub const SYLLABLES: &str = "ko li var ben dor sha mi ra tel on ash wick ford el na bo ri ton gar der is mo ley pa quin za \
+    hu stein berg ac mur ti sun ye cor vel dan gru";
 
 /// Where it happens.
 pub const PLACES: &str = "at_home near_the_park at_the_library by_the_station on_our_street in_the_basement at_the_school \
