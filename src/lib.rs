@@ -15,5 +15,6 @@ pub mod scope;
 pub mod state;
 pub mod sync;
 pub mod sys;
+pub mod testing;
 pub mod transport;
 pub mod tree;

@@ -1,1 +1,2 @@
+//! The `wbsync` program.
 fn main() {}

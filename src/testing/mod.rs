@@ -1,0 +1,8 @@
+//! What tests, benchmarks and demonstrations share: made-up databases, deterministic from a seed.
+//!
+//! Nothing outside `testing`, tests, benchmarks and examples may use it.
+
+pub mod prng;
+pub mod prose;
+pub mod vocabulary;
+pub mod whiteballoon;
