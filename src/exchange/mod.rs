@@ -1,1 +1,9 @@
-//! exchange
+//! Exchange: stores of sealed objects and signed documents, and copying between them.
+//!
+//! Knows nothing of records and needs no keys. The layout of a store: format/store.md.
+
+pub mod check;
+pub mod copy;
+pub mod fetch;
+pub mod layout;
+pub mod store;

@@ -1,8 +1,11 @@
 //! Files: durable replacement, bounded reading, locks.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::sys::clock::UnixMillis;
 
 /// Who may read a file that we write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +23,19 @@ pub enum Access {
 /// # Errors
 /// As the operating system says; `path` is untouched then.
 pub fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-    let parent = parent_of(path);
-    let mut file = temporary_in(parent, access)?;
+    let mut file = temporary_in(parent_of(path), access)?;
     file.write_all(bytes)?;
+    persist(file, path)
+}
+
+/// Gives a temporary file its name, durably; it must lie in the directory of `path`.
+///
+/// # Errors
+/// As the operating system says; `path` is untouched then, unless only the last sync failed.
+pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    sync_dir(parent)
+    sync_dir(parent_of(path))
 }
 
 /// Makes a temporary file in `dir` that vanishes unless it is persisted.
@@ -90,6 +100,142 @@ pub fn create_dir(dir: &Path) -> io::Result<()> {
     sync_dir(parent)
 }
 
+/// Makes one directory, durable; fine if it is there. Its parent must be.
+///
+/// # Errors
+/// As the operating system says.
+pub fn create_dir_in_parent(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        Ok(()) => sync_dir(parent_of(dir)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What lies at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A plain file.
+    File {
+        /// Its size.
+        bytes: u64,
+        /// When it was last written.
+        modified: UnixMillis,
+    },
+    /// A directory.
+    Dir,
+    /// A symbolic link, a pipe, a device.
+    Other,
+}
+
+/// Tells what lies at `path`, following no link in its last part.
+///
+/// # Errors
+/// As the operating system says; nothing being there is `None`.
+pub fn look(path: &Path) -> io::Result<Option<Entry>> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(if found.is_file() {
+        let since = found.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let modified = UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        Entry::File { bytes: found.len(), modified }
+    } else if found.is_dir() {
+        Entry::Dir
+    } else {
+        Entry::Other
+    }))
+}
+
+/// Returns the names in a directory, ascending, or `None` if there is none; names that are not UTF-8 are left out.
+///
+/// # Errors
+/// `InvalidData` if there are more than `bound`; else as the operating system says.
+pub fn names(dir: &Path, bound: usize) -> io::Result<Option<Vec<String>>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if names.len() == bound {
+            let message = format!("the directory has more than {bound} entries");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(Some(names))
+}
+
+/// Opens a file for reading from `offset` on; past the end there is nothing to read.
+///
+/// # Errors
+/// As the operating system says.
+pub fn open_at(path: &Path, offset: u64) -> io::Result<File> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(file)
+}
+
+/// Opens a file to go on writing it, making it if there is none; `None` if another process is at it.
+///
+/// The lock lasts as long as the file is open. Without locks in the file system there is none.
+///
+/// # Errors
+/// As the operating system says.
+pub fn open_part(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
+    match file.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) if !means_no_locks(&error) => Err(error),
+        _ => Ok(Some(file)),
+    }
+}
+
+/// Makes a file that wasn't there, with these bytes.
+///
+/// # Errors
+/// `AlreadyExists`; else as the operating system says.
+pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::options().create_new(true).write(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Renames a file within its directory, durably.
+///
+/// # Errors
+/// As the operating system says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_dir(parent_of(to))
+}
+
+/// Removes a file, durably; tells whether there was one.
+///
+/// # Errors
+/// As the operating system says.
+pub fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_dir(parent_of(path)).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sets when a file was last written.
+///
+/// # Errors
+/// As the operating system says; only its owner may.
+pub fn set_modified(path: &Path, time: UnixMillis) -> io::Result<()> {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(time.0);
+    File::options().write(true).open(path)?.set_modified(time)
+}
+
 /// An advisory lock on a file, released when dropped or when the process ends.
 #[derive(Debug)]
 pub struct Lock {
@@ -106,6 +252,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { _file: file })),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) if means_no_locks(&error) => Err(io::ErrorKind::Unsupported.into()),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
@@ -119,6 +266,12 @@ impl Lock {
         file.lock()?;
         Ok(Self { _file: file })
     }
+}
+
+/// Some file systems say `ENOLCK` where others say that locks are unsupported.
+fn means_no_locks(error: &io::Error) -> bool {
+    const ENOLCK: i32 = if cfg!(target_os = "linux") { 37 } else { 77 };
+    error.kind() == io::ErrorKind::Unsupported || (cfg!(unix) && error.raw_os_error() == Some(ENOLCK))
 }
 
 fn parent_of(path: &Path) -> &Path {
@@ -143,6 +296,37 @@ mod tests {
         assert_eq!(read_bounded(&path, 4).unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(read_bounded(&dir.path().join("none"), 4).unwrap(), None);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_look_follows_no_link_and_a_listing_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        create_new(&path, b"abc").unwrap();
+        assert_eq!(create_new(&path, b"x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        set_modified(&path, UnixMillis(1_700_000_000_000)).unwrap();
+        assert_eq!(look(&path).unwrap(), Some(Entry::File { bytes: 3, modified: UnixMillis(1_700_000_000_000) }));
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
+        #[cfg(unix)]
+        assert_eq!(look(&dir.path().join("link")).unwrap(), Some(Entry::Other));
+        assert_eq!(look(dir.path()).unwrap(), Some(Entry::Dir));
+        assert_eq!(look(&dir.path().join("none")).unwrap(), None);
+        assert_eq!(names(dir.path(), 2).unwrap().unwrap(), ["file", "link"]);
+        assert_eq!(names(dir.path(), 1).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert!(remove(&path).unwrap());
+        assert!(!remove(&path).unwrap());
+    }
+
+    #[test]
+    fn a_part_is_opened_by_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.part");
+        let held = open_part(&path).unwrap();
+        assert!(held.is_some());
+        assert!(open_part(&path).unwrap().is_none());
+        drop(held);
+        assert!(open_part(&path).unwrap().is_some());
     }
 
     #[test]

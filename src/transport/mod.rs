@@ -1,1 +1,6 @@
-//! transport
+//! Transports: the forms a store takes, behind `exchange::store::Store`.
+
+pub mod dir;
+mod dir_lock;
+mod dir_root;
+pub mod url;

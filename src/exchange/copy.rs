@@ -1,0 +1,209 @@
+//! Copying objects from store to store: what the other side lacks, verified, in the order given.
+//!
+//! Interrupted copying needs no bookkeeping: what arrived is held, and the next call asks what is missing.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+
+use crate::exchange::check::{ObjectCheck, PumpError, pump};
+use crate::exchange::layout::StorePath;
+use crate::exchange::store::{Doing, Store, StoreError};
+use crate::id::bytes::ObjectId;
+
+/// How far copying has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CopyProgress {
+    /// Objects stored so far.
+    pub objects_done: u64,
+    /// Objects that were missing.
+    pub objects_total: u64,
+    /// Bytes handed to the target so far.
+    pub bytes_done: u64,
+    /// Bytes of all missing objects.
+    pub bytes_total: u64,
+}
+
+/// What was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CopySummary {
+    /// Objects stored.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Copies those of `objects`, given with their sizes, that `to` lacks from `from`.
+///
+/// Stores them one after the other in the order given and stops at the first that fails; the earlier ones stay, and
+/// calling again goes on from there. An object given twice is copied once.
+///
+/// # Errors
+/// `Ask` if `to` can't say what it lacks; `Source` if `from` can't deliver an object or delivers other bytes;
+/// `Target` if `to` can't store it.
+pub fn copy_objects(
+    from: &dyn Store,
+    to: &dyn Store,
+    objects: &[(ObjectId, u64)],
+    progress: &mut dyn FnMut(CopyProgress),
+) -> Result<CopySummary, CopyError> {
+    let missing = missing_of(to, objects)?;
+    let mut state = CopyProgress {
+        objects_total: missing.len() as u64,
+        bytes_total: missing.iter().fold(0, |sum, (_, size)| sum.saturating_add(*size)),
+        ..CopyProgress::default()
+    };
+    let mut done = CopySummary::default();
+    progress(state);
+    for (id, size) in missing {
+        copy_one(from, to, id, size, &mut state, progress).map_err(|failure| failure.of(id, done))?;
+        done.objects += 1;
+        done.bytes += size;
+        // An object that somebody else stored meanwhile was not read.
+        state.bytes_done = done.bytes;
+        state.objects_done = done.objects;
+        progress(state);
+    }
+    Ok(done)
+}
+
+/// Returns what `to` lacks, in the order of `objects` and without duplicates.
+fn missing_of(to: &dyn Store, objects: &[(ObjectId, u64)]) -> Result<Vec<(ObjectId, u64)>, CopyError> {
+    let mut asked = HashSet::new();
+    let unique: Vec<_> = objects.iter().copied().filter(|(id, _)| asked.insert(*id)).collect();
+    let mut missing = Vec::new();
+    for batch in unique.chunks(BATCH_OBJECTS_MAX) {
+        let lacked = to.missing(batch).map_err(|source| CopyError::Ask { source: Box::new(source) })?;
+        let lacked: HashSet<_> = lacked.into_iter().collect();
+        missing.extend(batch.iter().copied().filter(|(id, _)| lacked.contains(id)));
+    }
+    Ok(missing)
+}
+
+fn copy_one(
+    from: &dyn Store,
+    to: &dyn Store,
+    id: ObjectId,
+    size: u64,
+    state: &mut CopyProgress,
+    progress: &mut dyn FnMut(CopyProgress),
+) -> Result<(), Failure> {
+    let reader = from.object(&id, 0).map_err(Failure::Source)?;
+    let mut metered = Metered { reader, failed: None, state, progress };
+    let Err(error) = to.put_object(&id, size, &mut metered) else { return Ok(()) };
+    if let Some(source) = metered.failed {
+        let doing = Doing::Read(StorePath::Object(id));
+        return Err(Failure::Source(StoreError::Io { store: from.describe(), doing, source }));
+    }
+    match error {
+        // Who garbled it? Look at the source again.
+        StoreError::Damaged { .. } => match verify(from, id, size) {
+            Ok(()) => Err(Failure::Target(error)),
+            Err(source) => Err(Failure::Source(source)),
+        },
+        error => Err(Failure::Target(error)),
+    }
+}
+
+/// Reads an object of `size` bytes from end to end and checks it.
+///
+/// # Errors
+/// `Damaged`, `Missing`, or as `store` fails.
+pub fn verify(store: &dyn Store, id: ObjectId, size: u64) -> Result<(), StoreError> {
+    let damaged = |damage| StoreError::Damaged { store: store.describe(), object: id, damage };
+    let mut check = ObjectCheck::new(id, size);
+    match pump(&mut *store.object(&id, 0)?, &mut check, &mut io::sink()) {
+        Ok(_) => check.finish().map_err(damaged),
+        Err(PumpError::Damaged(damage)) => Err(damaged(damage)),
+        Err(PumpError::Read(source) | PumpError::Write(source)) => {
+            Err(StoreError::Io { store: store.describe(), doing: Doing::Read(StorePath::Object(id)), source })
+        }
+    }
+}
+
+/// Objects could not be copied.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The target can't say what it lacks.
+    #[error("cannot find out which objects are missing")]
+    Ask {
+        /// Why.
+        #[source]
+        source: Box<StoreError>,
+    },
+    /// The source doesn't deliver an object, or delivers other bytes.
+    #[error("cannot get object {object}")]
+    Source {
+        /// The object.
+        object: ObjectId,
+        /// What was copied before it.
+        done: CopySummary,
+        /// Why.
+        #[source]
+        source: Box<StoreError>,
+    },
+    /// The target can't store an object.
+    #[error("cannot put object {object}")]
+    Target {
+        /// The object.
+        object: ObjectId,
+        /// What was copied before it.
+        done: CopySummary,
+        /// Why.
+        #[source]
+        source: Box<StoreError>,
+    },
+}
+
+impl CopyError {
+    /// Tells whether calling again later may succeed without anybody doing anything about it.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            CopyError::Ask { source } | CopyError::Source { source, .. } | CopyError::Target { source, .. } => {
+                source.is_transient()
+            }
+        }
+    }
+}
+
+enum Failure {
+    Source(StoreError),
+    Target(StoreError),
+}
+
+impl Failure {
+    fn of(self, object: ObjectId, done: CopySummary) -> CopyError {
+        match self {
+            Failure::Source(source) => CopyError::Source { object, done, source: Box::new(source) },
+            Failure::Target(source) => CopyError::Target { object, done, source: Box::new(source) },
+        }
+    }
+}
+
+/// Reads on behalf of the target, counts, and remembers whether it was the source that failed.
+struct Metered<'a> {
+    reader: Box<dyn Read + Send>,
+    failed: Option<io::Error>,
+    state: &'a mut CopyProgress,
+    progress: &'a mut dyn FnMut(CopyProgress),
+}
+
+impl Read for Metered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.reader.read(buffer) {
+            Ok(count) => {
+                self.state.bytes_done += count as u64;
+                (self.progress)(*self.state);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                let told = io::Error::new(error.kind(), "the source failed");
+                self.failed = Some(error);
+                Err(told)
+            }
+        }
+    }
+}
+
+/// How many objects a store is asked about at once.
+const BATCH_OBJECTS_MAX: usize = 1024;

@@ -1,0 +1,8 @@
+//! Stores: the contract that every transport keeps, and what is special to each.
+
+#![allow(clippy::unwrap_used)]
+
+mod contract;
+mod copying;
+mod dir;
+mod faulty;
