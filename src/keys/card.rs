@@ -211,10 +211,7 @@ mod tests {
     }
 
     fn replaced(from: &[u8], to: &[u8]) -> Vec<u8> {
-        resigned(|payload| {
-            let at = payload.windows(from.len()).position(|window| window == from).unwrap();
-            payload.splice(at..at + from.len(), to.iter().copied());
-        })
+        resigned(|payload| *payload = vectors::replaced(payload, from, to))
     }
 
     /// The card of a key for which anybody can sign anything.

@@ -238,10 +238,7 @@ mod tests {
             writer.bytes(blob);
             writer.finish()
         };
-        let replaced = |from: &[u8], to: &[u8]| {
-            let at = blob.windows(from.len()).position(|window| window == from).unwrap();
-            with_blob(&[&blob[..at], to, &blob[at + from.len()..]].concat())
-        };
+        let replaced = |from: &[u8], to: &[u8]| with_blob(&vectors::replaced(&blob, from, to));
         let cases = [
             Case::accept("hello", good.clone()),
             Case::accept("empty-payload", sign(&signer, DocKind::Head, b"")),

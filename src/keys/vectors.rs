@@ -62,6 +62,12 @@ pub(crate) fn run<E: Error>(kind: &str, cases: &[Case], decode: impl Fn(&[u8]) -
     assert_eq!(known, files(&root().join(kind)), "every vector file of {kind} has its case");
 }
 
+/// Replaces the first `from` in `payload`.
+pub(crate) fn replaced(payload: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = payload.windows(from.len()).position(|window| window == from).expect("the vector's bytes are there");
+    [&payload[..at], to, &payload[at + from.len()..]].concat()
+}
+
 /// Writes an error and its causes in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source());

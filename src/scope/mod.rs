@@ -1,1 +1,3 @@
-//! scope
+//! Scopes: who may read and write what.
+
+pub mod manifest;
