@@ -120,5 +120,5 @@ fn ssh_keygen() -> Option<impl Fn() -> Command> {
 #[track_caller]
 fn text(output: Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("ssh-keygen prints text")
 }

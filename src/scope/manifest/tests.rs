@@ -4,6 +4,8 @@ use crate::keys::identity::tests::AGE_SECRETS;
 use crate::keys::vectors::{self, Case};
 use proptest::prelude::*;
 
+type Grants = Vec<(InstanceId, Vec<u8>)>;
+
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
 fn reader(number: u8) -> Reader {
@@ -199,7 +201,7 @@ fn vectors_hold() {
         signed_anyway(&manifest.encode())
     };
     let swapped = |from: &[u8], to: &[u8]| signed_anyway(&vectors::replaced(&sealed().encode(), from, to));
-    let grants = |manifest: &mut Manifest, change: &dyn Fn(&mut Vec<(InstanceId, Vec<u8>)>)| {
+    let grants = |manifest: &mut Manifest, change: &dyn Fn(&mut Grants)| {
         let Access::Granted(grants) = &mut manifest.epochs[1].access else { unreachable!() };
         change(grants);
     };
