@@ -5,5 +5,6 @@
 pub mod check;
 pub mod copy;
 pub mod fetch;
+pub mod head;
 pub mod layout;
 pub mod store;

@@ -1,3 +1,4 @@
 //! Privacy rules: which scope a row belongs to, and the signed manifests of scopes.
 
 pub mod audience;
+pub mod manifest;
