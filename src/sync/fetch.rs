@@ -1,0 +1,375 @@
+//! Fetch: brings verified heads of the scopes that we follow, and their records, into the local state.
+//!
+//! A document that fails any check is refused by name and changes nothing; the others still count.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+
+use super::error::Error;
+use super::ingest::{Incoming, Ingested, Writes};
+use super::instance::Instance;
+use super::progress::Event;
+use super::scopes::OpenScope;
+use crate::exchange::head::Head;
+use crate::exchange::head::verdict::{Known as KnownHead, Verdict, verdict};
+use crate::exchange::store::{Store, StoreError};
+use crate::id::bytes::{InstanceId, ScopeId};
+use crate::id::name::PeerName;
+use crate::keys::document::Unverified;
+use crate::scope::manifest::{Manifest, Succession, succession};
+use crate::state::heads::TrackedHead;
+use crate::state::remotes::Exchange;
+use crate::state::scopes::ScopeRow;
+use crate::sys::clock;
+use crate::tree::key::IdKey;
+
+/// What a fetch from one remote brought.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct FetchSummary {
+    /// The heads that moved, by `scope label` and signer.
+    pub heads: Vec<FetchedHead>,
+    /// Heads of which we have newer ones: the remote is behind.
+    pub behind: Vec<String>,
+    /// Heads that wait for another head.
+    pub held: Vec<String>,
+    /// Scopes of peers that we follow but may not read.
+    pub unreadable: u64,
+    /// What was refused.
+    pub refused: Vec<Refusal>,
+    /// Objects fetched.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A head that moved.
+#[derive(Debug, serde::Serialize)]
+pub struct FetchedHead {
+    /// The scope, as `peer/name`.
+    pub scope: String,
+    /// Who signed the head.
+    pub signer: String,
+    /// Its number.
+    pub seq: u64,
+    /// Records written or removed on the way there.
+    pub records: u64,
+}
+
+/// A document that was refused.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Refusal {
+    /// Which document.
+    pub document: String,
+    /// Why.
+    pub reason: String,
+    /// What to do next.
+    pub hint: String,
+    /// Whether it is damaged, rather than wrong.
+    pub damaged: bool,
+}
+
+impl Refusal {
+    /// Makes a refusal out of an error and its causes.
+    pub fn new(document: impl Into<String>, error: &dyn StdError, hint: &str) -> Self {
+        let mut reason = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            reason.push_str(": ");
+            reason.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self { document: document.into(), reason, hint: hint.into(), damaged: false }
+    }
+
+    /// Makes a refusal for a reason in words.
+    pub fn because(document: impl Into<String>, reason: impl Into<String>, hint: &str) -> Self {
+        Self { document: document.into(), reason: reason.into(), hint: hint.into(), damaged: false }
+    }
+
+    /// Marks the document as damaged.
+    #[must_use]
+    pub fn damaged(mut self) -> Self {
+        self.damaged = true;
+        self
+    }
+}
+
+const HINT_DAMAGED: &str = "ask the instance that wrote it to push again, or fetch from another remote";
+const HINT_FORK: &str =
+    "both versions are kept as proof; ask the peer whether its keys were copied, and don't merge from it until then";
+const HINT_JUMP: &str = "ask the peer whether this is right; nothing is taken until then";
+const HINT_RIGHT: &str = "the scope's origin can allow it: `wbsync peer trust NAME --write`";
+
+impl Instance {
+    /// Fetches from one remote.
+    ///
+    /// # Errors
+    /// The remote can't be read at all, or the state can't be written. What single documents do wrong is
+    /// in the summary.
+    pub fn fetch(&self, remote: &PeerName) -> Result<FetchSummary, Error> {
+        let store = self.open_remote(remote)?;
+        let result = self.fetch_store(store.as_ref(), remote.as_str());
+        let now = clock::now();
+        match &result {
+            Ok(_) => self.state.note_exchange(remote, Exchange::Fetched, now)?,
+            Err(error) => self.state.note_exchange(remote, Exchange::Failed(&error.to_string()), now)?,
+        }
+        result
+    }
+
+    fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
+        let mut summary = FetchSummary::default();
+        self.tell(Event::Phase { name: "looking for new heads", total: None });
+        self.clear_incoming()?;
+        let scopes = store.scopes().map_err(Error::store(remote))?;
+        self.tell(Event::End);
+        for id in scopes {
+            let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else { continue };
+            let Some(scope) = self.open_scope(row)? else {
+                summary.unreadable += 1;
+                continue;
+            };
+            self.fetch_scope(store, remote, &scope, &mut summary)?;
+        }
+        Ok(summary)
+    }
+
+    /// Brings a scope's manifest up to date and returns the scope if we follow it.
+    fn fetch_manifest(
+        &self,
+        store: &dyn Store,
+        remote: &str,
+        id: &ScopeId,
+        summary: &mut FetchSummary,
+    ) -> Result<Option<ScopeRow>, Error> {
+        let document = format!("manifest of scope {id}");
+        let bytes = match store.manifest(id) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(error) => return self.refuse_unless_gone(error, document, remote, summary).map(|()| None),
+        };
+        let known = self.state.scope(id)?;
+        let claimed = Unverified::parse(&bytes).and_then(|document| document.claimed_signer());
+        let origin = match (&known, claimed) {
+            (Some(known), _) => known.origin,
+            (None, Ok(origin)) => origin,
+            (None, Err(error)) => {
+                summary.refused.push(Refusal::new(document, &error, HINT_DAMAGED).damaged());
+                return Ok(None);
+            }
+        };
+        let is_peer = self.state.peer(&origin)?.is_some();
+        if origin != self.id() && !is_peer {
+            return Ok(None);
+        }
+        let (manifest, hash) = match Manifest::open(&bytes, &origin) {
+            Ok(opened) => opened,
+            Err(error) => {
+                summary.refused.push(Refusal::new(document, &error, HINT_DAMAGED).damaged());
+                return Ok(None);
+            }
+        };
+        if manifest.scope != *id {
+            let reason = format!("it is the manifest of scope {}", manifest.scope);
+            summary.refused.push(Refusal::because(document, reason, HINT_DAMAGED));
+            return Ok(None);
+        }
+        match succession(known.as_ref().map(|row| (row.manifest_seq, &row.manifest_hash)), &manifest, &hash) {
+            Succession::Same => return self.followed(known),
+            Succession::Older => {
+                summary.behind.push(document);
+                return self.followed(known);
+            }
+            Succession::Forked => {
+                let reason = "its origin signed two different manifests with this number";
+                summary.refused.push(Refusal::because(document, reason, HINT_FORK));
+                return Ok(None);
+            }
+            Succession::New if origin == self.id() => {
+                let ours = known.map_or(0, |row| row.manifest_seq);
+                return Err(Error::LostHistory { remote: remote.into(), ours, theirs: manifest.seq });
+            }
+            Succession::New => {}
+        }
+        let keys = match manifest.unlock(&self.identity) {
+            Ok(Some(keys)) => keys,
+            Ok(None) => {
+                summary.unreadable += u64::from(self.state.follows()?.iter().any(|rule| rule.origin == origin));
+                return Ok(None);
+            }
+            Err(error) => {
+                summary.refused.push(Refusal::new(document, &error, HINT_DAMAGED));
+                return Ok(None);
+            }
+        };
+        if !self.follows_name(&origin, &keys.name)? {
+            return Ok(None);
+        }
+        self.state.put_manifest(&ScopeRow {
+            id: *id,
+            origin,
+            name: keys.name.clone(),
+            id_key: IdKey::from_bytes(*keys.id_key),
+            manifest: bytes,
+            manifest_seq: manifest.seq,
+            manifest_hash: hash,
+            local_head: None,
+            sequence: 0,
+        })?;
+        Ok(Some(self.scope_row(id)?))
+    }
+
+    fn followed(&self, known: Option<ScopeRow>) -> Result<Option<ScopeRow>, Error> {
+        let Some(row) = known else { return Ok(None) };
+        Ok(if self.follows(&row)? { Some(row) } else { None })
+    }
+
+    fn fetch_scope(
+        &self,
+        store: &dyn Store,
+        remote: &str,
+        scope: &OpenScope,
+        summary: &mut FetchSummary,
+    ) -> Result<(), Error> {
+        let mut incoming = Vec::new();
+        let mut writes: Writes = BTreeMap::new();
+        for head in self.state.heads(&scope.row.id)? {
+            writes.insert(head.signer, (head.incarnation, head.writes));
+        }
+        writes.insert(self.id(), (self.card.card.incarnation, self.scope_row(&scope.row.id)?.sequence));
+        for signer in self.signers(store, remote, scope)? {
+            if signer == self.id() {
+                self.check_own_head(store, remote, scope)?;
+                continue;
+            }
+            let Some((head, fetched)) = self.fetch_head(store, remote, scope, &signer, summary)? else { continue };
+            let best = writes.entry(signer).or_insert((0, 0));
+            *best = (*best).max((head.incarnation, head.writes));
+            // A former writer's head proves what it wrote, and is merged no more.
+            if scope.manifest.may_write(&signer) {
+                incoming.push(fetched);
+            }
+        }
+        // The origin's head first: the heads of writers build on it.
+        incoming.sort_by_key(|incoming| (incoming.head.signer != scope.row.origin, incoming.head.signer));
+        for incoming in incoming {
+            let label = scope.label(self)?;
+            let signer = self.instance_label(&incoming.head.signer)?;
+            let document = format!("head {} of {signer} in {label}", incoming.head.seq);
+            match self.ingest(store, remote, scope, &incoming, &writes)? {
+                Ingested::Taken { records, objects, bytes } => {
+                    summary.objects += objects;
+                    summary.bytes += bytes;
+                    summary.heads.push(FetchedHead { scope: label, signer, seq: incoming.head.seq, records });
+                }
+                Ingested::Held { why } => summary.held.push(format!("{document}: {why}")),
+                Ingested::Refused(refusal) => summary.refused.push(Refusal { document, ..refusal }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists whose heads to look at: the origin's, its writers', and of others none.
+    fn signers(&self, store: &dyn Store, remote: &str, scope: &OpenScope) -> Result<Vec<InstanceId>, Error> {
+        let mut signers = store.heads(&scope.row.id).map_err(Error::store(remote))?;
+        signers.retain(|signer| {
+            scope.manifest.may_write(signer) || scope.manifest.former.binary_search(signer).is_ok()
+        });
+        Ok(signers)
+    }
+
+    /// Reads a head, checks its signature and its place in its signer's history.
+    fn fetch_head(
+        &self,
+        store: &dyn Store,
+        remote: &str,
+        scope: &OpenScope,
+        signer: &InstanceId,
+        summary: &mut FetchSummary,
+    ) -> Result<Option<(Head, Incoming)>, Error> {
+        let document = format!("head of {} in {}", self.instance_label(signer)?, scope.label(self)?);
+        let bytes = match store.head(&scope.row.id, signer) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(error) => return self.refuse_unless_gone(error, document, remote, summary).map(|()| None),
+        };
+        let (head, hash) = match Head::open(&bytes, signer) {
+            Ok(opened) => opened,
+            Err(error) => {
+                summary.refused.push(Refusal::new(document, &error, HINT_DAMAGED).damaged());
+                return Ok(None);
+            }
+        };
+        if head.scope != scope.row.id {
+            let reason = format!("it is a head of scope {}", head.scope);
+            summary.refused.push(Refusal::because(document, reason, HINT_DAMAGED));
+            return Ok(None);
+        }
+        if head.base.is_none() != (*signer == scope.row.origin) {
+            let reason = "it does not build on a head of the scope's origin, as a writer's must";
+            summary.refused.push(Refusal::because(document, reason, HINT_RIGHT));
+            return Ok(None);
+        }
+        let known = self.state.head(&scope.row.id, signer)?;
+        let marks = known.as_ref().map(known_head);
+        match verdict(marks.as_ref(), &head, &hash) {
+            Verdict::New => {}
+            Verdict::Same => return Ok(None),
+            Verdict::Older { .. } => {
+                summary.behind.push(document);
+                return Ok(None);
+            }
+            Verdict::Forked => {
+                let known = known.expect("a fork needs something to differ from");
+                self.state.put_fork(&scope.row.id, signer, &known.document, &bytes, clock::now())?;
+                let reason = format!("its signer has published two histories (head {} differs)", head.seq);
+                summary.refused.push(Refusal::because(document, reason, HINT_FORK));
+                return Ok(None);
+            }
+            Verdict::WildJump => {
+                let seq = known.map_or(0, |known| known.seq);
+                let reason = format!("its number jumps from {seq} to {}", head.seq);
+                summary.refused.push(Refusal::because(document, reason, HINT_JUMP));
+                return Ok(None);
+            }
+        }
+        if head.manifest_seq > scope.row.manifest_seq {
+            let reason = format!("it needs manifest {}, the remote has {}", head.manifest_seq, scope.row.manifest_seq);
+            summary.held.push(format!("{document}: {reason}"));
+            return Ok(None);
+        }
+        Ok(Some((head.clone(), Incoming { head, hash, document: bytes })))
+    }
+
+    /// A head of ours that we never made: this instance is an old copy of itself.
+    fn check_own_head(&self, store: &dyn Store, remote: &str, scope: &OpenScope) -> Result<(), Error> {
+        let Some(bytes) = store.head(&scope.row.id, &self.id()).map_err(Error::store(remote))? else { return Ok(()) };
+        let Ok((head, _)) = Head::open(&bytes, &self.id()) else { return Ok(()) };
+        let ours = self.state.head(&scope.row.id, &self.id())?.map_or(0, |known| known.seq);
+        if head.seq > ours {
+            return Err(Error::LostHistory { remote: remote.into(), ours, theirs: head.seq });
+        }
+        Ok(())
+    }
+
+    /// Records damage of one document; an error of the whole store ends the fetch.
+    pub(super) fn refuse_unless_gone(
+        &self,
+        error: StoreError,
+        document: String,
+        remote: &str,
+        summary: &mut FetchSummary,
+    ) -> Result<(), Error> {
+        match error {
+            StoreError::TooLarge { .. } | StoreError::Irregular { .. } | StoreError::Damaged { .. } => {
+                summary.refused.push(Refusal::new(document, &error, HINT_DAMAGED).damaged());
+                Ok(())
+            }
+            other => Err(Error::store(remote)(other)),
+        }
+    }
+}
+
+pub(super) fn known_head(head: &TrackedHead) -> KnownHead {
+    KnownHead { incarnation: head.incarnation, seq: head.seq, hash: head.hash, writes: head.writes }
+}
