@@ -22,8 +22,8 @@ fn cost_follows_the_change() {
     let adjacent: Edits = (50_000..50_100).map(|n| edit(n, n)).collect();
     for (name, edits, reads_max, writes_max, diff_max) in [
         ("scattered", scattered, 450, 300, 500),
-        ("appended", appended, 12, 20, 30),
-        ("adjacent", adjacent, 25, 25, 50),
+        ("appended", appended, 15, 20, 30),
+        ("adjacent", adjacent, 30, 25, 50),
     ] {
         store.reset_counts();
         let edited = apply(&store, &id_key(), &root, edits).unwrap();

@@ -16,8 +16,9 @@ use super::node::{Node, encode};
 use super::root::Root;
 use super::samples::{Edits, Map, Story, build_map, edit_map, id_key, map, padding, records, story};
 use super::scan::scan;
-use super::store::NodeStore;
+use super::store::{NodeStore, StoreError};
 use super::walk::walk;
+use crate::id::bytes::NodeId;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
@@ -202,6 +203,27 @@ fn too_large_keys_and_values_are_refused() {
     assert!(put(KEY_BYTES_MAX, VALUE_BYTES_MAX).is_ok_and(|root| check(&store, &id_key(), &root).is_ok()));
     assert!(matches!(put(KEY_BYTES_MAX + 1, 0), Err(TreeError::KeyTooLong { .. })));
     assert!(matches!(put(0, VALUE_BYTES_MAX + 1), Err(TreeError::ValueTooLarge { .. })));
+}
+
+/// What the store says comes through as the cause, and a failed write yields no root.
+#[test]
+fn a_failing_store_is_named_with_its_cause() {
+    struct Broken;
+    impl NodeStore for Broken {
+        fn read(&self, _: &NodeId) -> Result<Vec<u8>, StoreError> {
+            Err(StoreError::Failed("disk on fire".into()))
+        }
+        fn write(&self, _: &NodeId, _: &[u8]) -> Result<(), StoreError> {
+            Err(StoreError::Failed("disk full".into()))
+        }
+    }
+    let put = [(b"a".to_vec(), Some(b"1".to_vec()))];
+    assert!(matches!(apply(&Broken, &id_key(), &Root::EMPTY, put), Err(TreeError::Write { .. })));
+    let root = build_map(&MemoryStore::new(), &records(10));
+    let key = id_key();
+    let mut found = scan(&Broken, &key, &root, ..);
+    assert!(matches!(found.next(), Some(Err(TreeError::Read { .. }))));
+    assert!(found.next().is_none(), "a scan ends with its first error");
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub fn scan<'a, S: NodeStore + ?Sized>(
     Scan { place: Place::Unopened { store, key, root: *root, start }, end }
 }
 
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// Iterator over the entries of a range; see `scan`.
 pub struct Scan<'a, S: ?Sized> {
     place: Place<'a, S>,
@@ -38,7 +41,7 @@ enum Place<'a, S: ?Sized> {
 }
 
 impl<S: NodeStore + ?Sized> Iterator for Scan<'_, S> {
-    type Item = Result<(Vec<u8>, Vec<u8>), TreeError>;
+    type Item = Result<Entry, TreeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.next_entry().transpose();
@@ -50,7 +53,7 @@ impl<S: NodeStore + ?Sized> Iterator for Scan<'_, S> {
 }
 
 impl<S: NodeStore + ?Sized> Scan<'_, S> {
-    fn next_entry(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, TreeError> {
+    fn next_entry(&mut self) -> Result<Option<Entry>, TreeError> {
         if let Place::Unopened { store, key, root, start } = &self.place {
             self.place = Place::At(open_at(*store, key, root, start)?);
         }

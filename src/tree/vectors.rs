@@ -31,6 +31,16 @@ fn deep_map_has_its_frozen_root() {
     assert_eq!((top.level(), store.len()), (2, 222));
 }
 
+/// Every fifth value is larger than a node may be: it ends the node before it, and its own.
+#[test]
+fn map_with_oversized_values_has_its_frozen_root() {
+    let store = MemoryStore::new();
+    let value = |n: u32| vec![7; if n % 5 == 4 { 20_000 } else { 300 }];
+    let root = build_map(&store, &(0u32..40).map(|n| (n.to_be_bytes().to_vec(), value(n))).collect());
+    assert_eq!(root.node.unwrap().to_string(), "62086b898a3b79b4cbf4a9037e2dba807f7cb6f9c74011d57e872ee1f74cb695");
+    assert_eq!(store.len(), 17);
+}
+
 #[test]
 fn boundary_hash_is_frozen() {
     assert_eq!(id_key().boundary_hash(0, b"a"), 0x1fb9_ee90);
