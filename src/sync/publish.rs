@@ -1,0 +1,353 @@
+//! Publish: seals what is new in a scope into our outgoing store and signs a head for it.
+//!
+//! The origin's head lists a snapshot and a ladder of deltas, folded like the levels of an LSM tree, so
+//! that their number stays logarithmic. A writer's head holds one delta on top of the origin's head that
+//! it builds on, and needs none once the origin has merged it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::error::Error;
+use super::instance::Instance;
+use super::progress::Event;
+use super::scopes::OpenScope;
+use crate::changeset::entry::Entry;
+use crate::changeset::seal::{Padding, seal};
+use crate::changeset::touched::{self, Touched, add_differences, entries_of, snapshot};
+use crate::changeset::writer::{Span, Writer};
+use crate::exchange::head::{Base, Head, ObjectRef, Segment};
+use crate::exchange::store::{Store, StoreError};
+use crate::history::commit::Commit;
+use crate::history::join::Known;
+use crate::id::bytes::{CommitId, RecordKey};
+use crate::id::name::DatasetName;
+use crate::keys::document;
+use crate::state::database;
+use crate::state::heads::TrackedHead;
+use crate::sys::clock;
+use crate::transport::dir::DirStore;
+
+/// What publishing one scope did.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Published {
+    /// The head's number.
+    pub seq: u64,
+    /// New objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many changesets the head lists.
+    pub segments: usize,
+}
+
+/// The most bytes of commits that travel with one changeset; older ones are left out.
+const COMMITS_BYTES_MAX: usize = 4 << 20;
+/// Deltas together may be this fraction of the snapshot before a new snapshot is made.
+const SNAPSHOT_SHARE: u64 = 2;
+
+impl Instance {
+    /// Publishes every scope in which we may write and have something new.
+    ///
+    /// # Errors
+    /// The state or our own store can't be read or written.
+    pub fn publish(&self) -> Result<BTreeMap<String, Published>, Error> {
+        let mut all = BTreeMap::new();
+        let store = self.own_store()?;
+        for row in self.state.scopes()? {
+            if !self.follows(&row)? {
+                continue;
+            }
+            let Some(scope) = self.open_scope(row)? else { continue };
+            if !scope.manifest.may_write(&self.id()) {
+                continue;
+            }
+            self.place_documents(&store, &scope)?;
+            if let Some(published) = self.publish_scope(&store, &scope)? {
+                all.insert(scope.label(self)?, published);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Puts the scope's manifest and our newest head into our own store, if a crash kept them out.
+    fn place_documents(&self, store: &DirStore, scope: &OpenScope) -> Result<(), Error> {
+        let error = || Error::store("this instance");
+        let row = &scope.row;
+        let there = store.manifest(&row.id).map_err(error())?.map(|bytes| document::hash_of(&bytes));
+        if there != Some(row.manifest_hash) {
+            store.swap_manifest(&row.id, there, &row.manifest).map_err(error())?;
+        }
+        let Some(head) = self.state.head(&row.id, &self.id())? else { return Ok(()) };
+        let there = store.head(&row.id, &self.id()).map_err(error())?.map(|bytes| document::hash_of(&bytes));
+        if there != Some(head.hash) {
+            let objects = objects_of(&head)?;
+            store.swap_head(&row.id, &self.id(), there, &objects, &head.document).map_err(error())?;
+        }
+        Ok(())
+    }
+
+    fn publish_scope(&self, store: &DirStore, scope: &OpenScope) -> Result<Option<Published>, Error> {
+        let row = self.scope_row(&scope.row.id)?;
+        let Some(tip) = row.local_head else { return Ok(None) };
+        let tip = self.state.known_commit(&row.id, &tip)?;
+        let last = self.state.head(&row.id, &self.id())?;
+        let last_head = last.as_ref().map(|last| open_own(last, self)).transpose()?;
+        let is_origin = row.origin == self.id();
+        let base = if is_origin { None } else { Some(self.base_of(scope, &tip)?) };
+        if let Some(base) = &base {
+            let Some((_, known)) = base else { return Ok(None) };
+            if known.commit.clock.contains(&tip.commit.clock) {
+                return Ok(None);
+            }
+        }
+        let base = base.flatten();
+        let same_commit = last.as_ref().is_some_and(|last| last.commit == tip.id);
+        let same_rules = last_head.as_ref().is_some_and(|head| head.manifest_seq == scope.manifest.seq);
+        if same_commit && (same_rules || !is_origin) {
+            return Ok(None);
+        }
+        let label = scope.label(self)?;
+        self.tell(Event::Phase { name: &format!("sealing {label}"), total: None });
+        let seq = last.as_ref().map_or(0, |last| last.seq) + 1;
+        let mut work = Publishing { instance: self, store, scope, tip: &tip, seq, objects: 0, bytes: 0 };
+        let segments = match &base {
+            Some((_, known)) => vec![work.delta(Some(known), seq - 1)?],
+            None if same_commit => last_head.as_ref().map(|head| head.segments.clone()).unwrap_or_default(),
+            None => work.ladder(last_head.as_ref())?,
+        };
+        let segments = if same_commit && is_origin { work.renumber(segments)? } else { segments };
+        let (objects, bytes) = (work.objects, work.bytes);
+        let head = Head {
+            scope: row.id,
+            signer: self.id(),
+            incarnation: self.card.card.incarnation,
+            seq,
+            prev: last.as_ref().map(|last| last.hash),
+            commit: tip.id,
+            writes: tip.commit.clock.seen(&self.id(), self.card.card.incarnation),
+            manifest_seq: scope.manifest.seq,
+            epoch: scope.manifest.newest_epoch().number,
+            base: base.map(|(seq, known)| Base { seq, commit: known.id }),
+            segments,
+            observed: None,
+            time: clock::now(),
+        };
+        self.keep_head(store, scope, &head)?;
+        self.tell(Event::End);
+        Ok(Some(Published { seq, objects, bytes, segments: head.segments.len() }))
+    }
+
+    /// Signs a head, remembers it, and moves it into our own store. After a crash in between, the next
+    /// publish finds it in the state and moves it.
+    fn keep_head(&self, store: &DirStore, scope: &OpenScope, head: &Head) -> Result<(), Error> {
+        let document = head.sign(&self.identity);
+        let tracked = TrackedHead {
+            scope: head.scope,
+            signer: head.signer,
+            incarnation: head.incarnation,
+            seq: head.seq,
+            hash: document::hash_of(&document),
+            document,
+            commit: head.commit,
+            writes: head.writes,
+            received: head.time,
+            via: "here".into(),
+        };
+        let transaction = self.state.transaction()?;
+        self.state.put_head(&tracked)?;
+        self.state.put_published(&head.scope, head.seq, &head.commit)?;
+        database::commit(transaction)?;
+        self.place_documents(store, scope)
+    }
+
+    /// Returns the origin's head that our local head builds on, if it contains one.
+    fn base_of(&self, scope: &OpenScope, tip: &Known) -> Result<Option<(u64, Known)>, Error> {
+        let Some(head) = self.state.head(&scope.row.id, &scope.row.origin)? else { return Ok(None) };
+        let known = self.state.known_commit(&scope.row.id, &head.commit)?;
+        Ok(tip.commit.clock.contains(&known.commit.clock).then_some((head.seq, known)))
+    }
+}
+
+/// One head in the making.
+struct Publishing<'a> {
+    instance: &'a Instance,
+    store: &'a DirStore,
+    scope: &'a OpenScope,
+    tip: &'a Known,
+    seq: u64,
+    objects: u64,
+    bytes: u64,
+}
+
+impl Publishing<'_> {
+    /// The next ladder of the origin: the old one with what is new, folded where a step is no longer much
+    /// smaller than the one below it.
+    fn ladder(&mut self, last: Option<&Head>) -> Result<Vec<Segment>, Error> {
+        let Some(last) = last else { return Ok(vec![self.snapshot()?]) };
+        let (snapshot, deltas) = last.segments.split_first().expect("the origin's head has a snapshot");
+        let mut deltas = deltas.to_vec();
+        let mut delta = self.delta_since(last.seq)?;
+        while let Some(below) = deltas.last()
+            && size(below) <= 2 * size(&delta)
+        {
+            let from = below.from_seq;
+            deltas.pop();
+            delta = self.delta_since(from)?;
+        }
+        deltas.push(delta);
+        let since_snapshot: u64 =
+            deltas.iter().filter(|delta| delta.to_seq > snapshot.to_seq).map(size).sum();
+        let mut segments = vec![snapshot.clone()];
+        if since_snapshot > size(snapshot) / SNAPSHOT_SHARE {
+            let snapshot = self.snapshot()?;
+            // Followers that are not far behind still catch up by deltas; old deltas go when they
+            // outweigh the snapshot.
+            let mut kept = 0;
+            let keep_from = deltas.iter().rposition(|delta| {
+                kept += size(delta);
+                kept > size(&snapshot)
+            });
+            deltas.drain(..keep_from.map_or(0, |at| at + 1));
+            segments = vec![snapshot];
+        }
+        segments.append(&mut deltas);
+        Ok(segments)
+    }
+
+    /// The manifest changed and no record did: an empty delta carries the ladder to the new number.
+    fn renumber(&mut self, mut segments: Vec<Segment>) -> Result<Vec<Segment>, Error> {
+        segments.push(self.delta_since(self.seq - 1)?);
+        Ok(segments)
+    }
+
+    fn snapshot(&mut self) -> Result<Segment, Error> {
+        let commits = vec![self.tip.commit.encode()];
+        let (store, key, commit) = (&self.instance.state, &self.scope.row.id_key, &self.tip.commit);
+        self.segment(0, commits, |sink| snapshot(store, key, commit, sink))
+    }
+
+    /// The changes since one of our own heads.
+    fn delta_since(&mut self, from: u64) -> Result<Segment, Error> {
+        let scope = &self.scope.row.id;
+        let state = &self.instance.state;
+        let mut touched = Touched::new();
+        let mut steps: Vec<Known> = Vec::new();
+        for (_, commit) in state.published(scope, from, self.seq - 1)? {
+            steps.push(state.known_commit(scope, &commit)?);
+        }
+        steps.push(self.tip.clone());
+        // What was touched in any step, also if a later step took it back: a follower may stand between.
+        for pair in steps.windows(2) {
+            self.differences(&pair[0].commit, &pair[1].commit, &mut touched)?;
+        }
+        let from_commit = steps.first().filter(|_| steps.len() > 1).cloned();
+        self.delta_of(from_commit.as_ref(), from, &touched)
+    }
+
+    /// The changes since a commit.
+    fn delta(&mut self, from: Option<&Known>, from_seq: u64) -> Result<Segment, Error> {
+        let mut touched = Touched::new();
+        if let Some(from) = from {
+            self.differences(&from.commit, &self.tip.commit, &mut touched)?;
+        }
+        self.delta_of(from, from_seq, &touched)
+    }
+
+    fn differences(&self, from: &Commit, to: &Commit, touched: &mut Touched) -> Result<(), Error> {
+        add_differences(&self.instance.state, &self.scope.row.id_key, from, to, touched)
+            .map_err(|error| self.changeset(error))
+    }
+
+    fn delta_of(&mut self, from: Option<&Known>, from_seq: u64, touched: &Touched) -> Result<Segment, Error> {
+        let commits = self.commits_since(from)?;
+        let mut withdrawn: BTreeMap<DatasetName, BTreeSet<RecordKey>> = BTreeMap::new();
+        for dataset in touched.keys() {
+            withdrawn.insert(dataset.clone(), self.instance.state.withdrawn(&self.scope.row.id, dataset)?);
+        }
+        let (store, key, commit) = (&self.instance.state, &self.scope.row.id_key, &self.tip.commit);
+        self.segment(from_seq, commits, |sink| entries_of(store, key, commit, touched, &withdrawn, sink))
+    }
+
+    /// The commits after `from` up to the tip that we hold, the tip first, as far as there is room.
+    fn commits_since(&self, from: Option<&Known>) -> Result<Vec<Vec<u8>>, Error> {
+        let row = &self.scope.row;
+        let mut seen: BTreeSet<CommitId> = BTreeSet::new();
+        let mut queue = std::collections::VecDeque::from([self.tip.id]);
+        let (mut commits, mut total) = (Vec::new(), 0);
+        while let Some(id) = queue.pop_front() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let Some(known) = self.instance.state.commit(&row.id, &id)? else { continue };
+            if from.is_some_and(|from| from.commit.clock.contains(&known.commit.clock)) && id != self.tip.id {
+                continue;
+            }
+            let bytes = known.commit.encode();
+            total += bytes.len();
+            if total > COMMITS_BYTES_MAX && !commits.is_empty() {
+                break;
+            }
+            commits.push(bytes);
+            queue.extend(known.commit.parents());
+        }
+        Ok(commits)
+    }
+
+    fn segment(
+        &mut self,
+        from: u64,
+        commits: Vec<Vec<u8>>,
+        fill: impl FnOnce(
+            &mut dyn FnMut(Entry<&[u8]>) -> Result<(), io::Error>,
+        ) -> Result<(), touched::Error<io::Error>>,
+    ) -> Result<Segment, Error> {
+        let epoch = self.scope.manifest.newest_epoch();
+        let padding = if self.scope.manifest.public { Padding::None } else { Padding::Padme };
+        let span = Span { scope: self.scope.row.id, from, tip: self.tip.id };
+        let mut objects = Vec::new();
+        let mut failed: Option<StoreError> = None;
+        let store = self.store;
+        let mut writer = Writer::new(span, &commits, |plain: Vec<u8>| {
+            let sealed = seal(&plain, &epoch.recipient, padding)?;
+            drop(plain);
+            let bytes = sealed.bytes.len() as u64;
+            if let Err(error) = store.put_object(&sealed.id, bytes, &mut &sealed.bytes[..]) {
+                failed = Some(error);
+                return Err(io::Error::other("the store failed"));
+            }
+            objects.push(ObjectRef { id: sealed.id, bytes });
+            Ok(())
+        });
+        let filled = fill(&mut |entry| writer.push(entry));
+        let finished = filled.and_then(|()| writer.finish().map_err(touched::Error::Sink));
+        if let Some(error) = failed {
+            return Err(Error::store("this instance")(error));
+        }
+        finished.map_err(|error| self.changeset(error))?;
+        self.objects += objects.len() as u64;
+        self.bytes += objects.iter().map(|object| object.bytes).sum::<u64>();
+        Ok(Segment { from_seq: from, to_seq: self.seq, objects })
+    }
+
+    fn changeset(&self, source: touched::Error<io::Error>) -> Error {
+        Error::Changeset { scope: self.scope.row.name.to_string(), source: Box::new(source) }
+    }
+}
+
+fn size(segment: &Segment) -> u64 {
+    segment.objects.iter().map(|object| object.bytes).sum()
+}
+
+/// Opens a head that we signed ourselves.
+pub(super) fn open_own(head: &TrackedHead, instance: &Instance) -> Result<Head, Error> {
+    let opened = Head::open(&head.document, &instance.id());
+    let damaged = |error| crate::state::error::Error::damaged(format!("our own head: {error}"));
+    Ok(opened.map_err(damaged)?.0)
+}
+
+/// Lists the objects that a tracked head names.
+pub(super) fn objects_of(head: &TrackedHead) -> Result<Vec<(crate::id::bytes::ObjectId, u64)>, Error> {
+    let damaged = |error| crate::state::error::Error::damaged(format!("a tracked head: {error}"));
+    let (head, _) = Head::open(&head.document, &head.signer).map_err(damaged)?;
+    Ok(head.objects().map(|object| (object.id, object.bytes)).collect())
+}

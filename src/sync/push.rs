@@ -1,0 +1,178 @@
+//! Push: publishes, then copies what a remote lacks and moves its heads.
+
+use std::collections::BTreeMap;
+
+use super::error::Error;
+use super::instance::Instance;
+use super::progress::Event;
+use super::publish::Published;
+use crate::exchange::copy::copy_objects;
+use crate::exchange::head::Head;
+use crate::exchange::store::{Store, StoreError};
+use crate::id::bytes::{InstanceId, ScopeId};
+use crate::id::name::PeerName;
+use crate::keys::card::SignedCard;
+use crate::keys::document;
+use crate::scope::manifest::Manifest;
+use crate::state::remotes::Exchange;
+use crate::sys::clock;
+
+/// What a push did.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct PushSummary {
+    /// The scopes that got a new head, by label.
+    pub published: BTreeMap<String, Published>,
+    /// Heads that the remote did not have.
+    pub heads: u64,
+    /// Objects that the remote lacked.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Instance {
+    /// Publishes what is new and sends it to a remote.
+    ///
+    /// Objects go first, then manifests, then heads, each by compare-and-swap: whoever reads the remote
+    /// meanwhile finds every object that a head names.
+    ///
+    /// # Errors
+    /// The remote can't be written, was changed meanwhile, or has heads of ours that we never made.
+    pub fn push(&self, remote: &PeerName) -> Result<PushSummary, Error> {
+        let published = self.publish()?;
+        let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote.as_str()));
+        let now = clock::now();
+        match &result {
+            Ok(_) => self.state.note_exchange(remote, Exchange::Pushed, now)?,
+            Err(error) => self.state.note_exchange(remote, Exchange::Failed(&error.to_string()), now)?,
+        }
+        result.map(|summary| PushSummary { published, ..summary })
+    }
+
+    fn send(&self, remote: &dyn Store, name: &str) -> Result<PushSummary, Error> {
+        let own = self.own_store()?;
+        let mut summary = PushSummary::default();
+        self.send_card(remote, name)?;
+        for scope in own.scopes().map_err(Error::store("this instance"))? {
+            let origin = self.scope_row(&scope)?.origin;
+            self.send_manifest(&own, remote, name, &scope, &origin)?;
+            for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
+                self.send_head(&own, remote, name, (&scope, &signer), &mut summary)?;
+            }
+        }
+        Ok(summary)
+    }
+
+    fn send_card(&self, remote: &dyn Store, name: &str) -> Result<(), Error> {
+        let there = remote.card(&self.id()).map_err(Error::store(name))?;
+        let there = there.map(|bytes| document::hash_of(&bytes));
+        if there == Some(self.card.hash) {
+            return Ok(());
+        }
+        remote.swap_card(&self.id(), there, &self.card.bytes).map_err(raced(name))
+    }
+
+    fn send_manifest(
+        &self,
+        own: &dyn Store,
+        remote: &dyn Store,
+        name: &str,
+        scope: &ScopeId,
+        origin: &InstanceId,
+    ) -> Result<(), Error> {
+        let Some(bytes) = own.manifest(scope).map_err(Error::store("this instance"))? else { return Ok(()) };
+        let there = remote.manifest(scope).map_err(Error::store(name))?;
+        if there.as_ref() == Some(&bytes) {
+            return Ok(());
+        }
+        let manifest_error = |source| Error::Manifest { scope: scope.to_string(), source };
+        let (ours, _) = Manifest::open(&bytes, origin).map_err(manifest_error)?;
+        // What is there and doesn't verify is replaced; what is newer stays.
+        if let Some(Ok((theirs, _))) = there.as_ref().map(|bytes| Manifest::open(bytes, origin)) {
+            if theirs.seq >= ours.seq && *origin == self.id() {
+                return Err(Error::LostHistory { remote: name.into(), ours: ours.seq, theirs: theirs.seq });
+            }
+            if theirs.seq >= ours.seq {
+                return Ok(());
+            }
+        }
+        let expected = there.map(|bytes| document::hash_of(&bytes));
+        remote.swap_manifest(scope, expected, &bytes).map_err(raced(name))
+    }
+
+    fn send_head(
+        &self,
+        own: &dyn Store,
+        remote: &dyn Store,
+        name: &str,
+        (scope, signer): (&ScopeId, &InstanceId),
+        summary: &mut PushSummary,
+    ) -> Result<(), Error> {
+        let Some(bytes) = own.head(scope, signer).map_err(Error::store("this instance"))? else { return Ok(()) };
+        let there = remote.head(scope, signer).map_err(Error::store(name))?;
+        if there.as_ref() == Some(&bytes) {
+            return Ok(());
+        }
+        let damaged = |error| crate::state::error::Error::damaged(format!("a head in our own store: {error}"));
+        let (ours, _) = Head::open(&bytes, signer).map_err(damaged)?;
+        if let Some(Ok((theirs, _))) = there.as_ref().map(|bytes| Head::open(bytes, signer))
+            && (theirs.incarnation, theirs.seq) >= (ours.incarnation, ours.seq)
+        {
+            if *signer == self.id() {
+                return Err(Error::LostHistory { remote: name.into(), ours: ours.seq, theirs: theirs.seq });
+            }
+            return Ok(());
+        }
+        let objects: Vec<_> = ours.objects().map(|object| (object.id, object.bytes)).collect();
+        let total = objects.iter().map(|(_, bytes)| bytes).sum();
+        self.tell(Event::Phase { name: &format!("pushing to {name}"), total: Some(total) });
+        let copied = copy_objects(own, remote, &objects, &mut |progress| self.tell(Event::Done(progress.bytes)))
+            .map_err(|source| Error::Copy { to: name.into(), source })?;
+        self.tell(Event::End);
+        summary.objects += copied.objects;
+        summary.bytes += copied.bytes;
+        let expected = there.map(|bytes| document::hash_of(&bytes));
+        remote.swap_head(scope, signer, expected, &objects, &bytes).map_err(raced(name))?;
+        summary.heads += 1;
+        Ok(())
+    }
+
+    /// Keeps the head of a writer of one of our scopes in our own store, so that a push brings it, the
+    /// proof of what the writer wrote, wherever our own head goes.
+    ///
+    /// # Errors
+    /// `Store`, `Copy`.
+    pub(super) fn relay(&self, from: &dyn Store, name: &str, head: &Head, document: &[u8]) -> Result<(), Error> {
+        let own = self.own_store()?;
+        let objects: Vec<_> = head.objects().map(|object| (object.id, object.bytes)).collect();
+        copy_objects(from, &own, &objects, &mut |_| {}).map_err(|source| Error::Copy { to: "this instance".into(), source })?;
+        let there = own.head(&head.scope, &head.signer).map_err(Error::store(name))?;
+        let expected = there.map(|bytes| document::hash_of(&bytes));
+        own.swap_head(&head.scope, &head.signer, expected, &objects, document).map_err(Error::store("this instance"))
+    }
+}
+
+/// Reads the cards in a store; cards that don't verify are left out.
+///
+/// # Errors
+/// `Store`.
+pub fn cards_in(store: &dyn Store, name: &str) -> Result<Vec<SignedCard>, Error> {
+    let mut cards = Vec::new();
+    for id in store.cards().map_err(Error::store(name))? {
+        let Some(bytes) = store.card(&id).map_err(Error::store(name))? else { continue };
+        if let Ok(card) = SignedCard::open(&bytes)
+            && card.card.instance == id
+        {
+            cards.push(card);
+        }
+    }
+    Ok(cards)
+}
+
+fn raced(name: &str) -> impl FnOnce(StoreError) -> Error {
+    let name = name.to_owned();
+    move |error| match error {
+        StoreError::Swapped { .. } => Error::Raced { remote: name },
+        other => Error::store(name)(other),
+    }
+}
