@@ -115,7 +115,11 @@ pub fn join(
             }
         }
         let root = apply(store, key, &mine, edits).map_err(tree_error)?;
-        if root.count == 0 { datasets.remove(name) } else { datasets.insert(name.clone(), root) };
+        if root.count == 0 {
+            datasets.remove(name)
+        } else {
+            datasets.insert(name.clone(), root)
+        };
     }
     let commit = Commit {
         scope: left.commit.scope,
@@ -218,7 +222,11 @@ mod tests {
                 codec::encode(&whole, &ORIGIN)
             });
             let root = apply(&self.store, &self.key, &root, vec![(key, bytes)]).unwrap();
-            if root.count == 0 { datasets.remove(&name) } else { datasets.insert(name, root) };
+            if root.count == 0 {
+                datasets.remove(&name)
+            } else {
+                datasets.insert(name, root)
+            };
             let making = Making::Capture {
                 parent: parent.map(|known| known.id),
                 author,

@@ -74,7 +74,7 @@ impl Record {
     }
 
     /// Iterates over every element of every cell.
-    pub fn elements(&self) -> impl Iterator<Item = (&FieldName, &Element)> {
+    pub fn elements(&self) -> impl Iterator<Item = (&FieldName, &Element)> + Clone {
         self.cells.iter().flat_map(|(field, cell)| cell.elements.iter().map(move |element| (field, element)))
     }
 }

@@ -50,10 +50,7 @@ impl State {
     pub fn put_commit(&self, scope: &ScopeId, key: &IdKey, bytes: &[u8]) -> Result<CommitId, Error> {
         let id = id_of(bytes, key);
         self.connection
-            .execute(
-                "INSERT OR IGNORE INTO commits VALUES (?1, ?2, ?3)",
-                (scope.as_bytes(), id.as_bytes(), bytes),
-            )
+            .execute("INSERT OR IGNORE INTO commits VALUES (?1, ?2, ?3)", (scope.as_bytes(), id.as_bytes(), bytes))
             .map_err(Error::query("store a commit"))?;
         Ok(id)
     }

@@ -53,6 +53,9 @@ impl Error {
     /// Tells whether another process holds the database.
     pub fn is_busy(&self) -> bool {
         let (Self::Open { source, .. } | Self::Query { source, .. }) = self else { return false };
-        matches!(source.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked))
+        matches!(
+            source.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+        )
     }
 }

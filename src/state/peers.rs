@@ -103,13 +103,7 @@ impl State {
             .execute(
                 "INSERT INTO peer VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (id) DO UPDATE SET name = ?2, card = ?3, trust = ?4",
-                (
-                    peer.id.as_bytes(),
-                    peer.name.as_str(),
-                    &peer.card,
-                    peer.trust.to_string(),
-                    number(peer.added.0),
-                ),
+                (peer.id.as_bytes(), peer.name.as_str(), &peer.card, peer.trust.to_string(), number(peer.added.0)),
             )
             .map_err(Error::query("store a peer"))?;
         Ok(())

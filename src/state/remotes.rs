@@ -69,10 +69,9 @@ impl State {
                 "UPDATE remote SET fetched = ?2, error = NULL WHERE name = ?1",
                 (name.as_str(), number(now.0)),
             ),
-            Exchange::Pushed => self.connection.execute(
-                "UPDATE remote SET pushed = ?2, error = NULL WHERE name = ?1",
-                (name.as_str(), number(now.0)),
-            ),
+            Exchange::Pushed => self
+                .connection
+                .execute("UPDATE remote SET pushed = ?2, error = NULL WHERE name = ?1", (name.as_str(), number(now.0))),
             Exchange::Failed(error) => {
                 self.connection.execute("UPDATE remote SET error = ?2 WHERE name = ?1", (name.as_str(), error))
             }

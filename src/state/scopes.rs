@@ -41,10 +41,7 @@ impl State {
     /// `Query`.
     pub fn scope(&self, id: &ScopeId) -> Result<Option<ScopeRow>, Error> {
         let sql = format!("SELECT {COLUMNS} FROM scope WHERE id = ?1");
-        self.connection
-            .query_row(&sql, [id.as_bytes()], scope_row)
-            .optional()
-            .map_err(Error::query("read a scope"))
+        self.connection.query_row(&sql, [id.as_bytes()], scope_row).optional().map_err(Error::query("read a scope"))
     }
 
     /// Reads all scopes, by origin and name.

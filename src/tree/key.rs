@@ -23,6 +23,11 @@ impl IdKey {
         Self { id: Zeroizing::new(bytes), boundary }
     }
 
+    /// Returns the secret bytes, to be kept where the scope's other secrets are.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.id
+    }
+
     /// Returns the id of a node with these bytes.
     pub fn node_id(&self, bytes: &[u8]) -> NodeId {
         NodeId::from_bytes(*blake3::keyed_hash(&self.id, bytes).as_bytes())
