@@ -7,7 +7,15 @@ use crate::connector::contract::SinkError;
 use crate::exchange::store::StoreError;
 use crate::id::bytes::CommitId;
 use crate::state;
-use crate::{cbor, changeset, connector, exchange, history, keys, scope, transport, tree};
+use crate::cbor;
+use crate::changeset;
+use crate::connector;
+use crate::exchange;
+use crate::history;
+use crate::keys;
+use crate::scope;
+use crate::transport;
+use crate::tree;
 
 /// Why a command stopped.
 #[derive(Debug, thiserror::Error)]

@@ -261,6 +261,9 @@ impl Instance {
                     summary.objects += objects;
                     summary.bytes += bytes;
                     summary.heads.push(FetchedHead { scope: label, signer, seq: incoming.head.seq, records });
+                    if scope.row.origin == self.id() {
+                        self.relay(store, remote, &incoming.head, &incoming.document)?;
+                    }
                 }
                 Ingested::Held { why } => summary.held.push(format!("{document}: {why}")),
                 Ingested::Refused(refusal) => summary.refused.push(Refusal { document, ..refusal }),

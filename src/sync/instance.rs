@@ -28,6 +28,7 @@ pub const FORMAT: &str = "wbsync instance 1\n";
 pub struct Instance {
     /// The application's directory.
     pub root: PathBuf,
+    dir: PathBuf,
     /// `wbsync.toml`.
     pub config: Config,
     /// Our keys.
@@ -76,7 +77,14 @@ impl Instance {
     /// # Errors
     /// As `find`.
     pub fn open(root: &Path, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
-        let dir = root.join(DIR);
+        Self::open_at(root, root.join(DIR), purpose, watcher)
+    }
+
+    /// Opens the instance whose own files are in `dir`, beside the application in `root`.
+    ///
+    /// # Errors
+    /// As `find`.
+    pub(super) fn open_at(root: &Path, dir: PathBuf, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
         let path = dir.join("format");
         match disk::read_bounded(&path, 256).map_err(Error::io("read", &path))? {
             None => return Err(Error::NotAnInstance { start: root.to_owned() }),
@@ -101,7 +109,7 @@ impl Instance {
         let card = SignedCard::open(&card).map_err(Error::Card)?;
         let state = State::open(&dir.join("state.db"))?;
         let root = root.to_owned();
-        Ok(Self { root, config, identity, card, state, watcher, connector: RefCell::new(None), _lock: lock })
+        Ok(Self { root, dir, config, identity, card, state, watcher, connector: RefCell::new(None), _lock: lock })
     }
 
     /// Returns our id.
@@ -110,8 +118,8 @@ impl Instance {
     }
 
     /// Returns the directory of the instance's own files.
-    pub fn dir(&self) -> PathBuf {
-        self.root.join(DIR)
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Opens our outgoing store.

@@ -126,7 +126,7 @@ impl Instance {
         let objects: Vec<_> = ours.objects().map(|object| (object.id, object.bytes)).collect();
         let total = objects.iter().map(|(_, bytes)| bytes).sum();
         self.tell(Event::Phase { name: &format!("pushing to {name}"), total: Some(total) });
-        let copied = copy_objects(own, remote, &objects, &mut |progress| self.tell(Event::Done(progress.bytes)))
+        let copied = copy_objects(own, remote, &objects, &mut |progress| self.tell(Event::Done(progress.bytes_done)))
             .map_err(|source| Error::Copy { to: name.into(), source })?;
         self.tell(Event::End);
         summary.objects += copied.objects;
