@@ -91,7 +91,11 @@ mod tests {
         let rank = |audience: &Audience| values.iter().position(|value| value.scope() == audience.scope());
         for own in &values {
             for parent in &values {
-                assert_eq!(rank(&own.clone().capped_by(parent)), rank(own).max(rank(parent)), "{own:?} under {parent:?}");
+                assert_eq!(
+                    rank(&own.clone().capped_by(parent)),
+                    rank(own).max(rank(parent)),
+                    "{own:?} under {parent:?}"
+                );
             }
         }
     }
