@@ -114,8 +114,9 @@ impl Instance {
             }
         }
         let Some(least) = least else { return Ok(None) };
-        let key = RecordKey::from_slice(&least)
-            .ok_or_else(|| crate::state::error::Error::damaged(format!("a key of dataset {dataset} is no record key")))?;
+        let key = RecordKey::from_slice(&least).ok_or_else(|| {
+            crate::state::error::Error::damaged(format!("a key of dataset {dataset} is no record key"))
+        })?;
         let mut puts = Vec::new();
         let mut quiet = Vec::new();
         for (side, span) in sides.iter_mut().zip(spans) {

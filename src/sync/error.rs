@@ -3,17 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::connector::contract::SinkError;
-use crate::exchange::store::StoreError;
-use crate::id::bytes::CommitId;
-use crate::state;
 use crate::cbor;
 use crate::changeset;
 use crate::connector;
+use crate::connector::contract::SinkError;
 use crate::exchange;
+use crate::exchange::store::StoreError;
 use crate::history;
+use crate::id::bytes::CommitId;
 use crate::keys;
 use crate::scope;
+use crate::state;
 use crate::transport;
 use crate::tree;
 
@@ -214,7 +214,9 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::Unreachable { .. } => "check the path: is the stick plugged in, the disk mounted?".into(),
         StoreError::NotAStore { .. } => "give the directory of a wbsync store; `wbsync push` makes a new one".into(),
         StoreError::NewerFormat { .. } => "use a later version of wbsync".into(),
-        StoreError::Full { .. } => "make room there, then run the same command again; it goes on where it stopped".into(),
+        StoreError::Full { .. } => {
+            "make room there, then run the same command again; it goes on where it stopped".into()
+        }
         StoreError::ReadOnly { .. } => "mount it writable, or choose another place".into(),
         StoreError::Denied { .. } => "check owner and mode of the directory".into(),
         StoreError::Swapped { .. } => "pull, then push again".into(),

@@ -275,9 +275,8 @@ impl Instance {
     /// Lists whose heads to look at: the origin's, its writers', and of others none.
     fn signers(&self, store: &dyn Store, remote: &str, scope: &OpenScope) -> Result<Vec<InstanceId>, Error> {
         let mut signers = store.heads(&scope.row.id).map_err(Error::store(remote))?;
-        signers.retain(|signer| {
-            scope.manifest.may_write(signer) || scope.manifest.former.binary_search(signer).is_ok()
-        });
+        signers
+            .retain(|signer| scope.manifest.may_write(signer) || scope.manifest.former.binary_search(signer).is_ok());
         Ok(signers)
     }
 

@@ -121,7 +121,9 @@ impl Instance {
         let cards = cards_in(store.as_ref(), &url.to_string())?;
         let wanted: Vec<&SignedCard> = cards
             .iter()
-            .filter(|card| options.follow.is_empty() || options.follow.iter().any(|name| card.card.name.as_str() == name))
+            .filter(|card| {
+                options.follow.is_empty() || options.follow.iter().any(|name| card.card.name.as_str() == name)
+            })
             .collect();
         if wanted.is_empty() {
             return Err(Error::NothingToClone);
@@ -210,7 +212,8 @@ impl Building {
         let keys = dir.join("keys");
         disk::create_dir(&keys).map_err(Error::io("make", &keys))?;
         let identity = Identity::create(&keys).map_err(Error::Identity)?;
-        let card = Card { instance: identity.id(), recipient: identity.recipient(), name, urls: Vec::new(), incarnation: 0 };
+        let card =
+            Card { instance: identity.id(), recipient: identity.recipient(), name, urls: Vec::new(), incarnation: 0 };
         let card = SignedCard::sign(card, &identity);
         let path = dir.join("card");
         disk::replace(&path, &card.bytes, Access::Shared).map_err(Error::io("write", &path))?;
@@ -238,6 +241,7 @@ fn default_name(root: &Path) -> PeerName {
     let cleaned: String =
         base.chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }).take(40).collect();
     let cleaned = cleaned.trim_matches('-');
-    let cleaned = if cleaned.starts_with(|c: char| c.is_ascii_lowercase()) { cleaned.into() } else { format!("wb-{cleaned}") };
+    let cleaned =
+        if cleaned.starts_with(|c: char| c.is_ascii_lowercase()) { cleaned.into() } else { format!("wb-{cleaned}") };
     PeerName::new(cleaned.trim_end_matches('-')).expect("cleaned of everything else")
 }

@@ -87,7 +87,7 @@ impl Instance {
     fn log_scope(&self, open: &OpenScope, entries: &mut Vec<(UnixMillis, LogEntry)>) -> Result<(), Error> {
         let row = &open.row;
         let mut refs: BTreeMap<CommitId, Vec<String>> = BTreeMap::new();
-        for id in row.local_head {
+        if let Some(id) = row.local_head {
             refs.entry(id).or_default().push("local".into());
         }
         for head in self.state.heads(&row.id)? {

@@ -7,10 +7,13 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::config::Config;
+use super::config::{self, Config};
 use super::error::Error;
 use super::progress::{Event, Watcher};
 use crate::connector::contract::{Connector, Context};
+use crate::connector::dburl;
+use crate::connector::mapping::model::Mapping;
+use crate::connector::sqlite::{Options, SqliteConnector};
 use crate::id::bytes::InstanceId;
 use crate::id::name::PeerName;
 use crate::keys::card::SignedCard;
@@ -148,14 +151,17 @@ impl Instance {
     }
 
     fn open_database(&self) -> Result<Box<dyn Connector>, Error> {
-        let mapping = crate::connector::mapping::load(self.config.preset.as_deref(), &self.config.mapping())?;
-        let url = match &self.config.database {
-            Some(url) => crate::connector::dburl::DatabaseUrl::parse(url, &self.root)?,
-            None => crate::connector::dburl::discover(&self.root)?,
+        let origin = self.root.join(config::FILE).display().to_string();
+        let mapping = Mapping::load(self.config.preset.as_deref(), self.config.mapping(), &origin)?;
+        let path = match &self.config.database {
+            Some(url) => dburl::parse(url, &self.root)?,
+            None => dburl::discover(&self.root, std::env::var("DATABASE_URL").ok().as_deref())?.path,
         };
         let names: BTreeMap<InstanceId, PeerName> =
             self.state.peers()?.into_iter().map(|peer| (peer.id, peer.name)).collect();
         let context = Context { own: self.id(), names };
-        Ok(crate::connector::open(&url, mapping, context, self.config.busy_ms)?)
+        let mut options = Options::new(&path, &self.root, &self.dir);
+        options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
+        Ok(Box::new(SqliteConnector::open(options, mapping, context)?))
     }
 }

@@ -203,19 +203,18 @@ impl Instance {
             let edits: Vec<_> = keys.iter().map(|key| (key.as_bytes().to_vec(), None)).collect();
             let root = datasets.get(&dataset).copied().unwrap_or_default();
             let root = apply(&self.state, &scope.row.id_key, &root, edits).map_err(error)?;
-            if root.count == 0 { datasets.remove(&dataset) } else { datasets.insert(dataset, root) };
+            if root.count == 0 {
+                datasets.remove(&dataset)
+            } else {
+                datasets.insert(dataset, root)
+            };
         }
         let sequence = self.scope_row(&scope.row.id)?.sequence + 1;
         let incarnation = self.card.card.incarnation;
         let mut clock: Clock = joined.commit.clock.clone();
         clock.advance(self.id(), incarnation, sequence);
-        let making = Making::Capture {
-            parent: Some(joined.id),
-            author: self.id(),
-            incarnation,
-            sequence,
-            time: clock::now(),
-        };
+        let making =
+            Making::Capture { parent: Some(joined.id), author: self.id(), incarnation, sequence, time: clock::now() };
         let commit = Commit { scope: scope.row.id, clock, datasets, making };
         let id = self.state.put_commit(&scope.row.id, &scope.row.id_key, &commit.encode())?;
         self.state.set_sequence(&scope.row.id, sequence)?;

@@ -190,8 +190,7 @@ impl Publishing<'_> {
             delta = self.delta_since(from)?;
         }
         deltas.push(delta);
-        let since_snapshot: u64 =
-            deltas.iter().filter(|delta| delta.to_seq > snapshot.to_seq).map(size).sum();
+        let since_snapshot: u64 = deltas.iter().filter(|delta| delta.to_seq > snapshot.to_seq).map(size).sum();
         let mut segments = vec![snapshot.clone()];
         if since_snapshot > size(snapshot) / SNAPSHOT_SHARE {
             let snapshot = self.snapshot()?;
@@ -286,9 +285,7 @@ impl Publishing<'_> {
         &mut self,
         from: u64,
         commits: Vec<Vec<u8>>,
-        fill: impl FnOnce(
-            &mut dyn FnMut(Entry<&[u8]>) -> Result<(), io::Error>,
-        ) -> Result<(), touched::Error<io::Error>>,
+        fill: impl FnOnce(&mut dyn FnMut(Entry<&[u8]>) -> Result<(), io::Error>) -> Result<(), touched::Error<io::Error>>,
     ) -> Result<Segment, Error> {
         let epoch = self.scope.manifest.newest_epoch();
         let padding = if self.scope.manifest.public { Padding::None } else { Padding::Padme };

@@ -145,7 +145,8 @@ impl Instance {
     pub(super) fn relay(&self, from: &dyn Store, name: &str, head: &Head, document: &[u8]) -> Result<(), Error> {
         let own = self.own_store()?;
         let objects: Vec<_> = head.objects().map(|object| (object.id, object.bytes)).collect();
-        copy_objects(from, &own, &objects, &mut |_| {}).map_err(|source| Error::Copy { to: "this instance".into(), source })?;
+        copy_objects(from, &own, &objects, &mut |_| {})
+            .map_err(|source| Error::Copy { to: "this instance".into(), source })?;
         let there = own.head(&head.scope, &head.signer).map_err(Error::store(name))?;
         let expected = there.map(|bytes| document::hash_of(&bytes));
         own.swap_head(&head.scope, &head.signer, expected, &objects, document).map_err(Error::store("this instance"))

@@ -168,9 +168,7 @@ impl Instance {
         let origin = self.state.head(&row.id, &row.origin)?;
         let published = own.as_ref().map(|own| own.commit) == row.local_head
             || row.origin != self.id() && origin.map(|origin| origin.commit) == row.local_head;
-        let own_writes = head.as_ref().map_or(0, |head| {
-            head.commit.clock.seen(&self.id(), self.card.card.incarnation)
-        });
+        let own_writes = head.as_ref().map_or(0, |head| head.commit.clock.seen(&self.id(), self.card.card.incarnation));
         Ok(ScopeStatus {
             scope: self.scope_label(row)?,
             followed: self.follows(row)?,
