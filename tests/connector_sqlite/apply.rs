@@ -348,6 +348,22 @@ fn a_reference_shown_as_null_is_filled_when_its_target_arrives() {
 }
 
 #[test]
+fn a_reference_that_the_application_filled_itself_is_not_overwritten() {
+    let mut app = App::with("", "[dataset.invites]\nenabled = true");
+    app.settle();
+    let (bea, invite) = (id(BETA, "users", 1), id(BETA, "invites", 2));
+    let mut fields = vec![("token", text("abc123")), ("created_at", time()), ("author", Value::Ref(bea.clone()))];
+    fields.extend([("max_uses", Value::Int(1)), ("use_count", Value::Int(0))]);
+    fields.extend([("disabled", Value::Bool(false)), ("auto_approve", Value::Bool(true))]);
+    app.apply_quietly(vec![put(&invite, &fields)]);
+    app.sql("UPDATE invite_tokens SET created_by_user_id = 1");
+    let seen = app.settle();
+    assert!(matches!(shown(&seen[0], "author"), Some(Value::Ref(author)) if author.origin == OWN));
+    app.apply_quietly(vec![user(&bea, "bea")]);
+    assert_eq!(app.text("SELECT created_by_user_id FROM invite_tokens"), "1");
+}
+
+#[test]
 fn caches_of_touched_records_are_removed() {
     let mut app = App::new();
     app.settle();

@@ -1,6 +1,8 @@
 //! What a capture reports, once, and under which id.
 
 use wbsync::connector::contract::{Base, Connector, Seen};
+use wbsync::connector::mapping::model::Mapping;
+use wbsync::connector::sqlite::{Options, SqliteConnector};
 use wbsync::id::name::ScopeName;
 use wbsync::record::value::Value;
 use wbsync::scope::audience::{Audience, Reason};
@@ -187,6 +189,33 @@ fn wal_and_rollback_journals_give_the_same() {
     assert_eq!(app.settle(), []);
     let beta = id(BETA, "users", 5);
     app.apply_quietly(vec![user(&beta, "bea"), request(&id(BETA, "requests", 6), "boat", Some(&beta))]);
+}
+
+#[test]
+fn a_large_database_is_read_from_a_private_copy() {
+    let mut app = App::new();
+    let mapping = Mapping::load(Some("whiteballoon"), toml::Table::new(), "test").unwrap();
+    let mut options = Options::new(&app.path(), app.dir.path(), app.dir.path());
+    options.copy_above_bytes = 0;
+    app.sync = SqliteConnector::open(options, mapping, context()).unwrap();
+    app.user("ann", "public");
+    app.settle();
+    // The application writes while the capture reports: the report is of one state, and what was
+    // written is found the next time.
+    app.user("bob", "public");
+    let db = &app.db;
+    let mut names = Vec::new();
+    let capture = app.sync.capture(NOW, &mut |sighting| {
+        db.execute("UPDATE users SET username = 'eve' WHERE username = 'bob'", []).unwrap();
+        names.push(shown(&sighting, "username").unwrap());
+        Ok(())
+    });
+    let position = app.sync.position().unwrap();
+    app.sync.settle(&capture.unwrap(), &position).unwrap();
+    assert_eq!(names, [text("bob")]);
+    find(&app.settle(), "username", "eve");
+    let left: Vec<_> = std::fs::read_dir(app.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["app.db"], "no copy is left behind");
 }
 
 #[test]

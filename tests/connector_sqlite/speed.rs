@@ -54,6 +54,7 @@ fn a_writing_application_never_waits_long() {
 /// Prints how fast it goes: `cargo test --release --test connector_sqlite -- --ignored --nocapture speed`.
 #[test]
 #[ignore = "measures"]
+#[expect(clippy::print_stderr, reason = "it is for reading")]
 fn speed_of_100_000_rows() {
     let mut app = App::new();
     app.settle();
