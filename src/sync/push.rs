@@ -39,6 +39,8 @@ impl Instance {
     /// # Errors
     /// The remote can't be written, was changed meanwhile, or has heads of ours that we never made.
     pub fn push(&self, remote: &PeerName) -> Result<PushSummary, Error> {
+        // What was fetched is merged first: a writer's head builds on the newest head of the origin.
+        self.merge()?;
         let published = self.publish()?;
         let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote.as_str()));
         let now = clock::now();
