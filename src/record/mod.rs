@@ -4,5 +4,6 @@ pub mod cell;
 pub mod clock;
 pub mod codec;
 pub mod recordid;
+pub mod schema;
 pub mod stamp;
 pub mod value;
