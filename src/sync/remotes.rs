@@ -68,12 +68,15 @@ impl Instance {
     pub(super) fn open_remote_for_writing(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
         let url = parse(&self.remote_row(name)?.url, &self.root)?;
         match url::open_for_writing(&url) {
-            Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) => {
-                url::create(&url).map_err(Error::store(name.as_str()))
-            }
+            Err(error) if is_makeable(&error) => url::create(&url).map_err(Error::store(name.as_str())),
             other => other.map_err(Error::store(name.as_str())),
         }
     }
+}
+
+/// Tells whether a push answers this error by making the store; what can't be made is said then.
+pub(super) fn is_makeable(error: &StoreError) -> bool {
+    matches!(error, StoreError::NotAStore { .. } | StoreError::Unreachable { .. })
 }
 
 /// Parses a remote's URL.
