@@ -4,6 +4,7 @@
 
 pub mod cbor;
 pub mod changeset;
+pub mod cli;
 pub mod connector;
 pub mod exchange;
 pub mod history;

@@ -120,6 +120,11 @@ impl ApplySummary {
         *self == Self::default()
     }
 
+    /// Returns how many rows were touched.
+    pub fn rows(&self) -> u64 {
+        [&self.inserted, &self.updated, &self.deleted].into_iter().flat_map(BTreeMap::values).sum()
+    }
+
     fn add(&mut self, done: Applied) {
         let sides = [
             (&mut self.inserted, done.inserted),

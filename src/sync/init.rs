@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::apply::ApplySummary;
-use super::commit::{CommitSummary, Mode};
+use super::commit::Mode;
 use super::config;
 use super::error::Error;
 use super::fetch::FetchSummary;
@@ -160,35 +160,6 @@ impl Instance {
             }
             other => other,
         }
-    }
-}
-
-/// What a pull did.
-#[derive(Debug, Default, serde::Serialize)]
-pub struct PullSummary {
-    /// What was captured first.
-    pub committed: CommitSummary,
-    /// What was fetched, by remote.
-    pub fetched: std::collections::BTreeMap<String, FetchSummary>,
-    /// What was merged, by scope.
-    pub merged: std::collections::BTreeMap<String, super::merge::ScopeMerge>,
-    /// What was written into the application's rows.
-    pub applied: ApplySummary,
-}
-
-impl Instance {
-    /// Commits, fetches, merges and applies.
-    ///
-    /// # Errors
-    /// As its parts. A remote that can't be reached ends the pull before anything is merged.
-    pub fn pull(&self, remotes: &[PeerName]) -> Result<PullSummary, Error> {
-        let mut summary = PullSummary { committed: self.commit(Mode::Keep)?, ..PullSummary::default() };
-        for remote in remotes {
-            summary.fetched.insert(remote.to_string(), self.fetch(remote)?);
-        }
-        summary.merged = self.merge()?;
-        summary.applied = self.apply(Mode::Keep)?;
-        Ok(summary)
     }
 }
 

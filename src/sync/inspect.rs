@@ -288,7 +288,10 @@ impl Instance {
     }
 
     /// Opens the scopes that we can read: the one with this label, or all.
-    fn scopes_labelled(&self, label: Option<&str>) -> Result<Vec<OpenScope>, Error> {
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such scope.
+    pub fn scopes_labelled(&self, label: Option<&str>) -> Result<Vec<OpenScope>, Error> {
         let mut opened = Vec::new();
         for row in self.state.scopes()? {
             if let Some(open) = self.open_scope(row)?

@@ -61,11 +61,8 @@ impl Instance {
     /// # Errors
     /// `NotAnInstance`, `NewerInstance`, `Busy`, and whatever is wrong with its parts.
     pub fn find(start: &Path, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
-        let root = match std::env::var_os("WBSYNC_DIR").filter(|dir| !dir.is_empty()) {
-            Some(dir) => {
-                let dir = start.join(dir);
-                if dir.ends_with(DIR) { dir.parent().unwrap_or(&dir).to_owned() } else { dir }
-            }
+        let root = match Self::root_from_environment(start) {
+            Some(root) => root,
             None => start
                 .ancestors()
                 .find(|dir| dir.join(DIR).is_dir())
@@ -73,6 +70,12 @@ impl Instance {
                 .to_owned(),
         };
         Self::open(&root, purpose, watcher)
+    }
+
+    /// Returns the application's directory that `WBSYNC_DIR` names, itself or by its `.wbsync`.
+    pub fn root_from_environment(start: &Path) -> Option<PathBuf> {
+        let dir = start.join(std::env::var_os("WBSYNC_DIR").filter(|dir| !dir.is_empty())?);
+        Some(if dir.ends_with(DIR) { dir.parent().unwrap_or(&dir).to_owned() } else { dir })
     }
 
     /// Opens the instance in `root`.

@@ -38,19 +38,37 @@ impl Instance {
     /// # Errors
     /// A tree is missing or damaged, or two heads claim the same writes and differ.
     pub fn merge(&self) -> Result<BTreeMap<String, ScopeMerge>, Error> {
+        self.merge_scopes(|scope| {
+            let transaction = self.state.transaction()?;
+            let merge = self.merge_scope(scope);
+            if merge.is_err() {
+                self.state.forget_cache();
+            }
+            let merge = merge?;
+            database::commit(transaction)?;
+            Ok(merge)
+        })
+    }
+
+    /// Merges like `merge`, inside a transaction of the caller's.
+    ///
+    /// # Errors
+    /// As `merge`.
+    pub(super) fn merge_within(&self) -> Result<BTreeMap<String, ScopeMerge>, Error> {
+        self.merge_scopes(|scope| self.merge_scope(scope))
+    }
+
+    fn merge_scopes(
+        &self,
+        mut work: impl FnMut(&OpenScope) -> Result<ScopeMerge, Error>,
+    ) -> Result<BTreeMap<String, ScopeMerge>, Error> {
         let mut merges = BTreeMap::new();
         for row in self.state.scopes()? {
             if !self.follows(&row)? {
                 continue;
             }
             let Some(scope) = self.open_scope(row)? else { continue };
-            let transaction = self.state.transaction()?;
-            let merge = self.merge_scope(&scope);
-            if merge.is_err() {
-                self.state.forget_cache();
-            }
-            let merge = merge?;
-            database::commit(transaction)?;
+            let merge = work(&scope)?;
             if merge.from != merge.to {
                 merges.insert(scope.label(self)?, merge);
             }

@@ -116,10 +116,6 @@ impl Instance {
         for row in self.state.scopes()? {
             scopes.push(self.scope_status(&row, &applied)?);
         }
-        let conflicts = self.state.conflicts()?.into_iter().map(|open| {
-            let label = self.scope_label(&self.scope_row(&open.scope)?)?;
-            Ok(format!("{label} {}/{}.{}", open.dataset, open.record, open.field))
-        });
         let private = self.state.meta(PRIVATE_KEY)?.and_then(|text| serde_json::from_str(&text).ok());
         Ok(Status {
             name: self.card.card.name.to_string(),
@@ -128,7 +124,7 @@ impl Instance {
             scopes,
             peers: self.peers_status()?,
             remotes: self.remotes_status()?,
-            conflicts: conflicts.collect::<Result<_, Error>>()?,
+            conflicts: self.open_conflicts()?,
             parked,
             parked_total,
             unfinished_apply: position.target.is_some(),
@@ -137,7 +133,12 @@ impl Instance {
         })
     }
 
-    fn scope_status(&self, row: &crate::state::scopes::ScopeRow, applied: &View) -> Result<ScopeStatus, Error> {
+    /// Tells where one scope stands; `applied` is the view that the rows show.
+    pub(super) fn scope_status(
+        &self,
+        row: &crate::state::scopes::ScopeRow,
+        applied: &View,
+    ) -> Result<ScopeStatus, Error> {
         let head = row.local_head.map(|id| self.state.known_commit(&row.id, &id)).transpose()?;
         let Some(open) = self.open_scope(row.clone())? else {
             return Ok(ScopeStatus {
@@ -182,7 +183,11 @@ impl Instance {
         })
     }
 
-    fn peers_status(&self) -> Result<Vec<PeerStatus>, Error> {
+    /// Tells how we stand to each peer.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn peers_status(&self) -> Result<Vec<PeerStatus>, Error> {
         let rules = self.state.follows()?;
         let mut peers = Vec::new();
         for peer in self.state.peers()? {
@@ -205,7 +210,11 @@ impl Instance {
         Ok(peers)
     }
 
-    fn remotes_status(&self) -> Result<Vec<RemoteStatus>, Error> {
+    /// Tells how it went with each remote.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn remotes_status(&self) -> Result<Vec<RemoteStatus>, Error> {
         let remotes = self.state.remotes()?.into_iter().map(|remote| RemoteStatus {
             name: remote.name.to_string(),
             url: remote.url,
