@@ -5,4 +5,6 @@ pub mod clock;
 pub mod codec;
 pub mod recordid;
 pub mod stamp;
+#[cfg(test)]
+mod tests;
 pub mod value;
