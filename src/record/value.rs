@@ -126,7 +126,7 @@ impl Value {
             Kind::Text => Self::Text(reader.text(VALUE_BYTES_MAX)?.to_owned()),
             Kind::Bytes => Self::Bytes(reader.bytes(VALUE_BYTES_MAX)?.to_owned()),
             Kind::Array => Self::decode_kind(reader, origin, depth)?,
-            Kind::Map | Kind::Other => return Err(reader.error(reader.offset(), Problem::Wanted("a value"))),
+            Kind::Map | Kind::Other => return Err(reader.unexpected("a value")),
         })
     }
 
