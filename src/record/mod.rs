@@ -6,4 +6,6 @@ pub mod codec;
 pub mod recordid;
 pub mod schema;
 pub mod stamp;
+#[cfg(test)]
+mod tests;
 pub mod value;
