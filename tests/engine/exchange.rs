@@ -72,8 +72,11 @@ fn a_second_sync_moves_nothing() {
     alpha.sync();
     let before = (alpha.app.dump("help_requests"), beta.app.dump("help_requests"));
     let (pull, push) = (beta.pull(), beta.push());
-    assert!(pull.committed.scopes.is_empty() && pull.applied.is_empty() && pull.merged.is_empty(), "{pull:?}");
-    assert!(pull.fetched.values().all(|fetched| fetched.heads.is_empty() && fetched.objects == 0), "{pull:?}");
+    assert!(
+        pull.committed.scopes.is_empty() && pull.merge.applied.is_empty() && pull.merge.merged.is_empty(),
+        "{pull:?}"
+    );
+    assert!(pull.fetched.remotes.values().all(|fetched| fetched.heads.is_empty() && fetched.objects == 0), "{pull:?}");
     assert!(push.published.is_empty() && push.objects == 0 && push.heads == 0, "{push:?}");
     assert_eq!(before, (alpha.app.dump("help_requests"), beta.app.dump("help_requests")));
 }

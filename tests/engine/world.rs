@@ -73,10 +73,11 @@ impl Site {
         self.open().remote_add(&name, stick.path().to_str().unwrap(), self.app.dir()).unwrap();
     }
 
-    pub fn pull(&self) -> wbsync::sync::init::PullSummary {
+    pub fn pull(&self) -> wbsync::sync::round::PullSummary {
         let instance = self.open();
         let summary = instance.pull(&[PeerName::new("stick").unwrap()]).unwrap();
-        for fetched in summary.fetched.values() {
+        assert!(summary.fetched.failed.is_empty(), "{:?}", summary.fetched.failed);
+        for fetched in summary.fetched.remotes.values() {
             assert!(fetched.refused.is_empty(), "{:?}", fetched.refused);
         }
         summary
@@ -126,7 +127,11 @@ pub fn pair(trust: Option<Trust>) -> (Stick, Site, Site) {
 /// A third, fresh instance cloned from the stick.
 pub fn clone(stick: &Stick, name: &'static str) -> Site {
     let app = App::new();
-    let init = InitOptions { preset: Some("whiteballoon".into()), name: Some(PeerName::new(name).unwrap()), ..InitOptions::default() };
+    let init = InitOptions {
+        preset: Some("whiteballoon".into()),
+        name: Some(PeerName::new(name).unwrap()),
+        ..InitOptions::default()
+    };
     let options = CloneOptions { init, ..CloneOptions::default() };
     Instance::clone_from(stick.path().to_str().unwrap(), app.dir(), &options, app.dir(), silent()).unwrap();
     Site { app, name }

@@ -1,3 +1,5 @@
+//! Vectors, bounds and properties of this format.
+
 use super::*;
 use crate::keys::vectors::{self, Case};
 use proptest::prelude::*;
