@@ -4,7 +4,8 @@
 
 pub mod cbor;
 pub mod changeset;
-// pub mod connector;
+pub mod cli;
+pub mod connector;
 pub mod exchange;
 pub mod history;
 pub mod id;
@@ -13,7 +14,7 @@ pub mod merge;
 pub mod record;
 pub mod scope;
 pub mod state;
-// pub mod sync;
+pub mod sync;
 pub mod sys;
 pub mod testing;
 pub mod transport;

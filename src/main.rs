@@ -1,2 +1,7 @@
 //! The `wbsync` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wbsync::cli::commands::main()
+}

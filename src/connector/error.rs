@@ -1,1 +1,257 @@
-//! Errors of connectors.
+//! Errors of connectors: what was being done to which thing, and why it failed; `hint` says what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::contract::SinkError;
+use crate::id::name::DatasetName;
+
+/// What can go wrong with an application's database, its address, or the mapping of its tables.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database file isn't there. It is never created by us.
+    #[error("cannot open the database {path}: there is no such file", path = path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("cannot open {path}: it is not a SQLite database", path = path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// SQLite found the file malformed.
+    #[error("cannot read the database {path}: it is damaged", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// Somebody else held the lock for too long.
+    #[error("cannot {doing} in {path}: the database stayed locked for {waited_ms} ms", path = path.display())]
+    Locked {
+        /// What we were doing.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// How long we waited.
+        waited_ms: u64,
+    },
+    /// The file, or the directory that holds its journal, can't be written.
+    #[error("cannot write the database {path}: the file or its directory is read-only", path = path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot {doing} {path}", path = path.display())]
+    File {
+        /// What we were doing.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// SQLite refused for any other reason.
+    #[error("cannot {doing} in {path}", path = path.display())]
+    Sqlite {
+        /// What we were doing.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A database address that this version can't use. Passwords are left out of `url`.
+    #[error("cannot use the database address {url:?}: {why}")]
+    Address {
+        /// The address, redacted.
+        url: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A line of the application's `.env` file. Its content is never shown: it may be a secret.
+    #[error("cannot read {path}, line {line}: {why}", path = path.display())]
+    EnvLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// No such preset.
+    #[error("there is no preset {name:?}")]
+    UnknownPreset {
+        /// What was asked for.
+        name: String,
+        /// Those there are.
+        known: Vec<&'static str>,
+    },
+    /// The mapping isn't written as it should be.
+    #[error("cannot read the mapping of {from}")]
+    ReadMapping {
+        /// The file or preset.
+        from: String,
+        /// Where and why.
+        source: toml::de::Error,
+    },
+    /// The mapping contradicts itself.
+    #[error("the mapping is wrong at {at}: {why}")]
+    BadMapping {
+        /// The place, as a TOML key.
+        at: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The database has no such table.
+    #[error("dataset {dataset}: the database has no table {table:?}")]
+    UnknownTable {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The table of its mapping.
+        table: String,
+    },
+    /// A table has no such column.
+    #[error("dataset {dataset}: table {table:?} has no column {column:?}")]
+    UnknownColumn {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The table.
+        table: String,
+        /// The column of the mapping.
+        column: String,
+        /// The columns there are.
+        known: Vec<String>,
+    },
+    /// The mapping doesn't fit the database otherwise.
+    #[error("dataset {dataset}: the mapping does not fit the database: {why}")]
+    Unfit {
+        /// The dataset.
+        dataset: DatasetName,
+        /// Why.
+        why: String,
+    },
+    /// The application isn't ready to receive rows of others.
+    #[error("the application is not ready to receive records: {why}")]
+    NotReady {
+        /// Why.
+        why: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The bookkeeping was written by a newer version.
+    #[error("the bookkeeping in {path} has format {found}, this version knows up to {known}", path = path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The bookkeeping is that of another instance: the database was copied.
+    #[error("the bookkeeping in {path} belongs to the instance {found}, not to this one", path = path.display())]
+    OtherInstance {
+        /// The database.
+        path: PathBuf,
+        /// Short id of its instance.
+        found: String,
+    },
+    /// The bookkeeping breaks its own rules.
+    #[error("the bookkeeping in {path} is damaged: {why}", path = path.display())]
+    Books {
+        /// The database.
+        path: PathBuf,
+        /// How.
+        why: String,
+    },
+    /// Another apply began and has not finished.
+    #[error("cannot begin to apply: an apply towards another view is unfinished")]
+    ApplyUnfinished,
+    /// An apply was to go on or end, and none has begun.
+    #[error("cannot {doing}: no apply has begun")]
+    NoApply {
+        /// What was tried.
+        doing: &'static str,
+    },
+    /// A capture was settled late or twice.
+    #[error("cannot settle capture {number}: the next one to settle is {wanted}")]
+    StaleCapture {
+        /// The capture given.
+        number: u64,
+        /// The one that could be.
+        wanted: u64,
+    },
+    /// Whoever receives what a capture found failed.
+    #[error("cannot take in what was captured")]
+    Sink(#[source] SinkError),
+    /// Whoever gives the changes to apply failed.
+    #[error("cannot read the changes to apply")]
+    Source(#[source] SinkError),
+}
+
+impl Error {
+    /// Makes the error of a failed SQLite call, sorted by what to do about it.
+    pub fn sqlite(doing: &'static str, path: &Path, waited_ms: u64, source: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        let path = path.to_path_buf();
+        match source.sqlite_error_code() {
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Locked { doing, path, waited_ms },
+            Some(Code::ReadOnly) => Self::ReadOnly { path },
+            Some(Code::NotADatabase) => Self::NotADatabase { path },
+            Some(Code::DatabaseCorrupt) => Self::Damaged { path, source },
+            Some(Code::CannotOpen) if !path.exists() => Self::Missing { path },
+            // A journal that can't be made beside a readable file: the directory is read-only.
+            Some(Code::CannotOpen) if path.is_file() && directory_is_readonly(&path) => Self::ReadOnly { path },
+            _ => Self::Sqlite { doing, path, source },
+        }
+    }
+
+    /// Says what to do next, in a sentence.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing { .. } => {
+                "start the application once so that it makes its database, or give its place with --db".into()
+            }
+            Self::NotADatabase { .. } => "give the place of the application's SQLite file with --db".into(),
+            Self::Damaged { .. } => "stop the application and restore the database from a backup".into(),
+            Self::Locked { .. } => {
+                "another program holds a long transaction: find it, or raise busy_ms, and run the command again".into()
+            }
+            Self::ReadOnly { path } => {
+                format!("let this user write {} and the directory that holds it", path.display())
+            }
+            Self::Address { .. } => {
+                "this version reads SQLite: sqlite:///data/app.db (relative), sqlite:////srv/app.db, or a path".into()
+            }
+            Self::EnvLine { .. } => "write the line as KEY=value, or set DATABASE_URL with --db".into(),
+            Self::UnknownPreset { known, .. } => format!("presets: {}", known.join(", ")),
+            Self::ReadMapping { .. } | Self::BadMapping { .. } => "docs/mapping.md lists every key".into(),
+            Self::UnknownTable { .. } => {
+                "start the application once so that it makes its tables, or set `enabled = false` for this dataset"
+                    .into()
+            }
+            Self::UnknownColumn { known, .. } => {
+                format!("the table has {}: correct the mapping, or migrate the application", known.join(", "))
+            }
+            Self::Unfit { dataset, .. } => format!("correct [dataset.{dataset}]; docs/mapping.md lists every key"),
+            Self::NotReady { hint, .. } => hint.clone(),
+            Self::Newer { .. } => "use the newer wbsync that wrote it".into(),
+            Self::OtherInstance { .. } => {
+                "use the identity that belongs to this database; a copied database needs `wbsync repair`".into()
+            }
+            Self::Books { .. } => "run `wbsync fsck`".into(),
+            Self::ApplyUnfinished | Self::StaleCapture { .. } | Self::NoApply { .. } => "run the command again".into(),
+            Self::File { .. } | Self::Sqlite { .. } | Self::Sink(_) | Self::Source(_) => return None,
+        })
+    }
+}
+
+fn directory_is_readonly(path: &Path) -> bool {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::tempfile_in(dir).is_err()
+}

@@ -173,7 +173,8 @@ impl Card {
     }
 }
 
-const PREFIX: &str = "wbsync-card1:";
+/// What the one-line form begins with.
+pub const PREFIX: &str = "wbsync-card1:";
 const FORMAT: u64 = 1;
 const LINE_BYTES_MAX: usize = 64 << 10;
 const URLS_MAX: usize = 16;

@@ -6,6 +6,7 @@ use super::error::{Error, through};
 use super::instance::Instance;
 use super::progress::Event;
 use super::scopes::OpenScope;
+use super::status::PRIVATE_KEY;
 use super::view::View;
 use crate::connector::contract::{Base, Capture, Position, Seen, Sighting};
 use crate::history::commit::{Commit, Making};
@@ -144,6 +145,8 @@ impl Instance {
         }
         let position = Position { applied: applied.encode(), target: target.map(|view| view.encode()) };
         let Position { applied, target } = position.clone();
+        let private = serde_json::to_string(&summary.private).expect("words and counts");
+        self.state.set_meta(PRIVATE_KEY, &private)?;
         self.state.put_pending(&PendingSettle { number: capture.number, applied, target })?;
         database::commit(transaction)?;
         self.with_database(|database| Ok(database.settle(capture, &position)?))?;
@@ -220,18 +223,17 @@ impl Instance {
         for (dataset, edits) in by_dataset {
             let root = datasets.get(dataset).copied().unwrap_or_default();
             let root = apply(&self.state, &scope.row.id_key, &root, edits).map_err(tree_error)?;
-            if root.count == 0 { datasets.remove(dataset) } else { datasets.insert(dataset.clone(), root) };
+            if root.count == 0 {
+                datasets.remove(dataset)
+            } else {
+                datasets.insert(dataset.clone(), root)
+            };
         }
         let mut clock = base.map_or_else(Clock::default, |known| known.commit.clock.clone());
         let incarnation = self.card.card.incarnation;
         clock.advance(self.id(), incarnation, sequence);
-        let making = Making::Capture {
-            parent: base.map(|known| known.id),
-            author: self.id(),
-            incarnation,
-            sequence,
-            time: now,
-        };
+        let making =
+            Making::Capture { parent: base.map(|known| known.id), author: self.id(), incarnation, sequence, time: now };
         let commit = Commit { scope: scope.row.id, clock, datasets, making };
         let id = self.state.put_commit(&scope.row.id, &scope.row.id_key, &commit.encode())?;
         Ok(Some(Known { id, commit }))

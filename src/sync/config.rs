@@ -54,7 +54,9 @@ pub fn initial(database: Option<&str>, preset: Option<&str>) -> String {
     let quoted = |text: &str| toml::Value::String(text.into()).to_string();
     let database = match database {
         Some(url) => format!("database = {}\n", quoted(url)),
-        None => "# database = \"sqlite:///data/app.db\"   # left out: DATABASE_URL as the application reads it\n".into(),
+        None => {
+            "# database = \"sqlite:///data/app.db\"   # left out: DATABASE_URL as the application reads it\n".into()
+        }
     };
     let preset = match preset {
         Some(name) => format!("preset = {}\n", quoted(name)),

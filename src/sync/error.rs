@@ -3,11 +3,20 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::code::Code;
+use crate::cbor;
+use crate::changeset;
+use crate::connector;
 use crate::connector::contract::SinkError;
+use crate::exchange;
 use crate::exchange::store::StoreError;
+use crate::history;
 use crate::id::bytes::CommitId;
+use crate::keys;
+use crate::scope;
 use crate::state;
-use crate::{cbor, changeset, connector, exchange, history, keys, scope, transport, tree};
+use crate::transport;
+use crate::tree;
 
 /// Why a command stopped.
 #[derive(Debug, thiserror::Error)]
@@ -127,23 +136,55 @@ impl Error {
     /// Returns the exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Busy { .. } => exit::BUSY,
-            Self::State(source) if source.is_busy() => exit::BUSY,
-            Self::Database(source) => database_exit(source),
-            Self::Store { source, .. } => store_exit(source),
+            Self::Refused { damaged: true, .. } => exit::DAMAGED,
+            other => other.code().exit(),
+        }
+    }
+
+    /// Returns the word that scripts know this error by.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotAnInstance { .. } => Code::NotAnInstance,
+            Self::AlreadyAnInstance { .. } => Code::AlreadyAnInstance,
+            Self::NewerInstance { .. } => Code::NewerInstance,
+            Self::Busy { .. } => Code::Busy,
+            Self::Config { .. } => Code::Config,
+            Self::Io { .. } => Code::Io,
+            Self::Output(_) => Code::Output,
+            Self::Identity(_) => Code::Identity,
+            Self::State(source) if source.is_busy() => Code::Busy,
+            Self::State(state::error::Error::Newer { .. }) => Code::NewerState,
+            Self::State(state::error::Error::Damaged { .. }) => Code::StateDamaged,
+            Self::State(_) => Code::State,
+            Self::Database(source) => database_code(source),
+            Self::Store { source, .. } => store_code(source),
             Self::Copy { source, .. } => match source {
                 exchange::copy::CopyError::Ask { source }
                 | exchange::copy::CopyError::Source { source, .. }
-                | exchange::copy::CopyError::Target { source, .. } => store_exit(source),
+                | exchange::copy::CopyError::Target { source, .. } => store_code(source),
             },
-            Self::Refused { damaged: true, .. }
-            | Self::Record { .. }
-            | Self::Tree { .. }
-            | Self::LostCommit { .. }
-            | Self::Bookkeeping(_) => exit::DAMAGED,
-            Self::Refused { .. } | Self::LostHistory { .. } | Self::Fingerprint { .. } | Self::Card(_) => exit::REFUSED,
-            Self::Raced { .. } | Self::Restless => exit::RETRY,
-            _ => exit::ERROR,
+            Self::Url { .. } => Code::BadUrl,
+            Self::Card(_) => Code::BadCard,
+            Self::Fingerprint { .. } => Code::Fingerprint,
+            Self::Manifest { .. } | Self::ManifestDraft { .. } => Code::Manifest,
+            Self::Record { .. } | Self::Tree { .. } | Self::LostCommit { .. } => Code::Records,
+            Self::Bookkeeping(_) => Code::DatabaseDamaged,
+            Self::Join { .. } => Code::Merge,
+            Self::Changeset { .. } | Self::Seal { .. } => Code::Changeset,
+            Self::UnknownPeer { .. } => Code::UnknownPeer,
+            Self::PeerNameTaken { .. } => Code::PeerNameTaken,
+            Self::OwnCard => Code::OwnCard,
+            Self::UnknownRemote { .. } => Code::UnknownRemote,
+            Self::RemoteExists { .. } => Code::RemoteExists,
+            Self::NoRemote => Code::NoRemote,
+            Self::Name(_) => Code::BadName,
+            Self::NotFound { .. } => Code::NotFound,
+            Self::Ambiguous { .. } => Code::Ambiguous,
+            Self::LostHistory { .. } => Code::LostHistory,
+            Self::Raced { .. } => Code::Raced,
+            Self::Restless => Code::Restless,
+            Self::Refused { .. } => Code::Refused,
+            Self::NothingToClone => Code::NothingToClone,
         }
     }
 
@@ -177,6 +218,9 @@ impl Error {
             Self::RemoteExists { name, .. } => format!("remove it first: `wbsync remote remove {name}`"),
             Self::NoRemote => "add one: `wbsync remote add NAME URL`".into(),
             Self::Ambiguous { .. } => "give more digits".into(),
+            Self::NotFound { .. } => {
+                "`wbsync log` lists commits, `wbsync scope list` scopes, `wbsync diff SCOPE` records".into()
+            }
             Self::LostHistory { .. } => "this instance was restored from a backup, or copied. Do not push; restore \
                  the newest backup of .wbsync, or start a new identity"
                 .into(),
@@ -190,14 +234,18 @@ impl Error {
     }
 }
 
-fn store_exit(error: &StoreError) -> u8 {
+fn store_code(error: &StoreError) -> Code {
     match error {
-        StoreError::Unreachable { .. } => exit::UNREACHABLE,
-        StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Irregular { .. } => exit::DAMAGED,
-        StoreError::Denied { .. } | StoreError::Incomplete { .. } => exit::REFUSED,
-        StoreError::Busy { .. } => exit::BUSY,
-        StoreError::Swapped { .. } => exit::RETRY,
-        _ => exit::ERROR,
+        StoreError::Unreachable { .. } => Code::Unreachable,
+        StoreError::NotAStore { .. } => Code::NotAStore,
+        StoreError::NewerFormat { .. } => Code::NewerStore,
+        StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Irregular { .. } => Code::StoreDamaged,
+        StoreError::Denied { .. } | StoreError::Incomplete { .. } => Code::StoreDenied,
+        StoreError::Busy { .. } => Code::StoreBusy,
+        StoreError::Swapped { .. } => Code::Raced,
+        StoreError::Full { .. } => Code::StoreFull,
+        StoreError::ReadOnly { .. } => Code::StoreReadOnly,
+        StoreError::TooLarge { .. } | StoreError::Source { .. } | StoreError::Io { .. } => Code::Store,
     }
 }
 
@@ -206,7 +254,9 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::Unreachable { .. } => "check the path: is the stick plugged in, the disk mounted?".into(),
         StoreError::NotAStore { .. } => "give the directory of a wbsync store; `wbsync push` makes a new one".into(),
         StoreError::NewerFormat { .. } => "use a later version of wbsync".into(),
-        StoreError::Full { .. } => "make room there, then run the same command again; it goes on where it stopped".into(),
+        StoreError::Full { .. } => {
+            "make room there, then run the same command again; it goes on where it stopped".into()
+        }
         StoreError::ReadOnly { .. } => "mount it writable, or choose another place".into(),
         StoreError::Denied { .. } => "check owner and mode of the directory".into(),
         StoreError::Swapped { .. } => "pull, then push again".into(),
@@ -218,12 +268,30 @@ fn store_hint(error: &StoreError) -> Option<String> {
     })
 }
 
-fn database_exit(error: &connector::error::Error) -> u8 {
+fn database_code(error: &connector::error::Error) -> Code {
     use connector::error::Error as Database;
     match error {
-        Database::Locked { .. } => exit::BUSY,
-        Database::Damaged { .. } => exit::DAMAGED,
-        _ => exit::ERROR,
+        Database::Missing { .. } => Code::DatabaseMissing,
+        Database::NotADatabase { .. } => Code::NotADatabase,
+        Database::Damaged { .. } | Database::Books { .. } => Code::DatabaseDamaged,
+        Database::Locked { .. } => Code::DatabaseLocked,
+        Database::ReadOnly { .. } => Code::DatabaseReadOnly,
+        Database::Address { .. } | Database::EnvLine { .. } => Code::DatabaseAddress,
+        Database::UnknownPreset { .. } => Code::UnknownPreset,
+        Database::ReadMapping { .. }
+        | Database::BadMapping { .. }
+        | Database::UnknownTable { .. }
+        | Database::UnknownColumn { .. }
+        | Database::Unfit { .. } => Code::Mapping,
+        Database::NotReady { .. } => Code::NotReady,
+        Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
+        Database::File { .. }
+        | Database::Sqlite { .. }
+        | Database::ApplyUnfinished
+        | Database::NoApply { .. }
+        | Database::StaleCapture { .. }
+        | Database::Sink(_)
+        | Database::Source(_) => Code::Database,
     }
 }
 

@@ -36,6 +36,8 @@ pub struct FetchSummary {
     pub unreadable: u64,
     /// What was refused.
     pub refused: Vec<Refusal>,
+    /// Whether nobody has pushed to the remote yet.
+    pub empty: bool,
     /// Objects fetched.
     pub objects: u64,
     /// Their bytes.
@@ -107,8 +109,11 @@ impl Instance {
     /// The remote can't be read at all, or the state can't be written. What single documents do wrong is
     /// in the summary.
     pub fn fetch(&self, remote: &PeerName) -> Result<FetchSummary, Error> {
-        let store = self.open_remote(remote)?;
-        let result = self.fetch_store(store.as_ref(), remote.as_str());
+        let result = match self.open_remote(remote) {
+            Ok(None) => return Ok(FetchSummary { empty: true, ..FetchSummary::default() }),
+            Ok(Some(store)) => self.fetch_store(store.as_ref(), remote.as_str()),
+            Err(error) => Err(error),
+        };
         let now = clock::now();
         match &result {
             Ok(_) => self.state.note_exchange(remote, Exchange::Fetched, now)?,
@@ -261,6 +266,9 @@ impl Instance {
                     summary.objects += objects;
                     summary.bytes += bytes;
                     summary.heads.push(FetchedHead { scope: label, signer, seq: incoming.head.seq, records });
+                    if scope.row.origin == self.id() {
+                        self.relay(store, remote, &incoming.head, &incoming.document)?;
+                    }
                 }
                 Ingested::Held { why } => summary.held.push(format!("{document}: {why}")),
                 Ingested::Refused(refusal) => summary.refused.push(Refusal { document, ..refusal }),
@@ -272,9 +280,8 @@ impl Instance {
     /// Lists whose heads to look at: the origin's, its writers', and of others none.
     fn signers(&self, store: &dyn Store, remote: &str, scope: &OpenScope) -> Result<Vec<InstanceId>, Error> {
         let mut signers = store.heads(&scope.row.id).map_err(Error::store(remote))?;
-        signers.retain(|signer| {
-            scope.manifest.may_write(signer) || scope.manifest.former.binary_search(signer).is_ok()
-        });
+        signers
+            .retain(|signer| scope.manifest.may_write(signer) || scope.manifest.former.binary_search(signer).is_ok());
         Ok(signers)
     }
 

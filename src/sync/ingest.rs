@@ -117,7 +117,7 @@ impl Instance {
         };
         let objects = files.len() as u64;
         let bytes = segments.iter().flat_map(|segment| &segment.objects).map(|object| object.bytes).sum();
-        let from_nothing = segments.first().is_some_and(|segment| segment.from_seq == 0);
+        let from_nothing = head.base.is_none() && segments.first().is_some_and(|segment| segment.from_seq == 0);
         let start = if from_nothing { None } else { start.map(|(_, known)| known.commit) };
         let transaction = self.state.transaction()?;
         let mut building = Building {
@@ -216,11 +216,11 @@ impl Instance {
             match fetch_object(store, &object.id, object.bytes, &self.incoming_dir()) {
                 Ok(path) => files.push(path),
                 Err(FetchError::Store { source, .. })
-                    if matches!(source, StoreError::Missing { .. } | StoreError::Damaged { .. }) =>
+                    if matches!(*source, StoreError::Missing { .. } | StoreError::Damaged { .. }) =>
                 {
                     return Ok(Err(Refusal::new("", &source, HINT_AGAIN).damaged()));
                 }
-                Err(FetchError::Store { source, .. }) => return Err(Error::store(remote)(source)),
+                Err(FetchError::Store { source, .. }) => return Err(Error::store(remote)(*source)),
                 Err(FetchError::TooLarge { object, bytes }) => {
                     let reason = format!("its object {object} of {bytes} bytes is too large");
                     return Ok(Err(Refusal::because("", reason, HINT_AGAIN)));
@@ -277,7 +277,10 @@ impl Building<'_> {
         let plain = opened.map_err(|error| Stop::Refuse(Refusal::new("", &error, HINT_AGAIN).damaged()))?;
         let part = read(&plain).map_err(|error| {
             let refusal = Refusal::new("", &error, HINT_SIGNER);
-            Stop::Refuse(Refusal { reason: format!("object {} is no changeset: {}", object.id, refusal.reason), ..refusal })
+            Stop::Refuse(Refusal {
+                reason: format!("object {} is no changeset: {}", object.id, refusal.reason),
+                ..refusal
+            })
         })?;
         let is_last = index + 1 == segment.objects.len();
         let fits = part.span.scope == self.scope.row.id
@@ -320,8 +323,13 @@ impl Building<'_> {
                 edits.push((entry.key.as_bytes().to_vec(), bytes));
             }
             let root = self.roots.get(&dataset).copied().unwrap_or_default();
-            let root = apply(&self.instance.state, &self.scope.row.id_key, &root, edits).map_err(|error| self.tree(error))?;
-            if root.count == 0 { self.roots.remove(&dataset) } else { self.roots.insert(dataset, root) };
+            let root =
+                apply(&self.instance.state, &self.scope.row.id_key, &root, edits).map_err(|error| self.tree(error))?;
+            if root.count == 0 {
+                self.roots.remove(&dataset)
+            } else {
+                self.roots.insert(dataset, root)
+            };
             self.records += group as u64;
             at += group;
         }
@@ -424,7 +432,9 @@ impl Building<'_> {
                 return refuse(format!("it claims write {sequence} of {author}, whose own head does not show it"));
             }
         }
-        if let Some(known) = self.instance.state.head(&row.id, &head.signer).map_err(|error| Stop::Fail(error.into()))? {
+        if let Some(known) =
+            self.instance.state.head(&row.id, &head.signer).map_err(|error| Stop::Fail(error.into()))?
+        {
             let known = self.instance.state.known_commit(&row.id, &known.commit);
             if !commit.clock.contains(&known.map_err(|error| Stop::Fail(error.into()))?.commit.clock) {
                 return refuse("it does not contain what the same signer published before");

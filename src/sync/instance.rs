@@ -7,10 +7,13 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::config::Config;
+use super::config::{self, Config};
 use super::error::Error;
 use super::progress::{Event, Watcher};
 use crate::connector::contract::{Connector, Context};
+use crate::connector::dburl;
+use crate::connector::mapping::model::Mapping;
+use crate::connector::sqlite::{Options, SqliteConnector};
 use crate::id::bytes::InstanceId;
 use crate::id::name::PeerName;
 use crate::keys::card::SignedCard;
@@ -28,6 +31,7 @@ pub const FORMAT: &str = "wbsync instance 1\n";
 pub struct Instance {
     /// The application's directory.
     pub root: PathBuf,
+    dir: PathBuf,
     /// `wbsync.toml`.
     pub config: Config,
     /// Our keys.
@@ -57,11 +61,8 @@ impl Instance {
     /// # Errors
     /// `NotAnInstance`, `NewerInstance`, `Busy`, and whatever is wrong with its parts.
     pub fn find(start: &Path, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
-        let root = match std::env::var_os("WBSYNC_DIR").filter(|dir| !dir.is_empty()) {
-            Some(dir) => {
-                let dir = start.join(dir);
-                if dir.ends_with(DIR) { dir.parent().unwrap_or(&dir).to_owned() } else { dir }
-            }
+        let root = match Self::root_from_environment(start) {
+            Some(root) => root,
             None => start
                 .ancestors()
                 .find(|dir| dir.join(DIR).is_dir())
@@ -71,12 +72,25 @@ impl Instance {
         Self::open(&root, purpose, watcher)
     }
 
+    /// Returns the application's directory that `WBSYNC_DIR` names, itself or by its `.wbsync`.
+    pub fn root_from_environment(start: &Path) -> Option<PathBuf> {
+        let dir = start.join(std::env::var_os("WBSYNC_DIR").filter(|dir| !dir.is_empty())?);
+        Some(if dir.ends_with(DIR) { dir.parent().unwrap_or(&dir).to_owned() } else { dir })
+    }
+
     /// Opens the instance in `root`.
     ///
     /// # Errors
     /// As `find`.
     pub fn open(root: &Path, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
-        let dir = root.join(DIR);
+        Self::open_at(root, root.join(DIR), purpose, watcher)
+    }
+
+    /// Opens the instance whose own files are in `dir`, beside the application in `root`.
+    ///
+    /// # Errors
+    /// As `find`.
+    pub(super) fn open_at(root: &Path, dir: PathBuf, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
         let path = dir.join("format");
         match disk::read_bounded(&path, 256).map_err(Error::io("read", &path))? {
             None => return Err(Error::NotAnInstance { start: root.to_owned() }),
@@ -101,7 +115,7 @@ impl Instance {
         let card = SignedCard::open(&card).map_err(Error::Card)?;
         let state = State::open(&dir.join("state.db"))?;
         let root = root.to_owned();
-        Ok(Self { root, config, identity, card, state, watcher, connector: RefCell::new(None), _lock: lock })
+        Ok(Self { root, dir, config, identity, card, state, watcher, connector: RefCell::new(None), _lock: lock })
     }
 
     /// Returns our id.
@@ -110,8 +124,8 @@ impl Instance {
     }
 
     /// Returns the directory of the instance's own files.
-    pub fn dir(&self) -> PathBuf {
-        self.root.join(DIR)
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Opens our outgoing store.
@@ -140,14 +154,17 @@ impl Instance {
     }
 
     fn open_database(&self) -> Result<Box<dyn Connector>, Error> {
-        let mapping = crate::connector::mapping::load(self.config.preset.as_deref(), &self.config.mapping())?;
-        let url = match &self.config.database {
-            Some(url) => crate::connector::dburl::DatabaseUrl::parse(url, &self.root)?,
-            None => crate::connector::dburl::discover(&self.root)?,
+        let origin = self.root.join(config::FILE).display().to_string();
+        let mapping = Mapping::load(self.config.preset.as_deref(), self.config.mapping(), &origin)?;
+        let path = match &self.config.database {
+            Some(url) => dburl::parse(url, &self.root)?,
+            None => dburl::discover(&self.root, std::env::var("DATABASE_URL").ok().as_deref())?.path,
         };
         let names: BTreeMap<InstanceId, PeerName> =
             self.state.peers()?.into_iter().map(|peer| (peer.id, peer.name)).collect();
         let context = Context { own: self.id(), names };
-        Ok(crate::connector::open(&url, mapping, context, self.config.busy_ms)?)
+        let mut options = Options::new(&path, &self.root, &self.dir);
+        options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
+        Ok(Box::new(SqliteConnector::open(options, mapping, context)?))
     }
 }

@@ -38,19 +38,37 @@ impl Instance {
     /// # Errors
     /// A tree is missing or damaged, or two heads claim the same writes and differ.
     pub fn merge(&self) -> Result<BTreeMap<String, ScopeMerge>, Error> {
+        self.merge_scopes(|scope| {
+            let transaction = self.state.transaction()?;
+            let merge = self.merge_scope(scope);
+            if merge.is_err() {
+                self.state.forget_cache();
+            }
+            let merge = merge?;
+            database::commit(transaction)?;
+            Ok(merge)
+        })
+    }
+
+    /// Merges like `merge`, inside a transaction of the caller's.
+    ///
+    /// # Errors
+    /// As `merge`.
+    pub(super) fn merge_within(&self) -> Result<BTreeMap<String, ScopeMerge>, Error> {
+        self.merge_scopes(|scope| self.merge_scope(scope))
+    }
+
+    fn merge_scopes(
+        &self,
+        mut work: impl FnMut(&OpenScope) -> Result<ScopeMerge, Error>,
+    ) -> Result<BTreeMap<String, ScopeMerge>, Error> {
         let mut merges = BTreeMap::new();
         for row in self.state.scopes()? {
             if !self.follows(&row)? {
                 continue;
             }
             let Some(scope) = self.open_scope(row)? else { continue };
-            let transaction = self.state.transaction()?;
-            let merge = self.merge_scope(&scope);
-            if merge.is_err() {
-                self.state.forget_cache();
-            }
-            let merge = merge?;
-            database::commit(transaction)?;
+            let merge = work(&scope)?;
             if merge.from != merge.to {
                 merges.insert(scope.label(self)?, merge);
             }
@@ -203,19 +221,18 @@ impl Instance {
             let edits: Vec<_> = keys.iter().map(|key| (key.as_bytes().to_vec(), None)).collect();
             let root = datasets.get(&dataset).copied().unwrap_or_default();
             let root = apply(&self.state, &scope.row.id_key, &root, edits).map_err(error)?;
-            if root.count == 0 { datasets.remove(&dataset) } else { datasets.insert(dataset, root) };
+            if root.count == 0 {
+                datasets.remove(&dataset)
+            } else {
+                datasets.insert(dataset, root)
+            };
         }
         let sequence = self.scope_row(&scope.row.id)?.sequence + 1;
         let incarnation = self.card.card.incarnation;
         let mut clock: Clock = joined.commit.clock.clone();
         clock.advance(self.id(), incarnation, sequence);
-        let making = Making::Capture {
-            parent: Some(joined.id),
-            author: self.id(),
-            incarnation,
-            sequence,
-            time: clock::now(),
-        };
+        let making =
+            Making::Capture { parent: Some(joined.id), author: self.id(), incarnation, sequence, time: clock::now() };
         let commit = Commit { scope: scope.row.id, clock, datasets, making };
         let id = self.state.put_commit(&scope.row.id, &scope.row.id_key, &commit.encode())?;
         self.state.set_sequence(&scope.row.id, sequence)?;

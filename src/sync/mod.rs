@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod changes;
+pub mod code;
 pub mod commit;
 pub mod config;
 pub mod error;
@@ -16,6 +17,8 @@ pub mod progress;
 pub mod publish;
 pub mod push;
 pub mod remotes;
+pub mod round;
 pub mod scopes;
+pub mod show;
 pub mod status;
 pub mod view;

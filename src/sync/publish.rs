@@ -91,7 +91,6 @@ impl Instance {
         let Some(tip) = row.local_head else { return Ok(None) };
         let tip = self.state.known_commit(&row.id, &tip)?;
         let last = self.state.head(&row.id, &self.id())?;
-        let last_head = last.as_ref().map(|last| open_own(last, self)).transpose()?;
         let is_origin = row.origin == self.id();
         let base = if is_origin { None } else { Some(self.base_of(scope, &tip)?) };
         if let Some(base) = &base {
@@ -101,9 +100,7 @@ impl Instance {
             }
         }
         let base = base.flatten();
-        let same_commit = last.as_ref().is_some_and(|last| last.commit == tip.id);
-        let same_rules = last_head.as_ref().is_some_and(|head| head.manifest_seq == scope.manifest.seq);
-        if same_commit && (same_rules || !is_origin) {
+        if last.as_ref().is_some_and(|last| last.commit == tip.id) {
             return Ok(None);
         }
         let label = scope.label(self)?;
@@ -112,10 +109,8 @@ impl Instance {
         let mut work = Publishing { instance: self, store, scope, tip: &tip, seq, objects: 0, bytes: 0 };
         let segments = match &base {
             Some((_, known)) => vec![work.delta(Some(known), seq - 1)?],
-            None if same_commit => last_head.as_ref().map(|head| head.segments.clone()).unwrap_or_default(),
-            None => work.ladder(last_head.as_ref())?,
+            None => work.ladder(last.as_ref().map(|last| open_own(last, self)).transpose()?.as_ref())?,
         };
-        let segments = if same_commit && is_origin { work.renumber(segments)? } else { segments };
         let (objects, bytes) = (work.objects, work.bytes);
         let head = Head {
             scope: row.id,
@@ -195,8 +190,7 @@ impl Publishing<'_> {
             delta = self.delta_since(from)?;
         }
         deltas.push(delta);
-        let since_snapshot: u64 =
-            deltas.iter().filter(|delta| delta.to_seq > snapshot.to_seq).map(size).sum();
+        let since_snapshot: u64 = deltas.iter().filter(|delta| delta.to_seq > snapshot.to_seq).map(size).sum();
         let mut segments = vec![snapshot.clone()];
         if since_snapshot > size(snapshot) / SNAPSHOT_SHARE {
             let snapshot = self.snapshot()?;
@@ -211,12 +205,6 @@ impl Publishing<'_> {
             segments = vec![snapshot];
         }
         segments.append(&mut deltas);
-        Ok(segments)
-    }
-
-    /// The manifest changed and no record did: an empty delta carries the ladder to the new number.
-    fn renumber(&mut self, mut segments: Vec<Segment>) -> Result<Vec<Segment>, Error> {
-        segments.push(self.delta_since(self.seq - 1)?);
         Ok(segments)
     }
 
@@ -297,9 +285,7 @@ impl Publishing<'_> {
         &mut self,
         from: u64,
         commits: Vec<Vec<u8>>,
-        fill: impl FnOnce(
-            &mut dyn FnMut(Entry<&[u8]>) -> Result<(), io::Error>,
-        ) -> Result<(), touched::Error<io::Error>>,
+        fill: impl FnOnce(&mut dyn FnMut(Entry<&[u8]>) -> Result<(), io::Error>) -> Result<(), touched::Error<io::Error>>,
     ) -> Result<Segment, Error> {
         let epoch = self.scope.manifest.newest_epoch();
         let padding = if self.scope.manifest.public { Padding::None } else { Padding::Padme };
@@ -339,14 +325,14 @@ fn size(segment: &Segment) -> u64 {
 }
 
 /// Opens a head that we signed ourselves.
-pub(super) fn open_own(head: &TrackedHead, instance: &Instance) -> Result<Head, Error> {
+fn open_own(head: &TrackedHead, instance: &Instance) -> Result<Head, Error> {
     let opened = Head::open(&head.document, &instance.id());
     let damaged = |error| crate::state::error::Error::damaged(format!("our own head: {error}"));
     Ok(opened.map_err(damaged)?.0)
 }
 
 /// Lists the objects that a tracked head names.
-pub(super) fn objects_of(head: &TrackedHead) -> Result<Vec<(crate::id::bytes::ObjectId, u64)>, Error> {
+fn objects_of(head: &TrackedHead) -> Result<Vec<(crate::id::bytes::ObjectId, u64)>, Error> {
     let damaged = |error| crate::state::error::Error::damaged(format!("a tracked head: {error}"));
     let (head, _) = Head::open(&head.document, &head.signer).map_err(damaged)?;
     Ok(head.objects().map(|object| (object.id, object.bytes)).collect())

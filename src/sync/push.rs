@@ -30,7 +30,60 @@ pub struct PushSummary {
     pub bytes: u64,
 }
 
+/// What a push would do.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct PushPreview {
+    /// The scopes with something new to publish first, by label.
+    pub publish: Vec<String>,
+    /// Heads published before that the remote does not have.
+    pub heads: u64,
+    /// Objects of theirs that the remote lacks.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 impl Instance {
+    /// Says what a push would do. What is not published yet has no objects that could be counted.
+    ///
+    /// # Errors
+    /// The remote can't be read; one that is no store yet lacks everything.
+    pub fn push_preview(&self, remote: &PeerName) -> Result<PushPreview, Error> {
+        let mut preview = PushPreview::default();
+        let view = self.with_database(|database| Ok(database.position()?.applied))?;
+        let applied = super::view::View::decode(&view).map_err(Error::Bookkeeping)?;
+        for row in self.state.scopes()? {
+            let status = self.scope_status(&row, &applied)?;
+            if status.unpublished {
+                preview.publish.push(status.scope);
+            }
+        }
+        let there = self.open_remote(remote)?;
+        let own = self.own_store()?;
+        for scope in own.scopes().map_err(Error::store("this instance"))? {
+            for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
+                let Some(bytes) = own.head(&scope, &signer).map_err(Error::store("this instance"))? else { continue };
+                let name = remote.as_str();
+                let held = there.as_ref().map(|store| store.head(&scope, &signer).map_err(Error::store(name)));
+                if held.transpose()?.flatten().as_ref() == Some(&bytes) {
+                    continue;
+                }
+                let damaged = |error| crate::state::error::Error::damaged(format!("a head in our own store: {error}"));
+                let (head, _) = Head::open(&bytes, &signer).map_err(damaged)?;
+                let objects: Vec<_> = head.objects().map(|object| (object.id, object.bytes)).collect();
+                let missing = match &there {
+                    Some(store) => store.missing(&objects).map_err(Error::store(name))?,
+                    None => objects.iter().map(|(id, _)| *id).collect(),
+                };
+                let sizes = objects.iter().filter(|(id, _)| missing.contains(id)).map(|(_, bytes)| bytes);
+                preview.heads += 1;
+                preview.objects += missing.len() as u64;
+                preview.bytes += sizes.sum::<u64>();
+            }
+        }
+        Ok(preview)
+    }
+
     /// Publishes what is new and sends it to a remote.
     ///
     /// Objects go first, then manifests, then heads, each by compare-and-swap: whoever reads the remote
@@ -39,6 +92,8 @@ impl Instance {
     /// # Errors
     /// The remote can't be written, was changed meanwhile, or has heads of ours that we never made.
     pub fn push(&self, remote: &PeerName) -> Result<PushSummary, Error> {
+        // What was fetched is merged first: a writer's head builds on the newest head of the origin.
+        self.merge()?;
         let published = self.publish()?;
         let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote.as_str()));
         let now = clock::now();
@@ -126,7 +181,7 @@ impl Instance {
         let objects: Vec<_> = ours.objects().map(|object| (object.id, object.bytes)).collect();
         let total = objects.iter().map(|(_, bytes)| bytes).sum();
         self.tell(Event::Phase { name: &format!("pushing to {name}"), total: Some(total) });
-        let copied = copy_objects(own, remote, &objects, &mut |progress| self.tell(Event::Done(progress.bytes)))
+        let copied = copy_objects(own, remote, &objects, &mut |progress| self.tell(Event::Done(progress.bytes_done)))
             .map_err(|source| Error::Copy { to: name.into(), source })?;
         self.tell(Event::End);
         summary.objects += copied.objects;
@@ -145,7 +200,8 @@ impl Instance {
     pub(super) fn relay(&self, from: &dyn Store, name: &str, head: &Head, document: &[u8]) -> Result<(), Error> {
         let own = self.own_store()?;
         let objects: Vec<_> = head.objects().map(|object| (object.id, object.bytes)).collect();
-        copy_objects(from, &own, &objects, &mut |_| {}).map_err(|source| Error::Copy { to: "this instance".into(), source })?;
+        copy_objects(from, &own, &objects, &mut |_| {})
+            .map_err(|source| Error::Copy { to: "this instance".into(), source })?;
         let there = own.head(&head.scope, &head.signer).map_err(Error::store(name))?;
         let expected = there.map(|bytes| document::hash_of(&bytes));
         own.swap_head(&head.scope, &head.signer, expected, &objects, document).map_err(Error::store("this instance"))

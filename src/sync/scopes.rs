@@ -51,8 +51,8 @@ impl Instance {
     ) -> Result<(), Error> {
         let name = &scope.row.name;
         let label = |source| Error::ManifestDraft { scope: name.to_string(), source };
-        let mut draft =
-            ManifestDraft::next(&self.identity, &scope.manifest, scope.row.manifest_hash, clock::now()).map_err(label)?;
+        let mut draft = ManifestDraft::next(&self.identity, &scope.manifest, scope.row.manifest_hash, clock::now())
+            .map_err(label)?;
         change(&mut draft).map_err(label)?;
         let signed = draft.sign().map_err(label)?;
         self.put_own_manifest(name, signed)

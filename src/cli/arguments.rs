@@ -1,0 +1,87 @@
+//! The grammar of the command line: global options and the list of commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::commands;
+
+/// git for records between self-hosted instances
+#[derive(Debug, Parser)]
+#[command(name = "wbsync", version, arg_required_else_help = true, max_term_width = 100, after_help = OVERVIEW)]
+pub struct CommandLine {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Run as if started in DIR
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// Answer with one JSON object; errors are JSON on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Tell about each step
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_default_value = true, global = true)]
+    pub color: Color,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands, in the order of the help.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the help of each is in its own file")]
+pub enum Command {
+    Init(commands::init::Args),
+    Clone(commands::clone::Args),
+    Id(commands::id::Args),
+    Peer(commands::peer::Args),
+    Follow(commands::follow::Args),
+    Unfollow(commands::unfollow::Args),
+    Remote(commands::remote::Args),
+    Scope(commands::scope::Args),
+    Commit(commands::commit::Args),
+    Fetch(commands::fetch::Args),
+    Merge(commands::merge::Args),
+    Push(commands::push::Args),
+    Pull(commands::pull::Args),
+    Sync(commands::sync::Args),
+    Status(commands::status::Args),
+    Log(commands::log::Args),
+    Show(commands::show::Args),
+    Diff(commands::diff::Args),
+}
+
+const OVERVIEW: &str = "\
+Examples:
+  wbsync init --db sqlite:///data/app.db --preset whiteballoon
+  wbsync remote add stick /media/stick/wbsync
+  wbsync sync
+
+Environment:
+  WBSYNC_DIR   the application's directory, instead of searching upwards for .wbsync
+  NO_COLOR     no colours
+
+Exit codes are listed in docs/exit-codes.md.";

@@ -1,0 +1,72 @@
+//! `wbsync clone`: make an instance and fill the application from a store.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::init::Options;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::text::{bytes, count, table};
+use crate::sync::init::CloneOptions;
+use crate::sync::instance::Instance;
+
+/// Make an instance and fill the application from a store
+///
+/// The application's database must be there already, as the application makes it. The public scopes of the instances in
+/// the store are followed, fetched and written into its rows; the store becomes the remote `origin`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wbsync clone /media/stick/wbsync --db sqlite:///data/app.db --preset whiteballoon
+  wbsync clone /media/stick/wbsync board --follow alpha --expect SHA256:…")]
+pub struct Args {
+    /// The store: a directory
+    url: String,
+    /// The application's directory
+    #[arg(value_name = "DIR")]
+    root: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+    /// Follow only these instances
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    follow: Vec<String>,
+    /// Go on only if one of the instances has this fingerprint
+    #[arg(long, value_name = "FINGERPRINT")]
+    expect: Option<String>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As `Instance::clone_from`.
+pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
+    let root = match args.root {
+        Some(root) => context.dir.join(root),
+        None => context.dir.clone(),
+    };
+    let is_pinned = args.expect.is_some();
+    let options = CloneOptions { init: args.options.into_init(), follow: args.follow, expect: args.expect };
+    let (instance, summary) = Instance::clone_from(&args.url, &root, &options, &context.dir, context.watcher())?;
+    let rows: Vec<[String; 2]> = summary.peers.iter().map(|(name, print)| [name.clone(), print.clone()]).collect();
+    let text = format!(
+        "cloned from:\n{}fetched {} in {}, wrote {}\n",
+        table("  ", &rows),
+        bytes(summary.fetched.bytes),
+        count(summary.fetched.objects, "object"),
+        count(summary.applied.rows(), "row"),
+    );
+    let peers: Vec<_> =
+        summary.peers.iter().map(|(name, print)| json!({ "name": name, "fingerprint": print })).collect();
+    let (fetched, applied) = (&summary.fetched, &summary.applied);
+    let fingerprint = instance.identity.fingerprint();
+    let value = json!({ "name": instance.card.card.name, "fingerprint": fingerprint, "peers": peers,
+        "fetched": fetched, "applied": applied });
+    context.answer(&value, &text)?;
+    context.report_refused([(&args.url, fetched)]);
+    if !is_pinned {
+        context.hint("compare the fingerprints with those that the instances' owners see in `wbsync id --fingerprint`");
+    }
+    context.note_speed(applied.rows());
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `wbsync commit`: capture what the application changed.
+
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::text::{ID, by_name, count};
+use crate::sync::commit::{CommitSummary, Mode};
+use crate::sync::instance::Purpose;
+
+/// Capture what the application changed into our scopes
+///
+/// Only rows that are marked as shared are taken; everything else is private and only counted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wbsync commit
+  wbsync commit --dry-run")]
+pub struct Args {
+    /// Only say what would be committed
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As `Instance::commit`.
+pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
+    let mode = if args.dry_run { Mode::DryRun } else { Mode::Keep };
+    let summary = context.instance(Purpose::Change)?.commit(mode)?;
+    context.answer(&summary, &describe(&summary, mode))?;
+    let private = by_name(&summary.private);
+    if !private.is_empty() {
+        context.note(&format!("private: {private}"));
+    }
+    context.note_speed(summary.rows);
+    Ok(())
+}
+
+/// Says what a commit did.
+pub fn describe(summary: &CommitSummary, mode: Mode) -> String {
+    if summary.scopes.is_empty() {
+        return "nothing to commit\n".into();
+    }
+    let mut text = String::new();
+    for (scope, commit) in &summary.scopes {
+        let changes = format!("{} written, {} removed", count(commit.put, "record"), commit.removed);
+        text += &match mode {
+            Mode::Keep => format!("committed {scope} {ID}{}{ID:#}: {changes}\n", commit.commit.short()),
+            Mode::DryRun => format!("would commit {scope}: {changes}\n"),
+        };
+    }
+    text
+}

@@ -1,0 +1,67 @@
+//! `wbsync init`: make an instance beside an application.
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::id::name::PeerName;
+use crate::sync::init::InitOptions;
+use crate::sync::instance::Instance;
+
+/// Make an instance beside an application's database
+///
+/// Checks the mapping against the database, makes keys, and writes `wbsync.toml` and `.wbsync/`. Nothing is read from or
+/// shared with anybody yet.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wbsync init --db sqlite:///data/app.db --preset whiteballoon
+  wbsync init --db /srv/board/app.db --preset whiteballoon --name alpha")]
+pub struct Args {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What a new instance needs to know.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The application's database, spelled as the application does; otherwise DATABASE_URL
+    #[arg(long, value_name = "URL")]
+    db: Option<String>,
+    /// A mapping of tables that ships with wbsync: `whiteballoon`
+    #[arg(long, value_name = "PRESET")]
+    preset: Option<String>,
+    /// What the instance calls itself; otherwise its directory's name
+    #[arg(long, value_name = "NAME")]
+    name: Option<PeerName>,
+}
+
+impl Options {
+    /// Returns them as the library takes them.
+    pub fn into_init(self) -> InitOptions {
+        InitOptions { database: self.db, preset: self.preset, name: self.name }
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As `Instance::init`.
+pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
+    let root = Instance::root_from_environment(&context.dir).unwrap_or_else(|| context.dir.clone());
+    let instance = Instance::init(&root, &args.options.into_init(), context.watcher())?;
+    let (name, line) = (&instance.card.card.name, instance.card.line());
+    let fingerprint = instance.identity.fingerprint();
+    context.answer(
+        &json!({ "name": name, "id": instance.id(), "fingerprint": fingerprint, "card": line }),
+        &format!("name         {name}\nfingerprint  {fingerprint}\ncard         {line}\n"),
+    )?;
+    context.note(
+        "\nNext steps:\n  wbsync peer add CARD          add another instance by its card; give it yours\n  \
+         wbsync peer trust NAME        let it read what is marked `trusted`\n  \
+         wbsync follow NAME            take in what it shares\n  \
+         wbsync remote add NAME PATH   a store to exchange through: a stick, a shared directory\n  \
+         wbsync sync                   exchange",
+    );
+    Ok(())
+}

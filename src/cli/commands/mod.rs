@@ -1,0 +1,90 @@
+//! The commands, one per file, and what runs them.
+
+pub mod clone;
+pub mod commit;
+pub mod diff;
+pub mod fetch;
+pub mod follow;
+pub mod id;
+pub mod init;
+pub mod log;
+pub mod merge;
+pub mod peer;
+pub mod pull;
+pub mod push;
+pub mod remote;
+pub mod scope;
+pub mod show;
+pub mod status;
+pub mod sync;
+pub mod unfollow;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use super::arguments::{Command, CommandLine};
+use super::context::{Context, say};
+use super::failure::{Failure, plain_json};
+use crate::sync::error::exit;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return refuse(&error),
+    };
+    let json = line.global.json;
+    let run = Context::new(line.global).and_then(|mut context| {
+        run(&mut context, line.command)?;
+        Ok(context.exit_code())
+    });
+    let failure = match run {
+        Ok(code) => return code.into(),
+        Err(failure) => failure,
+    };
+    let text = if json { failure.json().map(|json| json.to_string()) } else { failure.text() };
+    if let Some(text) = text {
+        say(&text);
+    }
+    failure.exit_code().into()
+}
+
+fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init::run(context, args),
+        Command::Clone(args) => clone::run(context, args),
+        Command::Id(args) => id::run(context, args),
+        Command::Peer(args) => peer::run(context, args),
+        Command::Follow(args) => follow::run(context, args),
+        Command::Unfollow(args) => unfollow::run(context, args),
+        Command::Remote(args) => remote::run(context, args),
+        Command::Scope(args) => scope::run(context, args),
+        Command::Commit(args) => commit::run(context, args),
+        Command::Fetch(args) => fetch::run(context, args),
+        Command::Merge(args) => merge::run(context, args),
+        Command::Push(args) => push::run(context, args),
+        Command::Pull(args) => pull::run(context, args),
+        Command::Sync(args) => sync::run(context, args),
+        Command::Status(args) => status::run(context, args),
+        Command::Log(args) => log::run(context, args),
+        Command::Show(args) => show::run(context, args),
+        Command::Diff(args) => diff::run(context, args),
+    }
+}
+
+/// Shows what clap has to say: help and version on stdout, the rest on stderr, as JSON if that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|arg| arg == "--json");
+    if wants_json && error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let text = error.to_string();
+        let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").trim();
+        say(&plain_json("usage", message, &[]).to_string());
+    } else if let Err(error) = error.print()
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        return exit::ERROR.into();
+    }
+    if error.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,70 @@
+//! `wbsync push`: publish what was committed and send it to remotes.
+
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::text::{bytes, count};
+use crate::id::name::PeerName;
+use crate::sync::instance::Purpose;
+use crate::sync::push::PushSummary;
+use crate::sync::round::Each;
+
+/// Publish what was committed and send it to remotes
+///
+/// Everything but the public scope is encrypted to its readers before it leaves. The remote may be any directory; the
+/// first push makes it a store.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wbsync push
+  wbsync push stick --dry-run")]
+pub struct Args {
+    /// The remote; otherwise all
+    remote: Option<PeerName>,
+    /// Only say what would be sent
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As `Instance::push_each`.
+pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
+    let instance = context.instance(Purpose::Change)?;
+    let remotes = instance.remotes_or_all(args.remote.as_ref())?;
+    if args.dry_run {
+        let previews = instance.push_previews(&remotes)?;
+        let mut text = String::new();
+        for (remote, preview) in &previews.remotes {
+            for scope in &preview.publish {
+                text += &format!("would publish and push {scope} to {remote}\n");
+            }
+            text += &format!("would push to {remote}: {} published before, ", count(preview.heads, "head"));
+            text += &format!("{} in {}\n", bytes(preview.bytes), count(preview.objects, "object"));
+        }
+        context.answer(&previews, &text)?;
+        context.report_failed(&previews.failed);
+        return Ok(());
+    }
+    let pushed = instance.push_each(&remotes)?;
+    context.answer(&pushed, &describe(&pushed))?;
+    context.report_failed(&pushed.failed);
+    Ok(())
+}
+
+/// Says what pushes sent.
+pub fn describe(pushed: &Each<PushSummary>) -> String {
+    let mut text = String::new();
+    for (remote, summary) in &pushed.remotes {
+        text += &match summary.heads {
+            0 => format!("pushed {remote}: nothing new\n"),
+            heads => format!(
+                "pushed {remote}: {}, {} in {}\n",
+                count(heads, "head"),
+                bytes(summary.bytes),
+                count(summary.objects, "object"),
+            ),
+        };
+    }
+    text
+}

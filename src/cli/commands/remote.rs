@@ -1,0 +1,72 @@
+//! `wbsync remote`: the stores that we exchange with.
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::text::table;
+use crate::id::name::PeerName;
+use crate::sync::instance::Purpose;
+
+/// Add, list and remove the stores that we exchange with
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wbsync remote add stick /media/stick/wbsync
+  wbsync remote list")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Add a store
+    ///
+    /// Nothing is opened yet: a stick need not be plugged in. The first push makes a store of a directory that isn't
+    /// one.
+    #[command(
+        after_help = "Examples:\n  wbsync remote add stick /media/stick/wbsync\n  wbsync remote add nas file:///mnt/nas/wbsync"
+    )]
+    Add {
+        /// What to call it
+        name: PeerName,
+        /// Where it is: /path or file:///path
+        url: String,
+    },
+    /// List the stores
+    #[command(after_help = "Examples:\n  wbsync remote list\n  wbsync --json remote list")]
+    List,
+    /// Remove a store from the list; what was fetched from it stays
+    #[command(after_help = "Examples:\n  wbsync remote remove stick")]
+    Remove {
+        /// Which one
+        name: PeerName,
+    },
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As the library's functions of the same names.
+pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::Add { name, url } => {
+            let url = context.instance(Purpose::Change)?.remote_add(&name, &url, &context.dir)?;
+            context.answer(&json!({ "name": name, "url": url.to_string() }), &format!("added {name}: {url}\n"))
+        }
+        Command::List => {
+            let remotes = context.instance(Purpose::Look)?.remotes_status()?;
+            let rows: Vec<_> = remotes.iter().map(|remote| [remote.name.clone(), remote.url.clone()]).collect();
+            context.answer(&json!({ "remotes": remotes }), &table("", &rows))?;
+            if remotes.is_empty() {
+                context.hint("there are none yet: `wbsync remote add NAME PATH`");
+            }
+            Ok(())
+        }
+        Command::Remove { name } => {
+            context.instance(Purpose::Change)?.remote_remove(&name)?;
+            context.answer(&json!({ "removed": name }), &format!("removed {name}\n"))
+        }
+    }
+}

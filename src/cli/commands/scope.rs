@@ -1,0 +1,112 @@
+//! `wbsync scope`: who may read and write what.
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::text::{by_name, count, table};
+use crate::sync::instance::Purpose;
+use crate::sync::show::ScopeShown;
+use crate::sync::status::ScopeStatus;
+
+/// List and show scopes: whose records, for whom
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wbsync scope list
+  wbsync scope show trusted")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List our scopes and those that we hold of others
+    #[command(after_help = "Examples:\n  wbsync scope list")]
+    List,
+    /// Show a scope: readers, writers, heads
+    #[command(after_help = "Examples:\n  wbsync scope show trusted\n  wbsync scope show beta/public")]
+    Show {
+        /// Our own by name, others' as PEER/NAME
+        scope: String,
+    },
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As `Instance::scopes_status` and `Instance::scope_show`.
+pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
+    let instance = context.instance(Purpose::Look)?;
+    match args.command {
+        Command::List => {
+            let status = instance.status()?;
+            context.answer(&json!({ "scopes": status.scopes }), &lines("", &status.scopes))
+        }
+        Command::Show { scope } => {
+            let shown = instance.scope_show(&scope)?;
+            context.answer(&shown, &describe(&shown))
+        }
+    }
+}
+
+/// Writes a line for each scope.
+pub fn lines(indent: &str, scopes: &[ScopeStatus]) -> String {
+    let row = |scope: &ScopeStatus| {
+        let head = scope.head.map_or_else(|| "no commit yet".to_owned(), |head| head.short());
+        [scope.scope.clone(), head, count(scope.records, "record"), notes(scope)]
+    };
+    table(indent, &scopes.iter().map(row).collect::<Vec<_>>())
+}
+
+fn notes(scope: &ScopeStatus) -> String {
+    let mut notes = Vec::new();
+    if !scope.followed {
+        notes.push("not followed".to_owned());
+    }
+    if !scope.unmerged.is_empty() {
+        notes.push(format!("to merge: {}", scope.unmerged.join(", ")));
+    }
+    if scope.followed && !scope.applied {
+        notes.push("not in the rows yet".into());
+    }
+    if scope.unpublished {
+        notes.push("to push".into());
+    }
+    if scope.local_edits {
+        notes.push("edited here, where we may not write: stays here".into());
+    }
+    if !scope.forked.is_empty() {
+        notes.push(format!("two histories by {}", scope.forked.join(", ")));
+    }
+    notes.join("; ")
+}
+
+/// Writes a scope with all that is known of it.
+pub fn describe(scope: &ScopeShown) -> String {
+    let names = |names: &[String]| if names.is_empty() { "nobody else".into() } else { names.join(", ") };
+    let readers = if scope.public { "anyone".into() } else { names(&scope.readers) };
+    let records = if scope.records.is_empty() { "none".into() } else { by_name(&scope.records) };
+    let mut rows = vec![
+        ["scope".to_owned(), scope.scope.clone()],
+        ["id".to_owned(), scope.id.to_string()],
+        ["origin".to_owned(), scope.origin.clone()],
+        ["readers".to_owned(), readers],
+        [
+            "writers".to_owned(),
+            format!("{}{}", scope.origin, scope.writers.iter().map(|name| format!(", {name}")).collect::<String>()),
+        ],
+        ["manifest".to_owned(), scope.manifest.to_string()],
+        ["epoch".to_owned(), scope.epoch.to_string()],
+        ["commit".to_owned(), scope.head.map_or_else(|| "none yet".into(), |head| head.to_string())],
+        ["records".to_owned(), records],
+    ];
+    for (signer, head) in &scope.heads {
+        rows.push([
+            "head".into(),
+            format!("{} by {signer}, {}, via {}, commit {}", head.seq, head.received, head.via, head.commit.short()),
+        ]);
+    }
+    table("", &rows)
+}

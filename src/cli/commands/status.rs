@@ -1,0 +1,94 @@
+//! `wbsync status`: where this instance stands.
+
+use super::peer::followed;
+use super::scope;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::text::{HEADING, WARNING, by_name, count, table, tame};
+use crate::sync::instance::Purpose;
+use crate::sync::status::Status;
+
+/// Show where this instance stands: scopes, peers, remotes, conflicts, what waits
+///
+/// Nothing is scanned and nobody is asked: edits of the application's show after `commit`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wbsync status
+  wbsync --json status")]
+pub struct Args {}
+
+/// Runs it.
+///
+/// # Errors
+/// As `Instance::status`.
+pub fn run(context: &mut Context, Args {}: Args) -> Result<(), Failure> {
+    let status = context.instance(Purpose::Look)?.status()?;
+    context.answer(&status, &describe(&status))?;
+    if let Some(error) = &status.database_error {
+        context.warn(error);
+    }
+    if status.unfinished_apply {
+        context.hint("an apply was interrupted; `wbsync merge` finishes it");
+    } else if status.scopes.iter().any(|scope| scope.followed && (!scope.applied || !scope.unmerged.is_empty())) {
+        context.hint("`wbsync merge` writes what was fetched into the application's rows");
+    } else if status.scopes.iter().any(|scope| scope.unpublished) {
+        context.hint("`wbsync push` sends what was committed");
+    }
+    Ok(())
+}
+
+fn describe(status: &Status) -> String {
+    const LISTED_MAX: usize = 20;
+    let mut text = format!("{HEADING}{}{HEADING:#}  {}\n", status.name, status.fingerprint);
+    text += &format!("\n{HEADING}scopes{HEADING:#}\n{}", scope::lines("  ", &status.scopes));
+    let peers: Vec<_> = status
+        .peers
+        .iter()
+        .map(|peer| {
+            let heard =
+                peer.heard.as_ref().map_or_else(|| "nothing heard yet".into(), |heard| format!("heard {heard}"));
+            [peer.name.clone(), peer.trust.to_string(), followed(&peer.follows), heard]
+        })
+        .collect();
+    text += &section("peers", &table("  ", &peers));
+    let at = |time: &Option<String>| time.clone().unwrap_or_else(|| "never".into());
+    let remotes: Vec<_> = status
+        .remotes
+        .iter()
+        .map(|remote| {
+            let failed = remote.error.as_ref().map(|error| format!("failed: {}", tame(error))).unwrap_or_default();
+            let (fetched, pushed) = (at(&remote.fetched), at(&remote.pushed));
+            [remote.name.clone(), remote.url.clone(), format!("fetched {fetched}"), format!("pushed {pushed}"), failed]
+        })
+        .collect();
+    text += &section("remotes", &table("  ", &remotes));
+    if !status.conflicts.is_empty() {
+        let shown: String = status.conflicts.iter().take(LISTED_MAX).map(|line| format!("  {line}\n")).collect();
+        let number = count(status.conflicts.len() as u64, "conflict");
+        text += &format!("\n{WARNING}{number}{WARNING:#}\n{shown}{}", rest(status.conflicts.len(), LISTED_MAX));
+    }
+    if status.parked_total > 0 {
+        let rows: Vec<_> =
+            status.parked.iter().take(LISTED_MAX).map(|parked| [parked.record.clone(), tame(&parked.reason)]).collect();
+        let total = usize::try_from(status.parked_total).unwrap_or(usize::MAX);
+        let number = count(status.parked_total, "record");
+        text += &format!("\n{WARNING}{number} waiting{WARNING:#}\n{}{}", table("  ", &rows), rest(total, LISTED_MAX));
+    }
+    if !status.private.is_empty() {
+        text += &format!("\nprivate: {}\n", by_name(&status.private));
+    }
+    text
+}
+
+fn section(name: &str, body: &str) -> String {
+    if body.is_empty() {
+        format!("\n{HEADING}{name}{HEADING:#}\n  none\n")
+    } else {
+        format!("\n{HEADING}{name}{HEADING:#}\n{body}")
+    }
+}
+
+fn rest(total: usize, shown: usize) -> String {
+    if total > shown { format!("  … and {} more\n", total - shown) } else { String::new() }
+}

@@ -1,0 +1,33 @@
+//! `wbsync sync`: pull, then push.
+
+use super::{pull, push};
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::id::name::PeerName;
+use crate::sync::instance::Purpose;
+
+/// Pull, then push: after it, the remote and the application's rows show the same
+///
+/// With several remotes, those that can't be reached are reported and the others still served.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wbsync sync
+  wbsync sync stick")]
+pub struct Args {
+    /// The remote; otherwise all
+    remote: Option<PeerName>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As `Instance::sync`.
+pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
+    let instance = context.instance(Purpose::Change)?;
+    let summary = instance.sync(&instance.remotes_or_all(args.remote.as_ref())?)?;
+    context.answer(&summary, &(pull::describe(&summary.pull) + &push::describe(&summary.pushed)))?;
+    context.report_failed(&summary.pushed.failed);
+    pull::report(context, &summary.pull);
+    Ok(())
+}

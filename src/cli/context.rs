@@ -1,0 +1,183 @@
+//! What every command has at hand: where it runs, how it speaks, and the instance.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::arguments::{Color, Global};
+use super::failure::{Failure, json_of, text_of};
+use super::progress;
+use super::text::{HINT, WARNING, grouped};
+use crate::id::name::PeerName;
+use crate::sync::error::{Error, exit};
+use crate::sync::fetch::FetchSummary;
+use crate::sync::instance::{Instance, Purpose};
+use crate::sync::progress::{Watcher, silent};
+
+/// The version of the JSON answers; raised when a member changes its meaning or goes away.
+const SCHEMA: u64 = 1;
+
+/// What a command runs in.
+#[derive(Debug)]
+pub struct Context {
+    /// The directory that the command starts in: absolute.
+    pub dir: PathBuf,
+    /// Options of every command.
+    pub global: Global,
+    started: Instant,
+    exit_code: u8,
+}
+
+impl Context {
+    /// Takes the global options.
+    ///
+    /// # Errors
+    /// `-C` names no directory.
+    pub fn new(global: Global) -> Result<Self, Failure> {
+        match global.color {
+            Color::Auto => anstream::ColorChoice::Auto,
+            Color::Always => anstream::ColorChoice::Always,
+            Color::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+        let current = std::env::current_dir().map_err(Error::io("find", "the current directory"))?;
+        let dir = match &global.directory {
+            Some(dir) => current.join(dir),
+            None => current,
+        };
+        if !dir.is_dir() {
+            return Err(Failure::Usage(format!("cannot change to {}: there is no such directory", dir.display())));
+        }
+        Ok(Self { dir, global, started: Instant::now(), exit_code: 0 })
+    }
+
+    /// Opens the instance.
+    ///
+    /// # Errors
+    /// As `Instance::find`.
+    pub fn instance(&self, purpose: Purpose) -> Result<Instance, Failure> {
+        Ok(Instance::find(&self.dir, purpose, self.watcher())?)
+    }
+
+    /// Returns what shows progress as this command's options want it.
+    pub fn watcher(&self) -> Watcher {
+        if self.global.quiet || self.global.json {
+            silent()
+        } else if io::stderr().is_terminal() {
+            progress::bars(self.global.verbose)
+        } else {
+            progress::lines(self.global.verbose)
+        }
+    }
+
+    /// Gives the result: `text`, or with `--json` the members of `value`, an object, after the schema number.
+    ///
+    /// # Errors
+    /// `Output`.
+    pub fn answer(&self, value: &impl Serialize, text: &str) -> Result<(), Failure> {
+        let mut out = anstream::stdout().lock();
+        let written = if self.global.json {
+            let mut object = serde_json::Map::from_iter([("schema".to_owned(), Value::from(SCHEMA))]);
+            match serde_json::to_value(value).expect("results have text keys") {
+                Value::Object(members) => object.extend(members),
+                other => panic!("a result is an object, not {other}"),
+            }
+            serde_json::to_writer_pretty(&mut out, &object).map_err(io::Error::from).and_then(|()| writeln!(out))
+        } else {
+            write!(out, "{text}")
+        };
+        written.and_then(|()| out.flush()).map_err(Failure::Output)
+    }
+
+    /// Says something on the side: stderr, unless asked for quiet or JSON.
+    pub fn note(&self, text: &str) {
+        if !self.global.quiet && !self.global.json {
+            say(text);
+        }
+    }
+
+    /// Says what the user should know or do next.
+    pub fn hint(&self, text: &str) {
+        self.note(&format!("{HINT}hint:{HINT:#} {text}"));
+    }
+
+    /// Warns, unless asked for JSON.
+    pub fn warn(&self, text: &str) {
+        if !self.global.json {
+            say(&format!("{WARNING}warning:{WARNING:#} {text}"));
+        }
+    }
+
+    /// Says how fast the command was.
+    pub fn note_speed(&self, rows: u64) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = (rows as f64 / seconds.max(0.001)).round();
+        if rows > 0 {
+            self.note(&format!("{} rows in {seconds:.1} s ({} rows/s)", grouped(rows), grouped(rate as u64)));
+        }
+    }
+
+    /// Reports the remotes that failed; the command will end with the first one's exit code.
+    pub fn report_failed(&mut self, failed: &[(PeerName, Error)]) {
+        for (remote, error) in failed {
+            if self.global.json {
+                say(&json_of(error, Some(remote.as_str())).to_string());
+            } else {
+                say(&text_of(error, Some(remote.as_str())));
+            }
+            self.exit_with(error.exit_code());
+        }
+    }
+
+    /// Reports the documents that a fetch refused; the command will end with 6 if one is damaged, else 5.
+    pub fn report_refused<'a>(&mut self, fetched: impl IntoIterator<Item = (&'a String, &'a FetchSummary)>) {
+        let mut code = 0;
+        for (remote, summary) in fetched {
+            for refusal in &summary.refused {
+                if !self.global.json {
+                    say(&format!("refused: {} from {remote}: {}", refusal.document, refusal.reason));
+                    say(&format!("{HINT}hint:{HINT:#} {}", refusal.hint));
+                }
+                code = code.max(if refusal.damaged { exit::DAMAGED } else { exit::REFUSED });
+            }
+        }
+        self.exit_with(code);
+    }
+
+    /// Reports the open conflicts; the command will end with 3 if nothing worse happened.
+    pub fn report_conflicts(&mut self, conflicts: &[String]) {
+        const SHOWN_MAX: usize = 10;
+        for conflict in conflicts.iter().take(SHOWN_MAX) {
+            self.note(&format!("conflict: {conflict}"));
+        }
+        if conflicts.len() > SHOWN_MAX {
+            self.note(&format!("… and {} more", grouped((conflicts.len() - SHOWN_MAX) as u64)));
+        }
+        if !conflicts.is_empty() {
+            self.hint(
+                "see both values with `wbsync show RECORD`; the one written later is in the application until then",
+            );
+            self.exit_with(exit::CONFLICTS);
+        }
+    }
+
+    /// Sets the exit code of a command that did what it could, unless one is set already.
+    pub fn exit_with(&mut self, code: u8) {
+        if self.exit_code == 0 {
+            self.exit_code = code;
+        }
+    }
+
+    /// Returns the exit code of a command that did what it could.
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+}
+
+/// Writes a line to stderr; if that fails there is nobody left to tell.
+pub fn say(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}

@@ -1,0 +1,8 @@
+//! The command line: parse, one call of the library, show.
+
+pub mod arguments;
+pub mod commands;
+pub mod context;
+pub mod failure;
+pub mod progress;
+pub mod text;

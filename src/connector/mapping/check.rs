@@ -1,0 +1,233 @@
+//! What must hold of a mapping by itself.
+
+use std::collections::BTreeSet;
+
+use super::model::{Constant, Dataset, Field, Kind, Mapping, Missing};
+use super::template;
+use crate::connector::error::Error;
+use crate::id::name::{DatasetName, FieldName};
+use crate::scope::audience::Audience;
+
+/// The names that templates of constants know.
+pub const ROW_NAMES: [&str; 3] = ["id", "id8", "born"];
+
+/// Checks a mapping.
+///
+/// # Errors
+/// `BadMapping` with the first place that is wrong.
+pub fn check(mapping: &Mapping) -> Result<(), Error> {
+    if mapping.dataset.is_empty() {
+        return bad("dataset", "no dataset is mapped");
+    }
+    let mut tables = BTreeSet::new();
+    for (name, dataset) in &mapping.dataset {
+        if !tables.insert(dataset.table.to_ascii_lowercase()) {
+            return bad(format!("dataset.{name}.table"), format!("another dataset maps {:?} too", dataset.table));
+        }
+        check_dataset(mapping, name, dataset)?;
+    }
+    order(mapping).map(|_| ())
+}
+
+/// Returns the datasets, those referred to before those that refer to them.
+///
+/// # Errors
+/// `BadMapping` if datasets refer to each other in a circle.
+pub fn order(mapping: &Mapping) -> Result<Vec<DatasetName>, Error> {
+    let mut ordered: Vec<DatasetName> = Vec::new();
+    while ordered.len() < mapping.dataset.len() {
+        let ready = |dataset: &Dataset| {
+            dataset.fields.values().filter_map(|field| field.reference.as_ref()).all(|parent| ordered.contains(parent))
+        };
+        let next = mapping.dataset.iter().find(|(name, dataset)| !ordered.contains(name) && ready(dataset));
+        let Some((name, _)) = next else {
+            let circle: Vec<&str> =
+                mapping.dataset.keys().filter(|name| !ordered.contains(name)).map(DatasetName::as_str).collect();
+            return bad("dataset", format!("these datasets refer to each other in a circle: {}", circle.join(", ")));
+        };
+        ordered.push(name.clone());
+    }
+    Ok(ordered)
+}
+
+fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
+    let at = |key: &str| format!("dataset.{name}.{key}");
+    if dataset.fields.is_empty() {
+        return bad(at("fields"), "a record needs at least one field");
+    }
+    let mut columns = BTreeSet::new();
+    for (field_name, field) in &dataset.fields {
+        check_field(mapping, &at(&format!("fields.{field_name}")), field)?;
+        if !columns.insert(field.column(field_name)) {
+            let why = format!("two fields have the column {:?}", field.column(field_name));
+            return bad(at("fields"), why);
+        }
+    }
+    check_scope(name, dataset)?;
+    let known = |key: &str, field: &FieldName| match dataset.fields.get(field) {
+        Some(found) => Ok(found),
+        None => bad(at(key), format!("there is no field {field}")),
+    };
+    for field in dataset.unique.iter().flatten() {
+        known("unique", field)?;
+    }
+    if let Some(alias) = &dataset.alias {
+        if known("alias", alias)?.kind != Some(Kind::Text) {
+            return bad(at("alias"), format!("the field {alias} is no text"));
+        }
+        if !dataset.unique.iter().any(|set| set.len() == 1 && set[0] == *alias) {
+            return bad(at("alias"), format!("the field {alias} is not unique: add [\"{alias}\"] to `unique`"));
+        }
+    }
+    for (field, constant) in &dataset.stub {
+        if known("stub", field)?.reference.is_some() {
+            return bad(at("stub"), format!("the field {field} is a reference"));
+        }
+        check_constant(&at("stub"), constant)?;
+    }
+    let scope_column = dataset.scope.column.as_deref();
+    for (column, constant) in &dataset.insert {
+        if columns.contains(column.as_str()) || scope_column == Some(column) {
+            return bad(at("insert"), format!("the column {column:?} travels, so it can't be constant"));
+        }
+        check_constant(&at("insert"), constant)?;
+    }
+    if scope_column.is_some_and(|column| columns.contains(column)) {
+        return bad(at("scope.column"), "the scope column can't be a field: each instance has its own");
+    }
+    if dataset.filter.as_ref().is_some_and(|filter| filter.any.is_empty()) {
+        return bad(at("filter.any"), "with no value no row would ever leave");
+    }
+    for column in dataset.only.keys() {
+        if !columns.contains(column.as_str()) {
+            return bad(at("only"), format!("the column {column:?} is no field, so what arrives can't be checked"));
+        }
+    }
+    check_purge(name, dataset)
+}
+
+fn check_scope(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
+    let at = format!("dataset.{name}.scope");
+    let scope = &dataset.scope;
+    let given = [scope.column.is_some(), scope.constant.is_some(), scope.parents.is_some()];
+    if given.iter().filter(|given| **given).count() != 1 {
+        return bad(at, "exactly one of `column`, `constant` and `parents` is wanted");
+    }
+    if let Some(constant) = &scope.constant
+        && constant != "private"
+        && Audience::from_value(Some(constant)).scope().is_none()
+    {
+        return bad(at, format!("{constant:?} is none of public, trusted, private"));
+    }
+    let parents = scope.parents.as_deref();
+    if parents.is_some_and(<[FieldName]>::is_empty) {
+        return bad(at, "`parents` is empty");
+    }
+    for parent in parents.unwrap_or_default() {
+        if dataset.fields.get(parent).is_none_or(|field| field.reference.is_none()) {
+            return bad(at, format!("{parent} is no reference of this dataset"));
+        }
+    }
+    Ok(())
+}
+
+fn check_field(mapping: &Mapping, at: &str, field: &Field) -> Result<(), Error> {
+    match (&field.reference, field.kind) {
+        (Some(_), Some(_)) => bad(at, "a reference has no `type`"),
+        (None, None) => bad(at, "either `type` or `ref` is wanted"),
+        (None, Some(_)) if field.missing.is_some() || field.required || field.author => {
+            bad(at, "`missing`, `required` and `author` are for references")
+        }
+        (Some(parent), None) if !mapping.dataset.contains_key(parent) => {
+            bad(at, format!("it refers to the dataset {parent}, which is not mapped or not enabled"))
+        }
+        (Some(_), None) if field.required && field.missing == Some(Missing::Null) => {
+            bad(at, "a required reference can't be shown as NULL")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_constant(at: &str, constant: &Constant) -> Result<(), Error> {
+    let Constant::Text(text) = constant else { return Ok(()) };
+    match template::fill(text, |name| ROW_NAMES.contains(&name).then(String::new)) {
+        Ok(_) => Ok(()),
+        Err(why) => bad(at, why),
+    }
+}
+
+fn check_purge(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
+    let known = |name: &str| {
+        name == "key" || dataset.fields.iter().any(|(field, spec)| field.as_str() == name && spec.reference.is_some())
+    };
+    let templates = dataset.purge.files.iter().chain(dataset.purge.rows.iter().map(|rows| &rows.value));
+    for text in templates {
+        if let Err(why) = template::fill(text, |name| known(name).then(String::new)) {
+            return bad(format!("dataset.{name}.purge"), why);
+        }
+    }
+    for file in &dataset.purge.files {
+        let inside =
+            !file.starts_with(['/', '\\']) && file.split(['/', '\\']).all(|part| !matches!(part, "" | "." | ".."));
+        if !inside {
+            return bad(format!("dataset.{name}.purge.files"), format!("{file:?} is not below the application"));
+        }
+    }
+    Ok(())
+}
+
+fn bad<T>(at: impl Into<String>, why: impl Into<String>) -> Result<T, Error> {
+    Err(Error::BadMapping { at: at.into(), why: why.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [dataset.users]
+        table = "u"
+        key = "id"
+        scope = { column = "s" }
+        fields.name = { type = "text" }
+        [dataset.posts]
+        table = "p"
+        key = "id"
+        scope = { constant = "public" }
+        fields.by = { ref = "users", missing = "stub" }
+    "#;
+
+    #[test]
+    fn parents_come_first() {
+        let mapping = Mapping::parse(GOOD, "test").unwrap();
+        let order: Vec<String> = order(&mapping).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(order, ["users", "posts"]);
+    }
+
+    #[test]
+    fn each_contradiction_is_named() {
+        for (from, to, expected) in [
+            ("ref = \"users\"", "ref = \"members\"", "not mapped"),
+            ("fields.name = { type = \"text\" }", "fields.name = { ref = \"posts\" }", "in a circle: posts, users"),
+            ("scope = { column = \"s\" }", "scope = { column = \"s\", constant = \"public\" }", "exactly one"),
+            ("scope = { column = \"s\" }", "scope = { column = \"name\" }", "can't be a field"),
+            ("constant = \"public\"", "constant = \"everyone\"", "none of public"),
+            ("key = \"id\"", "key = \"id\"\nalias = \"name\"", "is not unique"),
+            ("key = \"id\"", "key = \"id\"\ninsert = { name = 1 }", "can't be constant"),
+            ("key = \"id\"", "key = \"id\"\nstub = { name = \"{mail}\" }", "{mail}"),
+            ("key = \"id\"", "key = \"id\"\npurge.files = [\"../{key}\"]", "not below"),
+            ("key = \"id\"", "key = \"id\"\nunique = [[\"nick\"]]", "no field nick"),
+            ("missing = \"stub\"", "missing = \"null\", required = true", "can't be shown as NULL"),
+            ("{ type = \"text\" }", "{ type = \"text\", required = true }", "for references"),
+            ("{ type = \"text\" }", "{ }", "either `type` or `ref`"),
+            ("table = \"p\"", "table = \"U\"", "another dataset"),
+        ] {
+            assert!(GOOD.contains(from), "{from}");
+            let error = Mapping::parse(&GOOD.replacen(from, to, 1), "test").unwrap_err();
+            assert!(error.to_string().contains(expected), "{to}: {error}");
+            assert!(error.hint().is_some());
+        }
+        let error = Mapping::parse(&GOOD.replace("key =", "kye ="), "wbsync.toml").unwrap_err();
+        assert!(error.to_string().contains("wbsync.toml"), "{error}");
+    }
+}

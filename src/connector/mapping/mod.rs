@@ -1,0 +1,9 @@
+//! How the application's tables become records: `[dataset.NAME]` in `wbsync.toml`, or a preset.
+//!
+//! `model` is what is written, `check` what must hold of it by itself; whether it fits a database is
+//! the connector's to say. Reference for people: docs/mapping.md.
+
+pub mod check;
+pub mod model;
+pub mod preset;
+pub mod template;

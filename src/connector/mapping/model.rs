@@ -1,0 +1,262 @@
+//! The mapping as it is written in TOML.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::preset;
+use crate::connector::error::Error;
+use crate::id::name::{DatasetName, FieldName};
+
+/// Which tables become which kinds of records.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mapping {
+    /// What must be true of the application before it can receive foreign rows.
+    #[serde(default)]
+    pub ready: Option<Ready>,
+    /// The datasets by name; after `load` only enabled ones.
+    #[serde(default)]
+    pub dataset: BTreeMap<DatasetName, Dataset>,
+}
+
+/// A row that must exist before foreign rows are written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ready {
+    /// The table to look in.
+    pub table: String,
+    /// The column to look at.
+    pub column: String,
+    /// The value that one row must have.
+    pub value: Constant,
+    /// What it means that there is none.
+    pub why: String,
+    /// What to do then.
+    pub hint: String,
+}
+
+/// One table as a kind of record.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// Whether it is synced at all.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The table.
+    pub table: String,
+    /// Its key column; an integer that the database chooses, or a column that is mapped as a field.
+    pub key: String,
+    /// Columns that never change in a row's life, to notice that a key was handed out again.
+    #[serde(default)]
+    pub birth: Vec<String>,
+    /// Where a row's audience comes from.
+    pub scope: Scope,
+    /// Rows that stay home unless a column has one of some values.
+    #[serde(default)]
+    pub filter: Option<Filter>,
+    /// By column the values (or prefixes, `abc*`) that travel at all, in both directions.
+    #[serde(default)]
+    pub only: BTreeMap<String, Vec<String>>,
+    /// A column that is not NULL once the application deleted the row.
+    #[serde(default)]
+    pub soft_delete: Option<String>,
+    /// The fields of the record.
+    pub fields: BTreeMap<FieldName, Field>,
+    /// Sets of fields that are unique in the table.
+    #[serde(default)]
+    pub unique: Vec<Vec<FieldName>>,
+    /// The unique field that gets a local alias when its value is taken.
+    #[serde(default)]
+    pub alias: Option<FieldName>,
+    /// By column what a new row gets where no field gives it.
+    #[serde(default)]
+    pub insert: BTreeMap<String, Constant>,
+    /// By field what a placeholder shows.
+    #[serde(default)]
+    pub stub: BTreeMap<FieldName, Constant>,
+    /// What goes stale when a row is written.
+    #[serde(default)]
+    pub purge: Purge,
+}
+
+/// Where a row's audience comes from: exactly one of the three. A required parent always caps it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    /// A column of the row.
+    #[serde(default)]
+    pub column: Option<String>,
+    /// The same for all rows.
+    #[serde(default)]
+    pub constant: Option<String>,
+    /// The narrowest audience of these references.
+    #[serde(default)]
+    pub parents: Option<Vec<FieldName>>,
+}
+
+/// A column and the values that let a row leave.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// The column.
+    pub column: String,
+    /// The values.
+    pub any: Vec<String>,
+}
+
+/// One field of a record.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    /// The column; the field's own name if left out.
+    #[serde(default)]
+    pub column: Option<String>,
+    /// The logical type; not for references.
+    #[serde(default, rename = "type")]
+    pub kind: Option<Kind>,
+    /// The dataset that the field refers to.
+    #[serde(default, rename = "ref")]
+    pub reference: Option<DatasetName>,
+    /// What to do where the record referred to isn't.
+    #[serde(default)]
+    pub missing: Option<Missing>,
+    /// Whether the parent's audience caps the row's.
+    #[serde(default)]
+    pub required: bool,
+    /// Whether the reference says in whose name the row speaks: it must be of the record's own origin.
+    #[serde(default)]
+    pub author: bool,
+}
+
+/// Logical types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Any Unicode text.
+    Text,
+    /// A 64-bit integer.
+    Int,
+    /// True or false.
+    Bool,
+    /// A float.
+    Float,
+    /// A point in time.
+    Timestamp,
+    /// Bytes.
+    Bytes,
+    /// A JSON document.
+    Json,
+    /// A decimal number.
+    Decimal,
+}
+
+/// What to do with a reference to a record that isn't here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// Write a placeholder row.
+    Stub,
+    /// Show NULL until it arrives.
+    Null,
+    /// Hold the record back until it arrives.
+    Park,
+}
+
+/// A constant; texts may be templates (`template`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Constant {
+    /// A truth value.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// A text or template.
+    Text(String),
+}
+
+/// What goes stale when a row is written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Purge {
+    /// Files below the application's directory, as templates.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// Rows of cache tables.
+    #[serde(default)]
+    pub rows: Vec<PurgeRows>,
+}
+
+/// Rows of a cache table; a table that doesn't exist has none.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeRows {
+    /// The table.
+    pub table: String,
+    /// The column.
+    pub column: String,
+    /// The value it has there.
+    #[serde(default = "the_key")]
+    pub value: String,
+}
+
+impl Mapping {
+    /// Reads a preset, lays `own` over it table by table, drops disabled datasets, and checks the rest.
+    ///
+    /// `own` holds the keys `ready` and `dataset`; `from` names where it was written, for errors.
+    ///
+    /// # Errors
+    /// An unknown preset; a mapping that isn't written as it should be or contradicts itself.
+    pub fn load(preset: Option<&str>, own: toml::Table, from: &str) -> Result<Self, Error> {
+        let mut table = match preset {
+            Some(name) => preset::table(name)?,
+            None => toml::Table::new(),
+        };
+        overlay(&mut table, own);
+        let failed = |source| Error::ReadMapping { from: from.to_owned(), source };
+        let mut mapping: Self = toml::Value::Table(table).try_into().map_err(failed)?;
+        mapping.dataset.retain(|_, dataset| dataset.enabled);
+        super::check::check(&mapping)?;
+        Ok(mapping)
+    }
+
+    /// Reads a mapping that stands for itself.
+    ///
+    /// # Errors
+    /// As `load`; a syntax error tells its line.
+    pub fn parse(text: &str, from: &str) -> Result<Self, Error> {
+        let failed = |source| Error::ReadMapping { from: from.to_owned(), source };
+        let mut mapping: Self = toml::from_str(text).map_err(failed)?;
+        mapping.dataset.retain(|_, dataset| dataset.enabled);
+        super::check::check(&mapping)?;
+        Ok(mapping)
+    }
+}
+
+impl Field {
+    /// Returns the column, given the field's name.
+    pub fn column<'a>(&'a self, name: &'a FieldName) -> &'a str {
+        self.column.as_deref().unwrap_or(name.as_str())
+    }
+}
+
+fn overlay(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => overlay(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn the_key() -> String {
+    "{key}".to_owned()
+}

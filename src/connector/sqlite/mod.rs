@@ -1,0 +1,358 @@
+//! The connector for SQLite databases.
+//!
+//! The bookkeeping is in `books`; `plan` binds the mapping to the tables; `look` says what a row says;
+//! `capture` reads, `apply` with `put`, `remove` and `waiting` writes. Nothing is created but the
+//! `_wbsync_*` tables, and no table of the application's is altered.
+
+mod alias;
+mod apply;
+mod books;
+mod capture;
+mod convert;
+mod key;
+mod look;
+mod pace;
+mod plan;
+mod purge;
+mod put;
+mod remove;
+mod snapshot;
+mod timestamp;
+mod waiting;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use self::apply::{Apply, Fail};
+use self::books::{Books, FORMAT, Refused};
+use self::capture::{Stop, Transaction};
+use self::plan::{Plans, constant, quote};
+use self::purge::Purge;
+use self::snapshot::{Place, Snapshot};
+use super::contract::{Applied, Capture, Change, Connector, Context, Parked, Position, Sighting, SinkError};
+use super::error::Error;
+use super::mapping::model::Mapping;
+use crate::id::name::DatasetName;
+use crate::record::recordid::RecordId;
+use crate::scope::audience::Audience;
+use crate::sys::clock::UnixMillis;
+
+/// The most bytes of a view that the engine may keep in the bookkeeping.
+pub const VIEW_BYTES_MAX: usize = 16 << 20;
+
+/// Where the database is and how to behave there.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// The directory that the application runs in: cache files are below it.
+    pub app_dir: PathBuf,
+    /// A private directory for temporary copies of the database.
+    pub scratch: PathBuf,
+    /// How long to wait for a lock.
+    pub busy_ms: u64,
+    /// A rollback-journal database above this size is copied before it is read; 64 MiB by default.
+    pub copy_above_bytes: u64,
+}
+
+/// An application's SQLite database.
+#[derive(Debug)]
+pub struct SqliteConnector {
+    options: Options,
+    mapping: Mapping,
+    context: Context,
+    conn: Connection,
+    plans: Plans,
+    /// What was applied while an apply began, to be told with the first batch.
+    carried: Applied,
+}
+
+impl Options {
+    /// Makes options with the default waiting time of 10 s.
+    pub fn new(path: &Path, app_dir: &Path, scratch: &Path) -> Self {
+        Self {
+            path: path.into(),
+            app_dir: app_dir.into(),
+            scratch: scratch.into(),
+            busy_ms: 10_000,
+            copy_above_bytes: 64 << 20,
+        }
+    }
+}
+
+impl SqliteConnector {
+    /// Opens the database and binds the mapping to its tables. Writes nothing.
+    ///
+    /// # Errors
+    /// `Missing`, `NotADatabase`, `Damaged`, `Locked`; `UnknownTable`, `UnknownColumn` and `Unfit`
+    /// where the mapping doesn't fit.
+    pub fn open(options: Options, mapping: Mapping, context: Context) -> Result<Self, Error> {
+        let path = &options.path;
+        if !path.exists() {
+            return Err(Error::Missing { path: path.clone() });
+        }
+        if path.is_dir() {
+            return Err(Error::NotADatabase { path: path.clone() });
+        }
+        let sql = |source| Error::sqlite("open the database", path, options.busy_ms, source);
+        let conn = snapshot::open(path, Duration::from_millis(options.busy_ms)).map_err(sql)?;
+        let plans = Plans::bind(&mapping, &conn, &sql)?;
+        Ok(Self { options, mapping, context, conn, plans, carried: Applied::default() })
+    }
+
+    /// Reads the bookkeeping, making it first if it isn't there.
+    fn books(&self, doing: &'static str) -> Result<Books, Error> {
+        if let Some(books) = self.existing_books(doing)? {
+            return Ok(books);
+        }
+        let create = || -> rusqlite::Result<()> {
+            let transaction = Transaction::begin(&self.conn)?;
+            books::create(&self.conn, self.context.own, &self.plans)?;
+            transaction.commit()
+        };
+        create().map_err(|source| self.failed("make the bookkeeping", source))?;
+        let books = self.existing_books(doing)?;
+        books.ok_or_else(|| self.damaged("it was made and is not there".into()))
+    }
+
+    fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
+        Books::read(&self.conn, self.context.own, &self.plans).map_err(|refused| match refused {
+            Refused::Newer(found) => Error::Newer { path: self.options.path.clone(), found, known: FORMAT },
+            Refused::Other(found) => Error::OtherInstance { path: self.options.path.clone(), found: found.short() },
+            Refused::Damaged(why) => self.damaged(why),
+            Refused::Sqlite(source) => self.failed(doing, source),
+        })
+    }
+
+    fn failed(&self, doing: &'static str, source: rusqlite::Error) -> Error {
+        Error::sqlite(doing, &self.options.path, self.options.busy_ms, source)
+    }
+
+    fn damaged(&self, why: String) -> Error {
+        Error::Books { path: self.options.path.clone(), why }
+    }
+
+    fn stopped(&self, doing: &'static str, fail: Fail) -> Error {
+        match fail {
+            Fail::Sqlite(source) => self.failed(doing, source),
+            Fail::Source(source) => Error::Source(source),
+            Fail::Books(why) => self.damaged(why),
+            Fail::Park { reason, .. } => self.damaged(format!("a record can't even wait: {reason}")),
+            Fail::Dirty => unreachable!("a dirty record is listed, never an error of the whole"),
+        }
+    }
+
+    /// Runs a write transaction of a few statements.
+    fn write(&self, doing: &'static str, write: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), Error> {
+        let run = || {
+            let transaction = Transaction::begin(&self.conn)?;
+            write(&self.conn)?;
+            transaction.commit()
+        };
+        run().map_err(|source| self.failed(doing, source))
+    }
+
+    /// Starts a run of apply, lets `wake` queue what waits, and writes the changes.
+    fn run_apply(
+        &self,
+        doing: &'static str,
+        wake_all: bool,
+        changes: &mut dyn Iterator<Item = Result<Change, SinkError>>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Applied, Error> {
+        let mut books = self.books(doing)?;
+        if books.target.is_none() {
+            return Err(Error::NoApply { doing });
+        }
+        let purge = Purge::new(&self.options.app_dir);
+        let apply = Apply::new(&self.conn, &self.plans, &mut books, &self.context.names, purge);
+        let mut apply = apply.map_err(|source| self.failed(doing, source))?;
+        if wake_all {
+            apply.wake_all().map_err(|fail| self.stopped(doing, fail))?;
+        }
+        apply.run(changes, progress).map_err(|fail| self.stopped(doing, fail))
+    }
+}
+
+impl Connector for SqliteConnector {
+    fn datasets(&self) -> Vec<DatasetName> {
+        self.plans.list.iter().map(|plan| plan.name.clone()).collect()
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        let doing = "check the database";
+        let sql = |source| Error::sqlite(doing, &self.options.path, self.options.busy_ms, source);
+        // The application may have migrated its tables since we opened it.
+        self.conn.flush_prepared_statement_cache();
+        self.plans = Plans::bind(&self.mapping, &self.conn, &sql)?;
+        self.existing_books(doing)?;
+        if self.conn.is_readonly("main").map_err(sql)? {
+            return Err(Error::ReadOnly { path: self.options.path.clone() });
+        }
+        // Taking the lock, and making a journal by a write that is taken back, shows that we may.
+        let transaction = Transaction::begin(&self.conn).map_err(sql)?;
+        self.conn.execute_batch("CREATE TABLE _wbsync_probe(x); ROLLBACK").map_err(sql)?;
+        drop(transaction);
+        Ok(())
+    }
+
+    fn check_ready(&mut self) -> Result<(), Error> {
+        let Some(ready) = &self.mapping.ready else { return Ok(()) };
+        let value = constant(&ready.value, str::to_owned);
+        let sql = format!("SELECT 1 FROM {} WHERE {} = ?1 LIMIT 1", quote(&ready.table), quote(&ready.column));
+        let found = self.conn.prepare(&sql).and_then(|mut statement| statement.exists([value]));
+        match found.map_err(|source| self.failed("see whether the application is ready", source))? {
+            true => Ok(()),
+            false => Err(Error::NotReady { why: ready.why.clone(), hint: ready.hint.clone() }),
+        }
+    }
+
+    fn position(&mut self) -> Result<Position, Error> {
+        let books = self.existing_books("read the position")?;
+        Ok(books.map(|books| Position { applied: books.applied, target: books.target }).unwrap_or_default())
+    }
+
+    fn capture(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let doing = "capture the application's changes";
+        let books = self.books(doing)?;
+        let busy = Duration::from_millis(self.options.busy_ms);
+        let place = Place {
+            path: &self.options.path,
+            scratch: &self.options.scratch,
+            busy,
+            copy_above_bytes: self.options.copy_above_bytes,
+        };
+        let snapshot = Snapshot::take(&self.conn, &place).map_err(|source| self.failed(doing, source))?;
+        capture::run(&self.plans, &books, &self.conn, snapshot, now, &mut |sighting| sink(sighting)).map_err(|stop| {
+            match stop {
+                Stop::Sqlite(source) => self.failed(doing, source),
+                Stop::Sink(source) => Error::Sink(source),
+            }
+        })
+    }
+
+    fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error> {
+        let doing = "settle a capture";
+        let views = [Some(&position.applied), position.target.as_ref()];
+        assert!(views.into_iter().flatten().all(|view| view.len() <= VIEW_BYTES_MAX), "a view is bounded");
+        let books = self.books(doing)?;
+        let wanted = books.settled.unsigned_abs() + 1;
+        if capture.number != wanted {
+            return Err(Error::StaleCapture { number: capture.number, wanted });
+        }
+        let target = match (&books.target, &position.target) {
+            (Some(open), given) => Some(given.as_ref().unwrap_or(open)),
+            (None, _) => None,
+        };
+        let number = books.settled + 1;
+        self.write(doing, |conn| {
+            let sql = "UPDATE _wbsync_position SET settled = ?1, applied = ?2, target = ?3";
+            conn.execute(sql, params![number, position.applied, target])?;
+            conn.execute("DELETE FROM _wbsync_gone WHERE number <= ?1", [number])?;
+            Ok(())
+        })
+    }
+
+    fn audience(&mut self, id: &RecordId) -> Result<Option<Audience>, Error> {
+        let doing = "read the audience of a record";
+        let Some(books) = self.existing_books(doing)? else { return Ok(None) };
+        let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
+        let entry = books.find(&self.conn, dataset, id).map_err(|source| self.failed(doing, source))?;
+        Ok(entry.map(|entry| entry.audience))
+    }
+
+    fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error> {
+        let doing = "begin to apply";
+        assert!(target.len() <= VIEW_BYTES_MAX, "a view is bounded");
+        let books = self.books(doing)?;
+        match &books.target {
+            Some(open) if open == target => {}
+            Some(_) => return Err(Error::ApplyUnfinished),
+            None => self.write(doing, |conn| {
+                conn.execute("UPDATE _wbsync_position SET target = ?1", [target])?;
+                Ok(())
+            })?,
+        }
+        let carried = self.run_apply(doing, true, &mut std::iter::empty(), &mut |_| {})?;
+        add(&mut self.carried, carried);
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        changes: &mut dyn Iterator<Item = Result<Change, SinkError>>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Applied, Error> {
+        let mut applied = self.run_apply("apply changes", false, changes, progress)?;
+        add(&mut applied, std::mem::take(&mut self.carried));
+        Ok(applied)
+    }
+
+    fn finish_apply(&mut self) -> Result<(), Error> {
+        let doing = "finish to apply";
+        if self.books(doing)?.target.is_none() {
+            return Err(Error::NoApply { doing });
+        }
+        self.write(doing, |conn| {
+            conn.execute("UPDATE _wbsync_position SET applied = target, target = NULL, view = view + 1", [])?;
+            Ok(())
+        })
+    }
+
+    fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {
+        let doing = "list what waits";
+        let Some(books) = self.existing_books(doing)? else { return Ok((Vec::new(), 0)) };
+        let read = || -> rusqlite::Result<(Vec<Parked>, u64)> {
+            let count = "SELECT count(*) FROM _wbsync_waiting WHERE field = ''";
+            let count: i64 = self.conn.query_row(count, [], |row| row.get(0))?;
+            let sql = "SELECT d.name, w.dataset, w.origin, w.record, w.reason FROM _wbsync_waiting w
+                       JOIN _wbsync_dataset d USING(dataset) WHERE w.field = '' ORDER BY w.id LIMIT ?1";
+            let mut statement = self.conn.prepare(sql)?;
+            let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
+            let mut parked = Vec::new();
+            while let Some(row) = rows.next()? {
+                let number: i64 = row.get(1)?;
+                let record: [u8; 16] = row.get(3)?;
+                let record = match books.datasets.iter().position(|known| *known == number) {
+                    Some(dataset) => books.record_id(&self.plans, dataset, row.get(2)?, record).to_string(),
+                    None => {
+                        let key = crate::id::bytes::RecordKey::from_bytes(record);
+                        format!("{}/{key}", row.get::<_, String>(0)?)
+                    }
+                };
+                parked.push(Parked { record, reason: row.get(4)? });
+            }
+            Ok((parked, count.unsigned_abs()))
+        };
+        read().map_err(|source| self.failed(doing, source))
+    }
+
+    fn locate(&mut self, id: &RecordId) -> Result<Option<String>, Error> {
+        let doing = "find the row of a record";
+        let Some(books) = self.existing_books(doing)? else { return Ok(None) };
+        let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
+        let entry = books.find(&self.conn, dataset, id).map_err(|source| self.failed(doing, source))?;
+        Ok(entry.map(|entry| format!("{} {}", self.plans.list[dataset].spec.table, entry.key)))
+    }
+}
+
+fn add(sum: &mut Applied, more: Applied) {
+    for (sum, more) in [
+        (&mut sum.inserted, more.inserted),
+        (&mut sum.updated, more.updated),
+        (&mut sum.deleted, more.deleted),
+        (&mut sum.parked, more.parked),
+    ] {
+        for (dataset, count) in more {
+            *sum.entry(dataset).or_default() += count;
+        }
+    }
+    sum.unchanged += more.unchanged;
+    sum.dirty.extend(more.dirty);
+}

@@ -1,0 +1,342 @@
+//! The mapping bound to the tables of one database: column positions and statements.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+use rusqlite::types::Value as Raw;
+
+use crate::connector::error::Error;
+use crate::connector::mapping::check;
+use crate::connector::mapping::model::{Constant, Dataset, Kind, Mapping, Missing};
+use crate::id::name::{DatasetName, FieldName};
+use crate::scope::audience::Audience;
+
+/// All datasets, parents first.
+#[derive(Debug)]
+pub(super) struct Plans {
+    pub(super) list: Vec<Plan>,
+    by_name: BTreeMap<DatasetName, usize>,
+}
+
+/// One dataset.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) name: DatasetName,
+    pub(super) spec: Dataset,
+    /// Key first, then the fields in order, then scope, filter, only, soft-delete and birth columns.
+    pub(super) fields: Vec<FieldPlan>,
+    pub(super) scope: ScopePlan,
+    /// Columns and the values or prefixes that let a row leave.
+    pub(super) filters: Vec<(usize, Vec<String>)>,
+    pub(super) soft_delete: Option<usize>,
+    pub(super) birth: Vec<(usize, Kind)>,
+    /// Whether another dataset refers to this one.
+    pub(super) is_parent: bool,
+    pub(super) sql_scan: String,
+    pub(super) sql_row: String,
+    pub(super) sql_delete: String,
+    /// Statements that delete stale cache rows, each with the template of its value.
+    pub(super) purge_rows: Vec<(String, String)>,
+}
+
+/// One field. Its column stands at its index plus one.
+#[derive(Debug)]
+pub(super) struct FieldPlan {
+    pub(super) name: FieldName,
+    pub(super) column: String,
+    pub(super) not_null: bool,
+    pub(super) content: Content,
+}
+
+/// What a column holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    Plain(Kind),
+    Ref(RefPlan),
+}
+
+/// A reference.
+#[derive(Debug)]
+pub(super) struct RefPlan {
+    pub(super) parent: usize,
+    pub(super) missing: Missing,
+    pub(super) required: bool,
+    pub(super) author: bool,
+}
+
+/// Where the audience comes from.
+#[derive(Debug)]
+pub(super) enum ScopePlan {
+    /// The column's position.
+    Column(usize),
+    Constant(Audience),
+    /// Fields, by index.
+    Parents(Vec<usize>),
+}
+
+/// A column of a table, as the database declares it.
+#[derive(Debug)]
+struct Declared {
+    not_null: bool,
+    has_default: bool,
+    primary: i64,
+    is_integer: bool,
+}
+
+impl Plans {
+    /// Binds a mapping to the tables as they are now.
+    pub(super) fn bind(
+        mapping: &Mapping,
+        conn: &Connection,
+        sql: &dyn Fn(rusqlite::Error) -> Error,
+    ) -> Result<Self, Error> {
+        let order = check::order(mapping)?;
+        let by_name: BTreeMap<_, _> = order.iter().enumerate().map(|(index, name)| (name.clone(), index)).collect();
+        let mut list = Vec::with_capacity(order.len());
+        for name in order {
+            let spec = mapping.dataset[&name].clone();
+            let declared = declared(conn, &spec.table).map_err(sql)?;
+            let mut plan = Plan::bind(name, spec, &declared, &by_name)?;
+            plan.purge_rows = purge_rows(conn, &plan.spec).map_err(sql)?;
+            list.push(plan);
+        }
+        let parents: Vec<usize> = list.iter().flat_map(Plan::refs).map(|(_, reference)| reference.parent).collect();
+        for parent in parents {
+            list[parent].is_parent = true;
+        }
+        Ok(Self { list, by_name })
+    }
+
+    pub(super) fn index(&self, name: &DatasetName) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+}
+
+impl Plan {
+    fn bind(
+        name: DatasetName,
+        spec: Dataset,
+        declared: &BTreeMap<String, Declared>,
+        by_name: &BTreeMap<DatasetName, usize>,
+    ) -> Result<Self, Error> {
+        if declared.is_empty() {
+            return Err(Error::UnknownTable { dataset: name, table: spec.table });
+        }
+        let unfit = |why: String| Error::Unfit { dataset: name.clone(), why };
+        let mut columns: Vec<String> = Vec::new();
+        let mut column = |wanted: &str| match declared.contains_key(&wanted.to_ascii_lowercase()) {
+            true => {
+                let known = columns.iter().position(|known| known == wanted);
+                Ok(known.unwrap_or_else(|| {
+                    columns.push(wanted.to_owned());
+                    columns.len() - 1
+                }))
+            }
+            false => Err(Error::UnknownColumn {
+                dataset: name.clone(),
+                table: spec.table.clone(),
+                column: wanted.to_owned(),
+                known: declared.keys().cloned().collect(),
+            }),
+        };
+        column(&spec.key)?;
+        let key = &declared[&spec.key.to_ascii_lowercase()];
+        if key.primary != 1 || declared.values().filter(|column| column.primary > 0).count() != 1 {
+            return Err(unfit(format!("the column {:?} alone is not the primary key of {:?}", spec.key, spec.table)));
+        }
+        let mut fields = Vec::new();
+        let mut positions = Vec::new();
+        for (field_name, field) in &spec.fields {
+            let named = field.column(field_name);
+            // The key may be a field too; it then has a position of its own among the fields.
+            positions.push(if named == spec.key { 0 } else { column(named)? });
+            let content = match (&field.reference, field.kind) {
+                (Some(parent), _) => Content::Ref(RefPlan {
+                    parent: by_name[parent],
+                    missing: field.missing.unwrap_or(Missing::Park),
+                    required: field.required,
+                    author: field.author,
+                }),
+                (None, kind) => Content::Plain(kind.expect("a checked field has a type or a reference")),
+            };
+            let not_null = declared[&named.to_ascii_lowercase()].not_null;
+            fields.push(FieldPlan { name: field_name.clone(), column: named.to_owned(), not_null, content });
+        }
+        let field_index = |wanted: &FieldName| {
+            fields.iter().position(|field| field.name == *wanted).expect("a checked mapping names its own fields")
+        };
+        let scope = match (&spec.scope.column, &spec.scope.constant, &spec.scope.parents) {
+            (Some(named), _, _) => ScopePlan::Column(column(named)?),
+            (_, Some(constant), _) => ScopePlan::Constant(Audience::from_value(Some(constant))),
+            (_, _, parents) => ScopePlan::Parents(parents.iter().flatten().map(field_index).collect()),
+        };
+        let mut filters = Vec::new();
+        if let Some(filter) = &spec.filter {
+            filters.push((column(&filter.column)?, filter.any.iter().map(|value| escape(value)).collect()));
+        }
+        for (named, patterns) in &spec.only {
+            filters.push((column(named)?, patterns.clone()));
+        }
+        let soft_delete = spec.soft_delete.as_deref().map(&mut column).transpose()?;
+        let mut birth = Vec::new();
+        for named in &spec.birth {
+            let kind = spec.fields.iter().find(|(name, field)| field.column(name) == named).and_then(|(_, f)| f.kind);
+            birth.push((column(named)?, kind.unwrap_or(Kind::Timestamp)));
+        }
+        for named in spec.insert.keys() {
+            if !declared.contains_key(&named.to_ascii_lowercase()) {
+                column(named)?;
+            }
+        }
+        let key_is_chosen = key.is_integer;
+        let is_field = |named: &str| fields.iter().any(|field| field.column.eq_ignore_ascii_case(named));
+        if !key_is_chosen && !is_field(&spec.key) && !spec.insert.contains_key(&spec.key) {
+            let why = format!("the key {:?} is no integer, so new rows need a field or an `insert` for it", spec.key);
+            return Err(unfit(why));
+        }
+        for (named, column) in declared {
+            let given = is_field(named)
+                || named.eq_ignore_ascii_case(&spec.key)
+                || spec.insert.keys().any(|given| given.eq_ignore_ascii_case(named))
+                || spec.scope.column.as_deref().is_some_and(|scope| scope.eq_ignore_ascii_case(named));
+            if column.not_null && !column.has_default && !given {
+                return Err(unfit(format!("new rows need a value for {named:?}: map it as a field or in `insert`")));
+            }
+        }
+        // Fields come right after the key, in order; other columns keep their positions behind them.
+        let width = fields.len();
+        let extra: Vec<&String> = columns
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter(|(at, _)| !positions.contains(at))
+            .map(|(_, name)| name)
+            .collect();
+        let place = |at: usize| match positions.iter().position(|known| *known == at) {
+            Some(field) => field + 1,
+            None if at == 0 => 0,
+            None => {
+                let named = &columns[at];
+                1 + width + extra.iter().position(|known| *known == named).expect("a column is a field or extra")
+            }
+        };
+        let scope = match scope {
+            ScopePlan::Column(at) => ScopePlan::Column(place(at)),
+            other => other,
+        };
+        let filters = filters.into_iter().map(|(at, patterns)| (place(at), patterns)).collect();
+        let soft_delete = soft_delete.map(place);
+        let birth = birth.into_iter().map(|(at, kind)| (place(at), kind)).collect();
+        let select: Vec<String> = std::iter::once(&spec.key)
+            .chain(fields.iter().map(|field| &field.column))
+            .chain(extra.iter().copied())
+            .map(|column| quote(column))
+            .collect();
+        let (table, key_column) = (quote(&spec.table), quote(&spec.key));
+        let select = format!("SELECT {} FROM {table}", select.join(", "));
+        let collate = if key_is_chosen { "" } else { " COLLATE BINARY" };
+        Ok(Self {
+            sql_scan: format!("{select} ORDER BY {key_column}{collate}"),
+            sql_row: format!("{select} WHERE {key_column} = ?1{collate}"),
+            sql_delete: format!("DELETE FROM {table} WHERE {key_column} = ?1{collate}"),
+            name,
+            spec,
+            fields,
+            scope,
+            filters,
+            soft_delete,
+            birth,
+            is_parent: false,
+            purge_rows: Vec::new(),
+        })
+    }
+
+    /// Iterates over the references with their field's index.
+    pub(super) fn refs(&self) -> impl Iterator<Item = (usize, &RefPlan)> {
+        self.fields.iter().enumerate().filter_map(|(index, field)| match &field.content {
+            Content::Ref(reference) => Some((index, reference)),
+            Content::Plain(_) => None,
+        })
+    }
+
+    pub(super) fn field(&self, name: &FieldName) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == *name)
+    }
+}
+
+/// Tells whether a value matches one of the patterns; `abc*` is a prefix, `\*` at the end a star.
+pub(super) fn matches(patterns: &[String], value: &str) -> bool {
+    patterns.iter().any(|pattern| match (pattern.strip_suffix("\\*"), pattern.strip_suffix('*')) {
+        (Some(start), _) => value.strip_suffix('*') == Some(start),
+        (None, Some(prefix)) => value.starts_with(prefix),
+        (None, None) => value == pattern,
+    })
+}
+
+/// Quotes an identifier.
+pub(super) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Makes what a column holds for a constant whose template is filled in.
+pub(super) fn constant(constant: &Constant, fill: impl FnOnce(&str) -> String) -> Raw {
+    match constant {
+        Constant::Bool(value) => Raw::Integer(i64::from(*value)),
+        Constant::Int(value) => Raw::Integer(*value),
+        Constant::Float(value) => Raw::Real(*value),
+        Constant::Text(text) => Raw::Text(fill(text)),
+    }
+}
+
+/// Cache tables come and go with versions of the application: one that isn't there has no rows.
+fn purge_rows(conn: &Connection, spec: &Dataset) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statements = Vec::new();
+    for rows in &spec.purge.rows {
+        if declared(conn, &rows.table)?.contains_key(&rows.column.to_ascii_lowercase()) {
+            let sql = format!("DELETE FROM {} WHERE {} = ?1", quote(&rows.table), quote(&rows.column));
+            statements.push((sql, rows.value.clone()));
+        }
+    }
+    Ok(statements)
+}
+
+fn escape(value: &str) -> String {
+    match value.strip_suffix('*') {
+        Some(start) => format!("{start}\\*"),
+        None => value.to_owned(),
+    }
+}
+
+fn declared(conn: &Connection, table: &str) -> rusqlite::Result<BTreeMap<String, Declared>> {
+    let mut columns = BTreeMap::new();
+    let mut statement = conn.prepare("SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info(?1)")?;
+    let mut rows = statement.query([table])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let kind: String = row.get(1)?;
+        let declared = Declared {
+            not_null: row.get(2)?,
+            has_default: row.get::<_, Raw>(3)? != Raw::Null,
+            primary: row.get(4)?,
+            is_integer: kind.eq_ignore_ascii_case("INTEGER"),
+        };
+        columns.insert(name.to_ascii_lowercase(), declared);
+    }
+    Ok(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_values_or_prefixes() {
+        let patterns = ["photo".to_owned(), "name:*".to_owned(), escape("a*")];
+        for value in ["photo", "name:", "name:x", "a*"] {
+            assert!(matches(&patterns, value), "{value}");
+        }
+        for value in ["photos", "name", "ab", "a", ""] {
+            assert!(!matches(&patterns, value), "{value}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Apply: the application's rows come to show the local heads.
+
+use std::collections::BTreeMap;
+
+use super::commit::Mode;
+use super::error::{Error, through};
+use super::instance::Instance;
+use super::progress::Event;
+use super::view::View;
+use crate::connector::contract::{Applied, Change};
+use crate::id::name::DatasetName;
+
+/// How often rows may change under our hands before we give up.
+const ROUNDS_MAX: usize = 20;
+
+/// What an apply did to the application's rows, by dataset.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ApplySummary {
+    /// Rows inserted, placeholders included.
+    pub inserted: BTreeMap<DatasetName, u64>,
+    /// Rows updated.
+    pub updated: BTreeMap<DatasetName, u64>,
+    /// Rows deleted or blanked.
+    pub deleted: BTreeMap<DatasetName, u64>,
+    /// Records that wait for something.
+    pub parked: BTreeMap<DatasetName, u64>,
+}
+
+impl Instance {
+    /// Writes into the application's rows what the local heads say.
+    ///
+    /// Works in many short transactions. Rows that the application changes meanwhile are captured, merged
+    /// and applied again. After a crash the next apply goes on where this one stopped.
+    ///
+    /// # Errors
+    /// The database can't be written or isn't ready; `Restless` if the application never rests.
+    pub fn apply(&self, mode: Mode) -> Result<ApplySummary, Error> {
+        self.settle_pending()?;
+        let mut summary = ApplySummary::default();
+        for _ in 0..ROUNDS_MAX {
+            let position = self.with_database(|database| Ok(database.position()?))?;
+            let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
+            let heads = self.heads_view(&applied)?;
+            let unfinished = position.target.is_some();
+            let target = match &position.target {
+                Some(bytes) => View::decode(bytes).map_err(Error::Bookkeeping)?,
+                None => heads.clone(),
+            };
+            if !unfinished && target == applied {
+                return Ok(summary);
+            }
+            if mode == Mode::DryRun {
+                self.count(&applied, &heads, &mut summary)?;
+                return Ok(summary);
+            }
+            let dirty = self.apply_once(&applied, &target, &mut summary)?;
+            if dirty > 0 {
+                // The application was quicker: take its changes in, then go on.
+                self.commit(Mode::Keep)?;
+            } else if target == heads {
+                return Ok(summary);
+            }
+        }
+        Err(Error::Restless)
+    }
+
+    /// Applies one target. Returns how many rows the application had changed meanwhile.
+    fn apply_once(&self, applied: &View, target: &View, summary: &mut ApplySummary) -> Result<usize, Error> {
+        let spans = self.spans(applied, target)?;
+        let datasets = self.with_database(|database| Ok(database.datasets()))?;
+        let touches_foreign = spans.keys().any(|origin| *origin != self.id());
+        self.tell(Event::Phase { name: "writing rows", total: None });
+        let dirty = self.with_database(|database| {
+            if touches_foreign {
+                database.check_ready()?;
+            }
+            database.begin_apply(&target.encode())?;
+            let mut changes = self.changes(&spans, &datasets).map(|change| change.map_err(through));
+            let done = database.apply(&mut changes, &mut |rows| self.tell(Event::Done(rows)))?;
+            let dirty = done.dirty.len();
+            summary.add(done);
+            if dirty == 0 {
+                database.finish_apply()?;
+            }
+            Ok(dirty)
+        })?;
+        self.tell(Event::End);
+        Ok(dirty)
+    }
+
+    /// Returns the view of the local heads; what is no longer followed stays as it is.
+    fn heads_view(&self, applied: &View) -> Result<View, Error> {
+        let mut view = applied.clone();
+        for row in self.state.scopes()? {
+            if let Some(head) = row.local_head
+                && self.follows(&row)?
+            {
+                view.commits.insert(row.id, head);
+            }
+        }
+        Ok(view)
+    }
+
+    /// Counts what an apply would touch, without asking the database what it has already.
+    fn count(&self, applied: &View, target: &View, summary: &mut ApplySummary) -> Result<(), Error> {
+        let spans = self.spans(applied, target)?;
+        let datasets = self.with_database(|database| Ok(database.datasets()))?;
+        for change in self.changes(&spans, &datasets) {
+            let Change { id, content } = change?;
+            let counts = if content.is_some() { &mut summary.updated } else { &mut summary.deleted };
+            *counts.entry(id.dataset).or_default() += 1;
+        }
+        Ok(())
+    }
+}
+
+impl ApplySummary {
+    /// Tells whether no row was touched.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns how many rows were touched.
+    pub fn rows(&self) -> u64 {
+        [&self.inserted, &self.updated, &self.deleted].into_iter().flat_map(BTreeMap::values).sum()
+    }
+
+    fn add(&mut self, done: Applied) {
+        let sides = [
+            (&mut self.inserted, done.inserted),
+            (&mut self.updated, done.updated),
+            (&mut self.deleted, done.deleted),
+            (&mut self.parked, done.parked),
+        ];
+        for (sum, counts) in sides {
+            for (dataset, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+                *sum.entry(dataset).or_default() += count;
+            }
+        }
+    }
+}

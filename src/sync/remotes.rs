@@ -1,0 +1,95 @@
+//! Remotes: adding, removing, choosing and opening them.
+
+use std::path::Path;
+
+use super::error::Error;
+use super::instance::Instance;
+use crate::exchange::store::{Store, StoreError};
+use crate::id::name::PeerName;
+use crate::state::remotes::RemoteRow;
+use crate::transport::url::{self, RemoteUrl};
+
+impl Instance {
+    /// Adds a remote. Nothing is opened yet: a stick need not be plugged in.
+    ///
+    /// # Errors
+    /// `Url`, `RemoteExists`.
+    pub fn remote_add(&self, name: &PeerName, text: &str, current_dir: &Path) -> Result<RemoteUrl, Error> {
+        let parsed = parse(text, current_dir)?;
+        if !self.state.add_remote(name, &parsed.to_string())? {
+            let url = self.remote_row(name)?.url;
+            return Err(Error::RemoteExists { name: name.to_string(), url });
+        }
+        Ok(parsed)
+    }
+
+    /// Removes a remote. What was fetched from it stays.
+    ///
+    /// # Errors
+    /// `UnknownRemote`.
+    pub fn remote_remove(&self, name: &PeerName) -> Result<(), Error> {
+        self.remote_row(name)?;
+        self.state.remove_remote(name)?;
+        Ok(())
+    }
+
+    /// Returns the remotes meant: the named one, or all.
+    ///
+    /// # Errors
+    /// `UnknownRemote`, `NoRemote`.
+    pub fn remotes_or_all(&self, name: Option<&PeerName>) -> Result<Vec<PeerName>, Error> {
+        if let Some(name) = name {
+            return Ok(vec![self.remote_row(name)?.name]);
+        }
+        let names: Vec<PeerName> = self.state.remotes()?.into_iter().map(|remote| remote.name).collect();
+        if names.is_empty() { Err(Error::NoRemote) } else { Ok(names) }
+    }
+
+    fn remote_row(&self, name: &PeerName) -> Result<RemoteRow, Error> {
+        let remotes = self.state.remotes()?;
+        let known = remotes.iter().map(|remote| remote.name.to_string()).collect();
+        let found = remotes.into_iter().find(|remote| remote.name == *name);
+        found.ok_or_else(|| Error::UnknownRemote { name: name.to_string(), known })
+    }
+
+    /// Opens a remote for reading; `None` if nothing is there yet because nobody has pushed to it.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(super) fn open_remote(&self, name: &PeerName) -> Result<Option<Box<dyn Store>>, Error> {
+        let row = self.remote_row(name)?;
+        let url = parse(&row.url, &self.root)?;
+        match url::open(&url) {
+            Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => Ok(None),
+            other => other.map(Some).map_err(Error::store(name.as_str())),
+        }
+    }
+
+    /// Opens a remote for writing, making the store at first contact. Later a missing store is a stick
+    /// that isn't plugged in, and none is made in its place.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(super) fn open_remote_for_writing(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
+        let row = self.remote_row(name)?;
+        let url = parse(&row.url, &self.root)?;
+        match url::open_for_writing(&url) {
+            Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => {
+                url::create(&url).map_err(Error::store(name.as_str()))
+            }
+            other => other.map_err(Error::store(name.as_str())),
+        }
+    }
+}
+
+fn is_new(row: &RemoteRow, url: &RemoteUrl) -> bool {
+    row.fetched.is_none() && row.pushed.is_none() && url::is_vacant(url)
+}
+
+/// Parses a remote's URL.
+///
+/// # Errors
+/// `Url`.
+pub fn parse(text: &str, current_dir: &Path) -> Result<RemoteUrl, Error> {
+    RemoteUrl::parse(text, current_dir).map_err(|source| Error::Url { url: text.into(), source })
+}

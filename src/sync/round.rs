@@ -1,0 +1,174 @@
+//! Rounds: what commands do with several remotes, and merge and apply as one step.
+//!
+//! What goes wrong with one remote is collected and the others are still served. Only a remote that shows
+//! that this instance lost its own history ends a round at once: going on could fork it.
+
+use std::collections::BTreeMap;
+
+use super::apply::ApplySummary;
+use super::commit::{CommitSummary, Mode};
+use super::error::Error;
+use super::fetch::FetchSummary;
+use super::instance::Instance;
+use super::merge::ScopeMerge;
+use super::push::{PushPreview, PushSummary};
+use crate::id::name::PeerName;
+
+/// What was done with each remote, and what could not be.
+#[derive(Debug, serde::Serialize)]
+pub struct Each<T> {
+    /// What was done, by remote.
+    pub remotes: BTreeMap<String, T>,
+    /// Remotes that failed, in the order tried.
+    #[serde(skip)]
+    pub failed: Vec<(PeerName, Error)>,
+}
+
+/// What a merge did, in the local heads and in the application's rows.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct MergeSummary {
+    /// The scopes whose local head moved, by label.
+    pub merged: BTreeMap<String, ScopeMerge>,
+    /// What was written into the application's rows.
+    pub applied: ApplySummary,
+    /// Fields that hold more than one concurrent value now, as `scope dataset/record.field`.
+    pub conflicts: Vec<String>,
+}
+
+/// What a pull did.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct PullSummary {
+    /// What was captured first.
+    pub committed: CommitSummary,
+    /// What was fetched.
+    pub fetched: Each<FetchSummary>,
+    /// What was merged and written.
+    #[serde(flatten)]
+    pub merge: MergeSummary,
+}
+
+/// What a sync did.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct SyncSummary {
+    /// The first half.
+    #[serde(flatten)]
+    pub pull: PullSummary,
+    /// The second half; remotes that could not be fetched from are left out.
+    pub pushed: Each<PushSummary>,
+}
+
+impl<T> Default for Each<T> {
+    fn default() -> Self {
+        Self { remotes: BTreeMap::new(), failed: Vec::new() }
+    }
+}
+
+impl<T> Each<T> {
+    fn of(remotes: &[PeerName], mut work: impl FnMut(&PeerName) -> Result<T, Error>) -> Result<Self, Error> {
+        let mut each = Self::default();
+        for remote in remotes {
+            match work(remote) {
+                Ok(done) => {
+                    each.remotes.insert(remote.to_string(), done);
+                }
+                Err(error @ Error::LostHistory { .. }) => return Err(error),
+                Err(error) => each.failed.push((remote.clone(), error)),
+            }
+        }
+        Ok(each)
+    }
+}
+
+impl Instance {
+    /// Fetches from several remotes.
+    ///
+    /// # Errors
+    /// `LostHistory`; everything else is in the result.
+    pub fn fetch_each(&self, remotes: &[PeerName]) -> Result<Each<FetchSummary>, Error> {
+        Each::of(remotes, |remote| self.fetch(remote))
+    }
+
+    /// Pushes to several remotes.
+    ///
+    /// # Errors
+    /// `LostHistory`; everything else is in the result.
+    pub fn push_each(&self, remotes: &[PeerName]) -> Result<Each<PushSummary>, Error> {
+        Each::of(remotes, |remote| self.push(remote))
+    }
+
+    /// Says what pushes to several remotes would do.
+    ///
+    /// # Errors
+    /// None; everything is in the result.
+    pub fn push_previews(&self, remotes: &[PeerName]) -> Result<Each<PushPreview>, Error> {
+        Each::of(remotes, |remote| self.push_preview(remote))
+    }
+
+    /// Merges what was fetched and writes it into the application's rows.
+    ///
+    /// A dry run changes neither: it merges in a transaction of the local state that is taken back, and
+    /// counts the records that would be written.
+    ///
+    /// # Errors
+    /// As `merge` and `apply`.
+    pub fn merge_and_apply(&self, mode: Mode) -> Result<MergeSummary, Error> {
+        match mode {
+            Mode::Keep => {
+                let merged = self.merge()?;
+                let applied = self.apply(mode)?;
+                Ok(MergeSummary { merged, applied, conflicts: self.open_conflicts()? })
+            }
+            Mode::DryRun => {
+                self.settle_pending()?;
+                let transaction = self.state.transaction()?;
+                let preview = self.preview_merge();
+                let rolled_back = transaction.rollback();
+                // Nodes of the merge were cached and are gone from the database.
+                self.state.forget_cache();
+                rolled_back.map_err(crate::state::error::Error::query("take a dry run back"))?;
+                preview
+            }
+        }
+    }
+
+    fn preview_merge(&self) -> Result<MergeSummary, Error> {
+        let merged = self.merge_within()?;
+        let applied = self.apply(Mode::DryRun)?;
+        Ok(MergeSummary { merged, applied, conflicts: self.open_conflicts()? })
+    }
+
+    /// Commits, fetches, merges and applies.
+    ///
+    /// # Errors
+    /// As its parts; remotes that failed are in the result, and what the others brought is merged.
+    pub fn pull(&self, remotes: &[PeerName]) -> Result<PullSummary, Error> {
+        let committed = self.commit(Mode::Keep)?;
+        let fetched = self.fetch_each(remotes)?;
+        let merge = self.merge_and_apply(Mode::Keep)?;
+        Ok(PullSummary { committed, fetched, merge })
+    }
+
+    /// Pulls, then pushes to the remotes that could be fetched from.
+    ///
+    /// # Errors
+    /// As its parts; remotes that failed are in the result.
+    pub fn sync(&self, remotes: &[PeerName]) -> Result<SyncSummary, Error> {
+        let pull = self.pull(remotes)?;
+        let reached: Vec<PeerName> =
+            remotes.iter().filter(|remote| pull.fetched.remotes.contains_key(remote.as_str())).cloned().collect();
+        let pushed = self.push_each(&reached)?;
+        Ok(SyncSummary { pull, pushed })
+    }
+
+    /// Lists fields with more than one concurrent value, as `scope dataset/record.field`.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn open_conflicts(&self) -> Result<Vec<String>, Error> {
+        let conflicts = self.state.conflicts()?.into_iter().map(|open| {
+            let label = self.scope_label(&self.scope_row(&open.scope)?)?;
+            Ok(format!("{label} {}/{}.{}", open.dataset, open.record, open.field))
+        });
+        conflicts.collect()
+    }
+}

@@ -1,0 +1,239 @@
+//! Status: where this instance stands, from what it holds; nothing is scanned and nobody is asked.
+
+use std::collections::BTreeMap;
+
+use super::error::Error;
+use super::instance::Instance;
+use super::view::View;
+use crate::connector::contract::Parked;
+use crate::id::bytes::{CommitId, InstanceId};
+use crate::keys::identity::fingerprint_of;
+
+/// Where this instance stands.
+#[derive(Debug, serde::Serialize)]
+pub struct Status {
+    /// What this instance calls itself.
+    pub name: String,
+    /// Its id.
+    pub id: InstanceId,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// The scopes that we hold.
+    pub scopes: Vec<ScopeStatus>,
+    /// The peers that we know.
+    pub peers: Vec<PeerStatus>,
+    /// The remotes.
+    pub remotes: Vec<RemoteStatus>,
+    /// Fields with more than one concurrent value, as `scope dataset/record.field`.
+    pub conflicts: Vec<String>,
+    /// Records that wait to be written, at most 100 of them.
+    pub parked: Vec<Parked>,
+    /// How many wait.
+    pub parked_total: u64,
+    /// Whether an apply was interrupted.
+    pub unfinished_apply: bool,
+    /// Own rows that stayed home at the last commit, by dataset and reason.
+    pub private: BTreeMap<String, u64>,
+    /// Why the application's database can't be looked at, if so.
+    pub database_error: Option<String>,
+}
+
+/// A scope.
+#[derive(Debug, serde::Serialize)]
+pub struct ScopeStatus {
+    /// Its label.
+    pub scope: String,
+    /// Whether we follow it.
+    pub followed: bool,
+    /// The local head.
+    pub head: Option<CommitId>,
+    /// Records in it.
+    pub records: u64,
+    /// Whether the application's rows show it.
+    pub applied: bool,
+    /// Whether something of it waits to be published.
+    pub unpublished: bool,
+    /// Our own edits of a scope in which we may not write: they stay here.
+    pub local_edits: bool,
+    /// Signers whose heads are not merged yet.
+    pub unmerged: Vec<String>,
+    /// Signers that published two histories.
+    pub forked: Vec<String>,
+}
+
+/// A peer.
+#[derive(Debug, serde::Serialize)]
+pub struct PeerStatus {
+    /// What we call it.
+    pub name: String,
+    /// Its id.
+    pub id: InstanceId,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// How far we trust it.
+    pub trust: crate::state::peers::Trust,
+    /// What of it we follow: `*` is all that we may read.
+    pub follows: Vec<String>,
+    /// When we last got a head of it, and by which remote.
+    pub heard: Option<String>,
+}
+
+/// A remote.
+#[derive(Debug, serde::Serialize)]
+pub struct RemoteStatus {
+    /// Its name.
+    pub name: String,
+    /// Its URL.
+    pub url: String,
+    /// The last complete fetch.
+    pub fetched: Option<String>,
+    /// The last complete push.
+    pub pushed: Option<String>,
+    /// The last error, if the last exchange failed.
+    pub error: Option<String>,
+}
+
+/// The key under which the last commit's private rows are kept.
+pub(super) const PRIVATE_KEY: &str = "private";
+const PARKED_MAX: usize = 100;
+
+impl Instance {
+    /// Tells where this instance stands.
+    ///
+    /// # Errors
+    /// The local state can't be read. A database that can't be read is reported in the status.
+    pub fn status(&self) -> Result<Status, Error> {
+        let looked = self.with_database(|database| {
+            let position = database.position()?;
+            Ok((position, database.parked(PARKED_MAX)?))
+        });
+        let (position, (parked, parked_total), database_error) = match looked {
+            Ok((position, parked)) => (position, parked, None),
+            Err(error) => (Default::default(), Default::default(), Some(explain(&error))),
+        };
+        let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
+        let mut scopes = Vec::new();
+        for row in self.state.scopes()? {
+            scopes.push(self.scope_status(&row, &applied)?);
+        }
+        let private = self.state.meta(PRIVATE_KEY)?.and_then(|text| serde_json::from_str(&text).ok());
+        Ok(Status {
+            name: self.card.card.name.to_string(),
+            id: self.id(),
+            fingerprint: fingerprint_of(&self.id()),
+            scopes,
+            peers: self.peers_status()?,
+            remotes: self.remotes_status()?,
+            conflicts: self.open_conflicts()?,
+            parked,
+            parked_total,
+            unfinished_apply: position.target.is_some(),
+            private: private.unwrap_or_default(),
+            database_error,
+        })
+    }
+
+    /// Tells where one scope stands; `applied` is the view that the rows show.
+    pub(super) fn scope_status(
+        &self,
+        row: &crate::state::scopes::ScopeRow,
+        applied: &View,
+    ) -> Result<ScopeStatus, Error> {
+        let head = row.local_head.map(|id| self.state.known_commit(&row.id, &id)).transpose()?;
+        let Some(open) = self.open_scope(row.clone())? else {
+            return Ok(ScopeStatus {
+                scope: self.scope_label(row)?,
+                followed: false,
+                head: row.local_head,
+                records: 0,
+                applied: false,
+                unpublished: false,
+                local_edits: false,
+                unmerged: Vec::new(),
+                forked: Vec::new(),
+            });
+        };
+        let (mut unmerged, mut forked) = (Vec::new(), Vec::new());
+        for tracked in self.state.heads(&row.id)? {
+            let theirs = self.state.known_commit(&row.id, &tracked.commit)?;
+            let contained = head.as_ref().is_some_and(|head| head.commit.clock.contains(&theirs.commit.clock));
+            let signer = self.instance_label(&tracked.signer)?;
+            if self.state.is_forked(&row.id, &tracked.signer)? {
+                forked.push(signer);
+            } else if !contained && open.manifest.may_write(&tracked.signer) {
+                unmerged.push(signer);
+            }
+        }
+        let may_write = open.manifest.may_write(&self.id());
+        let own = self.state.head(&row.id, &self.id())?;
+        let origin = self.state.head(&row.id, &row.origin)?;
+        let published = own.as_ref().map(|own| own.commit) == row.local_head
+            || row.origin != self.id() && origin.map(|origin| origin.commit) == row.local_head;
+        let own_writes = head.as_ref().map_or(0, |head| head.commit.clock.seen(&self.id(), self.card.card.incarnation));
+        Ok(ScopeStatus {
+            scope: self.scope_label(row)?,
+            followed: self.follows(row)?,
+            head: row.local_head,
+            records: head.map_or(0, |head| head.commit.records()),
+            applied: row.local_head.is_none() || applied.commits.get(&row.id) == row.local_head.as_ref(),
+            unpublished: may_write && row.local_head.is_some() && !published,
+            local_edits: !may_write && own_writes > 0,
+            unmerged,
+            forked,
+        })
+    }
+
+    /// Tells how we stand to each peer.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn peers_status(&self) -> Result<Vec<PeerStatus>, Error> {
+        let rules = self.state.follows()?;
+        let mut peers = Vec::new();
+        for peer in self.state.peers()? {
+            let mut last = None;
+            for row in self.state.scopes_of(&peer.id)? {
+                for head in self.state.heads(&row.id)?.into_iter().filter(|head| head.signer == peer.id) {
+                    last = last.max(Some((head.received, head.via)));
+                }
+            }
+            let of_peer = rules.iter().filter(|rule| rule.origin == peer.id);
+            peers.push(PeerStatus {
+                name: peer.name.to_string(),
+                id: peer.id,
+                fingerprint: fingerprint_of(&peer.id),
+                trust: peer.trust,
+                follows: of_peer.map(|rule| rule.scope.as_ref().map_or("*".into(), ToString::to_string)).collect(),
+                heard: last.map(|(time, via)| format!("{time} via {via}")),
+            });
+        }
+        Ok(peers)
+    }
+
+    /// Tells how it went with each remote.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn remotes_status(&self) -> Result<Vec<RemoteStatus>, Error> {
+        let remotes = self.state.remotes()?.into_iter().map(|remote| RemoteStatus {
+            name: remote.name.to_string(),
+            url: remote.url,
+            fetched: remote.fetched.map(|time| time.to_string()),
+            pushed: remote.pushed.map(|time| time.to_string()),
+            error: remote.error,
+        });
+        Ok(remotes.collect())
+    }
+}
+
+/// Returns an error with its causes in one line.
+pub fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
