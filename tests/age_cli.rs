@@ -3,7 +3,7 @@
 //! Without a tool the test says loudly that it is skipped; on a build server (`CI` is set) it fails instead, unless
 //! `WBSYNC_ALLOW_SKIPS` is set too.
 
-#![allow(clippy::unwrap_used, reason = "a failed helper fails the test")]
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::fs;
 use std::io::Write;

@@ -233,7 +233,8 @@ fn each_bound_is_accepted_and_one_more_is_not() {
         record
     };
     let too_large = |found: usize, bound: usize| Err(Problem::TooLarge { found: found as u64, bound: bound as u64 });
-    let cases: [(&str, usize, &dyn Fn(usize) -> Record, usize); 5] = [
+    type Make<'a> = &'a dyn Fn(usize) -> Record;
+    let cases: [(&str, usize, Make<'_>, usize); 5] = [
         ("fields", FIELDS_MAX, &|n| wide(n, 1), 1),
         ("elements", ELEMENTS_MAX, &|n| wide(1, n as u64), 2),
         ("list items", LIST_ITEMS_MAX, &list, 1),
