@@ -93,8 +93,9 @@ impl Instance {
         building.fill(name)?;
         let probe = Self::open_at(root, building.root.join(DIR), Purpose::Change, silent())?;
         probe.with_database(|database| Ok(database.check()?))?;
+        let schema = probe.with_database(|database| Ok(database.schema()))?;
         for scope in [ScopeName::public(), ScopeName::trusted()] {
-            probe.create_scope(&scope)?;
+            probe.create_scope(&scope, &schema)?;
         }
         let store = probe.own_store()?;
         store_card(&store, &probe)?;
