@@ -126,7 +126,11 @@ pub fn pair(trust: Option<Trust>) -> (Stick, Site, Site) {
 /// A third, fresh instance cloned from the stick.
 pub fn clone(stick: &Stick, name: &'static str) -> Site {
     let app = App::new();
-    let init = InitOptions { preset: Some("whiteballoon".into()), name: Some(PeerName::new(name).unwrap()), ..InitOptions::default() };
+    let init = InitOptions {
+        preset: Some("whiteballoon".into()),
+        name: Some(PeerName::new(name).unwrap()),
+        ..InitOptions::default()
+    };
     let options = CloneOptions { init, ..CloneOptions::default() };
     Instance::clone_from(stick.path().to_str().unwrap(), app.dir(), &options, app.dir(), silent()).unwrap();
     Site { app, name }
