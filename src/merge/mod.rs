@@ -9,4 +9,4 @@
 pub mod cell;
 pub mod record;
 pub mod strategy;
-
+pub mod text;

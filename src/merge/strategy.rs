@@ -45,7 +45,7 @@ pub fn show(cell: &Cell, strategy: Strategy, origin: &InstanceId) -> Shown {
     };
     match settled {
         Some(value) => Shown { value, open: false },
-        None => Shown { value: winner(), open: !all_same(elements) || strategy == Strategy::Conflict },
+        None => Shown { value: winner(), open: !all_same(elements) },
     }
 }
 
@@ -107,9 +107,10 @@ fn sum(elements: &[Element]) -> Option<Value> {
         _ => None,
     };
     let base = common_base(elements)?.map_or(Some(0), int)?;
-    elements.iter().try_fold(base, |sum, element| {
-        sum.checked_add(int(&element.value)?.checked_sub(base)?)
-    }).map(Value::Int)
+    elements
+        .iter()
+        .try_fold(base, |sum, element| sum.checked_add(int(&element.value)?.checked_sub(base)?))
+        .map(Value::Int)
 }
 
 /// The greatest or least of the values; nothing bounds nothing, so it never counts.

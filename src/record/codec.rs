@@ -191,7 +191,8 @@ mod tests {
             sequence,
             time: UnixMillis(sequence * 1000),
         });
-        let element = (stamp, any_value(), proptest::option::of(any_value())).prop_map(|(stamp, value, over)| Element { stamp, value, over });
+        let element = (stamp, any_value(), proptest::option::of(any_value()))
+            .prop_map(|(stamp, value, over)| Element { stamp, value, over });
         let cell = proptest::collection::vec(element, 1..4).prop_map(|elements| Cell::of(elements).unwrap());
         let field = "[a-z_]{1,9}".prop_map(|name| FieldName::new(&name).unwrap());
         proptest::collection::btree_map(field, cell, 0..6).prop_map(|cells| Record { cells })

@@ -223,7 +223,11 @@ fn each_bound_is_accepted_and_one_more_is_not() {
     let text = |bytes| of_one(Value::Text("x".repeat(bytes)));
     let stamps = |count: usize| {
         let cell = |n| {
-            Cell::of((0..512).map(|i| Element { stamp: stamp(7, 0, n * 512 + i + 1), value: Value::Null, over: None }).collect())
+            Cell::of(
+                (0..512)
+                    .map(|i| Element { stamp: stamp(7, 0, n * 512 + i + 1), value: Value::Null, over: None })
+                    .collect(),
+            )
         };
         let mut record = Record {
             cells: (0..STAMPS_MAX as u64 / 512).map(|n| (field(&format!("f{n}")), cell(n).unwrap())).collect(),

@@ -168,7 +168,7 @@ impl Error {
             Self::Url { .. } => Code::BadUrl,
             Self::Card(_) => Code::BadCard,
             Self::Fingerprint { .. } => Code::Fingerprint,
-            Self::Manifest { .. } | Self::ManifestDraft { .. } => Code::Manifest,
+            Self::Manifest { .. } | Self::ManifestDraft { .. } | Self::Schema { .. } => Code::Manifest,
             Self::Record { .. } | Self::Tree { .. } | Self::LostCommit { .. } => Code::Records,
             Self::Bookkeeping(_) => Code::DatabaseDamaged,
             Self::Join { .. } => Code::Merge,

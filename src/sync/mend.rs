@@ -1,8 +1,9 @@
-//! What the origin does to its own scope right after a merge, in the same transaction.
+//! What a writer does to a scope right after a merge, in the same transaction.
 //!
 //! A merge is a pure function of histories and knows neither what is private by now nor what makes a
-//! record whole. So the origin, and nobody else, takes out again what was withdrawn, and writes again the
-//! rest of a record that one side deleted while the other edited it.
+//! record whole. So the origin takes out again what was withdrawn, and whoever may write writes again the
+//! rest of a record that one side deleted while the other edited it. Two writers who do so at once write
+//! equal values, which are no conflict.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +47,9 @@ impl Instance {
                 mends.insert((cut.dataset.clone(), cut.key), Some(record));
             }
         }
-        self.withdraw_again(scope, before, joined, &mut mends)?;
+        if scope.row.origin == self.id() {
+            self.withdraw_again(scope, before, joined, &mut mends)?;
+        }
         if mends.is_empty() {
             return Ok(joined.clone());
         }
@@ -64,13 +67,7 @@ impl Instance {
     }
 
     /// The record with the fields that the deletion took, written again; `None` if nothing of it lives.
-    fn whole_again(
-        &self,
-        scope: &OpenScope,
-        joined: &Known,
-        cut: &Cut,
-        stamp: Stamp,
-    ) -> Result<Option<Record>, Error> {
+    fn whole_again(&self, scope: &OpenScope, joined: &Known, cut: &Cut, stamp: Stamp) -> Result<Option<Record>, Error> {
         let Some(mut record) = self.record_at(scope, joined, &cut.dataset, &cut.key)? else { return Ok(None) };
         for (field, cell) in &cut.whole.cells {
             let strategy = scope.schema.strategy(&cut.dataset, field);
@@ -112,7 +109,9 @@ impl Instance {
         let mut datasets = joined.commit.datasets.clone();
         let mut by_dataset: BTreeMap<DatasetName, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
         for ((dataset, key), mend) in mends {
-            self.state.set_withdrawn(&scope.row.id, &dataset, &key, mend.is_none())?;
+            if scope.row.origin == self.id() {
+                self.state.set_withdrawn(&scope.row.id, &dataset, &key, mend.is_none())?;
+            }
             let bytes = mend.map(|record| codec::encode(&record, &scope.row.origin));
             by_dataset.entry(dataset).or_default().push((key.as_bytes().to_vec(), bytes));
         }
@@ -120,7 +119,11 @@ impl Instance {
             let root = datasets.get(&dataset).copied().unwrap_or_default();
             let root = apply(&self.state, &scope.row.id_key, &root, edits)
                 .map_err(|source| Error::Tree { scope: scope.row.name.to_string(), source })?;
-            if root.count == 0 { datasets.remove(&dataset) } else { datasets.insert(dataset, root) };
+            if root.count == 0 {
+                datasets.remove(&dataset)
+            } else {
+                datasets.insert(dataset, root)
+            };
         }
         Ok(datasets)
     }

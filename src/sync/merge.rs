@@ -93,7 +93,7 @@ impl Instance {
                 Some(ours) => self.join_counting(scope, &ours, &theirs, &mut merge, &mut cut)?,
             });
         }
-        if row.origin == self.id()
+        if scope.manifest.may_write(&self.id())
             && let (Some(before), Some(joined)) = (&before, &local)
         {
             local = Some(self.mend(scope, before, joined, &cut, &mut merge)?);
@@ -194,8 +194,8 @@ impl Instance {
 
 /// Returns the fields of a record that somebody should choose a value for.
 fn open_fields(scope: &OpenScope, dataset: &DatasetName, record: &Record) -> Vec<FieldName> {
-    let open = record.conflicts().filter(|(field, cell)| {
-        show(cell, scope.schema.strategy(dataset, field), &scope.row.origin).open
-    });
+    let open = record
+        .conflicts()
+        .filter(|(field, cell)| show(cell, scope.schema.strategy(dataset, field), &scope.row.origin).open);
     open.map(|(field, _)| field.clone()).collect()
 }

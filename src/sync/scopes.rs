@@ -4,8 +4,8 @@ use super::error::Error;
 use super::instance::Instance;
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::ScopeName;
-use crate::scope::manifest::draft::{ManifestDraft, Signed};
 use crate::record::schema::Schema;
+use crate::scope::manifest::draft::{ManifestDraft, Signed};
 use crate::scope::manifest::{Keys, Manifest};
 use crate::state::scopes::ScopeRow;
 use crate::sys::clock;
@@ -103,8 +103,8 @@ impl Instance {
         let (manifest, _) = Manifest::open(&row.manifest, &row.origin).map_err(error)?;
         let error = |source| Error::Manifest { scope: row.name.to_string(), source };
         let Some(keys) = manifest.unlock(&self.identity).map_err(error)? else { return Ok(None) };
-        let schema = Schema::decode(&keys.schema)
-            .map_err(|source| Error::Schema { scope: row.name.to_string(), source })?;
+        let schema =
+            Schema::decode(&keys.schema).map_err(|source| Error::Schema { scope: row.name.to_string(), source })?;
         Ok(Some(OpenScope { row, manifest, keys, schema }))
     }
 
