@@ -137,7 +137,11 @@ fn code_of(path: &Path) -> Vec<(usize, String)> {
     if path.file_name().is_some_and(|name| name == "tests.rs") || path.iter().any(|part| part == "tests") {
         return Vec::new();
     }
-    code(&text(path))
+    let text = text(path);
+    if text.lines().any(|line| line == "#![cfg(test)]") {
+        return Vec::new();
+    }
+    code(&text)
 }
 
 /// Leaves out comment lines and whatever `#[cfg(test)]` stands before: an item ends at the bracket that is indented
@@ -147,7 +151,7 @@ fn code(text: &str) -> Vec<(usize, String)> {
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
         let trimmed = line.trim_start();
-        if trimmed.starts_with("#[cfg(test)]") {
+        if trimmed.starts_with("#[cfg(test)]") || trimmed.starts_with("#[cfg(all(test,") {
             let indent = &line[..line.len() - trimmed.len()];
             let mut item = lines.by_ref().map(|(_, line)| line).skip_while(|line| line.trim_start().starts_with("#["));
             if item.next().is_some_and(|first| !first.ends_with([';', '}'])) {

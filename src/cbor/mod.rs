@@ -6,4 +6,6 @@
 
 pub mod error;
 pub mod reader;
+#[cfg(test)]
+mod tests;
 pub mod writer;

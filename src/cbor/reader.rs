@@ -70,6 +70,12 @@ impl<'a> Reader<'a> {
         Error { offset, problem: Problem::Invalid(rule) }
     }
 
+    /// Makes an error that the next item isn't what was wanted, or that there is none.
+    pub fn unexpected(&self, wanted: &'static str) -> Error {
+        let ends = self.at == self.bytes.len();
+        self.error(self.at, if ends { Problem::Truncated } else { Problem::Wanted(wanted) })
+    }
+
     /// Tells what comes next.
     pub fn peek(&self) -> Kind {
         match self.bytes.get(self.at) {
@@ -193,7 +199,7 @@ impl<'a> Reader<'a> {
         match self.bytes.get(self.at) {
             Some(0xf4) => Ok((self.at += 1, false).1),
             Some(0xf5) => Ok((self.at += 1, true).1),
-            _ => Err(self.error(self.at, Problem::Wanted("a boolean"))),
+            _ => Err(self.unexpected("a boolean")),
         }
     }
 
@@ -214,7 +220,7 @@ impl<'a> Reader<'a> {
             Some(0xf9) => half_to_f64(u16::from_be_bytes(self.float_bytes()?)),
             Some(0xfa) => f64::from(f32::from_be_bytes(self.float_bytes()?)),
             Some(0xfb) => f64::from_be_bytes(self.float_bytes()?),
-            _ => return Err(self.error(start, Problem::Wanted("a float"))),
+            _ => return Err(self.unexpected("a float")),
         };
         let mut canonical = super::writer::Writer::new();
         canonical.float(value);

@@ -3,5 +3,7 @@
 pub mod entry;
 pub mod reader;
 pub mod seal;
+#[cfg(test)]
+mod tests;
 pub mod touched;
 pub mod writer;

@@ -49,6 +49,7 @@ pub enum Seen {
         audience: Option<Audience>,
         /// The mapped fields as the row shows them. A field that deliberately shows something else
         /// than its record says (an alias, a missing reference) is left out while nobody edits it.
+        /// Empty for own rows that stay home.
         fields: BTreeMap<FieldName, Value>,
     },
     /// The row is gone.

@@ -12,6 +12,7 @@ use crate::cbor::writer::Writer;
 use crate::id::bytes::{CommitId, InstanceId, NodeId, ScopeId};
 use crate::id::name::DatasetName;
 use crate::record::clock::Clock;
+use crate::record::stamp::{NUMBER_MAX, decode_sequence};
 use crate::sys::clock::UnixMillis;
 use crate::tree::key::IdKey;
 use crate::tree::root::Root;
@@ -144,11 +145,7 @@ impl Commit {
         keys.expect(&mut reader, "making")?;
         let at = reader.offset();
         let making = decode_making(&mut reader)?;
-        let covered = making_dots(&making).all(|(author, incarnation, sequence)| {
-            let seen = clock.seen(&author, incarnation);
-            if matches!(making, Making::Capture { .. }) { seen == sequence } else { seen >= sequence }
-        });
-        if !covered {
+        if !agrees(&making, &clock) {
             return Err(reader.invalid(at, "the commit's making contradicts its clock"));
         }
         keys.expect(&mut reader, "datasets")?;
@@ -186,9 +183,9 @@ impl Commit {
         self.datasets.get(dataset).cloned().unwrap_or_default()
     }
 
-    /// Returns how many records the commit holds.
+    /// Returns how many records the commit holds. Only of a commit whose trees were checked is this true.
     pub fn records(&self) -> u64 {
-        self.datasets.values().map(|root| root.count).sum()
+        self.datasets.values().fold(0, |sum, root| sum.saturating_add(root.count))
     }
 }
 
@@ -197,26 +194,34 @@ pub fn id_of(bytes: &[u8], key: &IdKey) -> CommitId {
     CommitId::from_bytes(*blake3::keyed_hash(&blake3::derive_key(ID_CONTEXT, key.as_bytes()), bytes).as_bytes())
 }
 
-fn making_dots(making: &Making) -> impl Iterator<Item = (InstanceId, u32, u64)> + '_ {
-    let (own, joined) = match making {
-        Making::Capture { author, incarnation, sequence, .. } => (Some((*author, *incarnation, *sequence)), &[][..]),
-        Making::Merge(dots) => (None, &dots[..]),
-    };
-    own.into_iter().chain(joined.iter().map(|dot| (dot.author, dot.incarnation, dot.sequence)))
+/// Tells whether the clock counts the very captures of a making as their authors' newest, and nothing
+/// else if there is no parent that could have brought it.
+fn agrees(making: &Making, clock: &Clock) -> bool {
+    match making {
+        Making::Capture { parent, author, incarnation, sequence, .. } => {
+            clock.seen(author, *incarnation) == *sequence && (parent.is_some() || clock.iter().count() == 1)
+        }
+        Making::Merge(dots) => dots.iter().all(|dot| clock.seen(&dot.author, dot.incarnation) == dot.sequence),
+    }
 }
 
 fn decode_making(reader: &mut Reader<'_>) -> Result<Making, Error> {
     let start = reader.offset();
-    if reader.array(5)? == 5 {
-        let parent = if reader.null() { None } else { Some(CommitId::from_bytes(reader.fixed()?)) };
-        return Ok(Making::Capture {
-            parent,
+    match reader.array(5)? {
+        5 => Ok(Making::Capture {
+            parent: if reader.null() { None } else { Some(CommitId::from_bytes(reader.fixed()?)) },
             author: InstanceId::from_bytes(reader.fixed()?),
             incarnation: reader.uint32()?,
-            sequence: reader.uint()?,
-            time: UnixMillis(reader.uint()?),
-        });
+            sequence: decode_sequence(reader)?,
+            time: UnixMillis(reader.uint_max(NUMBER_MAX)?),
+        }),
+        1 => decode_joined(reader),
+        _ => Err(reader.invalid(start, "a commit is neither captured nor merged")),
     }
+}
+
+fn decode_joined(reader: &mut Reader<'_>) -> Result<Making, Error> {
+    let start = reader.offset();
     let mut dots: Vec<Dot> = Vec::new();
     for _ in 0..reader.array(FRONTIER_MAX)? {
         let at = reader.offset();
@@ -224,10 +229,11 @@ fn decode_making(reader: &mut Reader<'_>) -> Result<Making, Error> {
         let dot = Dot {
             author: InstanceId::from_bytes(reader.fixed()?),
             incarnation: reader.uint32()?,
-            sequence: reader.uint()?,
+            sequence: decode_sequence(reader)?,
             id: CommitId::from_bytes(reader.fixed()?),
         };
-        if dots.last().is_some_and(|last| *last >= dot) {
+        // Captures of one incarnation form a line, so that one of two would contain the other.
+        if dots.last().is_some_and(|last| (last.author, last.incarnation) >= (dot.author, dot.incarnation)) {
             return Err(reader.invalid(at, "the joined commits do not strictly ascend"));
         }
         dots.push(dot);
@@ -248,7 +254,7 @@ fn decode_datasets(reader: &mut Reader<'_>) -> Result<BTreeMap<DatasetName, Root
         let at = reader.offset();
         reader.array_of(2)?;
         let node = Some(NodeId::from_bytes(reader.fixed()?));
-        let count = reader.uint()?;
+        let count = reader.uint_max(NUMBER_MAX)?;
         if count == 0 {
             return Err(reader.invalid(at, "a dataset without records is listed"));
         }

@@ -2,3 +2,5 @@
 
 pub mod commit;
 pub mod join;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! Names that people give: datasets, fields, peers and scopes.
 
-use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
@@ -62,12 +61,6 @@ macro_rules! name {
 
             fn from_str(text: &str) -> Result<Self, NameError> {
                 Self::new(text)
-            }
-        }
-
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
             }
         }
 

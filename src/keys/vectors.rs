@@ -3,6 +3,8 @@
 //! Every case is made by code, kept as a file, and read back from it, so that other implementations can
 //! use the files and a change of format shows as a changed file. `WBSYNC_VECTORS=write` writes them.
 
+#![cfg(test)]
+
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;

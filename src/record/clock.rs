@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::stamp::Stamp;
+use super::stamp::{Stamp, decode_sequence};
 use crate::cbor::error::Error;
 use crate::cbor::reader::Reader;
 use crate::cbor::writer::Writer;
@@ -72,7 +72,7 @@ impl Clock {
     /// Reads what `encode` writes.
     ///
     /// # Errors
-    /// Any other form: entries that do not strictly ascend, or a sequence number of 0.
+    /// Any other form: entries that do not strictly ascend, or a sequence number out of its bounds.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let mut seen = BTreeMap::new();
         for _ in 0..reader.array(CLOCK_ENTRIES_MAX)? {
@@ -80,10 +80,7 @@ impl Clock {
             reader.array_of(3)?;
             let author = InstanceId::from_bytes(reader.fixed()?);
             let incarnation = reader.uint32()?;
-            let sequence = reader.uint()?;
-            if sequence == 0 {
-                return Err(reader.invalid(start, "a clock entry counts no write"));
-            }
+            let sequence = decode_sequence(reader)?;
             if seen.last_key_value().is_some_and(|(last, _)| *last >= (author, incarnation)) {
                 return Err(reader.invalid(start, "clock entries do not strictly ascend"));
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cell::{Cell, Element, Record};
-use super::stamp::Stamp;
+use super::stamp::{NUMBER_MAX, Stamp, decode_sequence};
 use super::value::Value;
 use crate::cbor::error::Error;
 use crate::cbor::reader::Reader;
@@ -84,7 +84,8 @@ fn decode_cell(
     let mut last = None;
     for _ in 0..items / 2 {
         let at = reader.offset();
-        let index = reader.uint()? as usize;
+        // `try_from`, because a number above the address space must not wrap round to an index.
+        let index = usize::try_from(reader.uint()?).unwrap_or(usize::MAX);
         let stamp = *stamps.get(index).ok_or_else(|| reader.invalid(at, "a cell names no stamp of the table"))?;
         if last.is_some_and(|last| last >= index) {
             return Err(reader.invalid(at, "the elements of a cell do not ascend"));
@@ -119,12 +120,9 @@ fn decode_stamps(reader: &mut Reader<'_>, origin: &InstanceId) -> Result<Vec<Sta
             return Err(reader.invalid(at, "a stamp names the origin that it should leave out"));
         }
         let incarnation = reader.uint32()?;
-        let sequence = reader.uint()?;
-        let time = UnixMillis(reader.uint()?);
+        let sequence = decode_sequence(reader)?;
+        let time = UnixMillis(reader.uint_max(NUMBER_MAX)?);
         let stamp = Stamp { author, incarnation, sequence, time };
-        if sequence == 0 {
-            return Err(reader.invalid(start, "a stamp counts no write"));
-        }
         let same_write = |last: &Stamp| {
             (last.author, last.incarnation, last.sequence) >= (stamp.author, stamp.incarnation, stamp.sequence)
         };
@@ -161,7 +159,7 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..12).prop_map(Value::Bytes),
             any::<i64>().prop_map(Value::Timestamp),
             record.prop_map(Value::Ref),
-            (any::<[u8; 32]>(), any::<u64>()).prop_map(|(hash, size)| Value::Blob { hash, size }),
+            (any::<[u8; 32]>(), 0..=NUMBER_MAX).prop_map(|(hash, size)| Value::Blob { hash, size }),
         ];
         leaf.prop_recursive(3, 12, 4, |inner| proptest::collection::vec(inner, 0..4).prop_map(Value::List))
     }

@@ -4,5 +4,8 @@ pub mod cell;
 pub mod clock;
 pub mod codec;
 pub mod recordid;
+pub mod schema;
 pub mod stamp;
+#[cfg(test)]
+mod tests;
 pub mod value;

@@ -1,7 +1,12 @@
 //! Stamps: the identity of one write.
 
+use crate::cbor::error::Error;
+use crate::cbor::reader::Reader;
 use crate::id::bytes::InstanceId;
 use crate::sys::clock::UnixMillis;
+
+/// The greatest sequence number or time: what databases hold as well.
+pub const NUMBER_MAX: u64 = i64::MAX as u64;
 
 /// Identifies the write that put a value into a cell, so that equal values of different writes stay
 /// distinguishable.
@@ -18,4 +23,16 @@ pub struct Stamp {
     pub sequence: u64,
     /// The author's clock.
     pub time: UnixMillis,
+}
+
+/// Reads a sequence number: 1 to `NUMBER_MAX`.
+///
+/// # Errors
+/// 0, a larger number, or no number.
+pub fn decode_sequence(reader: &mut Reader<'_>) -> Result<u64, Error> {
+    let at = reader.offset();
+    match reader.uint_max(NUMBER_MAX)? {
+        0 => Err(reader.invalid(at, "a sequence number of 0 counts no write")),
+        sequence => Ok(sequence),
+    }
 }

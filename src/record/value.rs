@@ -7,6 +7,7 @@ use crate::id::bytes::{InstanceId, RecordKey};
 use crate::id::name::DatasetName;
 
 use super::recordid::RecordId;
+use super::stamp::NUMBER_MAX;
 
 /// The most bytes of one text or byte string.
 pub const VALUE_BYTES_MAX: usize = 8 << 20;
@@ -125,7 +126,7 @@ impl Value {
             Kind::Text => Self::Text(reader.text(VALUE_BYTES_MAX)?.to_owned()),
             Kind::Bytes => Self::Bytes(reader.bytes(VALUE_BYTES_MAX)?.to_owned()),
             Kind::Array => Self::decode_kind(reader, origin, depth)?,
-            Kind::Map | Kind::Other => return Err(reader.error(reader.offset(), Problem::Wanted("a value"))),
+            Kind::Map | Kind::Other => return Err(reader.unexpected("a value")),
         })
     }
 
@@ -157,7 +158,7 @@ impl Value {
                     .map_err(|_| reader.invalid(at, "a reference names no dataset"))?;
                 Ok(Self::Ref(RecordId { origin: of, dataset, key: RecordKey::from_bytes(reader.fixed()?) }))
             }
-            (BLOB, 3) => Ok(Self::Blob { hash: reader.fixed()?, size: reader.uint()? }),
+            (BLOB, 3) => Ok(Self::Blob { hash: reader.fixed()?, size: reader.uint_max(NUMBER_MAX)? }),
             _ => Err(reader.invalid(start, "a value of unknown kind")),
         }
     }

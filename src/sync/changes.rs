@@ -102,11 +102,10 @@ impl Instance {
         for (side, span) in sides.iter_mut().zip(spans) {
             match side.peek() {
                 None => {}
-                Some(Ok(difference)) => {
-                    if least.as_ref().is_none_or(|least| difference.key < *least) {
-                        least = Some(difference.key.clone());
-                    }
+                Some(Ok(difference)) if least.as_ref().is_none_or(|least| difference.key < *least) => {
+                    least = Some(difference.key.clone());
                 }
+                Some(Ok(_)) => {}
                 Some(Err(_)) => {
                     let error = side.next().and_then(Result::err).expect("an error was seen just above");
                     return Err(Error::Tree { scope: span.scope.row.name.to_string(), source: error });

@@ -36,6 +36,8 @@ pub struct FetchSummary {
     pub unreadable: u64,
     /// What was refused.
     pub refused: Vec<Refusal>,
+    /// Whether nobody has pushed to the remote yet.
+    pub empty: bool,
     /// Objects fetched.
     pub objects: u64,
     /// Their bytes.
@@ -107,8 +109,11 @@ impl Instance {
     /// The remote can't be read at all, or the state can't be written. What single documents do wrong is
     /// in the summary.
     pub fn fetch(&self, remote: &PeerName) -> Result<FetchSummary, Error> {
-        let store = self.open_remote(remote)?;
-        let result = self.fetch_store(store.as_ref(), remote.as_str());
+        let result = match self.open_remote(remote) {
+            Ok(None) => return Ok(FetchSummary { empty: true, ..FetchSummary::default() }),
+            Ok(Some(store)) => self.fetch_store(store.as_ref(), remote.as_str()),
+            Err(error) => Err(error),
+        };
         let now = clock::now();
         match &result {
             Ok(_) => self.state.note_exchange(remote, Exchange::Fetched, now)?,

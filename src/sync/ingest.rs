@@ -117,7 +117,7 @@ impl Instance {
         };
         let objects = files.len() as u64;
         let bytes = segments.iter().flat_map(|segment| &segment.objects).map(|object| object.bytes).sum();
-        let from_nothing = segments.first().is_some_and(|segment| segment.from_seq == 0);
+        let from_nothing = head.base.is_none() && segments.first().is_some_and(|segment| segment.from_seq == 0);
         let start = if from_nothing { None } else { start.map(|(_, known)| known.commit) };
         let transaction = self.state.transaction()?;
         let mut building = Building {

@@ -80,7 +80,7 @@ impl Instance {
         for open in self.scopes_labelled(scope)? {
             self.log_scope(&open, &mut entries)?;
         }
-        entries.sort_by(|a, b| (b.0, b.1.commit).cmp(&(a.0, a.1.commit)));
+        entries.sort_by_key(|(time, entry)| std::cmp::Reverse((*time, entry.commit)));
         Ok(entries.into_iter().take(limit).map(|(_, entry)| entry).collect())
     }
 

@@ -6,7 +6,6 @@ use super::error::Error;
 use super::instance::Instance;
 use super::progress::Event;
 use super::publish::Published;
-use super::remotes::is_makeable;
 use crate::exchange::copy::copy_objects;
 use crate::exchange::head::Head;
 use crate::exchange::store::{Store, StoreError};
@@ -59,11 +58,7 @@ impl Instance {
                 preview.publish.push(status.scope);
             }
         }
-        let there = match self.open_remote(remote) {
-            Ok(store) => Some(store),
-            Err(Error::Store { source, .. }) if is_makeable(&source) => None,
-            Err(error) => return Err(error),
-        };
+        let there = self.open_remote(remote)?;
         let own = self.own_store()?;
         for scope in own.scopes().map_err(Error::store("this instance"))? {
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
@@ -97,6 +92,8 @@ impl Instance {
     /// # Errors
     /// The remote can't be written, was changed meanwhile, or has heads of ours that we never made.
     pub fn push(&self, remote: &PeerName) -> Result<PushSummary, Error> {
+        // What was fetched is merged first: a writer's head builds on the newest head of the origin.
+        self.merge()?;
         let published = self.publish()?;
         let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote.as_str()));
         let now = clock::now();

@@ -52,31 +52,38 @@ impl Instance {
         found.ok_or_else(|| Error::UnknownRemote { name: name.to_string(), known })
     }
 
-    /// Opens a remote for reading.
+    /// Opens a remote for reading; `None` if nothing is there yet because nobody has pushed to it.
     ///
     /// # Errors
     /// `Store`.
-    pub(super) fn open_remote(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
-        let url = parse(&self.remote_row(name)?.url, &self.root)?;
-        url::open(&url).map_err(Error::store(name.as_str()))
+    pub(super) fn open_remote(&self, name: &PeerName) -> Result<Option<Box<dyn Store>>, Error> {
+        let row = self.remote_row(name)?;
+        let url = parse(&row.url, &self.root)?;
+        match url::open(&url) {
+            Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => Ok(None),
+            other => other.map(Some).map_err(Error::store(name.as_str())),
+        }
     }
 
-    /// Opens a remote for writing, making a store of an empty directory.
+    /// Opens a remote for writing, making the store at first contact. Later a missing store is a stick
+    /// that isn't plugged in, and none is made in its place.
     ///
     /// # Errors
     /// `Store`.
     pub(super) fn open_remote_for_writing(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
-        let url = parse(&self.remote_row(name)?.url, &self.root)?;
+        let row = self.remote_row(name)?;
+        let url = parse(&row.url, &self.root)?;
         match url::open_for_writing(&url) {
-            Err(error) if is_makeable(&error) => url::create(&url).map_err(Error::store(name.as_str())),
+            Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => {
+                url::create(&url).map_err(Error::store(name.as_str()))
+            }
             other => other.map_err(Error::store(name.as_str())),
         }
     }
 }
 
-/// Tells whether a push answers this error by making the store; what can't be made is said then.
-pub(super) fn is_makeable(error: &StoreError) -> bool {
-    matches!(error, StoreError::NotAStore { .. } | StoreError::Unreachable { .. })
+fn is_new(row: &RemoteRow, url: &RemoteUrl) -> bool {
+    row.fetched.is_none() && row.pushed.is_none() && url::is_vacant(url)
 }
 
 /// Parses a remote's URL.

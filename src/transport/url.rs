@@ -125,6 +125,18 @@ pub fn create(url: &RemoteUrl) -> Result<Box<dyn Store>, StoreError> {
     }
 }
 
+/// Tells whether a new store could be made at this place: nothing is there but the directory around it,
+/// or an empty directory.
+pub fn is_vacant(url: &RemoteUrl) -> bool {
+    match url {
+        RemoteUrl::Directory(path) => match std::fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.parent().is_some_and(Path::is_dir),
+            Err(_) => false,
+        },
+    }
+}
+
 enum Scheme<'a> {
     None,
     Named(&'a str),

@@ -1,5 +1,7 @@
 //! What operations cost, in nodes read and written, on 100,000 records.
 
+#![cfg(test)]
+
 use super::apply::apply;
 use super::diff::diff;
 use super::get::get;

@@ -1,5 +1,7 @@
 //! What holds for every map and every edit, against a `BTreeMap` as the model.
 
+#![cfg(test)]
+
 use std::ops::{Bound, RangeBounds};
 
 use proptest::prelude::*;

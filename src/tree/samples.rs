@@ -1,5 +1,7 @@
 //! Maps and edits for the tests of this module.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 
 use proptest::collection::{btree_map, vec};

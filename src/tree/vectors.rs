@@ -1,5 +1,7 @@
 //! Frozen ids and refused nodes (format/tree.md, "Vectors"): an accidental change of format fails here.
 
+#![cfg(test)]
+
 use super::error::{Corruption, TreeError};
 use super::limits::{KEY_BYTES_MAX, LEVEL_MAX, VALUE_BYTES_MAX};
 use super::memory::MemoryStore;

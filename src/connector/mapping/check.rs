@@ -208,7 +208,7 @@ mod tests {
     fn each_contradiction_is_named() {
         for (from, to, expected) in [
             ("ref = \"users\"", "ref = \"members\"", "not mapped"),
-            ("fields.name = { type = \"text\" }", "fields.name = { ref = \"posts\" }", "in a circle: users, posts"),
+            ("fields.name = { type = \"text\" }", "fields.name = { ref = \"posts\" }", "in a circle: posts, users"),
             ("scope = { column = \"s\" }", "scope = { column = \"s\", constant = \"public\" }", "exactly one"),
             ("scope = { column = \"s\" }", "scope = { column = \"name\" }", "can't be a field"),
             ("constant = \"public\"", "constant = \"everyone\"", "none of public"),

@@ -30,6 +30,7 @@ pub fn table(name: &str) -> Result<toml::Table, Error> {
 mod tests {
     use super::*;
     use crate::connector::mapping::model::Mapping;
+    use crate::id::name::DatasetName;
 
     #[test]
     fn every_preset_checks_out_and_invites_are_off() {
@@ -40,7 +41,12 @@ mod tests {
         let names: Vec<&str> = mapping.dataset.keys().map(|name| name.as_str()).collect();
         assert_eq!(names, ["users", "vouches", "comments", "requests", "user_attributes"]);
         let own = "[dataset.invites]\nenabled = true".parse().unwrap();
-        assert!(Mapping::load(Some("whiteballoon"), own, "").unwrap().dataset.contains_key("invites"));
+        assert!(
+            Mapping::load(Some("whiteballoon"), own, "")
+                .unwrap()
+                .dataset
+                .contains_key(&DatasetName::new("invites").unwrap())
+        );
     }
 
     #[test]

@@ -21,11 +21,12 @@ use crate::connector::mapping::template;
 use crate::id::bytes::InstanceId;
 use crate::id::name::PeerName;
 use crate::record::recordid::RecordId;
+use crate::record::value::Value;
 
 /// The most changes that are fetched at once.
 const FETCH_CHANGES: usize = 4_096;
-/// The most cells of fetched changes, so that wide records are fetched in smaller batches.
-const FETCH_CELLS: usize = 65_536;
+/// About how many bytes of changes are fetched at once.
+const FETCH_BYTES: usize = 16 << 20;
 
 /// Why a record, or everything, could not be written.
 #[derive(Debug)]
@@ -314,14 +315,24 @@ fn value_named(plan: &Plan, key: &Key, raws: &[Raw], name: &str) -> Option<Strin
 
 fn fetch(changes: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<VecDeque<Change>, Fail> {
     let mut batch = VecDeque::new();
-    let mut cells = 0;
-    while batch.len() < FETCH_CHANGES && cells < FETCH_CELLS {
+    let mut bytes = 0;
+    while batch.len() < FETCH_CHANGES && bytes < FETCH_BYTES {
         let Some(change) = changes.next() else { break };
         let change = change.map_err(Fail::Source)?;
-        cells += change.content.as_ref().map_or(1, |content| content.fields.len());
+        bytes += change.content.iter().flat_map(|content| content.fields.values()).map(weight).sum::<usize>();
         batch.push_back(change);
     }
     Ok(batch)
+}
+
+/// Returns about how many bytes a value takes.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Text(text) | Value::Json(text) | Value::Decimal(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(weight).sum(),
+        _ => 16,
+    }
 }
 
 /// Copies a value; a text that is no UTF-8 is kept as its bytes.

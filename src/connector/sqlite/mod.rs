@@ -53,6 +53,8 @@ pub struct Options {
     pub scratch: PathBuf,
     /// How long to wait for a lock.
     pub busy_ms: u64,
+    /// A rollback-journal database above this size is copied before it is read; 64 MiB by default.
+    pub copy_above_bytes: u64,
 }
 
 /// An application's SQLite database.
@@ -70,7 +72,13 @@ pub struct SqliteConnector {
 impl Options {
     /// Makes options with the default waiting time of 10 s.
     pub fn new(path: &Path, app_dir: &Path, scratch: &Path) -> Self {
-        Self { path: path.into(), app_dir: app_dir.into(), scratch: scratch.into(), busy_ms: 10_000 }
+        Self {
+            path: path.into(),
+            app_dir: app_dir.into(),
+            scratch: scratch.into(),
+            busy_ms: 10_000,
+            copy_above_bytes: 64 << 20,
+        }
     }
 }
 
@@ -214,7 +222,12 @@ impl Connector for SqliteConnector {
         let doing = "capture the application's changes";
         let books = self.books(doing)?;
         let busy = Duration::from_millis(self.options.busy_ms);
-        let place = Place { path: &self.options.path, scratch: &self.options.scratch, busy };
+        let place = Place {
+            path: &self.options.path,
+            scratch: &self.options.scratch,
+            busy,
+            copy_above_bytes: self.options.copy_above_bytes,
+        };
         let snapshot = Snapshot::take(&self.conn, &place).map_err(|source| self.failed(doing, source))?;
         capture::run(&self.plans, &books, &self.conn, snapshot, now, &mut |sighting| sink(sighting)).map_err(|stop| {
             match stop {

@@ -13,9 +13,6 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::sys::disk::{self, Access};
 
-/// A rollback-journal database above this size is copied before it is read.
-const COPY_ABOVE_BYTES: u64 = 64 << 20;
-
 /// A reading connection inside its transaction.
 #[derive(Debug)]
 pub(super) struct Snapshot {
@@ -31,6 +28,7 @@ pub(super) struct Place<'a> {
     pub(super) path: &'a Path,
     pub(super) scratch: &'a Path,
     pub(super) busy: Duration,
+    pub(super) copy_above_bytes: u64,
 }
 
 impl Snapshot {
@@ -42,7 +40,7 @@ impl Snapshot {
                 row.get(0)
             })?;
         let is_wal = mode.eq_ignore_ascii_case("wal");
-        if !is_wal && bytes.unsigned_abs() > COPY_ABOVE_BYTES {
+        if !is_wal && bytes.unsigned_abs() > place.copy_above_bytes {
             return Self::copy(conn, place);
         }
         let reader = open(place.path, place.busy)?;
@@ -74,10 +72,7 @@ pub(super) fn open(path: &Path, busy: Duration) -> rusqlite::Result<Connection> 
     let conn = Connection::open_with_flags(PathBuf::from(path), flags)?;
     conn.busy_timeout(busy)?;
     conn.set_prepared_statement_cache_capacity(256);
-    conn.execute_batch(
-        "PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536; PRAGMA mmap_size = 268435456;
-         PRAGMA recursive_triggers = ON; PRAGMA trusted_schema = OFF",
-    )?;
+    conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536; PRAGMA mmap_size = 268435456")?;
     Ok(conn)
 }
 

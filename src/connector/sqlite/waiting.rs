@@ -198,6 +198,10 @@ impl Apply<'_> {
         let Some(entry) = self.books.find(self.conn, dataset, id)? else { return self.forget(waiting) };
         let Some(index) = plan.fields.iter().position(|known| known.name.as_str() == field) else { return Ok(()) };
         let mut overrides = self.books.overrides(self.conn, dataset, &entry.key)?;
+        // The application gave the field a value of its own, and a capture has seen it.
+        if !overrides.iter().any(|known| known.field.as_str() == field) {
+            return self.forget(waiting);
+        }
         // Edited meanwhile: it goes on waiting until the edit was captured and merged.
         match self.checked(dataset, &entry, &overrides) {
             Ok(_) => {}
@@ -211,9 +215,7 @@ impl Apply<'_> {
         }
         overrides.retain(|known| known.field.as_str() != field);
         self.books.set_overrides(self.conn, dataset, &entry.key, &overrides)?;
-        let view = entry.view;
         self.write_down(dataset, id, entry.origin, &entry.key, entry.audience.clone(), entry.flags, &overrides)?;
-        debug_assert!(view <= self.books.target_view());
         self.forget(waiting)
     }
 

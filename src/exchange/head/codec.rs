@@ -186,7 +186,11 @@ fn decode_segments(reader: &mut Reader<'_>, seq: u64, based: bool) -> Result<Vec
         let at = reader.offset();
         let segment = Segment::decode(reader, objects_left)?;
         objects_left -= segment.objects.len();
+        // The first delta may begin before the snapshot ends: so those who are not far behind need no
+        // new snapshot.
+        let overlaps = !based && segments.len() == 1;
         match segments.last() {
+            Some(last) if overlaps && segment.from_seq < last.to_seq && segment.from_seq > 0 => segments.push(segment),
             Some(last) if last.to_seq != segment.from_seq => {
                 return Err(reader.invalid(at, "a segment does not follow on the one before"));
             }

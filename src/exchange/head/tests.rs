@@ -1,3 +1,5 @@
+//! Vectors, bounds and properties of this format.
+
 use super::*;
 use crate::keys::vectors::{self, Case};
 use proptest::prelude::*;
@@ -49,6 +51,10 @@ fn vectors_hold() {
     let cases = [
         Case::accept("snapshot-and-delta", good.clone()),
         Case::accept(
+            "delta-older-than-snapshot",
+            with(&|h| h.segments = vec![segment(0, 3, 1), segment(1, 2, 1), segment(2, 3, 1)]),
+        ),
+        Case::accept(
             "first",
             with(&|h| (h.seq, h.prev, h.observed, h.segments) = (1, None, None, vec![segment(0, 1, 1)])),
         ),
@@ -85,7 +91,10 @@ fn vectors_hold() {
         Case::reject("base-seq-0", with(&|h| h.base = Some(Base { seq: 0, ..base().unwrap() }))),
         Case::reject("no-segment", with(&|h| h.segments.clear())),
         Case::reject("gap-in-segments", with(&|h| h.segments = vec![segment(0, 1, 1), segment(2, 3, 1)])),
-        Case::reject("overlap-in-segments", with(&|h| h.segments = vec![segment(0, 2, 1), segment(1, 3, 1)])),
+        Case::reject(
+            "overlap-in-deltas",
+            with(&|h| h.segments = vec![segment(0, 1, 1), segment(1, 3, 1), segment(2, 3, 1)]),
+        ),
         Case::reject("segment-backward", with(&|h| h.segments = vec![segment(3, 2, 1)])),
         Case::reject("segment-of-nothing", with(&|h| h.segments.push(segment(3, 3, 1)))),
         Case::reject("no-snapshot", with(&|h| h.segments = vec![segment(1, 3, 1)])),

@@ -1,3 +1,5 @@
+//! Vectors, bounds and properties of this format.
+
 use super::draft::{DraftError, ManifestDraft, Reader, Signed, Since};
 use super::*;
 use crate::keys::identity::tests::AGE_SECRETS;

@@ -1,0 +1,213 @@
+//! The schema of a scope: how concurrent values of each field are shown, and which fields move together.
+//!
+//! It travels in the scope's manifest, signed by the origin, so that every reader shows the same. It never
+//! changes what a merge keeps: all concurrent values stay in the cell until somebody writes the field.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cbor::error::Error;
+use crate::cbor::reader::Reader;
+use crate::cbor::writer::Writer;
+use crate::id::name::{DatasetName, FieldName};
+
+/// The most datasets of a schema, the most fields of a dataset.
+const DATASETS_MAX: usize = 256;
+const FIELDS_MAX: usize = 1024;
+
+/// How the concurrent values of a field become the one that is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// The latest is shown, and the conflict stays open until somebody resolves it.
+    #[default]
+    Conflict,
+    /// The latest counts.
+    Latest,
+    /// A line-wise, then word-wise three-way merge; what doesn't merge is an open conflict.
+    Text,
+    /// Lists: what either side added is in, what either side removed is out.
+    Set,
+    /// Integers: the sum of both sides' changes.
+    Counter,
+    /// The greatest; nothing is less than anything.
+    Max,
+    /// The least; nothing is greater than anything.
+    Min,
+    /// True if any is.
+    Or,
+    /// The earliest that isn't nothing: set once, it sticks.
+    Once,
+    /// The origin's own value.
+    Origin,
+}
+
+/// The rules of one field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldRule {
+    /// How concurrent values are shown.
+    pub strategy: Strategy,
+    /// Fields of one group are written together: a write to one writes them all.
+    pub group: Option<FieldName>,
+}
+
+/// The rules of all fields that differ from the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Schema {
+    /// The rules by dataset and field.
+    pub fields: BTreeMap<DatasetName, BTreeMap<FieldName, FieldRule>>,
+}
+
+impl Strategy {
+    /// Tells whether showing the field needs the value that each side replaced.
+    pub fn needs_base(self) -> bool {
+        matches!(self, Self::Text | Self::Set | Self::Counter)
+    }
+
+    fn name(self) -> &'static str {
+        NAMES.iter().find(|(strategy, _)| *strategy == self).expect("every strategy has a name").1
+    }
+}
+
+const NAMES: [(Strategy, &str); 10] = [
+    (Strategy::Conflict, "conflict"),
+    (Strategy::Latest, "latest"),
+    (Strategy::Text, "text"),
+    (Strategy::Set, "set"),
+    (Strategy::Counter, "counter"),
+    (Strategy::Max, "max"),
+    (Strategy::Min, "min"),
+    (Strategy::Or, "or"),
+    (Strategy::Once, "once"),
+    (Strategy::Origin, "origin"),
+];
+
+impl Schema {
+    /// Returns a field's strategy.
+    pub fn strategy(&self, dataset: &DatasetName, field: &FieldName) -> Strategy {
+        self.rule(dataset, field).map_or(Strategy::default(), |rule| rule.strategy)
+    }
+
+    /// Returns the other fields that move with a field.
+    pub fn group_of(&self, dataset: &DatasetName, field: &FieldName) -> BTreeSet<FieldName> {
+        let Some(group) = self.rule(dataset, field).and_then(|rule| rule.group.as_ref()) else {
+            return BTreeSet::new();
+        };
+        let fields = self.fields[dataset].iter();
+        fields
+            .filter(|(other, rule)| *other != field && rule.group.as_ref() == Some(group))
+            .map(|(other, _)| other.clone())
+            .collect()
+    }
+
+    fn rule(&self, dataset: &DatasetName, field: &FieldName) -> Option<&FieldRule> {
+        self.fields.get(dataset)?.get(field)
+    }
+
+    /// Returns the canonical bytes; none for the empty schema.
+    pub fn encode(&self) -> Vec<u8> {
+        if self.fields.is_empty() {
+            return Vec::new();
+        }
+        let mut writer = Writer::new();
+        let mut datasets = writer.map(self.fields.len());
+        for (dataset, fields) in &self.fields {
+            writer.key(&mut datasets, dataset.as_str());
+            let mut order = writer.map(fields.len());
+            for (field, rule) in fields {
+                writer.key(&mut order, field.as_str());
+                writer.array(2);
+                writer.text(rule.strategy.name());
+                match &rule.group {
+                    Some(group) => writer.text(group.as_str()),
+                    None => writer.null(),
+                }
+            }
+        }
+        writer.finish()
+    }
+
+    /// Decodes what `encode` writes. A strategy of a later version counts as `conflict`.
+    ///
+    /// # Errors
+    /// Any other form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let mut schema = Self::default();
+        if bytes.is_empty() {
+            return Ok(schema);
+        }
+        let mut reader = Reader::new(bytes);
+        let mut datasets = reader.map(DATASETS_MAX)?;
+        loop {
+            let at = reader.offset();
+            let Some(name) = datasets.next_key(&mut reader)? else { break };
+            let dataset = DatasetName::new(name).map_err(|_| reader.invalid(at, "a dataset has no valid name"))?;
+            schema.fields.insert(dataset, decode_fields(&mut reader)?);
+        }
+        reader.finish()?;
+        Ok(schema)
+    }
+}
+
+fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRule>, Error> {
+    let mut fields = BTreeMap::new();
+    let mut keys = reader.map(FIELDS_MAX)?;
+    loop {
+        let at = reader.offset();
+        let Some(name) = keys.next_key(reader)? else { return Ok(fields) };
+        let field = FieldName::new(name).map_err(|_| reader.invalid(at, "a field has no valid name"))?;
+        reader.array_of(2)?;
+        let name = reader.text(64)?;
+        let strategy = NAMES.iter().find(|(_, known)| *known == name).map_or(Strategy::Conflict, |(found, _)| *found);
+        let at = reader.offset();
+        let group = if reader.null() {
+            None
+        } else {
+            let name = reader.text(64)?;
+            Some(FieldName::new(name).map_err(|_| reader.invalid(at, "a group has no valid name"))?)
+        };
+        fields.insert(field, FieldRule { strategy, group });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Schema {
+        let name = |name: &str| FieldName::new(name).unwrap();
+        let rule = |strategy, group: Option<&str>| FieldRule { strategy, group: group.map(name) };
+        let fields = BTreeMap::from([
+            (name("status"), rule(Strategy::Conflict, Some("completion"))),
+            (name("completed_at"), rule(Strategy::Conflict, Some("completion"))),
+            (name("description"), rule(Strategy::Text, None)),
+        ]);
+        Schema { fields: BTreeMap::from([(DatasetName::new("requests").unwrap(), fields)]) }
+    }
+
+    #[test]
+    fn a_schema_round_trips_and_knows_its_groups() {
+        let schema = sample();
+        assert_eq!(Schema::decode(&schema.encode()).unwrap(), schema);
+        assert_eq!(Schema::decode(&[]).unwrap(), Schema::default());
+        let dataset = DatasetName::new("requests").unwrap();
+        let status = FieldName::new("status").unwrap();
+        let moved: Vec<_> = schema.group_of(&dataset, &status).into_iter().map(|field| field.to_string()).collect();
+        assert_eq!(moved, ["completed_at"]);
+        assert_eq!(schema.strategy(&dataset, &FieldName::new("other").unwrap()), Strategy::Conflict);
+    }
+
+    #[test]
+    fn a_changed_byte_is_refused_or_canonical() {
+        let bytes = sample().encode();
+        for at in 0..bytes.len() {
+            for flip in [1, 0x20, 0x80] {
+                let mut changed = bytes.clone();
+                changed[at] ^= flip;
+                if let Ok(schema) = Schema::decode(&changed) {
+                    let known = |bytes: &[u8]| Schema::decode(bytes).map(|schema| schema.encode());
+                    assert_eq!(known(&schema.encode()), known(&changed), "byte {at}");
+                }
+            }
+        }
+    }
+}

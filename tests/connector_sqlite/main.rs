@@ -1,0 +1,9 @@
+//! The SQLite connector on real files: capture, apply, privacy, echo, and how it fails.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod apply;
+mod capture;
+mod failing;
+mod harness;
+mod speed;
