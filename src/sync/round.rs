@@ -12,7 +12,6 @@ use super::fetch::FetchSummary;
 use super::instance::Instance;
 use super::merge::ScopeMerge;
 use super::push::{PushPreview, PushSummary};
-use super::remotes::is_makeable;
 use crate::id::name::PeerName;
 
 /// What was done with each remote, and what could not be.
@@ -149,22 +148,14 @@ impl Instance {
         Ok(PullSummary { committed, fetched, merge })
     }
 
-    /// Pulls, then pushes to the remotes that could be fetched from, and to those that begin with this push:
-    /// no store yet, and never exchanged with. Where a store was and is no more, none is made.
+    /// Pulls, then pushes to the remotes that could be fetched from.
     ///
     /// # Errors
     /// As its parts; remotes that failed are in the result.
     pub fn sync(&self, remotes: &[PeerName]) -> Result<SyncSummary, Error> {
-        let mut pull = self.pull(remotes)?;
-        let rows = self.state.remotes()?;
-        let is_new =
-            |name: &PeerName| rows.iter().any(|row| row.name == *name && row.fetched.is_none() && row.pushed.is_none());
-        pull.fetched.failed.retain(|(name, error)| match error {
-            Error::Store { source, .. } => !(is_makeable(source) && is_new(name)),
-            _ => true,
-        });
-        let has_failed = |remote: &PeerName| pull.fetched.failed.iter().any(|(name, _)| name == remote);
-        let reached: Vec<PeerName> = remotes.iter().filter(|remote| !has_failed(remote)).cloned().collect();
+        let pull = self.pull(remotes)?;
+        let reached: Vec<PeerName> =
+            remotes.iter().filter(|remote| pull.fetched.remotes.contains_key(remote.as_str())).cloned().collect();
         let pushed = self.push_each(&reached)?;
         Ok(SyncSummary { pull, pushed })
     }
