@@ -34,8 +34,15 @@ pub struct Global {
     /// Tell about each step
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// When to use colours
-    #[arg(long, value_name = "WHEN", default_value = "auto", hide_default_value = true, global = true)]
+    /// When to use colours: auto, always, never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true,
+        global = true
+    )]
     pub color: Color,
 }
 
@@ -72,6 +79,9 @@ pub enum Command {
     Log(commands::log::Args),
     Show(commands::show::Args),
     Diff(commands::diff::Args),
+    Debug(commands::debug::Args),
+    Completions(commands::completions::Args),
+    Man(commands::man::Args),
 }
 
 const OVERVIEW: &str = "\

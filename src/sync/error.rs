@@ -11,7 +11,7 @@ use crate::connector::contract::SinkError;
 use crate::exchange;
 use crate::exchange::store::StoreError;
 use crate::history;
-use crate::id::bytes::CommitId;
+use crate::id::bytes::{CommitId, ObjectId};
 use crate::keys;
 use crate::scope;
 use crate::state;
@@ -98,6 +98,10 @@ pub enum Error {
     Bookkeeping(#[source] cbor::error::Error),
     #[error("this store holds no instance to clone from")]
     NothingToClone,
+    #[error("cannot read {what}")]
+    Document { what: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("none of this instance's keys opens the object {object}")]
+    NoKey { object: ObjectId },
     #[error("cannot write the output")]
     Output(#[source] io::Error),
 }
@@ -127,6 +131,11 @@ impl Error {
     pub fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { doing, path, source }
+    }
+
+    /// Makes the error of a thing that isn't what it should be.
+    pub fn document(what: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Document { what: what.into(), source: source.into() }
     }
 
     /// Makes the wrapper for a store's error.
@@ -187,6 +196,8 @@ impl Error {
             Self::Restless => Code::Restless,
             Self::Refused { .. } => Code::Refused,
             Self::NothingToClone => Code::NothingToClone,
+            Self::Document { .. } => Code::Document,
+            Self::NoKey { .. } => Code::NoKey,
         }
     }
 
@@ -201,7 +212,14 @@ impl Error {
             Self::Busy { .. } => "wait until it is done, then try again".into(),
             Self::Config { .. } => "correct the line, or compare with docs/mapping.md".into(),
             Self::Identity(_) => "the files are in .wbsync/keys; restore them from a backup".into(),
-            Self::Database(source) => return source.hint(),
+            Self::Database(source) => match &**source {
+                connector::error::Error::BadMapping { at, .. } if at == "dataset" => {
+                    "take a mapping that ships with wbsync, `--preset whiteballoon`, or write [dataset.NAME] tables into \
+                     wbsync.toml as docs/mapping.md says"
+                        .into()
+                }
+                source => return source.hint(),
+            },
             Self::State(state::error::Error::Newer { .. }) => "use the version of wbsync that made it".into(),
             Self::Store { source, .. } => return store_hint(source),
             Self::Card(_) => "ask for the line again: `wbsync id` prints it on the other instance".into(),
@@ -230,6 +248,9 @@ impl Error {
             Self::Restless => "try again in a quieter moment".into(),
             Self::Refused { .. } => "nothing of them was kept; see the reasons above".into(),
             Self::LostCommit { .. } => "restore .wbsync from a backup".into(),
+            Self::NoKey { .. } => {
+                "it is sealed to readers among whom we are not; `--key FILE` takes another key".into()
+            }
             Self::NothingToClone => "check the URL; an instance must have pushed to it".into(),
             _ => return None,
         })

@@ -13,7 +13,7 @@ use super::scopes::OpenScope;
 use crate::exchange::head::Head;
 use crate::exchange::head::verdict::{Known as KnownHead, Verdict, verdict};
 use crate::exchange::store::{Store, StoreError};
-use crate::id::bytes::{InstanceId, ScopeId};
+use crate::id::bytes::{CommitId, InstanceId, ScopeId};
 use crate::id::name::PeerName;
 use crate::keys::document::Unverified;
 use crate::scope::manifest::{Manifest, Succession, succession};
@@ -21,7 +21,9 @@ use crate::state::heads::TrackedHead;
 use crate::state::remotes::Exchange;
 use crate::state::scopes::ScopeRow;
 use crate::sys::clock;
+use crate::tree::error::TreeError;
 use crate::tree::key::IdKey;
+use crate::tree::store::{NodeStore, StoreError as NodeError};
 
 /// What a fetch from one remote brought.
 #[derive(Debug, Default, serde::Serialize)]
@@ -261,6 +263,16 @@ impl Instance {
             let label = scope.label(self)?;
             let signer = self.instance_label(&incoming.head.signer)?;
             let document = format!("head {} of {signer} in {label}", incoming.head.seq);
+            if let Some(base) = &incoming.head.base
+                && !self.holds_records(scope, &base.commit)?
+            {
+                // We came later than the head that it builds on, and begin with a newer snapshot.
+                if !self.is_merged_by_origin(scope, &incoming.head)? {
+                    let why = format!("it builds on head {} of the scope's origin, which we do not hold", base.seq);
+                    summary.held.push(format!("{document}: {why}"));
+                }
+                continue;
+            }
             match self.ingest(store, remote, scope, &incoming, &writes)? {
                 Ingested::Taken { records, objects, bytes } => {
                     summary.objects += objects;
@@ -275,6 +287,29 @@ impl Instance {
             }
         }
         Ok(())
+    }
+
+    /// Tells whether the trees of a commit are here: a node is never here without those below it.
+    fn holds_records(&self, scope: &OpenScope, commit: &CommitId) -> Result<bool, Error> {
+        let Some(known) = self.state.commit(&scope.row.id, commit)? else { return Ok(false) };
+        for node in known.commit.datasets.values().filter_map(|root| root.node) {
+            match self.state.read(&node) {
+                Ok(_) => {}
+                Err(NodeError::Missing) => return Ok(false),
+                Err(source) => {
+                    let source = TreeError::Read { id: node, source };
+                    return Err(Error::Tree { scope: scope.row.name.to_string(), source });
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Tells whether the head that we hold of the origin contains all that a writer's head stands for.
+    fn is_merged_by_origin(&self, scope: &OpenScope, head: &Head) -> Result<bool, Error> {
+        let Some(origin) = self.state.head(&scope.row.id, &scope.row.origin)? else { return Ok(false) };
+        let known = self.state.known_commit(&scope.row.id, &origin.commit)?;
+        Ok(known.commit.clock.seen(&head.signer, head.incarnation) >= head.writes)
     }
 
     /// Lists whose heads to look at: the origin's, its writers', and of others none.

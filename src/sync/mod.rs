@@ -5,6 +5,7 @@ pub mod changes;
 pub mod code;
 pub mod commit;
 pub mod config;
+pub mod debug;
 pub mod error;
 pub mod fetch;
 pub mod ingest;

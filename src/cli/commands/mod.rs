@@ -2,12 +2,15 @@
 
 pub mod clone;
 pub mod commit;
+pub mod completions;
+pub mod debug;
 pub mod diff;
 pub mod fetch;
 pub mod follow;
 pub mod id;
 pub mod init;
 pub mod log;
+pub mod man;
 pub mod merge;
 pub mod peer;
 pub mod pull;
@@ -71,6 +74,9 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Log(args) => log::run(context, args),
         Command::Show(args) => show::run(context, args),
         Command::Diff(args) => diff::run(context, args),
+        Command::Debug(args) => debug::run(context, args),
+        Command::Completions(args) => completions::run(context, args),
+        Command::Man(args) => man::run(context, args),
     }
 }
 

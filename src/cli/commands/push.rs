@@ -39,8 +39,12 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             for scope in &preview.publish {
                 text += &format!("would publish and push {scope} to {remote}\n");
             }
-            text += &format!("would push to {remote}: {} published before, ", count(preview.heads, "head"));
-            text += &format!("{} in {}\n", bytes(preview.bytes), count(preview.objects, "object"));
+            if preview.heads > 0 {
+                let (heads, objects) = (count(preview.heads, "published head"), count(preview.objects, "object"));
+                text += &format!("would push {heads} to {remote}, {} in {objects}\n", bytes(preview.bytes));
+            } else if preview.publish.is_empty() {
+                text += &format!("nothing to push to {remote}\n");
+            }
         }
         context.answer(&previews, &text)?;
         context.report_failed(&previews.failed);
