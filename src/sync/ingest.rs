@@ -216,7 +216,13 @@ impl Instance {
             match fetch_object(store, &object.id, object.bytes, &self.incoming_dir()) {
                 Ok(path) => files.push(path),
                 Err(FetchError::Store { source, .. })
-                    if matches!(*source, StoreError::Missing { .. } | StoreError::Damaged { .. }) =>
+                    if matches!(
+                        *source,
+                        StoreError::Missing { .. }
+                            | StoreError::Damaged { .. }
+                            | StoreError::Irregular { .. }
+                            | StoreError::TooLarge { .. }
+                    ) =>
                 {
                     return Ok(Err(Refusal::new("", &source, HINT_AGAIN).damaged()));
                 }

@@ -5,5 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod canary;
 mod exchange;
+mod tamper;
 mod world;
