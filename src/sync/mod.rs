@@ -19,3 +19,4 @@ pub mod remotes;
 pub mod scopes;
 pub mod status;
 pub mod view;
+mod vouch;

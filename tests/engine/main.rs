@@ -7,5 +7,7 @@ mod support;
 
 mod canary;
 mod exchange;
+mod forge;
+mod protocol;
 mod tamper;
 mod world;
