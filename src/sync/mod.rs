@@ -25,3 +25,5 @@ pub mod show;
 pub mod status;
 pub mod view;
 pub mod write;
+
+mod vouch;
