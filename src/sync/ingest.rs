@@ -16,9 +16,8 @@ use super::vouch::Vouchers;
 use crate::changeset::entry::Body;
 use crate::changeset::reader::{Part, read};
 use crate::changeset::seal;
-use crate::exchange::fetch::{FetchError, fetch_object};
 use crate::exchange::head::{Head, ObjectRef, Segment};
-use crate::exchange::store::{Store, StoreError};
+use crate::exchange::store::Store;
 use crate::history::commit::{Commit, id_of};
 use crate::history::join::Known;
 use crate::id::bytes::{CommitId, DocHash, InstanceId};
@@ -27,7 +26,7 @@ use crate::record::clock::Clock;
 use crate::record::codec;
 use crate::state::database;
 use crate::state::heads::TrackedHead;
-use crate::sys::{clock, disk};
+use crate::sys::clock;
 use crate::tree::apply::apply;
 use crate::tree::root::Root;
 use crate::tree::store::{NodeStore, StoreError as NodeError};
@@ -152,7 +151,7 @@ impl Instance {
             Err(Stop::Refuse(refusal)) => {
                 drop(transaction);
                 self.state.forget_cache();
-                self.remove_incoming(&prepared)?;
+                self.remove_incoming(&prepared.files)?;
                 return Ok(Ingested::Refused(refusal));
             }
             Err(Stop::Hold(why)) => {
@@ -179,7 +178,7 @@ impl Instance {
             via: remote.to_owned(),
         })?;
         database::commit(transaction)?;
-        self.remove_incoming(&prepared)?;
+        self.remove_incoming(&prepared.files)?;
         self.tell(Event::End);
         Ok(Ingested::Taken { records, objects, bytes })
     }
@@ -235,89 +234,6 @@ impl Instance {
             }
         }
         Ok(true)
-    }
-
-    fn incoming_dir(&self) -> PathBuf {
-        self.dir().join("incoming")
-    }
-
-    /// Makes the directory for objects that are being fetched. Parts of unfinished ones stay.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub(super) fn make_incoming(&self) -> Result<(), Error> {
-        let dir = self.incoming_dir();
-        disk::create_dir(&dir).map_err(Error::io("make", &dir))
-    }
-
-    /// Removes what was fetched whole for heads that have to wait; they will be fetched again.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub(super) fn clear_incoming(&self) -> Result<(), Error> {
-        let dir = self.incoming_dir();
-        for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))? {
-            let path = entry.map_err(Error::io("list", &dir))?.path();
-            if path.extension().is_some_and(|extension| extension == "age") {
-                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes fetched objects that were used or refused.
-    fn remove_incoming(&self, prepared: &Prepared<'_>) -> Result<(), Error> {
-        for path in &prepared.files {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", path)(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn download(
-        &self,
-        store: &dyn Store,
-        remote: &str,
-        scope: &OpenScope,
-        segments: &[&Segment],
-    ) -> Result<Result<Vec<PathBuf>, Refusal>, Error> {
-        let objects: Vec<&ObjectRef> = segments.iter().flat_map(|segment| &segment.objects).collect();
-        let total = objects.iter().map(|object| object.bytes).sum();
-        let name = format!("fetching {}", scope.label(self)?);
-        self.tell(Event::Phase { name: &name, total: Some(total) });
-        let (mut files, mut done) = (Vec::new(), 0);
-        for object in objects {
-            match fetch_object(store, &object.id, object.bytes, &self.incoming_dir()) {
-                Ok(path) => files.push(path),
-                Err(FetchError::Store { source, .. })
-                    if matches!(
-                        *source,
-                        StoreError::Missing { .. }
-                            | StoreError::Damaged { .. }
-                            | StoreError::Irregular { .. }
-                            | StoreError::TooLarge { .. }
-                    ) =>
-                {
-                    return Ok(Err(Refusal::new("", &source, HINT_AGAIN).damaged()));
-                }
-                Err(FetchError::Store { source, .. }) => return Err(Error::store(remote)(*source)),
-                Err(FetchError::TooLarge { object, bytes }) => {
-                    let reason = format!("its object {object} of {bytes} bytes is too large");
-                    return Ok(Err(Refusal::because("", reason, HINT_AGAIN)));
-                }
-                Err(error) => {
-                    return Err(Error::io("write", self.incoming_dir())(std::io::Error::other(error)));
-                }
-            }
-            done += object.bytes;
-            self.tell(Event::Done(done));
-        }
-        self.tell(Event::End);
-        Ok(Ok(files))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod debug;
 pub mod error;
 pub mod fetch;
+pub mod incoming;
 pub mod ingest;
 pub mod init;
 pub mod inspect;

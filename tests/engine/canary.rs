@@ -231,7 +231,7 @@ fn markers_in(bytes: &[u8]) -> BTreeSet<String> {
 fn whatever_flips_only_what_is_shared_now_is_written() {
     let seeds: u64 = std::env::var("WBSYNC_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(4);
     for seed in 0..seeds {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         flip_scopes(seed);
     }
 }

@@ -1,6 +1,12 @@
 //! The main job through the library: two real application databases exchange records through a store.
 
-#![allow(unreachable_pub, clippy::unwrap_used, reason = "a test binary has no outside")]
+#![allow(
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test binary has no outside"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -222,7 +222,7 @@ fn no_damaged_object_does_harm() {
 fn damage(wanted: impl Fn(&str) -> bool) {
     let scene = Scene::new();
     let seed = std::env::var("WBSYNC_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_260_201);
-    println!("WBSYNC_SEED={seed}");
+    eprintln!("WBSYNC_SEED={seed}");
     let mut random = Prng::new(seed);
     let files = scene.stick.files();
     let kinds: BTreeSet<&str> = files.iter().map(|file| kind(file)).collect();
