@@ -81,6 +81,7 @@ codes! {
     BadName "bad-name" ERROR "a name breaks the rule of its kind";
     Manifest "manifest" ERROR "a scope's manifest can't be read or changed";
     NotFound "not-found" ERROR "a record, commit or scope isn't here";
+    BadValue "bad-value" ERROR "a text is no value for a field";
     Ambiguous "ambiguous" ERROR "a few digits match several things";
     Document "document" DAMAGED "a file isn't the document, object or CBOR that it should be";
     NoKey "no-key" REFUSED "none of our keys opens an object";

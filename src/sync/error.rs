@@ -80,6 +80,8 @@ pub enum Error {
     NoRemote,
     #[error("{0}")]
     Name(#[from] crate::id::name::NameError),
+    #[error("{text:?} is no value for the field {field}")]
+    BadValue { field: String, text: String },
     #[error("{what} matches nothing here")]
     NotFound { what: String },
     #[error("{what} matches {count} things here")]
@@ -190,6 +192,7 @@ impl Error {
             Self::NoRemote => Code::NoRemote,
             Self::Name(_) => Code::BadName,
             Self::NotFound { .. } => Code::NotFound,
+            Self::BadValue { .. } => Code::BadValue,
             Self::Ambiguous { .. } => Code::Ambiguous,
             Self::LostHistory { .. } => Code::LostHistory,
             Self::Raced { .. } => Code::Raced,

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::commit::decode_record;
 use super::error::Error;
 use super::instance::Instance;
+use super::resolve::is_open;
 use super::scopes::OpenScope;
 use crate::history::commit::{Commit, Making};
 use crate::history::join::{Cut, Known, Merged, Outcome, Summary, join};
 use crate::id::bytes::RecordKey;
 use crate::id::name::{DatasetName, FieldName};
-use crate::merge::strategy::show;
 use crate::record::cell::Record;
 use crate::state::database;
 use crate::tree::diff::diff;
@@ -194,8 +194,6 @@ impl Instance {
 
 /// Returns the fields of a record that somebody should choose a value for.
 fn open_fields(scope: &OpenScope, dataset: &DatasetName, record: &Record) -> Vec<FieldName> {
-    let open = record
-        .conflicts()
-        .filter(|(field, cell)| show(cell, scope.schema.strategy(dataset, field), &scope.row.origin).open);
+    let open = record.conflicts().filter(|(field, cell)| is_open(scope, dataset, field, cell));
     open.map(|(field, _)| field.clone()).collect()
 }

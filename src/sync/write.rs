@@ -48,6 +48,18 @@ impl Write<'_> {
         Some(record)
     }
 
+    /// Settles one field: the value is written even if it is the one that is shown, and with it the fields
+    /// of its group as they are shown.
+    pub fn settle(&self, record: &mut Record, dataset: &DatasetName, field: &FieldName, value: Value) {
+        for moved in self.scope.schema.group_of(dataset, field) {
+            if let Some(shown) = self.shown(record, dataset, &moved) {
+                record.cells.insert(moved, Cell::new(self.stamp, shown));
+            }
+        }
+        let over = self.over(record, dataset, field);
+        record.cells.insert(field.clone(), Cell::replacing(self.stamp, value, over));
+    }
+
     fn shown(&self, record: &Record, dataset: &DatasetName, field: &FieldName) -> Option<Value> {
         let cell = record.cells.get(field)?;
         Some(show(cell, self.scope.schema.strategy(dataset, field), &self.scope.row.origin).value)
