@@ -138,6 +138,7 @@ impl Instance {
             };
             self.fetch_scope(store, remote, &scope, &mut summary)?;
         }
+        summary.heads.sort_by(|a, b| (&a.scope, &a.signer).cmp(&(&b.scope, &b.signer)));
         Ok(summary)
     }
 
