@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::shown::{Pair, check, path};
+use crate::shown::{Pair, check, path, skipped};
 use crate::support::run::wbsync;
 
 fn files(pair: &Pair, ending: &str) -> Vec<PathBuf> {
@@ -54,7 +54,7 @@ fn ssh_keygen_verifies_what_armored_writes() {
         .output();
     match verify {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => eprintln!("SKIPPED: ssh-keygen can't be run: {error}"),
+        Err(error) => skipped(&format!("ssh-keygen can't be run: {error}")),
     }
     check!("debug_cbor", pair.alpha.wbsync(&["debug", "cbor", "out.payload"]).ok());
     check!("debug_cbor_json", pair.alpha.wbsync(&["debug", "cbor", "out.payload", "--json"]).ok());

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::shown::{Pair, check, path};
+use crate::shown::{Pair, check, path, skipped};
 use crate::support::app::App;
 use crate::support::run::{wbsync, wbsync_with};
 
@@ -78,7 +78,7 @@ fn a_read_only_database() {
     fs::set_permissions(app.db_path(), permissions).unwrap();
     let is_refused = fs::OpenOptions::new().append(true).open(app.db_path()).is_err();
     if !is_refused {
-        eprintln!("SKIPPED: this user (root?) may write read-only files, so nothing can be shown here");
+        skipped("a_read_only_database: this user (root?) may write read-only files");
         return;
     }
     check!("read_only", app.wbsync(&["commit"]).exits(1));

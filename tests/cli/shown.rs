@@ -1,5 +1,6 @@
 //! What the tests share: two installations that know each other, and what a run showed as stable text.
 
+use std::io::Write;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -117,4 +118,9 @@ impl Pair {
 /// Returns a path as text.
 pub fn path(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
+}
+
+/// Says that a test could show nothing here, past the capture of test output.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
