@@ -55,8 +55,10 @@ impl Failure {
 
 /// Returns an error with its causes and hint, on a line each; `remote` is the one it happened with.
 pub fn text_of(error: &Error, remote: Option<&str>) -> String {
-    let with = remote.map(|remote| format!("{remote}: ")).unwrap_or_default();
-    let mut text = format!("{ERROR}error:{ERROR:#} {with}{error}");
+    let message = error.to_string();
+    let with =
+        remote.filter(|remote| !message.contains(remote)).map(|remote| format!("{remote}: ")).unwrap_or_default();
+    let mut text = format!("{ERROR}error:{ERROR:#} {with}{message}");
     for cause in causes(error) {
         // Some causes (TOML, with the line at fault) have several lines.
         let cause = cause.trim_end().replace('\n', "\n    ");

@@ -48,6 +48,20 @@ pub fn by_name<K: Display>(counts: &BTreeMap<K, u64>) -> String {
     counts.iter().map(|(name, number)| format!("{name} {}", grouped(*number))).collect::<Vec<_>>().join(", ")
 }
 
+/// Writes how many rows stay home and why: `7 of requests (marked private)`; keys are `dataset: reason`.
+pub fn private(counts: &BTreeMap<String, u64>) -> String {
+    let part = |(key, number): (&String, &u64)| {
+        let (dataset, reason) = key.split_once(": ").unwrap_or((key, ""));
+        let reason = match reason {
+            "chosen" => "marked private".into(),
+            "parent" => "of a private parent".into(),
+            other => other.replace('_', " "),
+        };
+        format!("{} of {dataset} ({reason})", grouped(*number))
+    };
+    counts.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
 /// Writes a number with commas between thousands.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -79,11 +79,13 @@ pub enum Error {
     #[error("there is no remote to exchange with")]
     NoRemote,
     #[error("{0}")]
-    Name(#[from] crate::id::name::NameError),
+    Name(crate::id::name::NameError),
     #[error("{text:?} is no value for the field {field}")]
     BadValue { field: String, text: String },
     #[error("{what} matches nothing here")]
     NotFound { what: String },
+    #[error("the two commits belong to different scopes, {from} and {to}")]
+    DifferentScopes { from: String, to: String },
     #[error("{what} matches {count} things here")]
     Ambiguous { what: String, count: usize },
     #[error("{remote} has a head of ours (number {theirs}) that this instance never made (it is at {ours})")]
@@ -191,7 +193,7 @@ impl Error {
             Self::RemoteExists { .. } => Code::RemoteExists,
             Self::NoRemote => Code::NoRemote,
             Self::Name(_) => Code::BadName,
-            Self::NotFound { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::DifferentScopes { .. } => Code::NotFound,
             Self::BadValue { .. } => Code::BadValue,
             Self::Ambiguous { .. } => Code::Ambiguous,
             Self::LostHistory { .. } => Code::LostHistory,
@@ -278,7 +280,9 @@ fn store_code(error: &StoreError) -> Code {
 fn store_hint(error: &StoreError) -> Option<String> {
     Some(match error {
         StoreError::Unreachable { .. } => "check the path: is the stick plugged in, the disk mounted?".into(),
-        StoreError::NotAStore { .. } => "give the directory of a wbsync store; `wbsync push` makes a new one".into(),
+        StoreError::NotAStore { .. } => {
+            "give the directory of a wbsync store, or one that is empty: the first push makes it a store".into()
+        }
         StoreError::NewerFormat { .. } => "use a later version of wbsync".into(),
         StoreError::Full { .. } => {
             "make room there, then run the same command again; it goes on where it stopped".into()
@@ -318,6 +322,12 @@ fn database_code(error: &connector::error::Error) -> Code {
         | Database::StaleCapture { .. }
         | Database::Sink(_)
         | Database::Source(_) => Code::Database,
+    }
+}
+
+impl From<crate::id::name::NameError> for Error {
+    fn from(error: crate::id::name::NameError) -> Self {
+        Self::Name(error)
     }
 }
 

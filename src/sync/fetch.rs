@@ -137,6 +137,7 @@ impl Instance {
             self.fetch_scope(store, remote, &scope, &mut summary)?;
         }
         self.clear_incoming()?;
+        summary.heads.sort_by(|a, b| (&a.scope, &a.signer).cmp(&(&b.scope, &b.signer)));
         Ok(summary)
     }
 

@@ -54,6 +54,13 @@ pub struct CloneSummary {
     pub applied: ApplySummary,
 }
 
+/// What the application's database must be ready for, or no instance is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    ToBeRead,
+    ForForeignRows,
+}
+
 /// The name of the remote that a clone came from.
 const ORIGIN: &str = "origin";
 
@@ -66,6 +73,10 @@ impl Instance {
     /// # Errors
     /// `AlreadyAnInstance`; whatever is wrong with configuration, mapping or database.
     pub fn init(root: &Path, options: &InitOptions, watcher: Watcher) -> Result<Self, Error> {
+        Self::make(root, options, Readiness::ToBeRead, watcher)
+    }
+
+    fn make(root: &Path, options: &InitOptions, readiness: Readiness, watcher: Watcher) -> Result<Self, Error> {
         let dir = root.join(DIR);
         if dir.exists() {
             return Err(Error::AlreadyAnInstance { path: dir });
@@ -80,7 +91,7 @@ impl Instance {
             let text = config::initial(options.database.as_deref(), options.preset.as_deref());
             disk::replace(&file, text.as_bytes(), Access::Shared).map_err(Error::io("write", &file))?;
         }
-        let made = Self::init_checked(root, &dir, name, watcher);
+        let made = Self::make_checked(root, &dir, name, readiness, watcher);
         if made.is_err() && wrote_config {
             // As it was: a second try must not stumble over what the first one wrote.
             let _ = fs::remove_file(&file);
@@ -88,11 +99,23 @@ impl Instance {
         made
     }
 
-    fn init_checked(root: &Path, dir: &Path, name: PeerName, watcher: Watcher) -> Result<Self, Error> {
+    fn make_checked(
+        root: &Path,
+        dir: &Path,
+        name: PeerName,
+        readiness: Readiness,
+        watcher: Watcher,
+    ) -> Result<Self, Error> {
         let building = Building::new(root)?;
         building.fill(name)?;
         let probe = Self::open_at(root, building.root.join(DIR), Purpose::Change, silent())?;
-        probe.with_database(|database| Ok(database.check()?))?;
+        probe.with_database(|database| {
+            database.check()?;
+            if readiness == Readiness::ForForeignRows {
+                database.check_ready()?;
+            }
+            Ok(())
+        })?;
         let schema = probe.with_database(|database| Ok(database.schema()))?;
         for scope in [ScopeName::public(), ScopeName::trusted()] {
             probe.create_scope(&scope, &schema)?;
@@ -126,8 +149,15 @@ impl Instance {
                 options.follow.is_empty() || options.follow.iter().any(|name| card.card.name.as_str() == name)
             })
             .collect();
-        if wanted.is_empty() {
+        if cards.is_empty() {
             return Err(Error::NothingToClone);
+        }
+        if let Some(name) =
+            options.follow.iter().find(|name| wanted.iter().all(|card| card.card.name.as_str() != *name))
+        {
+            let mut known: Vec<_> = cards.iter().map(|card| card.card.name.to_string()).collect();
+            known.sort();
+            return Err(Error::UnknownPeer { name: name.clone(), known });
         }
         if let Some(expected) = &options.expect {
             let found: Vec<String> = wanted.iter().map(|card| Self::fingerprint(&card.card.instance)).collect();
@@ -135,8 +165,7 @@ impl Instance {
                 return Err(Error::Fingerprint { found: found.join(", "), expected: expected.clone() });
             }
         }
-        let instance = Self::init(root, &options.init, watcher)?;
-        instance.with_database(|database| Ok(database.check_ready()?))?;
+        let instance = Self::make(root, &options.init, Readiness::ForForeignRows, watcher)?;
         let remote = PeerName::new(ORIGIN).expect("it is a valid name");
         instance.remote_add(&remote, &url.to_string(), current_dir)?;
         let mut peers = Vec::new();
@@ -145,6 +174,7 @@ impl Instance {
             instance.follow(peer.name.as_str(), Some(ScopeName::public()))?;
             peers.push((peer.name.to_string(), Self::fingerprint(&peer.id)));
         }
+        peers.sort();
         let fetched = instance.fetch(&remote)?;
         instance.commit(Mode::Keep)?;
         instance.merge()?;

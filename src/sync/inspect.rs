@@ -80,7 +80,8 @@ impl Instance {
         for open in self.scopes_labelled(scope)? {
             self.log_scope(&open, &mut entries)?;
         }
-        entries.sort_by_key(|(time, entry)| std::cmp::Reverse((*time, entry.commit)));
+        // One capture makes commits of several scopes at the same time.
+        entries.sort_by(|(a, left), (b, right)| (b, &left.scope, left.commit).cmp(&(a, &right.scope, right.commit)));
         Ok(entries.into_iter().take(limit).map(|(_, entry)| entry).collect())
     }
 
@@ -256,19 +257,22 @@ impl Instance {
     /// parent of `to`.
     ///
     /// # Errors
-    /// `NotFound` if the commits are of two scopes or the parent isn't held.
+    /// `NotFound`, `Ambiguous`, `DifferentScopes`.
     pub fn diff(&self, from: Option<&str>, to: &str) -> Result<Vec<RecordDiff>, Error> {
         let (open, to) = self.find_commit(to)?;
         let from = match from {
-            Some(from) => Some(self.find_commit(from)?.1),
+            Some(from) => {
+                let (other, from) = self.find_commit(from)?;
+                if from.commit.scope != to.commit.scope {
+                    return Err(Error::DifferentScopes { from: other.label(self)?, to: open.label(self)? });
+                }
+                Some(from)
+            }
             None => match to.commit.parents().first() {
                 Some(parent) => self.state.commit(&open.row.id, parent)?,
                 None => None,
             },
         };
-        if from.as_ref().is_some_and(|from| from.commit.scope != to.commit.scope) {
-            return Err(Error::NotFound { what: "a common scope of the two commits".into() });
-        }
         let mut diffs = Vec::new();
         let before = from.as_ref().map(|known| &known.commit);
         let mut keys = Vec::new();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::error::Error;
 use super::instance::Instance;
+use crate::connector::dburl::redact;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::name::PeerName;
 use crate::state::remotes::RemoteRow;
@@ -91,5 +92,5 @@ fn is_new(row: &RemoteRow, url: &RemoteUrl) -> bool {
 /// # Errors
 /// `Url`.
 pub fn parse(text: &str, current_dir: &Path) -> Result<RemoteUrl, Error> {
-    RemoteUrl::parse(text, current_dir).map_err(|source| Error::Url { url: text.into(), source })
+    RemoteUrl::parse(text, current_dir).map_err(|source| Error::Url { url: redact(text), source })
 }

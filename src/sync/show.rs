@@ -104,7 +104,11 @@ impl Instance {
     pub fn scope_show(&self, label: &str) -> Result<ScopeShown, Error> {
         let open = self.scopes_labelled(Some(label))?.into_iter().next();
         let open = open.ok_or_else(|| Error::NotFound { what: format!("scope {label:?}") })?;
-        let names = |ids: &[_]| ids.iter().map(|id| self.instance_label(id)).collect::<Result<Vec<_>, _>>();
+        let names = |ids: &[_]| {
+            let mut names = ids.iter().map(|id| self.instance_label(id)).collect::<Result<Vec<_>, _>>()?;
+            names.sort();
+            Ok::<_, Error>(names)
+        };
         let mut heads = BTreeMap::new();
         for head in self.state.heads(&open.row.id)? {
             let shown = HeadShown { seq: head.seq, commit: head.commit, received: head.received, via: head.via };

@@ -116,6 +116,8 @@ impl Instance {
         for row in self.state.scopes()? {
             scopes.push(self.scope_status(&row, &applied)?);
         }
+        // Our own first; ids would give another order on every instance.
+        scopes.sort_by(|a, b| (a.scope.contains('/'), &a.scope).cmp(&(b.scope.contains('/'), &b.scope)));
         let private = self.state.meta(PRIVATE_KEY)?.and_then(|text| serde_json::from_str(&text).ok());
         Ok(Status {
             name: self.card.card.name.to_string(),

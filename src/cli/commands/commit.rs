@@ -2,7 +2,7 @@
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{ID, by_name, count};
+use crate::cli::text::{ID, count, private};
 use crate::sync::commit::{CommitSummary, Mode};
 use crate::sync::instance::Purpose;
 
@@ -28,9 +28,8 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Keep };
     let summary = context.instance(Purpose::Change)?.commit(mode)?;
     context.answer(&summary, &describe(&summary, mode))?;
-    let private = by_name(&summary.private);
-    if !private.is_empty() {
-        context.note(&format!("private: {private}"));
+    if !summary.private.is_empty() {
+        context.note(&format!("private: {}", private(&summary.private)));
     }
     context.note_speed(summary.rows);
     Ok(())

@@ -118,7 +118,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             let row = |node: &crate::sync::debug::tree::NodeShown| {
                 let level = format!("level {}", node.level);
                 let size = count(node.bytes as u64, "byte");
-                let entries = format!("{} entries", node.entries);
+                let entries = count(node.entries as u64, "item");
                 [
                     node.id.short(),
                     level,
@@ -198,7 +198,9 @@ fn describe_object(shown: &ObjectShown) -> String {
 
 fn read(path: &Path, bound: u64) -> Result<Vec<u8>, Failure> {
     let found = disk::read_bounded(path, bound).map_err(Error::io("read", path))?;
-    Ok(found.ok_or_else(|| Error::io("read", path)(std::io::ErrorKind::NotFound.into()))?)
+    Ok(found.ok_or_else(|| {
+        Error::io("read", path)(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file"))
+    })?)
 }
 
 const KEY_BYTES_MAX: u64 = 64 << 10;

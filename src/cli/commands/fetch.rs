@@ -39,7 +39,9 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
 pub fn describe(fetched: &Each<FetchSummary>) -> String {
     let mut text = String::new();
     for (remote, summary) in &fetched.remotes {
-        if summary.heads.is_empty() && summary.refused.is_empty() && summary.held.is_empty() {
+        if summary.empty {
+            text += &format!("fetched {remote}: nothing has been pushed there yet\n");
+        } else if summary.heads.is_empty() && summary.refused.is_empty() && summary.held.is_empty() {
             text += &format!("fetched {remote}: nothing new\n");
         }
         for head in &summary.heads {

@@ -20,7 +20,7 @@ Examples:
 pub struct Args {
     /// An existing directory
     #[arg(value_name = "DIR")]
-    directory: Option<PathBuf>,
+    pages: Option<PathBuf>,
 }
 
 /// Runs it.
@@ -28,7 +28,7 @@ pub struct Args {
 /// # Errors
 /// A page can't be written.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
-    let Some(directory) = args.directory else {
+    let Some(directory) = args.pages else {
         let mut page = Vec::new();
         Man::new(CommandLine::command()).render(&mut page).map_err(Failure::Output)?;
         let page = String::from_utf8(page).expect("pages are made of our own texts");

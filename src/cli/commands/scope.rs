@@ -7,7 +7,7 @@ use crate::cli::failure::Failure;
 use crate::cli::text::{by_name, count, table};
 use crate::sync::instance::Purpose;
 use crate::sync::show::ScopeShown;
-use crate::sync::status::ScopeStatus;
+use crate::sync::status::{ScopeStatus, Status};
 
 /// List and show scopes: whose records, for whom
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     match args.command {
         Command::List => {
             let status = instance.status()?;
-            context.answer(&json!({ "scopes": status.scopes }), &lines("", &status.scopes))
+            context.answer(&json!({ "scopes": status.scopes }), &lines("", &status))
         }
         Command::Show { scope } => {
             let shown = instance.scope_show(&scope)?;
@@ -52,15 +52,15 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
 }
 
 /// Writes a line for each scope.
-pub fn lines(indent: &str, scopes: &[ScopeStatus]) -> String {
+pub fn lines(indent: &str, status: &Status) -> String {
     let row = |scope: &ScopeStatus| {
         let head = scope.head.map_or_else(|| "no commit yet".to_owned(), |head| head.short());
-        [scope.scope.clone(), head, count(scope.records, "record"), notes(scope)]
+        [scope.scope.clone(), head, count(scope.records, "record"), notes(scope, status.database_error.is_none())]
     };
-    table(indent, &scopes.iter().map(row).collect::<Vec<_>>())
+    table(indent, &status.scopes.iter().map(row).collect::<Vec<_>>())
 }
 
-fn notes(scope: &ScopeStatus) -> String {
+fn notes(scope: &ScopeStatus, rows_known: bool) -> String {
     let mut notes = Vec::new();
     if !scope.followed {
         notes.push("not followed".to_owned());
@@ -68,7 +68,7 @@ fn notes(scope: &ScopeStatus) -> String {
     if !scope.unmerged.is_empty() {
         notes.push(format!("to merge: {}", scope.unmerged.join(", ")));
     }
-    if scope.followed && !scope.applied {
+    if scope.followed && rows_known && !scope.applied {
         notes.push("not in the rows yet".into());
     }
     if scope.unpublished {

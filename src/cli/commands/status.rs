@@ -4,7 +4,7 @@ use super::peer::followed;
 use super::scope;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, WARNING, by_name, count, table, tame};
+use crate::cli::text::{HEADING, WARNING, count, private, table, tame};
 use crate::sync::instance::Purpose;
 use crate::sync::status::Status;
 
@@ -27,8 +27,7 @@ pub fn run(context: &mut Context, Args {}: Args) -> Result<(), Failure> {
     context.answer(&status, &describe(&status))?;
     if let Some(error) = &status.database_error {
         context.warn(error);
-    }
-    if status.unfinished_apply {
+    } else if status.unfinished_apply {
         context.hint("an apply was interrupted; `wbsync merge` finishes it");
     } else if status.scopes.iter().any(|scope| scope.followed && (!scope.applied || !scope.unmerged.is_empty())) {
         context.hint("`wbsync merge` writes what was fetched into the application's rows");
@@ -41,7 +40,7 @@ pub fn run(context: &mut Context, Args {}: Args) -> Result<(), Failure> {
 fn describe(status: &Status) -> String {
     const LISTED_MAX: usize = 20;
     let mut text = format!("{HEADING}{}{HEADING:#}  {}\n", status.name, status.fingerprint);
-    text += &format!("\n{HEADING}scopes{HEADING:#}\n{}", scope::lines("  ", &status.scopes));
+    text += &format!("\n{HEADING}scopes{HEADING:#}\n{}", scope::lines("  ", status));
     let peers: Vec<_> = status
         .peers
         .iter()
@@ -76,7 +75,7 @@ fn describe(status: &Status) -> String {
         text += &format!("\n{WARNING}{number} waiting{WARNING:#}\n{}{}", table("  ", &rows), rest(total, LISTED_MAX));
     }
     if !status.private.is_empty() {
-        text += &format!("\nprivate: {}\n", by_name(&status.private));
+        text += &format!("\nprivate: {}\n", private(&status.private));
     }
     text
 }

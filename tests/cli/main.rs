@@ -1,0 +1,19 @@
+//! The program as a person or a script meets it: every command, its answers, its errors, its exit codes.
+//!
+//! What it says is compared with snapshots in which ids, times, sizes and places are replaced. To accept new ones:
+//! `INSTA_UPDATE=always cargo test --test cli`, then read the difference.
+
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "a test binary has no outside")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod debug;
+mod documented;
+mod exchange;
+mod habits;
+mod help;
+mod looking;
+mod misconfigured;
+mod people;
+mod shown;

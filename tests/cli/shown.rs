@@ -1,0 +1,126 @@
+//! What the tests share: two installations that know each other, and what a run showed as stable text.
+
+use std::io::Write;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::support::app::App;
+use crate::support::run::Run;
+
+/// Compares what a run showed with the snapshot of this name.
+macro_rules! check {
+    ($name:literal, $run:expr) => {{
+        let text = crate::shown::stable(&$run);
+        insta::with_settings!(
+            { filters => crate::shown::FILTERS.to_vec(), omit_expression => true, prepend_module_to_snapshot => false },
+            { insta::assert_snapshot!($name, text) }
+        );
+    }};
+}
+pub(crate) use check;
+
+/// What differs from run to run, and what stands for it.
+pub const FILTERS: &[(&str, &str)] = &[
+    (r"\b[0-9a-f]{64}\b", "[id64]"),
+    (r"\b[0-9a-f]{32}\b", "[id32]"),
+    (r"\b[0-9a-f]{12}\b", "[id12]"),
+    (r"\b[0-9a-f]{8}\b", "[id8]"),
+    (r"objects/[0-9a-f]{2}/", "objects/[id2]/"),
+    (r"SHA256:[A-Za-z0-9+/]{43}", "SHA256:[fingerprint]"),
+    (r"wbsync-card1:[A-Za-z0-9_-]{100,}", "wbsync-card1:[card]"),
+    (r"age1[a-z0-9]{58}", "age1[recipient]"),
+    (r"AGE-SECRET-KEY-1[A-Z0-9]{58}", "AGE-SECRET-KEY-1[key]"),
+    (r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
+    (r"\b1[789]\d{11}\b", "[millis]"),
+    (r"[\d.,]+ (bytes|KiB)", "[size]"),
+    (r#""bytes": \d+"#, r#""bytes": [bytes]"#),
+    (r"in \d+\.\d s \([\d,]+ rows/s\)", "in [seconds] s ([speed] rows/s)"),
+    (r"\(\d+\.\d s\)", "([seconds] s)"),
+    (r"/[^ \n\x22]*/\.tmp[A-Za-z0-9]+", "[dir]"),
+];
+
+/// Returns what a run showed: command, exit code and both streams.
+pub fn stable(run: &Run) -> String {
+    let Run { command, code, stdout, stderr, .. } = run;
+    let mut text = format!("$ {command}\n");
+    text += stdout;
+    if !stderr.is_empty() {
+        text += &format!("--- stderr\n{stderr}");
+    }
+    if *code != 0 {
+        text += &format!("--- exit code {code}\n");
+    }
+    text
+}
+
+/// Two installations, `alpha` and `beta`, and a directory to meet in.
+pub struct Pair {
+    pub alpha: App,
+    pub beta: App,
+    pub stick: TempDir,
+}
+
+impl Pair {
+    /// Makes both, each with a public alice and her public request; they know, trust and follow each other.
+    pub fn new() -> Self {
+        let pair = Self::strangers();
+        let (alpha, beta) = (&pair.alpha, &pair.beta);
+        for (app, other) in [(alpha, beta), (beta, alpha)] {
+            let card = other.wbsync(&["id"]).ok().stdout;
+            let name = if std::ptr::eq(other, beta) { "beta" } else { "alpha" };
+            app.wbsync(&["peer", "add", card.trim()]).ok();
+            app.wbsync(&["peer", "trust", name, "--write"]).ok();
+            app.wbsync(&["follow", name]).ok();
+            app.wbsync(&["remote", "add", "stick", &pair.store()]).ok();
+        }
+        pair
+    }
+
+    /// Makes both as instances that have never heard of each other.
+    pub fn strangers() -> Self {
+        let pair = Self { alpha: App::new(), beta: App::new(), stick: tempfile::tempdir().unwrap() };
+        for (app, name, text) in [(&pair.alpha, "alpha", "a ladder, please"), (&pair.beta, "beta", "soup on Friday")] {
+            let alice = app.insert_user("alice", "public");
+            app.insert_request(Some(alice), text, "public");
+            app.insert_request(Some(alice), "nobody's business", "private");
+            app.wbsync(&["init", "--preset", "whiteballoon", "--name", name]).ok();
+        }
+        pair
+    }
+
+    /// Returns the path of the store to meet in.
+    pub fn store(&self) -> String {
+        path(&self.stick.path().join("store"))
+    }
+
+    /// Syncs until both hold what both have.
+    pub fn sync(&self) {
+        for app in [&self.alpha, &self.beta, &self.alpha] {
+            let run = app.wbsync(&["sync"]);
+            assert!([0, 3].contains(&run.code), "{run}");
+        }
+    }
+
+    /// Makes a conflict: both edit the description of alpha's request. It is open at both afterwards.
+    pub fn disagree(&self) {
+        self.sync();
+        self.beta
+            .execute("UPDATE help_requests SET description = 'from beta' WHERE description = 'a ladder, please'", &[]);
+        self.alpha
+            .execute("UPDATE help_requests SET description = 'from alpha' WHERE description = 'a ladder, please'", &[]);
+        self.beta.wbsync(&["sync"]).ok();
+        self.alpha.wbsync(&["sync"]).exits(3);
+        self.beta.wbsync(&["sync"]).exits(3);
+    }
+}
+
+/// Returns a path as text.
+pub fn path(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Says that a test could show nothing here, past the capture of test output.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
