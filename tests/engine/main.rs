@@ -6,6 +6,7 @@
 mod support;
 
 mod canary;
+mod converge;
 mod exchange;
 mod forge;
 mod protocol;
