@@ -7,7 +7,9 @@ mod support;
 
 mod canary;
 mod converge;
+mod crash;
 mod exchange;
+mod folding;
 mod forge;
 mod protocol;
 mod tamper;
