@@ -7,6 +7,7 @@ use wbsync::state::peers::Trust;
 use wbsync::sync::commit::Mode;
 use wbsync::sync::error::Error;
 use wbsync::sync::instance::Instance;
+use wbsync::sync::view::View;
 
 use super::world::{STICK, Saved, Site, Stick, pair};
 
@@ -169,4 +170,35 @@ fn a_state_older_than_the_applications_database_after_a_push_says_so() {
     let error = alpha.try_pull(STICK).unwrap_err();
     assert!(matches!(error, Error::LostCommit { .. } | Error::LostHistory { .. }), "{error:?}");
     assert!(error.hint().is_some_and(|hint| hint.contains("backup")), "{error:?}");
+}
+
+#[test]
+fn an_apply_that_only_began_is_finished_and_edits_meanwhile_count() {
+    let (_stick, alpha, beta) = world();
+    let instance = alpha.open();
+    instance.commit(Mode::Keep).unwrap();
+    instance.fetch(&stick_name()).unwrap();
+    instance.merge().unwrap();
+    let mut target = View::default();
+    for row in instance.state.scopes().unwrap() {
+        target.commits.extend(row.local_head.map(|head| (row.id, head)));
+    }
+    instance.with_database(|database| Ok(database.begin_apply(&target.encode())?)).unwrap();
+    drop(instance);
+    assert!(alpha.open().status().unwrap().unfinished_apply);
+    // The row is still as it was; its edit is one of the old title, beside beta's.
+    alpha.app.execute("UPDATE help_requests SET title = 'edited meanwhile' WHERE title = '0 of beta'", &[]);
+    alpha.sync();
+    assert!(!alpha.open().status().unwrap().unfinished_apply);
+    for _ in 0..2 {
+        beta.sync();
+        alpha.sync();
+    }
+    assert_eq!(threads(&alpha), threads(&beta));
+    let shown = threads(&alpha);
+    assert_eq!(shown.matches("new at beta").count(), 1, "{shown}");
+    let held = format!("{:?}", alpha.records());
+    assert!(held.contains("edited meanwhile") && held.contains("edited by beta"), "both are kept");
+    assert!(alpha.open().status().unwrap().conflicts.iter().any(|conflict| conflict.ends_with(".title")));
+    alpha.app.assert_whole();
 }
