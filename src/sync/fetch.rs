@@ -16,6 +16,7 @@ use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::PeerName;
 use crate::keys::document::Unverified;
+use crate::record::clock::Clock;
 use crate::scope::manifest::{Manifest, Succession, succession};
 use crate::state::heads::TrackedHead;
 use crate::state::remotes::Exchange;
@@ -267,10 +268,31 @@ impl Instance {
                 incoming = self.ingest_all(store, remote, scope, incoming, &writes, together, (&mut held, summary))?;
                 if incoming.is_empty() || incoming.len() == waiting {
                     if together {
-                        summary.held.append(&mut held);
+                        self.report_held(scope, &incoming, held, summary)?;
                     }
                     break;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports the heads that wait, but not those whose signer's writes have come in other heads already.
+    fn report_held(
+        &self,
+        scope: &OpenScope,
+        waiting: &[Incoming],
+        held: Vec<String>,
+        summary: &mut FetchSummary,
+    ) -> Result<(), Error> {
+        let mut seen = Clock::default();
+        for tracked in self.state.heads(&scope.row.id)? {
+            seen = seen.join(&self.state.known_commit(&scope.row.id, &tracked.commit)?.commit.clock);
+        }
+        for (waiting, why) in waiting.iter().zip(held) {
+            let head = &waiting.head;
+            if seen.seen(&head.signer, head.incarnation) < head.writes {
+                summary.held.push(why);
             }
         }
         Ok(())

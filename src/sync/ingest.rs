@@ -223,7 +223,7 @@ impl Instance {
 
     /// Tells whether the trees of a commit are here: commits also travel without theirs. Trees are written
     /// from the leaves up, so the root stands for all.
-    fn holds_trees(&self, commit: &Commit) -> Result<bool, Error> {
+    pub(super) fn holds_trees(&self, commit: &Commit) -> Result<bool, Error> {
         for id in commit.datasets.values().filter_map(|root| root.node) {
             match self.state.read(&id) {
                 Ok(_) => {}

@@ -40,6 +40,15 @@ pub struct Published {
     pub segments: usize,
 }
 
+/// Whether our own store holds what our newest head names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Placed {
+    /// All of it.
+    Whole,
+    /// The store was emptied or is older than the state: what is missing has to be sealed anew.
+    Incomplete,
+}
+
 /// The most bytes of commits that travel with one changeset; older ones are left out.
 const COMMITS_BYTES_MAX: usize = 4 << 20;
 /// Deltas together may be this fraction of the snapshot before a new snapshot is made.
@@ -61,8 +70,8 @@ impl Instance {
             if !scope.manifest.may_write(&self.id()) {
                 continue;
             }
-            self.place_documents(&store, &scope)?;
-            if let Some(published) = self.publish_scope(&store, &scope)? {
+            let placed = self.place_documents(&store, &scope)?;
+            if let Some(published) = self.publish_scope(&store, &scope, placed)? {
                 all.insert(scope.label(self)?, published);
             }
         }
@@ -70,23 +79,26 @@ impl Instance {
     }
 
     /// Puts the scope's manifest and our newest head into our own store, if a crash kept them out.
-    fn place_documents(&self, store: &DirStore, scope: &OpenScope) -> Result<(), Error> {
+    fn place_documents(&self, store: &DirStore, scope: &OpenScope) -> Result<Placed, Error> {
         let error = || Error::store("this instance");
         let row = &scope.row;
         let there = store.manifest(&row.id).map_err(error())?.map(|bytes| document::hash_of(&bytes));
         if there != Some(row.manifest_hash) {
             store.swap_manifest(&row.id, there, &row.manifest).map_err(error())?;
         }
-        let Some(head) = self.state.head(&row.id, &self.id())? else { return Ok(()) };
+        let Some(head) = self.state.head(&row.id, &self.id())? else { return Ok(Placed::Whole) };
+        let objects = objects_of(&head)?;
+        if !store.missing(&objects).map_err(error())?.is_empty() {
+            return Ok(Placed::Incomplete);
+        }
         let there = store.head(&row.id, &self.id()).map_err(error())?.map(|bytes| document::hash_of(&bytes));
         if there != Some(head.hash) {
-            let objects = objects_of(&head)?;
             store.swap_head(&row.id, &self.id(), there, &objects, &head.document).map_err(error())?;
         }
-        Ok(())
+        Ok(Placed::Whole)
     }
 
-    fn publish_scope(&self, store: &DirStore, scope: &OpenScope) -> Result<Option<Published>, Error> {
+    fn publish_scope(&self, store: &DirStore, scope: &OpenScope, placed: Placed) -> Result<Option<Published>, Error> {
         let row = self.scope_row(&scope.row.id)?;
         let Some(tip) = row.local_head else { return Ok(None) };
         let tip = self.state.known_commit(&row.id, &tip)?;
@@ -100,7 +112,7 @@ impl Instance {
             }
         }
         let base = base.flatten();
-        if last.as_ref().is_some_and(|last| last.commit == tip.id) {
+        if placed == Placed::Whole && last.as_ref().is_some_and(|last| last.commit == tip.id) {
             return Ok(None);
         }
         let label = scope.label(self)?;
@@ -109,6 +121,8 @@ impl Instance {
         let mut work = Publishing { instance: self, store, scope, tip: &tip, seq, objects: 0, bytes: 0 };
         let segments = match &base {
             Some((_, known)) => vec![work.delta(Some(known), seq - 1)?],
+            // Of lost objects nothing can be built on: the ladder begins again.
+            None if placed == Placed::Incomplete => work.ladder(None)?,
             None => work.ladder(last.as_ref().map(|last| open_own(last, self)).transpose()?.as_ref())?,
         };
         let (objects, bytes) = (work.objects, work.bytes);
@@ -152,7 +166,7 @@ impl Instance {
         self.state.put_head(&tracked)?;
         self.state.put_published(&head.scope, head.seq, &head.commit)?;
         database::commit(transaction)?;
-        self.place_documents(store, scope)
+        self.place_documents(store, scope).map(drop)
     }
 
     /// Returns the origin's head that our local head builds on, if it contains one.

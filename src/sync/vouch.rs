@@ -32,7 +32,7 @@ pub(super) struct Vouchers<'a> {
     believed: BTreeMap<InstanceId, Commit>,
     /// The newest tracked commit of each author.
     tips: RefCell<BTreeMap<InstanceId, Option<Commit>>>,
-    /// Every commit of the scope that we hold, read when first needed.
+    /// The commits of the scope that we hold, read when first needed.
     history: RefCell<Option<Vec<Commit>>>,
 }
 
@@ -46,6 +46,18 @@ enum Finding {
     Replaced,
     /// The state has no such record.
     Absent,
+}
+
+/// What all states that we hold say of a write.
+enum Memory {
+    /// One shows it, with this very value.
+    True,
+    /// One shows it with another value.
+    False,
+    /// None shows it.
+    Nothing,
+    /// None shows it, but some states can't be looked into.
+    Gaps,
 }
 
 impl<'a> Vouchers<'a> {
@@ -147,46 +159,55 @@ impl Building<'_> {
             // Whoever has seen the author's newest state has seen the write replaced.
             return self.usurped(&author);
         }
+        let memory = match author == self.vouchers.instance.id() || self.head.signer != self.scope.row.origin {
+            true => self.remembered(dataset, key, field, element)?,
+            false => Memory::Gaps,
+        };
+        match memory {
+            Memory::True => return Ok(()),
+            Memory::False => return self.usurped(&author),
+            // All that we ever wrote is here.
+            Memory::Nothing if author == self.vouchers.instance.id() => return self.usurped(&author),
+            Memory::Nothing | Memory::Gaps => {}
+        }
         // The author has replaced the write; the next merge with the author's head drops it, true or not.
         // The origin merges everybody's words, also those of authors whose trees have moved on since.
         if replaced_since || self.head.signer == self.scope.row.origin {
             return Ok(());
         }
-        if let Some(is_true) = self.remembered(dataset, key, field, element)? {
-            return if is_true { Ok(()) } else { self.usurped(&author) };
-        }
         // A deleted record comes back only with an edit that the deletion hadn't seen.
         let edited =
             |record: &Record, start: &Commit| record.elements().any(|(_, other)| !start.clock.covers(&other.stamp));
         let comes_back = self.start.as_ref().is_none_or(|start| !start.clock.covers(stamp) || edited(record, start));
-        if author == self.vouchers.instance.id() || !comes_back {
+        if !comes_back {
             return self.usurped(&author);
         }
         let author = self.instance.instance_label(&author).map_err(Stop::Fail)?;
         Err(Stop::Hold(format!("it carries words of {author} that no head here shows")))
     }
 
-    /// Looks for a write in every state of the scope that we ever held; `None` if none shows it.
-    fn remembered(
-        &self,
-        dataset: &DatasetName,
-        key: &[u8],
-        field: &FieldName,
-        element: &Element,
-    ) -> Step<Option<bool>> {
+    /// Looks for a write in every state of the scope that we ever held.
+    fn remembered(&self, dataset: &DatasetName, key: &[u8], field: &FieldName, element: &Element) -> Step<Memory> {
         let vouchers = &self.vouchers;
         if vouchers.history.borrow().is_none() {
             let commits = vouchers.instance.state.commits(&self.scope.row.id, HISTORY_MAX);
             *vouchers.history.borrow_mut() = Some(commits.map_err(|error| Stop::Fail(error.into()))?);
         }
-        for commit in vouchers.history.borrow().iter().flatten().filter(|commit| commit.clock.covers(&element.stamp)) {
+        let history = vouchers.history.borrow();
+        let history = history.as_deref().unwrap_or_default();
+        let mut memory = if history.len() == HISTORY_MAX { Memory::Gaps } else { Memory::Nothing };
+        for commit in history.iter().filter(|commit| commit.clock.covers(&element.stamp)) {
+            if !vouchers.instance.holds_trees(commit).map_err(Stop::Fail)? {
+                memory = Memory::Gaps;
+                continue;
+            }
             match find(self.lookup(commit, dataset, key)?.as_ref(), field, element) {
-                Finding::True => return Ok(Some(true)),
-                Finding::False => return Ok(Some(false)),
+                Finding::True => return Ok(Memory::True),
+                Finding::False => return Ok(Memory::False),
                 Finding::Replaced | Finding::Absent => {}
             }
         }
-        Ok(None)
+        Ok(memory)
     }
 
     fn usurped<T>(&self, author: &InstanceId) -> Step<T> {

@@ -12,7 +12,10 @@
 mod support;
 
 mod canary;
+mod converge;
+mod crash;
 mod exchange;
+mod folding;
 mod forge;
 mod protocol;
 mod tamper;

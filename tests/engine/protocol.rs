@@ -265,6 +265,42 @@ fn a_writer_cannot_change_its_own_words_under_an_old_stamp() {
 }
 
 #[test]
+fn the_origin_cannot_change_what_a_writer_said() {
+    let (stick, alpha, beta) = shared();
+    let gamma = third(&stick, [&alpha, &beta], None);
+    beta.app.execute("UPDATE help_requests SET title = 'steps' WHERE title = 'ladder'", &[]);
+    beta.sync();
+    alpha.sync();
+    beta.sync();
+    gamma.pull();
+    let instance = alpha.open();
+    let mut forge = Forge::new(&instance, &instance.id(), "public");
+    let (_, record) = forge.find("requests", "title", "steps");
+    let stamp = record.cells[&wbsync::id::name::FieldName::new("title").unwrap()].winner().stamp;
+    assert_eq!(stamp.author, beta.open().id());
+    forge.retitle("steps", "never said", stamp);
+    forge.honestly(&stick.path());
+    refuses(&beta, "under the stamp of beta");
+    refuses(&gamma, "under the stamp of beta");
+}
+
+#[test]
+fn the_origin_cannot_invent_words_of_ours() {
+    let (stick, alpha, beta) = shared();
+    beta.app.execute("UPDATE help_requests SET title = 'steps' WHERE title = 'ladder'", &[]);
+    beta.sync();
+    alpha.sync();
+    beta.sync();
+    let instance = alpha.open();
+    let mut forge = Forge::new(&instance, &instance.id(), "public");
+    let own = forge.stamp(instance.id(), forge.sequence);
+    let stolen = forge.stamp(beta.open().id(), 1);
+    forge.invent("never said", own, stolen);
+    forge.honestly(&stick.path());
+    refuses(&beta, "under the stamp of beta");
+}
+
+#[test]
 fn a_head_whose_root_does_not_match_its_records_is_refused() {
     let change = |forge: &mut Forge<'_>| {
         let stamp = forge.stamp(forge.instance.id(), forge.sequence);
