@@ -275,10 +275,10 @@ impl World {
             let (pull, push) = (site.pull(), site.push());
             assert!(pull.committed.scopes.is_empty(), "seed {seed}: {} echoes: {pull:?}", site.name);
             assert!(
-                pull.applied.is_empty() && pull.merged.is_empty() && push.published.is_empty(),
+                pull.merge.applied.is_empty() && pull.merge.merged.is_empty() && push.published.is_empty(),
                 "seed {seed}: {pull:?} {push:?}"
             );
-            for held in pull.fetched.values().map(|fetched| &fetched.held) {
+            for held in pull.fetched.remotes.values().map(|fetched| &fetched.held) {
                 assert!(held.is_empty(), "seed {seed}: {held:?}");
             }
             findable += &site.app.dump("help_requests");

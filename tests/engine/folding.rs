@@ -5,7 +5,7 @@ use std::fs;
 use wbsync::exchange::head::Head;
 use wbsync::exchange::layout::StorePath;
 use wbsync::id::name::ScopeName;
-use wbsync::sync::init::PullSummary;
+use wbsync::sync::round::PullSummary;
 use wbsync::testing::prng::Prng;
 use wbsync::testing::whiteballoon::seed::Seed;
 
@@ -48,7 +48,7 @@ fn cheapest(head: &Head, from: u64) -> u64 {
 }
 
 fn fetched_bytes(summary: &PullSummary) -> u64 {
-    summary.fetched.values().map(|fetched| fetched.bytes).sum()
+    summary.fetched.remotes.values().map(|fetched| fetched.bytes).sum()
 }
 
 fn total(site: &Site) -> i64 {
@@ -190,8 +190,8 @@ fn one_edited_comment_is_one_small_object_and_one_changed_row() {
     assert_eq!(stick.files().len(), before + 1);
     let pull = beta.pull();
     assert_eq!(fetched_bytes(&pull), push.bytes);
-    assert_eq!(pull.applied.updated.values().sum::<u64>(), 1, "{:?}", pull.applied);
-    assert!(pull.applied.inserted.is_empty() && pull.applied.deleted.is_empty(), "{:?}", pull.applied);
+    assert_eq!(pull.merge.applied.updated.values().sum::<u64>(), 1, "{:?}", pull.merge.applied);
+    assert!(pull.merge.applied.inserted.is_empty() && pull.merge.applied.deleted.is_empty(), "{:?}", pull.merge.applied);
     for (table, before) in tables.into_iter().zip(&rows) {
         let after = dump(table);
         let expected = usize::from(table == "request_comments");
