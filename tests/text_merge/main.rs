@@ -204,8 +204,10 @@ proptest! {
     fn taking_a_side_of_the_only_conflict_gives_that_side(
         front in "([a-c]{0,2}(\\r\\n|\\n)){0,3}",
         base in "([d-f](\\r\\n|\\n)){0,2}d?", ours in "([g-i](\\r\\n|\\n)){0,2}g?", theirs in "([j-l](\\r\\n|\\n)){0,2}j?",
+        open: bool,
     ) {
-        let [base, ours, theirs] = [base, ours, theirs].map(|rest| format!("{front}{rest}"));
+        let end = |text: String| if open { text.trim_end().to_owned() } else { text };
+        let [base, ours, theirs] = [base, ours, theirs].map(|rest| end(format!("{front}{rest}")));
         if let Merged::Conflict(segments) = merge(&base, &ours, &theirs) {
             for (side, text) in [(Side::Base, &base), (Side::Ours, &ours), (Side::Theirs, &theirs)] {
                 let taken = taken(&segments, side);
