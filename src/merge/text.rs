@@ -6,7 +6,7 @@
 //! Why these rules: docs/adr/0004-text-merge.md.
 //!
 //! Invariants: texts are never joined where both sides changed the same words; no text that a side wrote
-//! is dropped without a conflict that holds it; work is bounded by `TEXT_BYTES_MAX` and `WORDS_BYTES_MAX`.
+//! is dropped without a conflict that holds it; work is bounded by `TEXT_BYTES_MAX`, `LINES_MAX` and `WORDS_BYTES_MAX`.
 
 mod driver;
 mod lines;
@@ -46,12 +46,12 @@ pub enum Segment {
 /// Merges what `ours` and `theirs` changed of `base`.
 ///
 /// Any text will do: LF and CRLF are kept as they are (a line that differs in them differs), and lines
-/// that look like conflict markers are only lines. A missing final line feed is no change of the last
-/// line. If both sides are equal or one of them equals `base`, the answer is clean, whatever the size.
+/// that look like conflict markers are only lines. The final line feed, there or missing, is merged apart
+/// from the last line. If both sides are equal or one equals `base`, the answer is clean, whatever the size.
 /// Swapping `ours` and `theirs` gives the same pieces with the sides of each conflict swapped.
 ///
-/// Texts of which one exceeds [`TEXT_BYTES_MAX`] are one conflict as a whole. Time: linear in practice;
-/// the worst texts known take seconds at that size.
+/// If a text exceeds [`TEXT_BYTES_MAX`] or [`LINES_MAX`], the three are one conflict as a whole. Time: the
+/// worst texts known take about a second at those bounds, unoptimised.
 pub fn merge(base: &str, ours: &str, theirs: &str) -> Merged {
     if ours == theirs || base == theirs {
         return Merged::Clean(ours.into());
@@ -59,7 +59,7 @@ pub fn merge(base: &str, ours: &str, theirs: &str) -> Merged {
     if base == ours {
         return Merged::Clean(theirs.into());
     }
-    if [base, ours, theirs].iter().any(|text| text.len() > TEXT_BYTES_MAX) {
+    if [base, ours, theirs].into_iter().any(is_large) {
         return Merged::Conflict(vec![Segment::conflict(base, ours, theirs)]);
     }
     // Symmetry isn't left to the library: it sees the sides in one order.
@@ -112,12 +112,29 @@ fn merge_in_order(base: &str, ours: &str, theirs: &str) -> Merged {
             (_, segment) => merged.push(segment),
         }
     }
-    lines::take_last_newline(&mut merged, newline);
+    let is_clean = !merged.iter().any(|segment| matches!(segment, Segment::Conflict { .. }));
+    if !ends_with_newline([base, ours, theirs], is_clean) {
+        lines::take_last_newline(&mut merged, newline);
+    }
     match merged.as_mut_slice() {
         [] => Merged::Clean(String::new()),
         [Segment::Text(text)] => Merged::Clean(std::mem::take(text)),
         _ => Merged::Conflict(merged),
     }
+}
+
+/// Merges whether the text ends in a line feed. With conflicts it does unless all texts lack it, so that
+/// all parts of a last conflict end alike; an empty text has no say.
+fn ends_with_newline([base, ours, theirs]: [&str; 3], is_clean: bool) -> bool {
+    let ends = |text: &str| text.ends_with('\n');
+    if is_clean {
+        return if ends(ours) == ends(theirs) { ends(ours) } else { !ends(base) };
+    }
+    [base, ours, theirs].into_iter().any(ends)
+}
+
+fn is_large(text: &str) -> bool {
+    text.len() > TEXT_BYTES_MAX || text.bytes().filter(|&byte| byte == b'\n').count() > LINES_MAX
 }
 
 /// Merges a conflict by words if that is cheap enough: `left` is what may still be spent in this text.
@@ -128,6 +145,9 @@ fn by_words(base: &str, ours: &str, theirs: &str, left: &mut usize) -> Option<St
 
 /// Size of a text in bytes above which nothing is tried and the whole field is a conflict.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Line feeds in a text above which nothing is tried. Hostile texts cost most where lines are many and short.
+pub const LINES_MAX: usize = 1 << 16;
 
 /// Bytes of all sides of all conflicts of one text that are tried by words; the others stay as they are.
 pub const WORDS_BYTES_MAX: usize = 64 << 10;

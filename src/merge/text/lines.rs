@@ -5,9 +5,8 @@
 
 use super::{Segment, driver};
 
-/// Merges by lines. Every piece ends in a line feed or is empty: `newline` is put after each of the three
-/// texts, and [`take_last_newline`] takes it off again. Without it a last line that gets a successor
-/// would count as changed.
+/// Merges by lines. Every piece ends in a line feed or is empty: a text without a final line end gets `newline`.
+/// Otherwise a last line that gets a successor would count as changed.
 pub(super) fn merge(base: &str, ours: &str, theirs: &str, newline: &str) -> Vec<Segment> {
     let [base, ours, theirs] = [base, ours, theirs].map(|text| escaped(text, newline));
     read(&driver::marked(&base, &ours, &theirs))
@@ -27,15 +26,15 @@ pub(super) fn newline<'a>(texts: impl Iterator<Item = &'a str>) -> &'static str 
     newline
 }
 
-/// Takes the line end off that [`merge`] put after all three texts.
+/// Takes the line end off the last piece, where no text had one.
 pub(super) fn take_last_newline(segments: &mut Vec<Segment>, newline: &str) {
     match segments.as_mut_slice() {
         [.., Segment::Text(before), Segment::Conflict { base, ours, theirs }]
             if base.is_empty() || ours.is_empty() || theirs.is_empty() =>
         {
-            // One side ends with the text before: its last line end becomes part of the conflict.
+            // One side ends with the text before: that text's line end becomes part of the conflict.
             shorten(before, newline);
-            for side in [base, ours, theirs] {
+            for side in [base, ours, theirs].into_iter().filter(|side| !side.is_empty()) {
                 side.insert_str(0, newline);
                 shorten(side, newline);
             }
@@ -49,22 +48,31 @@ pub(super) fn take_last_newline(segments: &mut Vec<Segment>, newline: &str) {
     segments.retain(|segment| !segment.is_empty());
 }
 
-/// Undoes [`take_last_newline`], up to where equal line ends stand: in the conflict or after it.
-pub(super) fn put_last_newline(segments: &mut Vec<Segment>, newline: &str) {
-    if let [.., Segment::Conflict { base, ours, theirs }] = segments.as_slice()
-        && [base, ours, theirs].into_iter().all(|side| side.ends_with(newline))
-    {
-        segments.push(Segment::Text(String::new()));
-    }
-    let count = segments.len();
-    match segments.as_mut_slice() {
-        [.., Segment::Conflict { base, ours, theirs }] => {
-            let mut sides = [base, ours, theirs];
-            sides.iter_mut().for_each(|side| side.push_str(newline));
-            if count > 1 && sides.iter().all(|side| side.starts_with(newline)) {
-                sides.iter_mut().for_each(|side| drop(side.drain(..newline.len())));
-                segments.insert(count - 1, Segment::Text(newline.into()));
+/// Tells whether a line end would have to be put after the last piece to end its last line.
+pub(super) fn is_open(segments: &[Segment]) -> bool {
+    let is_open = |text: &str| !text.is_empty() && !text.ends_with('\n');
+    segments.last().is_some_and(|last| match last {
+        Segment::Text(text) => is_open(text),
+        Segment::Conflict { base, ours, theirs } => [base, ours, theirs].into_iter().any(|side| is_open(side)),
+    })
+}
+
+/// Undoes [`take_last_newline`].
+pub(super) fn put_last_newline(segments: &mut [Segment], newline: &str) {
+    match segments {
+        [.., Segment::Text(before), Segment::Conflict { base, ours, theirs }]
+            if base.is_empty() || ours.is_empty() || theirs.is_empty() =>
+        {
+            before.push_str(newline);
+            for side in [base, ours, theirs].into_iter().filter(|side| !side.is_empty()) {
+                side.push_str(newline);
+                if side.starts_with(newline) {
+                    side.drain(..newline.len());
+                }
             }
+        }
+        [.., Segment::Conflict { base, ours, theirs }] => {
+            [base, ours, theirs].into_iter().filter(|side| !side.is_empty()).for_each(|side| side.push_str(newline));
         }
         [.., Segment::Text(last)] => last.push_str(newline),
         [] => {}
@@ -85,7 +93,10 @@ fn escaped(text: &str, newline: &str) -> String {
         }
         escaped.push_str(line);
     }
-    escaped + newline
+    if !escaped.is_empty() && !escaped.ends_with('\n') {
+        escaped.push_str(newline);
+    }
+    escaped
 }
 
 fn read(marked: &str) -> Vec<Segment> {

@@ -28,12 +28,13 @@ pub struct MarkerLeft {
 
 /// Returns the text of a merge with its conflicts marked, for an editor.
 ///
-/// A line end stands after the last line, whether the text has one or not, since editors want it;
-/// [`resolved`] takes it off. Segments should come from one merge.
+/// A last line without a line end gets one, since editors want it; [`resolved`] takes it off. Segments should come from one merge.
 pub fn render(segments: &[Segment], labels: Labels<'_>) -> String {
     let markers = Markers::of(segments);
     let mut segments = if markers.width <= WIDTH_MAX { segments.to_vec() } else { vec![as_one(segments)] };
-    lines::put_last_newline(&mut segments, markers.newline);
+    if lines::is_open(&segments) {
+        lines::put_last_newline(&mut segments, markers.newline);
+    }
     let mut out = String::new();
     for segment in &segments {
         match segment {
@@ -63,6 +64,9 @@ pub fn resolved(segments: &[Segment], edited: &str) -> Result<String, MarkerLeft
     let markers = Markers::of(segments);
     if let Some(line) = edited.split('\n').position(|line| run(line) == markers.width) {
         return Err(MarkerLeft { line: line + 1 });
+    }
+    if !lines::is_open(segments) {
+        return Ok(edited.into());
     }
     let text = edited.strip_suffix(markers.newline).or_else(|| edited.strip_suffix('\n'));
     Ok(text.unwrap_or(edited).into())
