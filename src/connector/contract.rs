@@ -14,6 +14,7 @@ use std::error::Error as StdError;
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
 use crate::record::recordid::RecordId;
+use crate::record::schema::Schema;
 use crate::record::value::Value;
 use crate::scope::audience::{Audience, Reason};
 use crate::sys::clock::UnixMillis;
@@ -129,6 +130,9 @@ pub type SinkError = Box<dyn StdError + Send + Sync>;
 pub trait Connector {
     /// Lists the mapped datasets, parents before the datasets that refer to them.
     fn datasets(&self) -> Vec<DatasetName>;
+
+    /// Returns how concurrent values of the mapped fields are shown.
+    fn schema(&self) -> Schema;
 
     /// Checks that the mapping fits the database as it is now, and that writing would be possible.
     ///

@@ -3,16 +3,10 @@
 use crate::record::cell::{Cell, Element};
 use crate::record::clock::Clock;
 
-/// Returns the join of one field's cells; `None` if both sides have dropped it.
-///
-/// Two sides that each have seen and dropped what the other holds contradict each other, which no
-/// honest history does; both values are kept then, for a person to look at.
+/// Returns the join of one field's cells; `None` if no value survives.
 pub fn join(left: Option<&Cell>, left_seen: &Clock, right: Option<&Cell>, right_seen: &Clock) -> Option<Cell> {
     let survivors = surviving(left, right, right_seen).chain(surviving(right, left, left_seen));
-    Cell::of(survivors.cloned().collect()).or_else(|| match (left, right) {
-        (Some(left), Some(right)) => Cell::of([left.elements(), right.elements()].concat()),
-        _ => None,
-    })
+    Cell::of(survivors.cloned().collect())
 }
 
 fn surviving<'a>(

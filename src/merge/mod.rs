@@ -8,3 +8,5 @@
 
 pub mod cell;
 pub mod record;
+pub mod strategy;
+pub mod text;

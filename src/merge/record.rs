@@ -1,6 +1,6 @@
 //! Joins the two sides of one record.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cell;
 use crate::record::cell::Record;
@@ -18,42 +18,41 @@ pub struct Side<'a> {
 /// What became of a record.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Joined {
-    /// Neither side keeps it.
+    /// Nobody keeps it.
     Absent,
     /// It lives on.
     Present {
         /// The joined record.
         record: Record,
-        /// One side had deleted it while the other edited it: the whole edited record is kept.
+        /// One side had deleted it while the other edited it. Only what the deleting side had not seen is
+        /// left of it; whoever may write should write the rest again.
         edit_against_delete: bool,
     },
 }
 
-/// Joins a record. A side that has seen every write of the other's record and doesn't hold it has
-/// deleted it; if there is one write that it hasn't seen, the record is kept whole.
+/// Joins a record: field by field, and a side that doesn't hold it has dropped every value that it has
+/// seen. The record lives as long as one value does.
+///
+/// What survives is decided value by value even against a deletion, because only that is a join: a side
+/// that has deleted a record knows nothing of its fields any more, so an outcome that keeps them would
+/// depend on the order of merging. How the rest of an edited record comes back: docs/merge.md.
 pub fn join(left: Side<'_>, right: Side<'_>) -> Joined {
-    match (left.record, right.record) {
-        (None, None) => Joined::Absent,
-        (Some(record), None) => against_absence(record, right.seen),
-        (None, Some(record)) => against_absence(record, left.seen),
-        (Some(ours), Some(theirs)) => {
-            let fields: BTreeSet<_> = ours.cells.keys().chain(theirs.cells.keys()).collect();
-            let cells = fields.into_iter().filter_map(|field| {
-                let joined = cell::join(ours.cells.get(field), left.seen, theirs.cells.get(field), right.seen);
-                joined.map(|cell| (field.clone(), cell))
-            });
-            Joined::Present { record: Record { cells: cells.collect() }, edit_against_delete: false }
-        }
-    }
-}
-
-fn against_absence(record: &Record, seen: &Clock) -> Joined {
-    let mut stamps = record.elements().map(|(_, element)| &element.stamp);
-    if stamps.clone().all(|stamp| seen.covers(stamp)) {
+    let (ours, theirs) = (left.record, right.record);
+    let fields: BTreeSet<_> = ours.iter().chain(&theirs).flat_map(|record| record.cells.keys()).collect();
+    let cells: BTreeMap<_, _> = fields
+        .into_iter()
+        .filter_map(|field| {
+            let cell = |record: Option<&Record>| record.and_then(|record| record.cells.get(field)).cloned();
+            let joined = cell::join(cell(ours).as_ref(), left.seen, cell(theirs).as_ref(), right.seen);
+            joined.map(|cell| (field.clone(), cell))
+        })
+        .collect();
+    if cells.is_empty() {
         return Joined::Absent;
     }
-    let edit_against_delete = stamps.any(|stamp| seen.covers(stamp));
-    Joined::Present { record: record.clone(), edit_against_delete }
+    let one_sided = ours.xor(theirs);
+    let edit_against_delete = one_sided.is_some_and(|record| record.cells != cells);
+    Joined::Present { record: Record { cells }, edit_against_delete }
 }
 
 #[cfg(test)]
@@ -73,8 +72,9 @@ mod tests {
         author: InstanceId,
         record: Option<Record>,
         seen: Clock,
-        /// The operation-based model: every (field, stamp) with the stamps it replaced.
+        /// The operation-based model: every write with what it had seen, and what each deletion had seen.
         log: Vec<Write>,
+        deletions: Vec<Clock>,
     }
 
     #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +91,7 @@ mod tests {
     impl Replica {
         fn new(number: u8) -> Self {
             let author = InstanceId::from_bytes([number + 1; 32]);
-            Self { author, record: None, seen: Clock::default(), log: Vec::new() }
+            Self { author, record: None, seen: Clock::default(), log: Vec::new(), deletions: Vec::new() }
         }
 
         fn write(&mut self, number: u8, value: i64) {
@@ -100,6 +100,13 @@ mod tests {
             self.log.push(Write { field: number, stamp, saw: self.seen.clone() });
             let record = self.record.get_or_insert_with(Record::default);
             record.cells.insert(field(number), Cell::new(stamp, Value::Int(value)));
+            self.seen.advance(self.author, 0, sequence);
+        }
+
+        fn delete(&mut self) {
+            let sequence = self.seen.seen(&self.author, 0) + 1;
+            self.deletions.push(self.seen.clone());
+            self.record = None;
             self.seen.advance(self.author, 0, sequence);
         }
 
@@ -115,6 +122,7 @@ mod tests {
                     self.log.push(write.clone());
                 }
             }
+            self.deletions.extend(other.deletions.iter().cloned());
         }
 
         fn side(&self) -> Side<'_> {
@@ -126,6 +134,7 @@ mod tests {
             let of_field = || self.log.iter().filter(|write| write.field == number);
             let mut stamps: Vec<Stamp> = of_field()
                 .filter(|write| !of_field().any(|later| later.saw.covers(&write.stamp)))
+                .filter(|write| !self.deletions.iter().any(|saw| saw.covers(&write.stamp)))
                 .map(|write| write.stamp)
                 .collect();
             stamps.sort_unstable();
@@ -136,12 +145,14 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Write(usize, u8, i64),
+        Delete(usize),
         Pull(usize, usize),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             (0..4usize, 0..2u8, 0..3i64).prop_map(|(replica, field, value)| Step::Write(replica, field, value)),
+            (0..4usize).prop_map(Step::Delete),
             (0..4usize, 0..4usize).prop_map(|(to, from)| Step::Pull(to, from)),
         ];
         proptest::collection::vec(step, 0..40)
@@ -152,6 +163,7 @@ mod tests {
         for step in steps {
             match *step {
                 Step::Write(replica, field, value) => replicas[replica].write(field, value),
+                Step::Delete(replica) => replicas[replica].delete(),
                 Step::Pull(to, from) => {
                     let other = replicas[from].clone();
                     replicas[to].pull(&other);
@@ -193,19 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_that_the_deleter_had_not_seen_keeps_the_whole_record() {
+    fn of_a_deleted_record_lives_what_the_deleter_had_not_seen() {
         let mut left = Replica::new(0);
         left.write(0, 1);
         left.write(1, 2);
         let mut right = Replica::new(1);
         right.pull(&left);
-        left.record = None;
+        left.delete();
         right.write(0, 3);
         let Joined::Present { record, edit_against_delete } = join(left.side(), right.side()) else {
             panic!("the edit is lost")
         };
         assert!(edit_against_delete);
-        assert_eq!(record, right.record.unwrap());
+        assert_eq!(record.cells.keys().collect::<Vec<_>>(), [&field(0)]);
         assert_eq!(join(left.side(), Replica::new(2).side()), Joined::Absent);
     }
 }

@@ -13,6 +13,8 @@ pub struct Element {
     pub stamp: Stamp,
     /// What it wrote.
     pub value: Value,
+    /// What was shown before the write; kept for fields whose strategy needs it (`Strategy::needs_base`).
+    pub over: Option<Value>,
 }
 
 /// The concurrent values of one field: one element, or several while a conflict is open.
@@ -33,7 +35,12 @@ pub struct Record {
 impl Cell {
     /// Makes a cell of one write.
     pub fn new(stamp: Stamp, value: Value) -> Self {
-        Self { elements: vec![Element { stamp, value }] }
+        Self { elements: vec![Element { stamp, value, over: None }] }
+    }
+
+    /// Makes a cell of one write that remembers what it replaced.
+    pub fn replacing(stamp: Stamp, value: Value, over: Option<Value>) -> Self {
+        Self { elements: vec![Element { stamp, value, over }] }
     }
 
     /// Makes a cell of several concurrent writes, or `None` of none.

@@ -6,12 +6,14 @@ use super::cell::{Cell, Element, Record};
 use super::stamp::{NUMBER_MAX, Stamp, decode_sequence};
 use super::value::Value;
 use crate::cbor::error::Error;
-use crate::cbor::reader::Reader;
+use crate::cbor::reader::{Kind, Reader};
 use crate::cbor::writer::Writer;
 use crate::id::bytes::InstanceId;
 use crate::id::name::FieldName;
 use crate::sys::clock::UnixMillis;
 
+/// The first item of the array that carries a value and what it replaced; after the codes of `value`.
+const REPLACED: u64 = 7;
 /// The most bytes of one record.
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
 /// The most fields of one record.
@@ -39,7 +41,14 @@ pub fn encode(record: &Record, origin: &InstanceId) -> Vec<u8> {
         for element in cell.elements() {
             let index = stamps.binary_search(&element.stamp).expect("the table was made of these stamps");
             writer.uint(index as u64);
-            element.value.encode(&mut writer, origin);
+            if let Some(over) = &element.over {
+                writer.array(3);
+                writer.uint(REPLACED);
+                element.value.encode(&mut writer, origin);
+                over.encode(&mut writer, origin);
+            } else {
+                element.value.encode(&mut writer, origin);
+            }
         }
     }
     writer.finish()
@@ -91,9 +100,20 @@ fn decode_cell(
             return Err(reader.invalid(at, "the elements of a cell do not ascend"));
         }
         (last, used[index]) = (Some(index), true);
-        elements.push(Element { stamp, value: Value::decode(reader, origin)? });
+        let (value, over) = decode_written(reader, origin)?;
+        elements.push(Element { stamp, value, over });
     }
     Ok(Cell::of(elements).expect("at least one element was read"))
+}
+
+/// Reads a value, with what it replaced if the write tells.
+fn decode_written(reader: &mut Reader<'_>, origin: &InstanceId) -> Result<(Value, Option<Value>), Error> {
+    let mut ahead = reader.clone();
+    if ahead.peek() == Kind::Array && ahead.array(4).is_ok_and(|items| items == 3) && ahead.uint() == Ok(REPLACED) {
+        *reader = ahead;
+        return Ok((Value::decode(reader, origin)?, Some(Value::decode(reader, origin)?)));
+    }
+    Ok((Value::decode(reader, origin)?, None))
 }
 
 fn encode_stamp(writer: &mut Writer, stamp: &Stamp, origin: &InstanceId) {
@@ -171,7 +191,8 @@ mod tests {
             sequence,
             time: UnixMillis(sequence * 1000),
         });
-        let element = (stamp, any_value()).prop_map(|(stamp, value)| Element { stamp, value });
+        let element = (stamp, any_value(), proptest::option::of(any_value()))
+            .prop_map(|(stamp, value, over)| Element { stamp, value, over });
         let cell = proptest::collection::vec(element, 1..4).prop_map(|elements| Cell::of(elements).unwrap());
         let field = "[a-z_]{1,9}".prop_map(|name| FieldName::new(&name).unwrap());
         proptest::collection::btree_map(field, cell, 0..6).prop_map(|cells| Record { cells })

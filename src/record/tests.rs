@@ -66,7 +66,7 @@ fn every_kind() -> Record {
 
 /// Two authors, and two incarnations of one of them, wrote one field at the same time; another field is settled.
 fn conflict() -> Record {
-    let element = |stamp, value: &str| Element { stamp, value: Value::Text(value.to_owned()) };
+    let element = |stamp, value: &str| Element { stamp, value: Value::Text(value.to_owned()), over: None };
     let open =
         [element(stamp(9, 0, 4), "theirs"), element(stamp(7, 0, 2), "ours"), element(stamp(7, 1, 1), "ours again")];
     let settled = Cell::new(stamp(9, 0, 4), Value::Int(0));
@@ -211,7 +211,7 @@ fn text_head(bytes: usize) -> Vec<u8> {
 
 /// A record with `fields` fields of `elements` elements each, and as many stamps as elements.
 fn wide(fields: usize, elements: u64) -> Record {
-    let element = |sequence| Element { stamp: stamp(7, 0, sequence), value: Value::Null };
+    let element = |sequence| Element { stamp: stamp(7, 0, sequence), value: Value::Null, over: None };
     let cell = Cell::of((1..=elements).map(element).collect()).unwrap();
     Record { cells: (0..fields).map(|n| (field(&format!("f{n}")), cell.clone())).collect() }
 }
@@ -223,7 +223,11 @@ fn each_bound_is_accepted_and_one_more_is_not() {
     let text = |bytes| of_one(Value::Text("x".repeat(bytes)));
     let stamps = |count: usize| {
         let cell = |n| {
-            Cell::of((0..512).map(|i| Element { stamp: stamp(7, 0, n * 512 + i + 1), value: Value::Null }).collect())
+            Cell::of(
+                (0..512)
+                    .map(|i| Element { stamp: stamp(7, 0, n * 512 + i + 1), value: Value::Null, over: None })
+                    .collect(),
+            )
         };
         let mut record = Record {
             cells: (0..STAMPS_MAX as u64 / 512).map(|n| (field(&format!("f{n}")), cell(n).unwrap())).collect(),
@@ -261,6 +265,7 @@ fn winner_is_the_latest_and_then_the_greatest_stamp() {
     let element = |author, sequence, time| Element {
         stamp: Stamp { time: UnixMillis(time), ..stamp(author, 0, sequence) },
         value: Value::Null,
+        over: None,
     };
     let winner = |elements: &[Element]| Cell::of(elements.to_vec()).unwrap().winner().stamp;
     let (early, late, later_author) = (element(9, 9, 1), element(1, 1, 2), element(2, 1, 2));

@@ -4,6 +4,7 @@ use rusqlite::OptionalExtension;
 
 use super::database::State;
 use super::error::Error;
+use super::heads::number;
 use crate::history::commit::{Commit, id_of};
 use crate::history::join::Known;
 use crate::id::bytes::{CommitId, ScopeId};
@@ -26,6 +27,24 @@ impl State {
     /// As `commit`; `Damaged` if it is missing.
     pub fn known_commit(&self, scope: &ScopeId, id: &CommitId) -> Result<Known, Error> {
         self.commit(scope, id)?.ok_or_else(|| Error::damaged(format!("commit {id} is missing")))
+    }
+
+    /// Reads the commits of a scope that we hold, at most `limit`.
+    ///
+    /// # Errors
+    /// `Query`; `Damaged` if one's bytes aren't a commit.
+    pub fn commits(&self, scope: &ScopeId, limit: usize) -> Result<Vec<Commit>, Error> {
+        let sql = "SELECT bytes FROM commits WHERE scope = ?1 LIMIT ?2";
+        let bytes: Vec<Vec<u8>> = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement.query_map((scope.as_bytes(), number(limit as u64)), |row| row.get(0))?.collect()
+            })
+            .map_err(Error::query("read the commits of a scope"))?;
+        let decode =
+            |bytes: Vec<u8>| Commit::decode(&bytes).map_err(|error| Error::damaged(format!("a commit: {error}")));
+        bytes.into_iter().map(decode).collect()
     }
 
     /// Reads the canonical bytes of a commit.

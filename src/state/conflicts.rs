@@ -4,7 +4,6 @@ use super::database::{State, blob};
 use super::error::Error;
 use crate::id::bytes::{RecordKey, ScopeId};
 use crate::id::name::{DatasetName, FieldName};
-use crate::record::cell::Record;
 
 /// One field with more than one concurrent value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,14 +28,14 @@ impl State {
         scope: &ScopeId,
         dataset: &DatasetName,
         record: &RecordKey,
-        now: Option<&Record>,
+        open: &[FieldName],
     ) -> Result<(), Error> {
         let query = Error::query("note the conflicts of a record");
         self.connection
             .prepare_cached("DELETE FROM conflict WHERE scope = ?1 AND dataset = ?2 AND record = ?3")
             .and_then(|mut statement| statement.execute((scope.as_bytes(), dataset.as_str(), record.as_bytes())))
             .map_err(&query)?;
-        for (field, _) in now.into_iter().flat_map(Record::conflicts) {
+        for field in open {
             self.connection
                 .prepare_cached("INSERT INTO conflict VALUES (?1, ?2, ?3, ?4)")
                 .and_then(|mut statement| {

@@ -11,8 +11,9 @@ use super::view::View;
 use crate::connector::contract::{Change, Content};
 use crate::history::join::Known;
 use crate::id::bytes::{InstanceId, RecordKey};
-use crate::id::name::DatasetName;
-use crate::record::cell::Record;
+use crate::id::name::{DatasetName, FieldName};
+use crate::merge::strategy::show;
+use crate::record::cell::{Cell, Record};
 use crate::record::recordid::RecordId;
 use crate::state::database::State;
 use crate::tree::diff::{Diff, diff};
@@ -168,7 +169,9 @@ impl Span {
 }
 
 fn put(id: RecordId, span: &Span, record: Record) -> Change {
-    let fields = record.cells.into_iter().map(|(field, cell)| (field, cell.winner().value.clone())).collect();
+    let schema = &span.scope.schema;
+    let shown = |field: &FieldName, cell: &Cell| show(cell, schema.strategy(&id.dataset, field), &id.origin).value;
+    let fields = record.cells.iter().map(|(field, cell)| (field.clone(), shown(field, cell))).collect();
     Change { id, content: Some(Content { scope: span.scope.row.name.clone(), fields }) }
 }
 

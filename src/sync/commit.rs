@@ -8,17 +8,17 @@ use super::progress::Event;
 use super::scopes::OpenScope;
 use super::status::PRIVATE_KEY;
 use super::view::View;
+use super::write::Write;
 use crate::connector::contract::{Base, Capture, Position, Seen, Sighting};
 use crate::history::commit::{Commit, Making};
 use crate::history::join::Known;
 use crate::id::bytes::{InstanceId, RecordKey, ScopeId};
-use crate::id::name::{DatasetName, FieldName};
-use crate::record::cell::{Cell, Record};
+use crate::id::name::DatasetName;
+use crate::record::cell::Record;
 use crate::record::clock::Clock;
 use crate::record::codec;
 use crate::record::recordid::RecordId;
 use crate::record::stamp::Stamp;
-use crate::record::value::Value;
 use crate::scope::audience::Audience;
 use crate::state::database;
 use crate::state::pending::PendingSettle;
@@ -84,6 +84,8 @@ struct Working {
     target: Option<Known>,
     on_applied: Edits,
     on_target: Edits,
+    /// Our newest write that others can have seen.
+    published: u64,
 }
 
 impl Instance {
@@ -140,6 +142,7 @@ impl Instance {
     ) -> Result<(), Error> {
         let (mut applied, mut target) = views;
         let transaction = self.state.transaction()?;
+        self.refresh_schemas()?;
         for working in scopes {
             self.keep_scope(working, now, &mut applied, target.as_mut(), summary)?;
         }
@@ -253,7 +256,8 @@ impl<'a> Collector<'a> {
             let target = target.map(|view| known(&id, view)).transpose()?.flatten();
             let applied = known(&id, applied)?;
             let (on_applied, on_target) = (Edits::default(), Edits::default());
-            scopes.push(Working { open, applied, target, on_applied, on_target });
+            let published = instance.state.head(&id, &instance.id())?.map_or(0, |head| head.writes);
+            scopes.push(Working { open, applied, target, on_applied, on_target, published });
         }
         Ok(Self { instance, scopes, now: clock::now() })
     }
@@ -279,8 +283,8 @@ impl<'a> Collector<'a> {
             };
             let edit = if belongs {
                 let fields = fields.as_ref().expect("a row that belongs to a scope is there");
-                let stamp = self.stamp(scope, base);
-                edited(held, fields, stamp).map(|record| Edit::Put(codec::encode(&record, &id.origin)))
+                let write = Write { scope: &scope.open, stamp: self.stamp(scope, base), published: scope.published };
+                write.onto(held, &id.dataset, fields).map(|record| Edit::Put(codec::encode(&record, &id.origin)))
             } else if held.is_some() && (gone || id.origin == own) {
                 let withdrawn = matches!(audience, Some(Audience::Private(_) | Audience::Shared(_)));
                 Some(if withdrawn { Edit::Withdrawn } else { Edit::Deleted })
@@ -371,20 +375,6 @@ pub(super) fn decode_record(
     key: &RecordKey,
 ) -> Result<Record, Error> {
     codec::decode(bytes, origin).map_err(|source| Error::Record { record: format!("{dataset}/{key}"), source })
-}
-
-/// Returns the record with the changed fields written by `stamp`, or `None` if no field changed.
-fn edited(held: Option<Record>, fields: &BTreeMap<FieldName, Value>, stamp: Stamp) -> Option<Record> {
-    let is_new = held.is_none();
-    let mut record = held.unwrap_or_default();
-    let mut changed = is_new;
-    for (field, value) in fields {
-        if !record.shown(field).is_some_and(|shown| shown.same(value)) {
-            record.cells.insert(field.clone(), Cell::new(stamp, value.clone()));
-            changed = true;
-        }
-    }
-    changed.then_some(record)
 }
 
 fn summarize(capture: &Capture) -> CommitSummary {

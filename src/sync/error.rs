@@ -50,6 +50,8 @@ pub enum Error {
     Fingerprint { found: String, expected: String },
     #[error("cannot read the manifest of scope {scope}")]
     Manifest { scope: String, source: scope::manifest::Error },
+    #[error("cannot read the schema of scope {scope}")]
+    Schema { scope: String, source: cbor::error::Error },
     #[error("cannot change the manifest of scope {scope}")]
     ManifestDraft { scope: String, source: scope::manifest::draft::DraftError },
     #[error("cannot read the records of scope {scope}")]
@@ -177,7 +179,7 @@ impl Error {
             Self::Url { .. } => Code::BadUrl,
             Self::Card(_) => Code::BadCard,
             Self::Fingerprint { .. } => Code::Fingerprint,
-            Self::Manifest { .. } | Self::ManifestDraft { .. } => Code::Manifest,
+            Self::Manifest { .. } | Self::ManifestDraft { .. } | Self::Schema { .. } => Code::Manifest,
             Self::Record { .. } | Self::Tree { .. } | Self::LostCommit { .. } => Code::Records,
             Self::Bookkeeping(_) => Code::DatabaseDamaged,
             Self::Join { .. } => Code::Merge,

@@ -13,7 +13,7 @@ use super::scopes::OpenScope;
 use crate::exchange::head::Head;
 use crate::exchange::head::verdict::{Known as KnownHead, Verdict, verdict};
 use crate::exchange::store::{Store, StoreError};
-use crate::id::bytes::{CommitId, InstanceId, ScopeId};
+use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::PeerName;
 use crate::keys::document::Unverified;
 use crate::scope::manifest::{Manifest, Succession, succession};
@@ -21,9 +21,7 @@ use crate::state::heads::TrackedHead;
 use crate::state::remotes::Exchange;
 use crate::state::scopes::ScopeRow;
 use crate::sys::clock;
-use crate::tree::error::TreeError;
 use crate::tree::key::IdKey;
-use crate::tree::store::{NodeStore, StoreError as NodeError};
 
 /// What a fetch from one remote brought.
 #[derive(Debug, Default, serde::Serialize)]
@@ -127,7 +125,7 @@ impl Instance {
     fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
         let mut summary = FetchSummary::default();
         self.tell(Event::Phase { name: "looking for new heads", total: None });
-        self.clear_incoming()?;
+        self.make_incoming()?;
         let scopes = store.scopes().map_err(Error::store(remote))?;
         self.tell(Event::End);
         for id in scopes {
@@ -139,6 +137,7 @@ impl Instance {
             self.fetch_scope(store, remote, &scope, &mut summary)?;
         }
         summary.heads.sort_by(|a, b| (&a.scope, &a.signer).cmp(&(&b.scope, &b.signer)));
+        self.clear_incoming()?;
         Ok(summary)
     }
 
@@ -260,50 +259,63 @@ impl Instance {
         }
         // The origin's head first: the heads of writers build on it.
         incoming.sort_by_key(|incoming| (incoming.head.signer != scope.row.origin, incoming.head.signer));
-        for incoming in incoming {
-            let label = scope.label(self)?;
-            let signer = self.instance_label(&incoming.head.signer)?;
-            let document = format!("head {} of {signer} in {label}", incoming.head.seq);
-            if let Some(base) = &incoming.head.base
-                && !self.holds_records(scope, &base.commit)?
-            {
-                // We came later than the head that it builds on, and begin with a newer snapshot.
-                if !self.is_merged_by_origin(scope, &incoming.head)? {
-                    let why = format!("it builds on head {} of the scope's origin, which we do not hold", base.seq);
-                    summary.held.push(format!("{document}: {why}"));
-                }
-                continue;
-            }
-            match self.ingest(store, remote, scope, &incoming, &writes)? {
-                Ingested::Taken { records, objects, bytes } => {
-                    summary.objects += objects;
-                    summary.bytes += bytes;
-                    summary.heads.push(FetchedHead { scope: label, signer, seq: incoming.head.seq, records });
-                    if scope.row.origin == self.id() {
-                        self.relay(store, remote, &incoming.head, &incoming.document)?;
+        // What waits for another head may have met it meanwhile; what is still left may vouch for each other.
+        for together in [false, true] {
+            loop {
+                let waiting = incoming.len();
+                let mut held = Vec::new();
+                incoming = self.ingest_all(store, remote, scope, incoming, &writes, together, (&mut held, summary))?;
+                if incoming.is_empty() || incoming.len() == waiting {
+                    if together {
+                        summary.held.append(&mut held);
                     }
+                    break;
                 }
-                Ingested::Held { why } => summary.held.push(format!("{document}: {why}")),
-                Ingested::Refused(refusal) => summary.refused.push(Refusal { document, ..refusal }),
             }
         }
         Ok(())
     }
 
-    /// Tells whether the trees of a commit are here: a node is never here without those below it.
-    fn holds_records(&self, scope: &OpenScope, commit: &CommitId) -> Result<bool, Error> {
-        let Some(known) = self.state.commit(&scope.row.id, commit)? else { return Ok(false) };
-        for node in known.commit.datasets.values().filter_map(|root| root.node) {
-            match self.state.read(&node) {
-                Ok(_) => {}
-                Err(NodeError::Missing) => return Ok(false),
-                Err(source) => {
-                    let source = TreeError::Read { id: node, source };
-                    return Err(Error::Tree { scope: scope.row.name.to_string(), source });
+    /// Tries to take each of these heads, and returns those that have to wait, with the reasons in `held`.
+    #[expect(clippy::too_many_arguments, reason = "all of a fetch of one scope")]
+    fn ingest_all(
+        &self,
+        store: &dyn Store,
+        remote: &str,
+        scope: &OpenScope,
+        incoming: Vec<Incoming>,
+        writes: &Writes,
+        together: bool,
+        (held, summary): (&mut Vec<String>, &mut FetchSummary),
+    ) -> Result<Vec<Incoming>, Error> {
+        let mut taken = Vec::new();
+        for (at, one) in incoming.iter().enumerate() {
+            let label = scope.label(self)?;
+            let signer = self.instance_label(&one.head.signer)?;
+            let document = format!("head {} of {signer} in {label}", one.head.seq);
+            let others =
+                incoming.iter().enumerate().filter(|(other, _)| together && *other != at && !taken.contains(other));
+            let others: Vec<&Incoming> = others.map(|(_, other)| other).collect();
+            match self.ingest(store, remote, scope, one, &others, writes)? {
+                Ingested::Taken { records, objects, bytes } => {
+                    summary.objects += objects;
+                    summary.bytes += bytes;
+                    summary.heads.push(FetchedHead { scope: label, signer, seq: one.head.seq, records });
+                    if scope.row.origin == self.id() {
+                        self.relay(store, remote, &one.head, &one.document)?;
+                    }
+                    taken.push(at);
+                }
+                // Who comes late begins with a newer snapshot, in which the origin has merged it.
+                Ingested::Held { .. } if self.is_merged_by_origin(scope, &one.head)? => taken.push(at),
+                Ingested::Held { why } => held.push(format!("{document}: {why}")),
+                Ingested::Refused(refusal) => {
+                    summary.refused.push(Refusal { document, ..refusal });
+                    taken.push(at);
                 }
             }
         }
-        Ok(true)
+        Ok(incoming.into_iter().enumerate().filter(|(at, _)| !taken.contains(at)).map(|(_, one)| one).collect())
     }
 
     /// Tells whether the head that we hold of the origin contains all that a writer's head stands for.
@@ -387,9 +399,15 @@ impl Instance {
     /// A head of ours that we never made: this instance is an old copy of itself.
     fn check_own_head(&self, store: &dyn Store, remote: &str, scope: &OpenScope) -> Result<(), Error> {
         let Some(bytes) = store.head(&scope.row.id, &self.id()).map_err(Error::store(remote))? else { return Ok(()) };
-        let Ok((head, _)) = Head::open(&bytes, &self.id()) else { return Ok(()) };
-        let ours = self.state.head(&scope.row.id, &self.id())?.map_or(0, |known| known.seq);
-        if head.seq > ours {
+        let Ok((head, hash)) = Head::open(&bytes, &self.id()) else { return Ok(()) };
+        // A head of another scope under this name was put there by somebody else, and proves nothing.
+        if head.scope != scope.row.id {
+            return Ok(());
+        }
+        let known = self.state.head(&scope.row.id, &self.id())?;
+        let ours = known.as_ref().map_or(0, |known| known.seq);
+        let differs = known.is_some_and(|known| known.seq == head.seq && known.hash != hash);
+        if head.seq > ours || differs {
             return Err(Error::LostHistory { remote: remote.into(), ours, theirs: head.seq });
         }
         Ok(())

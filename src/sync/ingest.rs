@@ -12,6 +12,7 @@ use super::fetch::Refusal;
 use super::instance::Instance;
 use super::progress::Event;
 use super::scopes::OpenScope;
+use super::vouch::Vouchers;
 use crate::changeset::entry::Body;
 use crate::changeset::reader::{Part, read};
 use crate::changeset::seal;
@@ -21,17 +22,15 @@ use crate::exchange::store::{Store, StoreError};
 use crate::history::commit::{Commit, id_of};
 use crate::history::join::Known;
 use crate::id::bytes::{CommitId, DocHash, InstanceId};
-use crate::id::name::{DatasetName, FieldName};
-use crate::record::cell::{Element, Record};
+use crate::id::name::DatasetName;
 use crate::record::clock::Clock;
 use crate::record::codec;
-use crate::record::stamp::Stamp;
 use crate::state::database;
 use crate::state::heads::TrackedHead;
 use crate::sys::{clock, disk};
 use crate::tree::apply::apply;
-use crate::tree::get::get;
 use crate::tree::root::Root;
+use crate::tree::store::{NodeStore, StoreError as NodeError};
 
 /// The newest own write that each instance has signed for: (incarnation, sequence).
 pub type Writes = BTreeMap<InstanceId, (u32, u64)>;
@@ -68,24 +67,35 @@ pub enum Ingested {
     Refused(Refusal),
 }
 
+/// A head with what it carries.
+struct Prepared<'a> {
+    head: &'a Head,
+    /// The commit that the changesets apply to; `None` is the empty scope.
+    start: Option<Commit>,
+    segments: Vec<&'a Segment>,
+    files: Vec<PathBuf>,
+}
+
 /// Why the work on one head ends early.
-enum Stop {
+pub(super) enum Stop {
     Refuse(Refusal),
+    Hold(String),
     Fail(Error),
 }
 
-type Step<T> = Result<T, Stop>;
+pub(super) type Step<T> = Result<T, Stop>;
 
 /// The trees under construction and what was seen on the way.
-struct Building<'a> {
-    instance: &'a Instance,
-    scope: &'a OpenScope,
-    head: &'a Head,
+pub(super) struct Building<'a> {
+    pub(super) instance: &'a Instance,
+    pub(super) scope: &'a OpenScope,
+    pub(super) head: &'a Head,
     roots: BTreeMap<DatasetName, Root>,
-    start: Option<Commit>,
+    pub(super) start: Option<Commit>,
     stamps: Clock,
-    commits: BTreeMap<CommitId, Vec<u8>>,
-    tips: BTreeMap<InstanceId, Option<Known>>,
+    pub(super) commits: BTreeMap<CommitId, Vec<u8>>,
+    /// Who vouches for the words that are not the signer's own.
+    pub(super) vouchers: Vouchers<'a>,
     records: u64,
 }
 
@@ -95,6 +105,10 @@ const HINT_SIGNER: &str = "do not trust this peer before you know how it came to
 impl Instance {
     /// Fetches what a head carries, verifies it, and tracks it.
     ///
+    /// `others` are heads of the same scope that are not tracked yet. What their signers signed in them
+    /// counts as said, whatever else may be wrong with them: two writers who merged each other hold
+    /// words of each other, and neither could ever be first.
+    ///
     /// # Errors
     /// The remote can't be read (any more), or the state can't be written.
     pub(super) fn ingest(
@@ -103,41 +117,48 @@ impl Instance {
         remote: &str,
         scope: &OpenScope,
         incoming: &Incoming,
+        others: &[&Incoming],
         writes: &Writes,
     ) -> Result<Ingested, Error> {
+        let prepared = match self.prepare(store, remote, scope, incoming)? {
+            Ok(prepared) => prepared,
+            Err(ended) => return Ok(ended),
+        };
+        let mut said = Vec::new();
+        for other in others {
+            said.extend(self.prepare(store, remote, scope, other)?);
+        }
         let head = &incoming.head;
-        let start = match self.start_of(scope, head)? {
-            Ok(start) => start,
-            Err(why) => return Ok(Ingested::Held { why }),
-        };
-        let segments = needed(head, start.as_ref().map(|(seq, _)| *seq));
-        let files = match self.download(store, remote, scope, &segments)? {
-            Ok(files) => files,
-            Err(refusal) => return Ok(Ingested::Refused(refusal)),
-        };
-        let objects = files.len() as u64;
-        let bytes = segments.iter().flat_map(|segment| &segment.objects).map(|object| object.bytes).sum();
-        let from_nothing = head.base.is_none() && segments.first().is_some_and(|segment| segment.from_seq == 0);
-        let start = if from_nothing { None } else { start.map(|(_, known)| known.commit) };
+        let objects = prepared.files.len() as u64;
+        let bytes = prepared.segments.iter().flat_map(|segment| &segment.objects).map(|object| object.bytes).sum();
         let transaction = self.state.transaction()?;
-        let mut building = Building {
-            instance: self,
-            scope,
-            head,
-            roots: start.as_ref().map_or_else(BTreeMap::new, |commit| commit.datasets.clone()),
-            start,
-            stamps: Clock::default(),
-            commits: BTreeMap::new(),
-            tips: BTreeMap::new(),
-            records: 0,
-        };
-        match building.run(&segments, &files, writes) {
+        let mut vouchers = Vouchers::new(self, scope, writes);
+        for other in &said {
+            let mut building = Building::new(self, scope, other, Vouchers::nobody(self, scope, writes));
+            match building.run(other, writes) {
+                Ok(commit) => vouchers.believe(other.head.signer, commit),
+                // Its own turn says what is wrong with it.
+                Err(Stop::Refuse(_) | Stop::Hold(_)) => {}
+                Err(Stop::Fail(error)) => {
+                    self.state.forget_cache();
+                    return Err(error);
+                }
+            }
+        }
+        let mut building = Building::new(self, scope, &prepared, vouchers);
+        let done = building.run(&prepared, writes).and_then(|commit| building.keep_commits(commit));
+        match done {
             Ok(()) => {}
             Err(Stop::Refuse(refusal)) => {
                 drop(transaction);
                 self.state.forget_cache();
-                self.clear_incoming()?;
+                self.remove_incoming(&prepared)?;
                 return Ok(Ingested::Refused(refusal));
+            }
+            Err(Stop::Hold(why)) => {
+                drop(transaction);
+                self.state.forget_cache();
+                return Ok(Ingested::Held { why });
             }
             Err(Stop::Fail(error)) => {
                 self.state.forget_cache();
@@ -158,9 +179,32 @@ impl Instance {
             via: remote.to_owned(),
         })?;
         database::commit(transaction)?;
-        self.clear_incoming()?;
+        self.remove_incoming(&prepared)?;
         self.tell(Event::End);
         Ok(Ingested::Taken { records, objects, bytes })
+    }
+
+    /// Finds what a head starts from and fetches what leads from there to it.
+    fn prepare<'a>(
+        &self,
+        store: &dyn Store,
+        remote: &str,
+        scope: &OpenScope,
+        incoming: &'a Incoming,
+    ) -> Result<Result<Prepared<'a>, Ingested>, Error> {
+        let head = &incoming.head;
+        let start = match self.start_of(scope, head)? {
+            Ok(start) => start,
+            Err(why) => return Ok(Err(Ingested::Held { why })),
+        };
+        let segments = needed(head, start.as_ref().map(|(seq, _)| *seq));
+        let files = match self.download(store, remote, scope, &segments)? {
+            Ok(files) => files,
+            Err(refusal) => return Ok(Err(Ingested::Refused(refusal))),
+        };
+        let from_nothing = head.base.is_none() && segments.first().is_some_and(|segment| segment.from_seq == 0);
+        let start = if from_nothing { None } else { start.map(|(_, known)| known.commit) };
+        Ok(Ok(Prepared { head, start, segments, files }))
     }
 
     /// Returns the commit that the head's changesets start from, with the head number it stands for.
@@ -173,31 +217,65 @@ impl Instance {
             return Ok(Ok(Some((known.seq, commit))));
         };
         match self.state.commit(&scope.row.id, &base.commit)? {
-            Some(known) => Ok(Ok(Some((0, known)))),
-            None => Ok(Err(format!("it builds on head {} of the scope's origin, which we do not hold", base.seq))),
+            Some(known) if self.holds_trees(&known.commit)? => Ok(Ok(Some((0, known)))),
+            _ => Ok(Err(format!("it builds on head {} of the scope's origin, which we do not hold", base.seq))),
         }
+    }
+
+    /// Tells whether the trees of a commit are here: commits also travel without theirs. Trees are written
+    /// from the leaves up, so the root stands for all.
+    fn holds_trees(&self, commit: &Commit) -> Result<bool, Error> {
+        for id in commit.datasets.values().filter_map(|root| root.node) {
+            match self.state.read(&id) {
+                Ok(_) => {}
+                Err(NodeError::Missing) => return Ok(false),
+                Err(NodeError::Failed(error)) => {
+                    return Err(crate::state::error::Error::damaged(error.to_string()).into());
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn incoming_dir(&self) -> PathBuf {
         self.dir().join("incoming")
     }
 
-    /// Removes objects of earlier fetches that were used or refused; parts of unfinished ones stay.
+    /// Makes the directory for objects that are being fetched. Parts of unfinished ones stay.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn make_incoming(&self) -> Result<(), Error> {
+        let dir = self.incoming_dir();
+        disk::create_dir(&dir).map_err(Error::io("make", &dir))
+    }
+
+    /// Removes what was fetched whole for heads that have to wait; they will be fetched again.
     ///
     /// # Errors
     /// `Io`.
     pub(super) fn clear_incoming(&self) -> Result<(), Error> {
         let dir = self.incoming_dir();
-        disk::create_dir(&dir).map_err(Error::io("make", &dir))?;
+        for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))? {
+            let path = entry.map_err(Error::io("list", &dir))?.path();
+            if path.extension().is_some_and(|extension| extension == "age") {
+                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            }
+        }
         Ok(())
     }
 
-    fn remove_incoming(&self, object: &ObjectRef) -> Result<(), Error> {
-        let path = self.incoming_dir().join(format!("{}.age", object.id));
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &path)(error)),
-            _ => Ok(()),
+    /// Removes fetched objects that were used or refused.
+    fn remove_incoming(&self, prepared: &Prepared<'_>) -> Result<(), Error> {
+        for path in &prepared.files {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", path)(error));
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     fn download(
@@ -216,7 +294,13 @@ impl Instance {
             match fetch_object(store, &object.id, object.bytes, &self.incoming_dir()) {
                 Ok(path) => files.push(path),
                 Err(FetchError::Store { source, .. })
-                    if matches!(*source, StoreError::Missing { .. } | StoreError::Damaged { .. }) =>
+                    if matches!(
+                        *source,
+                        StoreError::Missing { .. }
+                            | StoreError::Damaged { .. }
+                            | StoreError::Irregular { .. }
+                            | StoreError::TooLarge { .. }
+                    ) =>
                 {
                     return Ok(Err(Refusal::new("", &source, HINT_AGAIN).damaged()));
                 }
@@ -237,20 +321,33 @@ impl Instance {
     }
 }
 
-impl Building<'_> {
-    fn run(&mut self, segments: &[&Segment], files: &[PathBuf], writes: &Writes) -> Step<()> {
-        let objects = segments.iter().map(|segment| segment.objects.len()).sum::<usize>();
-        self.instance.tell(Event::Phase { name: "verifying and merging trees", total: Some(objects as u64) });
-        let mut files = files.iter();
+impl<'a> Building<'a> {
+    fn new(instance: &'a Instance, scope: &'a OpenScope, prepared: &Prepared<'a>, vouchers: Vouchers<'a>) -> Self {
+        Self {
+            instance,
+            scope,
+            head: prepared.head,
+            roots: prepared.start.as_ref().map_or_else(BTreeMap::new, |commit| commit.datasets.clone()),
+            start: prepared.start.clone(),
+            stamps: Clock::default(),
+            commits: BTreeMap::new(),
+            vouchers,
+            records: 0,
+        }
+    }
+
+    /// Rebuilds the trees and returns the head's commit, which they match.
+    fn run(&mut self, prepared: &Prepared<'_>, writes: &Writes) -> Step<Commit> {
+        let total = Some(prepared.files.len() as u64);
+        self.instance.tell(Event::Phase { name: "verifying and merging trees", total });
+        let mut files = prepared.files.iter();
         let mut done = 0;
-        for segment in segments {
+        for segment in &prepared.segments {
             let mut last_key = None;
             for (index, object) in segment.objects.iter().enumerate() {
                 let file = files.next().expect("one file was fetched for each object");
                 let sealed = fs::read(file).map_err(Error::io("read", file)).map_err(Stop::Fail)?;
                 self.take_object(segment, index, object, &sealed, &mut last_key)?;
-                drop(sealed);
-                self.instance.remove_incoming(object).map_err(Stop::Fail)?;
                 done += 1;
                 self.instance.tell(Event::Done(done));
             }
@@ -315,6 +412,10 @@ impl Building<'_> {
                             let reason = format!("record {dataset}/{} is not canonical: {error}", entry.key);
                             Stop::Refuse(Refusal::because("", reason, HINT_SIGNER))
                         })?;
+                        for (_, element) in record.elements() {
+                            let stamp = &element.stamp;
+                            self.stamps.advance(stamp.author, stamp.incarnation, stamp.sequence);
+                        }
                         self.check_stamps(&dataset, entry.key.as_bytes(), &record)?;
                         Some(bytes.to_vec())
                     }
@@ -336,78 +437,15 @@ impl Building<'_> {
         Ok(())
     }
 
-    /// No signer can speak for another: a foreign stamp must come from a head that its author signed.
-    fn check_stamps(&mut self, dataset: &DatasetName, key: &[u8], record: &Record) -> Step<()> {
-        for (field, element) in record.elements() {
-            let stamp = &element.stamp;
-            self.stamps.advance(stamp.author, stamp.incarnation, stamp.sequence);
-            if stamp.author == self.head.signer {
-                continue;
-            }
-            match self.vouched(dataset, key, field, element)? {
-                Some(true) => {}
-                // The author's own tree has moved on. What the origin keeps of it is dropped at the next
-                // merge unless it is true, and `check_tip` sees that the author signed for the write.
-                None if self.head.signer == self.scope.row.origin => {}
-                _ => {
-                    let author = self.instance.instance_label(&stamp.author).map_err(Stop::Fail)?;
-                    return refuse(format!("it puts words under the stamp of {author}, who never signed them"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells whether the tree that the head builds on, or the author's own, holds this very element;
-    /// `None` if neither has the write any more.
-    fn vouched(
-        &mut self,
-        dataset: &DatasetName,
-        key: &[u8],
-        field: &FieldName,
-        element: &Element,
-    ) -> Step<Option<bool>> {
-        if let Some(start) = self.start.clone()
-            && let Some(record) = self.lookup(&start, dataset, key)?
-            && let Some(same) = compare(&record, field, element)
-        {
-            return Ok(Some(same));
-        }
-        let author = element.stamp.author;
-        if !self.tips.contains_key(&author) {
-            let tip = self.tip_of(&author).map_err(Stop::Fail)?;
-            self.tips.insert(author, tip);
-        }
-        let Some(Some(tip)) = self.tips.get(&author).cloned() else { return Ok(None) };
-        let held = self.lookup(&tip.commit, dataset, key)?;
-        Ok(held.and_then(|record| compare(&record, field, element)))
-    }
-
-    /// Returns the newest commit of an author that we hold: of ourselves the local head.
-    fn tip_of(&self, author: &InstanceId) -> Result<Option<Known>, Error> {
-        let (state, scope) = (&self.instance.state, &self.scope.row.id);
-        let id = if *author == self.instance.id() {
-            self.instance.scope_row(scope)?.local_head
-        } else {
-            state.head(scope, author)?.map(|head| head.commit)
-        };
-        Ok(id.map(|id| state.commit(scope, &id)).transpose()?.flatten())
-    }
-
-    fn lookup(&self, commit: &Commit, dataset: &DatasetName, key: &[u8]) -> Step<Option<Record>> {
-        let found = get(&self.instance.state, &self.scope.row.id_key, &commit.root(dataset), key);
-        let Some(bytes) = found.map_err(|error| self.tree(error))? else { return Ok(None) };
-        let record = codec::decode(&bytes, &self.scope.row.origin)
-            .map_err(|source| Stop::Fail(Error::Record { record: dataset.to_string(), source }))?;
-        Ok(Some(record))
-    }
-
-    fn check_tip(&mut self, writes: &Writes) -> Step<()> {
+    fn check_tip(&mut self, writes: &Writes) -> Step<Commit> {
         let head = self.head;
         let row = &self.scope.row;
         if head.segments.is_empty() {
             let base = head.base.as_ref().expect("a head without segments has a base");
-            return if base.commit == head.commit { Ok(()) } else { refuse("it carries nothing for its commit") };
+            return match self.start.clone().filter(|_| base.commit == head.commit) {
+                Some(commit) => Ok(commit),
+                None => refuse("it carries nothing for its commit"),
+            };
         }
         let Some(bytes) = self.commits.get(&head.commit) else {
             return refuse(format!("its commit {} is not among what it carries", head.commit));
@@ -440,7 +478,7 @@ impl Building<'_> {
                 return refuse("it does not contain what the same signer published before");
             }
         }
-        self.keep_commits(commit)
+        Ok(commit)
     }
 
     /// Stores the commits that came along: those that the tip really contains.
@@ -452,7 +490,7 @@ impl Building<'_> {
             if !kept.insert(id) {
                 continue;
             }
-            let bytes = &self.commits[&id];
+            let Some(bytes) = self.commits.get(&id) else { continue };
             self.instance.state.put_commit(&row.id, &row.id_key, bytes).map_err(|error| Stop::Fail(error.into()))?;
             for parent in commit.parents() {
                 let Some(bytes) = self.commits.get(&parent) else { continue };
@@ -465,20 +503,12 @@ impl Building<'_> {
         Ok(())
     }
 
-    fn tree(&self, source: crate::tree::error::TreeError) -> Stop {
+    pub(super) fn tree(&self, source: crate::tree::error::TreeError) -> Stop {
         Stop::Fail(Error::Tree { scope: self.scope.row.name.to_string(), source })
     }
 }
 
-/// Tells whether the field holds the same write with the same value; `None` if it hasn't the write.
-fn compare(record: &Record, field: &FieldName, element: &Element) -> Option<bool> {
-    let write = |stamp: &Stamp| (stamp.author, stamp.incarnation, stamp.sequence);
-    let elements = record.cells.get(field)?.elements();
-    let held = elements.iter().find(|held| write(&held.stamp) == write(&element.stamp))?;
-    Some(held.stamp == element.stamp && held.value.same(&element.value))
-}
-
-fn refuse<T>(reason: impl Into<String>) -> Step<T> {
+pub(super) fn refuse<T>(reason: impl Into<String>) -> Step<T> {
     Err(Stop::Refuse(Refusal::because("", reason, HINT_SIGNER)))
 }
 

@@ -116,8 +116,9 @@ impl Instance {
             }
             Ok(())
         })?;
+        let schema = probe.with_database(|database| Ok(database.schema()))?;
         for scope in [ScopeName::public(), ScopeName::trusted()] {
-            probe.create_scope(&scope)?;
+            probe.create_scope(&scope, &schema)?;
         }
         let store = probe.own_store()?;
         store_card(&store, &probe)?;

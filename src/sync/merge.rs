@@ -7,14 +7,12 @@ use super::error::Error;
 use super::instance::Instance;
 use super::scopes::OpenScope;
 use crate::history::commit::{Commit, Making};
-use crate::history::join::{Known, Outcome, Summary, join};
+use crate::history::join::{Cut, Known, Merged, Outcome, Summary, join};
 use crate::id::bytes::RecordKey;
-use crate::id::name::DatasetName;
-use crate::record::clock::Clock;
-use crate::record::recordid::RecordId;
+use crate::id::name::{DatasetName, FieldName};
+use crate::merge::strategy::show;
+use crate::record::cell::Record;
 use crate::state::database;
-use crate::sys::clock;
-use crate::tree::apply::apply;
 use crate::tree::diff::diff;
 
 /// What a merge did in one scope.
@@ -30,6 +28,8 @@ pub struct ScopeMerge {
     pub records: Summary,
     /// Records that a writer edited after we had taken them out of the scope: taken out again.
     pub withdrawn_again: u64,
+    /// Records that one side deleted while the other edited them: written again as a whole.
+    pub written_again: u64,
 }
 
 impl Instance {
@@ -81,6 +81,7 @@ impl Instance {
         let mut merge = ScopeMerge { from: row.local_head, ..ScopeMerge::default() };
         let mut local = row.local_head.map(|id| self.state.known_commit(&row.id, &id)).transpose()?;
         let before = local.clone();
+        let mut cut = Vec::new();
         for head in self.state.heads(&row.id)? {
             let counts = scope.manifest.may_write(&head.signer) && !self.state.is_forked(&row.id, &head.signer)?;
             if !counts {
@@ -89,13 +90,13 @@ impl Instance {
             let theirs = self.state.known_commit(&row.id, &head.commit)?;
             local = Some(match local {
                 None => theirs,
-                Some(ours) => self.join_counting(scope, &ours, &theirs, &mut merge)?,
+                Some(ours) => self.join_counting(scope, &ours, &theirs, &mut merge, &mut cut)?,
             });
         }
-        if row.origin == self.id()
+        if scope.manifest.may_write(&self.id())
             && let (Some(before), Some(joined)) = (&before, &local)
         {
-            local = Some(self.keep_withdrawn(scope, before, joined, &mut merge)?);
+            local = Some(self.mend(scope, before, joined, &cut, &mut merge)?);
         }
         if let Some(local) = &local {
             self.advance(scope, local)?;
@@ -110,18 +111,21 @@ impl Instance {
         ours: &Known,
         theirs: &Known,
         merge: &mut ScopeMerge,
+        cut: &mut Vec<Cut>,
     ) -> Result<Known, Error> {
         let error = |source| Error::Join { scope: scope.row.name.to_string(), source };
         match join(&self.state, &scope.row.id_key, &scope.row.origin, ours, theirs).map_err(error)? {
             Outcome::Left => Ok(ours.clone()),
             Outcome::Right => Ok(theirs.clone()),
-            Outcome::Merged(known, summary) => {
+            Outcome::Merged(merged) => {
+                let Merged { known, summary, cut: newly_cut } = *merged;
                 self.state.put_commit(&scope.row.id, &scope.row.id_key, &known.commit.encode())?;
+                cut.extend(newly_cut);
                 merge.merged = true;
                 merge.records.combined += summary.combined;
                 merge.records.edits_against_deletes += summary.edits_against_deletes;
                 merge.records.conflicts += summary.conflicts;
-                Ok(*known)
+                Ok(known)
             }
         }
     }
@@ -131,7 +135,7 @@ impl Instance {
     /// # Errors
     /// As `merge`.
     pub(super) fn join_known(&self, scope: &OpenScope, ours: &Known, theirs: &Known) -> Result<Known, Error> {
-        self.join_counting(scope, ours, theirs, &mut ScopeMerge::default())
+        self.join_counting(scope, ours, theirs, &mut ScopeMerge::default(), &mut Vec::new())
     }
 
     /// Moves a scope's local head to the join of it and `newer`, and keeps the list of conflicts.
@@ -158,7 +162,8 @@ impl Instance {
         let before = old.map(|known| known.commit);
         self.each_difference(scope, before.as_ref(), &new.commit, &mut |dataset, key, bytes| {
             let record = bytes.map(|bytes| decode_record(bytes, &row.origin, dataset, key)).transpose()?;
-            Ok(self.state.set_conflicts(&row.id, dataset, key, record.as_ref())?)
+            let open: Vec<FieldName> = record.iter().flat_map(|record| open_fields(scope, dataset, record)).collect();
+            Ok(self.state.set_conflicts(&row.id, dataset, key, &open)?)
         })
     }
 
@@ -185,57 +190,12 @@ impl Instance {
         }
         Ok(())
     }
+}
 
-    /// Takes out again what a writer's concurrent edit would bring back into one of our scopes although
-    /// its row is meant for fewer readers now: what is private never leaves, whoever edits it.
-    fn keep_withdrawn(
-        &self,
-        scope: &OpenScope,
-        before: &Known,
-        joined: &Known,
-        merge: &mut ScopeMerge,
-    ) -> Result<Known, Error> {
-        let mut out: BTreeMap<DatasetName, Vec<RecordKey>> = BTreeMap::new();
-        self.each_difference(scope, Some(&before.commit), &joined.commit, &mut |dataset, key, bytes| {
-            if bytes.is_none() {
-                return Ok(());
-            }
-            let id = RecordId { origin: self.id(), dataset: dataset.clone(), key: *key };
-            let audience = self.with_database(|database| Ok(database.audience(&id)?))?;
-            // A row that is gone here was deleted; a concurrent edit brings it back, which is shown.
-            if audience.is_some_and(|audience| audience.scope() != Some(&scope.row.name)) {
-                out.entry(dataset.clone()).or_default().push(*key);
-            }
-            Ok(())
-        })?;
-        if out.is_empty() {
-            return Ok(joined.clone());
-        }
-        let error = |source| Error::Tree { scope: scope.row.name.to_string(), source };
-        let mut datasets = joined.commit.datasets.clone();
-        for (dataset, keys) in out {
-            merge.withdrawn_again += keys.len() as u64;
-            for key in &keys {
-                self.state.set_withdrawn(&scope.row.id, &dataset, key, true)?;
-            }
-            let edits: Vec<_> = keys.iter().map(|key| (key.as_bytes().to_vec(), None)).collect();
-            let root = datasets.get(&dataset).copied().unwrap_or_default();
-            let root = apply(&self.state, &scope.row.id_key, &root, edits).map_err(error)?;
-            if root.count == 0 {
-                datasets.remove(&dataset)
-            } else {
-                datasets.insert(dataset, root)
-            };
-        }
-        let sequence = self.scope_row(&scope.row.id)?.sequence + 1;
-        let incarnation = self.card.card.incarnation;
-        let mut clock: Clock = joined.commit.clock.clone();
-        clock.advance(self.id(), incarnation, sequence);
-        let making =
-            Making::Capture { parent: Some(joined.id), author: self.id(), incarnation, sequence, time: clock::now() };
-        let commit = Commit { scope: scope.row.id, clock, datasets, making };
-        let id = self.state.put_commit(&scope.row.id, &scope.row.id_key, &commit.encode())?;
-        self.state.set_sequence(&scope.row.id, sequence)?;
-        Ok(Known { id, commit })
-    }
+/// Returns the fields of a record that somebody should choose a value for.
+fn open_fields(scope: &OpenScope, dataset: &DatasetName, record: &Record) -> Vec<FieldName> {
+    let open = record
+        .conflicts()
+        .filter(|(field, cell)| show(cell, scope.schema.strategy(dataset, field), &scope.row.origin).open);
+    open.map(|(field, _)| field.clone()).collect()
 }

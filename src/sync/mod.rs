@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod init;
 pub mod inspect;
 pub mod instance;
+pub mod mend;
 pub mod merge;
 pub mod peers;
 pub mod progress;
@@ -23,3 +24,6 @@ pub mod scopes;
 pub mod show;
 pub mod status;
 pub mod view;
+pub mod write;
+
+mod vouch;

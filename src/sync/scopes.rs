@@ -4,6 +4,7 @@ use super::error::Error;
 use super::instance::Instance;
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::ScopeName;
+use crate::record::schema::Schema;
 use crate::scope::manifest::draft::{ManifestDraft, Signed};
 use crate::scope::manifest::{Keys, Manifest};
 use crate::state::scopes::ScopeRow;
@@ -19,6 +20,8 @@ pub struct OpenScope {
     pub manifest: Manifest,
     /// What we can open.
     pub keys: Keys,
+    /// How concurrent values are shown in it.
+    pub schema: Schema,
 }
 
 impl OpenScope {
@@ -33,9 +36,9 @@ impl Instance {
     ///
     /// # Errors
     /// `ManifestDraft`, `State`.
-    pub fn create_scope(&self, name: &ScopeName) -> Result<(), Error> {
+    pub fn create_scope(&self, name: &ScopeName, schema: &Schema) -> Result<(), Error> {
         let label = |source| Error::ManifestDraft { scope: name.to_string(), source };
-        let draft = ManifestDraft::new(&self.identity, name, &[], clock::now()).map_err(label)?;
+        let draft = ManifestDraft::new(&self.identity, name, &schema.encode(), clock::now()).map_err(label)?;
         let signed = draft.sign().map_err(label)?;
         self.put_own_manifest(name, signed)
     }
@@ -56,6 +59,20 @@ impl Instance {
         change(&mut draft).map_err(label)?;
         let signed = draft.sign().map_err(label)?;
         self.put_own_manifest(name, signed)
+    }
+
+    /// Brings the schemas of our scopes in step with the mapping.
+    ///
+    /// # Errors
+    /// `ManifestDraft`, `State`.
+    pub(super) fn refresh_schemas(&self) -> Result<(), Error> {
+        let schema = self.with_database(|database| Ok(database.schema()))?;
+        for scope in self.open_scopes_of(&self.id())? {
+            if scope.schema != schema {
+                self.change_scope(&scope, |draft| draft.set_schema(&schema.encode()))?;
+            }
+        }
+        Ok(())
     }
 
     fn put_own_manifest(&self, name: &ScopeName, signed: Signed) -> Result<(), Error> {
@@ -86,7 +103,9 @@ impl Instance {
         let (manifest, _) = Manifest::open(&row.manifest, &row.origin).map_err(error)?;
         let error = |source| Error::Manifest { scope: row.name.to_string(), source };
         let Some(keys) = manifest.unlock(&self.identity).map_err(error)? else { return Ok(None) };
-        Ok(Some(OpenScope { row, manifest, keys }))
+        let schema =
+            Schema::decode(&keys.schema).map_err(|source| Error::Schema { scope: row.name.to_string(), source })?;
+        Ok(Some(OpenScope { row, manifest, keys, schema }))
     }
 
     /// Opens all scopes of an origin that we can read.

@@ -125,6 +125,49 @@ fn edits_to_one_field_are_both_kept_and_one_winner_is_shown() {
 }
 
 #[test]
+fn texts_edited_in_different_places_merge_and_no_conflict_is_open() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let request = alpha.request(alice, "move", "public");
+    alpha.edit(request, "description", "We move on Friday.\nThe piano is heavy.\nCall Ann.");
+    alpha.sync();
+    beta.sync();
+    alpha.edit(request, "description", "We move on Saturday.\nThe piano is heavy.\nCall Ann.");
+    let there: i64 = beta.app.value("SELECT id FROM help_requests WHERE title = 'move'").parse().unwrap();
+    beta.edit(there, "description", "We move on Friday.\nThe piano is very heavy.\nCall Ann.");
+    for _ in 0..2 {
+        alpha.sync();
+        beta.sync();
+    }
+    let merged = "We move on Saturday.\nThe piano is very heavy.\nCall Ann.";
+    for site in [&alpha, &beta] {
+        assert_eq!(site.app.value("SELECT description FROM help_requests WHERE title = 'move'"), merged);
+        assert_eq!(site.open().status().unwrap().conflicts, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_edit_against_a_deletion_brings_the_whole_record_back() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let request = alpha.request(alice, "ladder", "public");
+    alpha.edit(request, "description", "five steps");
+    alpha.sync();
+    beta.sync();
+    alpha.app.execute("DELETE FROM help_requests WHERE id = ?1", &[&request]);
+    let there: i64 = beta.app.value("SELECT id FROM help_requests WHERE title = 'ladder'").parse().unwrap();
+    beta.edit(there, "title", "a ladder, please");
+    for _ in 0..3 {
+        alpha.sync();
+        beta.sync();
+    }
+    let sql = "SELECT title || '; ' || description || '; ' || status FROM help_requests WHERE sync_scope = 'public'";
+    assert_eq!(beta.app.value(sql), "a ladder, please; five steps; open");
+    assert_eq!(alpha.app.value(sql), "a ladder, please; five steps; open");
+    assert_eq!(alpha.roots(&alpha, &ScopeName::public()), beta.roots(&alpha, &ScopeName::public()));
+}
+
+#[test]
 fn deletions_travel_and_a_reused_rowid_leaks_nothing() {
     let (_stick, alpha, beta) = pair(None);
     let alice = alpha.app.insert_user("alice", "public");

@@ -5,5 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod canary;
 mod exchange;
+mod forge;
+mod protocol;
+mod tamper;
 mod world;

@@ -1,15 +1,24 @@
 //! Instances side by side on one machine, sharing a store on "a stick".
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use wbsync::changeset::seal;
 use wbsync::id::name::{PeerName, ScopeName};
 use wbsync::keys::card::SignedCard;
+use wbsync::record::cell::Record;
+use wbsync::record::codec;
 use wbsync::state::peers::Trust;
+use wbsync::sync::error::Error;
 use wbsync::sync::init::{CloneOptions, InitOptions};
 use wbsync::sync::instance::{Instance, Purpose};
 use wbsync::sync::peers::PeerAdd;
 use wbsync::sync::progress::silent;
+use wbsync::sync::push::PushSummary;
+use wbsync::sync::round::PullSummary;
+use wbsync::tree::scan::scan;
 
 use super::support::app::{App, Request};
 
@@ -32,6 +41,60 @@ impl Stick {
     pub fn path(&self) -> PathBuf {
         self.dir.path().join("wb")
     }
+
+    /// Lists its files by their path in it.
+    pub fn files(&self) -> Vec<String> {
+        files_under(&self.path())
+    }
+}
+
+/// A directory as it was once.
+pub struct Saved {
+    dir: TempDir,
+}
+
+impl Saved {
+    pub fn of(dir: &Path) -> Self {
+        let saved = Self { dir: tempfile::tempdir().unwrap() };
+        copy_tree(dir, saved.dir.path());
+        saved
+    }
+
+    /// Makes the directory as it was.
+    pub fn restore(&self, dir: &Path) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }
+                .unwrap();
+        }
+        copy_tree(self.dir.path(), dir);
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
+
+/// Lists the files under a directory by their path in it, ascending.
+pub fn files_under(dir: &Path) -> Vec<String> {
+    let files = walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap).filter(|entry| !entry.file_type().is_dir());
+    let mut files: Vec<String> =
+        files.map(|entry| entry.path().strip_prefix(dir).unwrap().to_str().unwrap().to_owned()).collect();
+    files.sort();
+    files
 }
 
 impl Site {
@@ -69,22 +132,101 @@ impl Site {
     }
 
     pub fn uses(&self, stick: &Stick) {
-        let name = PeerName::new("stick").unwrap();
+        self.uses_as(stick, STICK);
+    }
+
+    pub fn uses_as(&self, stick: &Stick, name: &str) {
+        let name = PeerName::new(name).unwrap();
         self.open().remote_add(&name, stick.path().to_str().unwrap(), self.app.dir()).unwrap();
     }
 
-    pub fn pull(&self) -> wbsync::sync::round::PullSummary {
-        let instance = self.open();
-        let summary = instance.pull(&[PeerName::new("stick").unwrap()]).unwrap();
-        assert!(summary.fetched.failed.is_empty(), "{:?}", summary.fetched.failed);
+    pub fn pull(&self) -> PullSummary {
+        let summary = self.try_pull(STICK).unwrap();
         for fetched in summary.fetched.remotes.values() {
-            assert!(fetched.refused.is_empty(), "{:?}", fetched.refused);
+            assert!(fetched.refused.is_empty(), "{}: {:?}", self.name, fetched.refused);
         }
         summary
     }
 
-    pub fn push(&self) -> wbsync::sync::push::PushSummary {
-        self.open().push(&PeerName::new("stick").unwrap()).unwrap()
+    pub fn try_pull(&self, remote: &str) -> Result<PullSummary, Error> {
+        let mut summary = self.open().pull(&[PeerName::new(remote).unwrap()])?;
+        summary.fetched.failed.pop().map_or(Ok(summary), |(_, error)| Err(error))
+    }
+
+    pub fn push(&self) -> PushSummary {
+        self.try_push(STICK).unwrap()
+    }
+
+    pub fn try_push(&self, remote: &str) -> Result<PushSummary, Error> {
+        self.open().push(&PeerName::new(remote).unwrap())
+    }
+
+    pub fn save(&self) -> Saved {
+        Saved::of(self.app.dir())
+    }
+
+    pub fn restore(&self, saved: &Saved) {
+        saved.restore(self.app.dir());
+    }
+
+    /// Every tracked head as `scope/signer`, with the hash of its document.
+    pub fn heads(&self) -> BTreeMap<String, String> {
+        let instance = self.open();
+        let mut heads = BTreeMap::new();
+        for row in instance.state.scopes().unwrap() {
+            for head in instance.state.heads(&row.id).unwrap() {
+                heads.insert(format!("{}/{}", row.id, head.signer), head.hash.to_string());
+            }
+        }
+        heads
+    }
+
+    /// The commit that each scope's local head names.
+    pub fn local_heads(&self) -> BTreeMap<String, String> {
+        let rows = self.open().state.scopes().unwrap();
+        rows.into_iter().filter_map(|row| Some((row.id.to_string(), row.local_head?.to_string()))).collect()
+    }
+
+    /// Every record of every scope's local head: scope id, dataset and key, and the record.
+    pub fn records(&self) -> Vec<(String, String, Record)> {
+        let instance = self.open();
+        let mut records = Vec::new();
+        for row in instance.state.scopes().unwrap() {
+            let Some(head) = row.local_head else { continue };
+            let known = instance.state.known_commit(&row.id, &head).unwrap();
+            for (dataset, root) in &known.commit.datasets {
+                for found in scan(&instance.state, &row.id_key, root, ..) {
+                    let (key, bytes) = found.unwrap();
+                    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+                    let record = codec::decode(&bytes, &row.origin).unwrap();
+                    records.push((row.id.to_string(), format!("{dataset}/{key}"), record));
+                }
+            }
+        }
+        records
+    }
+
+    /// Opens every sealed object under a store that one of our epoch keys opens: path, scope name, plaintext.
+    pub fn unseal(&self, store: &Path, skip: &BTreeSet<String>) -> Vec<(String, String, Vec<u8>)> {
+        let instance = self.open();
+        let mut scopes = Vec::new();
+        for row in instance.state.scopes().unwrap() {
+            scopes.extend(instance.open_scope(row).unwrap());
+        }
+        let objects = store.join("objects");
+        let mut plain = Vec::new();
+        for path in files_under(&objects).into_iter().filter(|path| !skip.contains(path)) {
+            let bytes = fs::read(objects.join(&path)).unwrap();
+            let id = seal::id_of(&bytes);
+            assert!(path.ends_with(&format!("{id}.age")), "{path} is named for its bytes");
+            let opened = scopes.iter().find_map(|scope| {
+                let opened = scope.keys.epochs.values().find_map(|key| seal::open(&id, &bytes, key).ok())?;
+                Some((scope.label(&instance).unwrap(), opened))
+            });
+            let (scope, opened) = opened.unwrap_or_else(|| panic!("no key opens {path}"));
+            plain.push((path, scope, opened));
+        }
+        plain
     }
 
     pub fn sync(&self) {
@@ -113,6 +255,9 @@ impl Site {
         Some(format!("{:?}", known.commit.datasets))
     }
 }
+
+/// What every site calls the stick.
+pub const STICK: &str = "stick";
 
 /// Two sites that know and follow each other and share a stick.
 pub fn pair(trust: Option<Trust>) -> (Stick, Site, Site) {

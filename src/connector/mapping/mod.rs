@@ -6,4 +6,5 @@
 pub mod check;
 pub mod model;
 pub mod preset;
+pub mod schema;
 pub mod template;

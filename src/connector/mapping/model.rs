@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::preset;
 use crate::connector::error::Error;
 use crate::id::name::{DatasetName, FieldName};
+use crate::record::schema::Strategy;
 
 /// Which tables become which kinds of records.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -127,6 +128,12 @@ pub struct Field {
     /// Whether the reference says in whose name the row speaks: it must be of the record's own origin.
     #[serde(default)]
     pub author: bool,
+    /// How concurrent values are shown.
+    #[serde(default)]
+    pub merge: Strategy,
+    /// The group of fields that are written together.
+    #[serde(default)]
+    pub group: Option<FieldName>,
 }
 
 /// Logical types.

@@ -36,6 +36,7 @@ use super::error::Error;
 use super::mapping::model::Mapping;
 use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
+use crate::record::schema::Schema;
 use crate::scope::audience::Audience;
 use crate::sys::clock::UnixMillis;
 
@@ -179,6 +180,10 @@ impl SqliteConnector {
 impl Connector for SqliteConnector {
     fn datasets(&self) -> Vec<DatasetName> {
         self.plans.list.iter().map(|plan| plan.name.clone()).collect()
+    }
+
+    fn schema(&self) -> Schema {
+        self.mapping.schema()
     }
 
     fn check(&mut self) -> Result<(), Error> {

@@ -1,0 +1,70 @@
+//! One write onto a record: the fields that changed, and those that move with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::scopes::OpenScope;
+use crate::id::name::{DatasetName, FieldName};
+use crate::merge::strategy::show;
+use crate::record::cell::{Cell, Record};
+use crate::record::stamp::Stamp;
+use crate::record::value::Value;
+
+/// A write in a scope.
+pub struct Write<'a> {
+    /// The scope.
+    pub scope: &'a OpenScope,
+    /// The write's stamp.
+    pub stamp: Stamp,
+    /// Our newest write that others can have seen.
+    pub published: u64,
+}
+
+impl Write<'_> {
+    /// Returns the record with the changed fields written, or `None` if no field shows anything new.
+    pub fn onto(
+        &self,
+        held: Option<Record>,
+        dataset: &DatasetName,
+        fields: &BTreeMap<FieldName, Value>,
+    ) -> Option<Record> {
+        let is_new = held.is_none();
+        let mut record = held.unwrap_or_default();
+        let differs = |field: &FieldName, value: &Value| {
+            !self.shown(&record, dataset, field).is_some_and(|shown| shown.same(value))
+        };
+        let mut changed: BTreeSet<FieldName> =
+            fields.iter().filter(|(field, value)| differs(field, value)).map(|(field, _)| field.clone()).collect();
+        let moved: Vec<FieldName> =
+            changed.iter().flat_map(|field| self.scope.schema.group_of(dataset, field)).collect();
+        changed.extend(moved.into_iter().filter(|field| fields.contains_key(field)));
+        if changed.is_empty() && !is_new {
+            return None;
+        }
+        for field in changed {
+            let over = self.over(&record, dataset, &field);
+            let value = fields[&field].clone();
+            record.cells.insert(field, Cell::replacing(self.stamp, value, over));
+        }
+        Some(record)
+    }
+
+    fn shown(&self, record: &Record, dataset: &DatasetName, field: &FieldName) -> Option<Value> {
+        let cell = record.cells.get(field)?;
+        Some(show(cell, self.scope.schema.strategy(dataset, field), &self.scope.row.origin).value)
+    }
+
+    /// What the write replaces, for strategies that need it. A value of our own that nobody has seen is
+    /// no common ground: what it replaced itself is carried on.
+    fn over(&self, record: &Record, dataset: &DatasetName, field: &FieldName) -> Option<Value> {
+        if !self.scope.schema.strategy(dataset, field).needs_base() {
+            return None;
+        }
+        let cell = record.cells.get(field)?;
+        match cell.elements() {
+            [only] if only.stamp.author == self.stamp.author && only.stamp.sequence > self.published => {
+                only.over.clone()
+            }
+            _ => self.shown(record, dataset, field),
+        }
+    }
+}
