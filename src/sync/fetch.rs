@@ -137,8 +137,8 @@ impl Instance {
             };
             self.fetch_scope(store, remote, &scope, &mut summary)?;
         }
-        self.clear_incoming()?;
         summary.heads.sort_by(|a, b| (&a.scope, &a.signer).cmp(&(&b.scope, &b.signer)));
+        self.clear_incoming()?;
         Ok(summary)
     }
 
@@ -166,10 +166,6 @@ impl Instance {
                 return Ok(None);
             }
         };
-        let is_peer = self.state.peer(&origin)?.is_some();
-        if origin != self.id() && !is_peer {
-            return Ok(None);
-        }
         let (manifest, hash) = match Manifest::open(&bytes, &origin) {
             Ok(opened) => opened,
             Err(error) => {
@@ -177,6 +173,10 @@ impl Instance {
                 return Ok(None);
             }
         };
+        // A stranger's manifest is looked at only so far that a damaged one of a peer's is noticed.
+        if origin != self.id() && self.state.peer(&origin)?.is_none() {
+            return Ok(None);
+        }
         if manifest.scope != *id {
             let reason = format!("it is the manifest of scope {}", manifest.scope);
             summary.refused.push(Refusal::because(document, reason, HINT_DAMAGED));
