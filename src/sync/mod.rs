@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod instance;
 pub mod merge;
 pub mod peers;
+mod prepare;
 pub mod progress;
 pub mod publish;
 pub mod push;

@@ -22,6 +22,8 @@ struct World {
     committed: BTreeMap<String, String>,
     /// Texts that somebody who saw them replaced or deleted.
     replaced: BTreeSet<String>,
+    /// What each text replaced: texts that were never committed are known by those before them.
+    before: BTreeMap<String, String>,
     /// Records that their origin took out of its scopes: edits of others are turned away from then on.
     withdrawn: BTreeSet<String>,
 }
@@ -49,6 +51,7 @@ impl World {
             tells,
             committed: BTreeMap::new(),
             replaced: BTreeSet::new(),
+            before: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
         };
         for at in 0..3 {
@@ -109,10 +112,15 @@ impl World {
         }
     }
 
-    fn withdraw(&mut self, at: usize, title: &str) {
+    /// Notes that a site takes a row out of its scopes, by the text that the row shows now.
+    fn withdraw(&mut self, at: usize, shown: &str) {
         let records = self.sites[at].records();
+        let texts: Vec<&String> =
+            std::iter::successors(self.before.get(shown), |text| self.before.get(*text)).collect();
         let holds = |record: &wbsync::record::cell::Record| {
-            record.elements().any(|(_, element)| element.value == Value::Text(title.to_owned()))
+            record.elements().any(
+                |(_, element)| matches!(&element.value, Value::Text(text) if text == shown || texts.contains(&text)),
+            )
         };
         self.withdrawn.extend(records.into_iter().filter(|(_, _, record)| holds(record)).map(|(_, id, _)| id));
     }
@@ -138,6 +146,7 @@ impl World {
         let text = self.text();
         self.tell(at, &format!("{table} {key}: {column} {old} becomes {text}"));
         self.replace(at, old);
+        self.before.insert(text.clone(), old.to_owned());
         self.sites[at].app.execute(&format!("UPDATE {table} SET {column} = ?2 WHERE id = ?1"), &[&key, &text]);
     }
 
