@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
 
 use super::error::Error;
 use super::fetch::Refusal;
 use super::instance::Instance;
+use super::prepare::Prepared;
 use super::progress::Event;
 use super::scopes::OpenScope;
 use super::vouch::Vouchers;
@@ -19,7 +19,6 @@ use crate::changeset::seal;
 use crate::exchange::head::{Head, ObjectRef, Segment};
 use crate::exchange::store::Store;
 use crate::history::commit::{Commit, id_of};
-use crate::history::join::Known;
 use crate::id::bytes::{CommitId, DocHash, InstanceId};
 use crate::id::name::DatasetName;
 use crate::record::clock::Clock;
@@ -29,7 +28,6 @@ use crate::state::heads::TrackedHead;
 use crate::sys::clock;
 use crate::tree::apply::apply;
 use crate::tree::root::Root;
-use crate::tree::store::{NodeStore, StoreError as NodeError};
 
 /// The newest own write that each instance has signed for: (incarnation, sequence).
 pub type Writes = BTreeMap<InstanceId, (u32, u64)>;
@@ -66,15 +64,6 @@ pub enum Ingested {
     Refused(Refusal),
 }
 
-/// A head with what it carries.
-struct Prepared<'a> {
-    head: &'a Head,
-    /// The commit that the changesets apply to; `None` is the empty scope.
-    start: Option<Commit>,
-    segments: Vec<&'a Segment>,
-    files: Vec<PathBuf>,
-}
-
 /// Why the work on one head ends early.
 pub(super) enum Stop {
     Refuse(Refusal),
@@ -98,7 +87,7 @@ pub(super) struct Building<'a> {
     records: u64,
 }
 
-const HINT_AGAIN: &str = "ask the instance that wrote it to push again, or fetch from another remote";
+pub(super) const HINT_AGAIN: &str = "ask the instance that wrote it to push again, or fetch from another remote";
 const HINT_SIGNER: &str = "do not trust this peer before you know how it came to sign this";
 
 impl Instance {
@@ -151,7 +140,7 @@ impl Instance {
             Err(Stop::Refuse(refusal)) => {
                 drop(transaction);
                 self.state.forget_cache();
-                self.remove_incoming(&prepared.files)?;
+                self.remove_incoming(&prepared)?;
                 return Ok(Ingested::Refused(refusal));
             }
             Err(Stop::Hold(why)) => {
@@ -178,62 +167,9 @@ impl Instance {
             via: remote.to_owned(),
         })?;
         database::commit(transaction)?;
-        self.remove_incoming(&prepared.files)?;
+        self.remove_incoming(&prepared)?;
         self.tell(Event::End);
         Ok(Ingested::Taken { records, objects, bytes })
-    }
-
-    /// Finds what a head starts from and fetches what leads from there to it.
-    fn prepare<'a>(
-        &self,
-        store: &dyn Store,
-        remote: &str,
-        scope: &OpenScope,
-        incoming: &'a Incoming,
-    ) -> Result<Result<Prepared<'a>, Ingested>, Error> {
-        let head = &incoming.head;
-        let start = match self.start_of(scope, head)? {
-            Ok(start) => start,
-            Err(why) => return Ok(Err(Ingested::Held { why })),
-        };
-        let segments = needed(head, start.as_ref().map(|(seq, _)| *seq));
-        let files = match self.download(store, remote, scope, &segments)? {
-            Ok(files) => files,
-            Err(refusal) => return Ok(Err(Ingested::Refused(refusal))),
-        };
-        let from_nothing = head.base.is_none() && segments.first().is_some_and(|segment| segment.from_seq == 0);
-        let start = if from_nothing { None } else { start.map(|(_, known)| known.commit) };
-        Ok(Ok(Prepared { head, start, segments, files }))
-    }
-
-    /// Returns the commit that the head's changesets start from, with the head number it stands for.
-    fn start_of(&self, scope: &OpenScope, head: &Head) -> Result<Result<Option<(u64, Known)>, String>, Error> {
-        let Some(base) = &head.base else {
-            let known = self.state.head(&scope.row.id, &head.signer)?;
-            let known = known.filter(|known| known.incarnation == head.incarnation);
-            let Some(known) = known else { return Ok(Ok(None)) };
-            let commit = self.state.known_commit(&scope.row.id, &known.commit)?;
-            return Ok(Ok(Some((known.seq, commit))));
-        };
-        match self.state.commit(&scope.row.id, &base.commit)? {
-            Some(known) if self.holds_trees(&known.commit)? => Ok(Ok(Some((0, known)))),
-            _ => Ok(Err(format!("it builds on head {} of the scope's origin, which we do not hold", base.seq))),
-        }
-    }
-
-    /// Tells whether the trees of a commit are here: commits also travel without theirs. Trees are written
-    /// from the leaves up, so the root stands for all.
-    pub(super) fn holds_trees(&self, commit: &Commit) -> Result<bool, Error> {
-        for id in commit.datasets.values().filter_map(|root| root.node) {
-            match self.state.read(&id) {
-                Ok(_) => {}
-                Err(NodeError::Missing) => return Ok(false),
-                Err(NodeError::Failed(error)) => {
-                    return Err(crate::state::error::Error::damaged(error.to_string()).into());
-                }
-            }
-        }
-        Ok(true)
     }
 }
 
@@ -426,21 +362,4 @@ impl<'a> Building<'a> {
 
 pub(super) fn refuse<T>(reason: impl Into<String>) -> Step<T> {
     Err(Stop::Refuse(Refusal::because("", reason, HINT_SIGNER)))
-}
-
-/// Returns the segments to apply: for a writer's head all; for the origin's those after the head that we
-/// hold, or the snapshot and those after it.
-fn needed(head: &Head, known: Option<u64>) -> Vec<&Segment> {
-    if head.base.is_some() {
-        return head.segments.iter().collect();
-    }
-    let (snapshot, deltas) = head.segments.split_first().expect("the origin's head has a snapshot");
-    let reachable = |known: u64| deltas.first().is_some_and(|first| first.from_seq <= known);
-    match known.filter(|known| reachable(*known)) {
-        Some(known) => deltas.iter().filter(|segment| segment.to_seq > known).collect(),
-        None => {
-            let after = deltas.iter().filter(|segment| segment.to_seq > snapshot.to_seq);
-            std::iter::once(snapshot).chain(after).collect()
-        }
-    }
 }

@@ -191,7 +191,11 @@ fn one_edited_comment_is_one_small_object_and_one_changed_row() {
     let pull = beta.pull();
     assert_eq!(fetched_bytes(&pull), push.bytes);
     assert_eq!(pull.merge.applied.updated.values().sum::<u64>(), 1, "{:?}", pull.merge.applied);
-    assert!(pull.merge.applied.inserted.is_empty() && pull.merge.applied.deleted.is_empty(), "{:?}", pull.merge.applied);
+    assert!(
+        pull.merge.applied.inserted.is_empty() && pull.merge.applied.deleted.is_empty(),
+        "{:?}",
+        pull.merge.applied
+    );
     for (table, before) in tables.into_iter().zip(&rows) {
         let after = dump(table);
         let expected = usize::from(table == "request_comments");

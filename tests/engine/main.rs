@@ -2,10 +2,10 @@
 
 #![allow(
     unreachable_pub,
-    dead_code,
     clippy::unwrap_used,
+    clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test binary has no outside"
+    reason = "a test binary has no outside; whatever fails here fails the test; seeds are printed"
 )]
 
 #[path = "../support/mod.rs"]
