@@ -242,9 +242,10 @@ impl Error {
             Self::NotReady { hint, .. } => hint.clone(),
             Self::Newer { .. } => "use the newer wbsync that wrote it".into(),
             Self::OtherInstance { .. } => {
-                "use the identity that belongs to this database; a copied database needs `wbsync repair`".into()
+                "use the .wbsync directory that belongs to this database, or the database that belongs to this one"
+                    .into()
             }
-            Self::Books { .. } => "run `wbsync fsck`".into(),
+            Self::Books { .. } => "restore the database, and .wbsync with it, from a backup of the same time".into(),
             Self::ApplyUnfinished | Self::StaleCapture { .. } | Self::NoApply { .. } => "run the command again".into(),
             Self::File { .. } | Self::Sqlite { .. } | Self::Sink(_) | Self::Source(_) => return None,
         })

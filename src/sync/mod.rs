@@ -29,4 +29,5 @@ pub mod status;
 pub mod view;
 pub mod write;
 
+mod sealer;
 mod vouch;

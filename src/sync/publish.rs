@@ -11,12 +11,13 @@ use super::error::Error;
 use super::instance::Instance;
 use super::progress::Event;
 use super::scopes::OpenScope;
+use super::sealer::Sealer;
 use crate::changeset::entry::Entry;
-use crate::changeset::seal::{Padding, seal};
+use crate::changeset::seal::Padding;
 use crate::changeset::touched::{self, Touched, add_differences, entries_of, snapshot};
 use crate::changeset::writer::{Span, Writer};
-use crate::exchange::head::{Base, Head, ObjectRef, Segment};
-use crate::exchange::store::{Store, StoreError};
+use crate::exchange::head::{Base, Head, Segment};
+use crate::exchange::store::Store;
 use crate::history::commit::Commit;
 use crate::history::join::Known;
 use crate::id::bytes::{CommitId, RecordKey};
@@ -304,26 +305,11 @@ impl Publishing<'_> {
         let epoch = self.scope.manifest.newest_epoch();
         let padding = if self.scope.manifest.public { Padding::None } else { Padding::Padme };
         let span = Span { scope: self.scope.row.id, from, tip: self.tip.id };
-        let mut objects = Vec::new();
-        let mut failed: Option<StoreError> = None;
-        let store = self.store;
-        let mut writer = Writer::new(span, &commits, |plain: Vec<u8>| {
-            let sealed = seal(&plain, &epoch.recipient, padding)?;
-            drop(plain);
-            let bytes = sealed.bytes.len() as u64;
-            if let Err(error) = store.put_object(&sealed.id, bytes, &mut &sealed.bytes[..]) {
-                failed = Some(error);
-                return Err(io::Error::other("the store failed"));
-            }
-            objects.push(ObjectRef { id: sealed.id, bytes });
-            Ok(())
-        });
+        let mut sealer = Sealer::new(self.store, &epoch.recipient, padding);
+        let mut writer = Writer::new(span, &commits, |plain| sealer.take(plain));
         let filled = fill(&mut |entry| writer.push(entry));
-        let finished = filled.and_then(|()| writer.finish().map_err(touched::Error::Sink));
-        if let Some(error) = failed {
-            return Err(Error::store("this instance")(error));
-        }
-        finished.map_err(|error| self.changeset(error))?;
+        let filled = filled.and_then(|()| writer.finish().map_err(touched::Error::Sink));
+        let objects = sealer.finish(filled, touched::Error::Sink)?.map_err(|error| self.changeset(error))?;
         self.objects += objects.len() as u64;
         self.bytes += objects.iter().map(|object| object.bytes).sum::<u64>();
         Ok(Segment { from_seq: from, to_seq: self.seq, objects })
