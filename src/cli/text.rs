@@ -48,6 +48,14 @@ pub fn by_name<K: Display>(counts: &BTreeMap<K, u64>) -> String {
     counts.iter().map(|(name, number)| format!("{name} {}", grouped(*number))).collect::<Vec<_>>().join(", ")
 }
 
+/// Names the records that are too large to travel, and what to do about them.
+pub fn too_large(records: &BTreeMap<String, u64>) -> String {
+    let names: Vec<String> =
+        records.iter().take(10).map(|(record, bytes)| format!("{record} ({} KiB)", bytes >> 10)).collect();
+    let number = count(records.len() as u64, "record");
+    format!("{number} too large to travel, at most 1 MiB can; shorten them: {}\n", names.join(", "))
+}
+
 /// Writes how many rows stay home and why: `7 of requests (marked private)`; keys are `dataset: reason`.
 pub fn private(counts: &BTreeMap<String, u64>) -> String {
     let part = |(key, number): (&String, &u64)| {

@@ -16,6 +16,8 @@ use crate::sys::clock::UnixMillis;
 const REPLACED: u64 = 7;
 /// The most bytes of one record.
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
+/// The most bytes of a record that an application's row may make, so that a merge of several still fits.
+pub const CAPTURED_BYTES_MAX: usize = 1 << 20;
 /// The most fields of one record.
 pub const FIELDS_MAX: usize = 1024;
 /// The most distinct writes in one record.

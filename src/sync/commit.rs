@@ -6,7 +6,7 @@ use super::error::{Error, through};
 use super::instance::Instance;
 use super::progress::Event;
 use super::scopes::OpenScope;
-use super::status::PRIVATE_KEY;
+use super::status::{PRIVATE_KEY, TOO_LARGE_KEY};
 use super::view::View;
 use super::write::Write;
 use crate::connector::contract::{Base, Capture, Position, Seen, Sighting};
@@ -16,7 +16,7 @@ use crate::id::bytes::{InstanceId, RecordKey, ScopeId};
 use crate::id::name::DatasetName;
 use crate::record::cell::Record;
 use crate::record::clock::Clock;
-use crate::record::codec;
+use crate::record::codec::{self, CAPTURED_BYTES_MAX};
 use crate::record::recordid::RecordId;
 use crate::record::stamp::Stamp;
 use crate::scope::audience::Audience;
@@ -35,6 +35,8 @@ pub struct CommitSummary {
     pub rows: u64,
     /// Own rows that stay home, by dataset and reason.
     pub private: BTreeMap<String, u64>,
+    /// Records too large to travel, with their bytes: what is shared of them stays as it was.
+    pub too_large: BTreeMap<String, u64>,
 }
 
 /// A new commit of one scope.
@@ -74,6 +76,7 @@ enum Edit {
 struct Collector<'a> {
     instance: &'a Instance,
     scopes: Vec<Working>,
+    too_large: BTreeMap<String, u64>,
     now: UnixMillis,
 }
 
@@ -109,7 +112,8 @@ impl Instance {
         })?;
         self.tell(Event::End);
         let mut summary = summarize(&capture);
-        let Collector { scopes, now, .. } = collector;
+        let Collector { scopes, now, too_large, .. } = collector;
+        summary.too_large = too_large;
         if mode == Mode::DryRun {
             for working in scopes {
                 working.describe(self, &mut summary)?;
@@ -148,8 +152,9 @@ impl Instance {
         }
         let position = Position { applied: applied.encode(), target: target.map(|view| view.encode()) };
         let Position { applied, target } = position.clone();
-        let private = serde_json::to_string(&summary.private).expect("words and counts");
-        self.state.set_meta(PRIVATE_KEY, &private)?;
+        let json = |counts| serde_json::to_string(counts).expect("words and counts");
+        self.state.set_meta(PRIVATE_KEY, &json(&summary.private))?;
+        self.state.set_meta(TOO_LARGE_KEY, &json(&summary.too_large))?;
         self.state.put_pending(&PendingSettle { number: capture.number, applied, target })?;
         database::commit(transaction)?;
         self.with_database(|database| Ok(database.settle(capture, &position)?))?;
@@ -259,12 +264,14 @@ impl<'a> Collector<'a> {
             let published = instance.state.head(&id, &instance.id())?.map_or(0, |head| head.writes);
             scopes.push(Working { open, applied, target, on_applied, on_target, published });
         }
-        Ok(Self { instance, scopes, now: clock::now() })
+        let too_large = instance.counts(TOO_LARGE_KEY)?;
+        Ok(Self { instance, scopes, too_large, now: clock::now() })
     }
 
     fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
         let Sighting { id, base, seen } = sighting;
         let own = self.instance.id();
+        self.too_large.remove(&id.to_string());
         let (audience, fields) = match seen {
             Seen::Row { audience, fields } => (audience, Some(fields)),
             Seen::Gone => (None, None),
@@ -284,7 +291,8 @@ impl<'a> Collector<'a> {
             let edit = if belongs {
                 let fields = fields.as_ref().expect("a row that belongs to a scope is there");
                 let write = Write { scope: &scope.open, stamp: self.stamp(scope, base), published: scope.published };
-                write.onto(held, &id.dataset, fields).map(|record| Edit::Put(codec::encode(&record, &id.origin)))
+                let bytes = write.onto(held, &id.dataset, fields).map(|record| codec::encode(&record, &id.origin));
+                bytes.and_then(|bytes| self.bounded(&id, bytes)).map(Edit::Put)
             } else if held.is_some() && (gone || id.origin == own) {
                 let withdrawn = matches!(audience, Some(Audience::Private(_) | Audience::Shared(_)));
                 Some(if withdrawn { Edit::Withdrawn } else { Edit::Deleted })
@@ -298,6 +306,15 @@ impl<'a> Collector<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Leaves out a record that is too large to travel: what is shared of it stays as it was.
+    fn bounded(&mut self, id: &RecordId, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        if bytes.len() <= CAPTURED_BYTES_MAX {
+            return Some(bytes);
+        }
+        self.too_large.insert(id.to_string(), bytes.len() as u64);
+        None
     }
 
     /// The stamp of writes on a view. Edits on the target get the number after those on the applied

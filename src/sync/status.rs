@@ -34,6 +34,8 @@ pub struct Status {
     pub unfinished_apply: bool,
     /// Own rows that stayed home at the last commit, by dataset and reason.
     pub private: BTreeMap<String, u64>,
+    /// Records too large to travel, with their bytes: what is shared of them stays as it was.
+    pub too_large: BTreeMap<String, u64>,
     /// Why the application's database can't be looked at, if so.
     pub database_error: Option<String>,
 }
@@ -95,6 +97,8 @@ pub struct RemoteStatus {
 
 /// The key under which the last commit's private rows are kept.
 pub(super) const PRIVATE_KEY: &str = "private";
+/// The key under which the records too large to travel are kept.
+pub(super) const TOO_LARGE_KEY: &str = "too-large";
 const PARKED_MAX: usize = 100;
 
 impl Instance {
@@ -118,7 +122,6 @@ impl Instance {
         }
         // Our own first; ids would give another order on every instance.
         scopes.sort_by(|a, b| (a.scope.contains('/'), &a.scope).cmp(&(b.scope.contains('/'), &b.scope)));
-        let private = self.state.meta(PRIVATE_KEY)?.and_then(|text| serde_json::from_str(&text).ok());
         Ok(Status {
             name: self.card.card.name.to_string(),
             id: self.id(),
@@ -130,7 +133,8 @@ impl Instance {
             parked,
             parked_total,
             unfinished_apply: position.target.is_some(),
-            private: private.unwrap_or_default(),
+            private: self.counts(PRIVATE_KEY)?,
+            too_large: self.counts(TOO_LARGE_KEY)?,
             database_error,
         })
     }
@@ -225,6 +229,14 @@ impl Instance {
             error: remote.error,
         });
         Ok(remotes.collect())
+    }
+}
+
+impl Instance {
+    /// Reads counts that the last commit left in the local state.
+    pub(super) fn counts(&self, key: &str) -> Result<BTreeMap<String, u64>, Error> {
+        let text = self.state.meta(key)?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
     }
 }
 

@@ -205,7 +205,11 @@ impl Root {
     }
 
     fn gone(&self, doing: Doing) -> StoreError {
-        StoreError::Unreachable { store: self.describe(), doing, source: io::ErrorKind::NotFound.into() }
+        StoreError::Unreachable {
+            store: self.describe(),
+            doing,
+            source: io::Error::new(io::ErrorKind::NotFound, "no such directory"),
+        }
     }
 
     fn not_a_store(&self, why: &'static str) -> StoreError {

@@ -184,3 +184,23 @@ fn deletions_travel_and_a_reused_rowid_leaks_nothing() {
     assert_eq!(beta.app.value("SELECT group_concat(title) FROM help_requests"), "first");
     beta.app.assert_whole();
 }
+
+#[test]
+fn a_row_too_large_to_travel_stops_nothing_and_is_named() {
+    let (_stick, alpha, beta) = pair(None);
+    let alice = alpha.app.insert_user("alice", "public");
+    let request = alpha.request(alice, "ladder", "public");
+    alpha.request(alice, "drill", "public");
+    alpha.sync();
+    alpha.edit(request, "description", &"long ".repeat(300_000));
+    alpha.request(alice, "saw", "public");
+    alpha.sync();
+    beta.sync();
+    assert_eq!(beta.app.value("SELECT group_concat(title) FROM help_requests"), "ladder,drill,saw");
+    assert_eq!(alpha.open().status().unwrap().too_large.len(), 1);
+    alpha.edit(request, "description", "short");
+    alpha.sync();
+    beta.sync();
+    assert_eq!(beta.app.value("SELECT description FROM help_requests WHERE title = 'ladder'"), "short");
+    assert!(alpha.open().status().unwrap().too_large.is_empty());
+}

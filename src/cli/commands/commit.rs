@@ -2,7 +2,7 @@
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{ID, count, private};
+use crate::cli::text::{ID, count, private, too_large};
 use crate::sync::commit::{CommitSummary, Mode};
 use crate::sync::instance::Purpose;
 
@@ -30,6 +30,9 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     context.answer(&summary, &describe(&summary, mode))?;
     if !summary.private.is_empty() {
         context.note(&format!("private: {}", private(&summary.private)));
+    }
+    if !summary.too_large.is_empty() {
+        context.warn(too_large(&summary.too_large).trim_end());
     }
     context.note_speed(summary.rows);
     Ok(())
