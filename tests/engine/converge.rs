@@ -18,13 +18,15 @@ struct World {
     random: Prng,
     texts: u64,
     tells: bool,
-    /// Every text that was ever committed, with its record.
-    committed: BTreeMap<String, String>,
+    /// Every text that was ever committed, with its record and the request that a comment stands under.
+    committed: BTreeMap<String, (String, Option<String>)>,
     /// Texts that somebody who saw them replaced or deleted.
     replaced: BTreeSet<String>,
     /// What each text replaced: texts that were never committed are known by those before them.
     before: BTreeMap<String, String>,
-    /// Records that their origin took out of its scopes: edits of others are turned away from then on.
+    /// Records that their origin took out of a scope, also into another one: edits that others made there
+    /// at the same time are turned away, of the record and of what stands under it. Only the history of
+    /// the scope has them.
     withdrawn: BTreeSet<String>,
 }
 
@@ -80,11 +82,15 @@ impl World {
         let summary = self.sites[at].pull();
         self.tell(at, &format!("pull {summary:?}"));
         for (_, id, record) in self.sites[at].records() {
+            let parent = record.elements().find_map(|(field, element)| match &element.value {
+                Value::Ref(parent) if field.as_str() == "request" => Some(format!("{}/{}", parent.dataset, parent.key)),
+                _ => None,
+            });
             for (_, element) in record.elements() {
                 if let Value::Text(text) = &element.value
                     && text.starts_with("text ")
                 {
-                    self.committed.insert(text.clone(), id.clone());
+                    self.committed.insert(text.clone(), (id.clone(), parent.clone()));
                 }
             }
         }
@@ -296,8 +302,9 @@ impl World {
                 findable += &format!("{:?}", record.cells);
             }
         }
-        for (text, record) in &self.committed {
-            let accounted = self.replaced.contains(text) || self.withdrawn.contains(record);
+        for (text, (record, parent)) in &self.committed {
+            let withdrawn = |record: &String| self.withdrawn.contains(record);
+            let accounted = self.replaced.contains(text) || withdrawn(record) || parent.as_ref().is_some_and(withdrawn);
             assert!(accounted || findable.contains(text), "seed {seed}: {text} of {record} is lost");
         }
     }
