@@ -149,6 +149,12 @@ impl Instance {
             None => newer.clone(),
             Some(old) => self.join_known(scope, old, newer)?,
         };
+        // A capture that takes rows out of a scope may meet edits of them that were merged before it.
+        let new = if row.origin == self.id() && new.id != newer.id {
+            self.keep_withdrawn(scope, newer, &new, &mut ScopeMerge::default())?
+        } else {
+            new
+        };
         if old.as_ref().is_some_and(|old| old.id == new.id) {
             return Ok(());
         }

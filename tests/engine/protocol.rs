@@ -563,3 +563,29 @@ fn a_head_on_a_base_that_was_skipped_waits_quietly() {
     );
     assert_eq!(shown, "second,steps,third");
 }
+
+#[test]
+fn what_is_narrowed_stays_home_even_if_an_edit_of_it_was_merged_already() {
+    let (stick, alpha, beta) = shared();
+    let gamma = third(&stick, [&alpha, &beta], None);
+    gamma.pull();
+    beta.app.execute("UPDATE help_requests SET title = 'steps' WHERE title = 'ladder'", &[]);
+    beta.sync();
+    let instance = alpha.open();
+    instance.fetch(&wbsync::id::name::PeerName::new(STICK).unwrap()).unwrap();
+    instance.merge().unwrap();
+    // The rows don't show the merge yet when the row is made private.
+    alpha.app.execute("UPDATE help_requests SET sync_scope = 'private' WHERE title = 'ladder'", &[]);
+    instance.commit(wbsync::sync::commit::Mode::Keep).unwrap();
+    drop(instance);
+    let held = |site: &Site| format!("{:?}", site.records());
+    assert!(!held(&alpha).contains("steps") && !held(&alpha).contains("ladder"), "the scope holds it still");
+    for site in [&alpha, &beta, &gamma, &alpha, &beta] {
+        site.sync();
+    }
+    for site in [&beta, &gamma] {
+        assert!(!held(site).contains("steps") && !held(site).contains("ladder"), "{} holds it still", site.name);
+        assert_eq!(site.app.value("SELECT count(*) FROM help_requests WHERE title IN ('steps', 'ladder')"), "0");
+    }
+    assert_eq!(alpha.app.value("SELECT title FROM help_requests"), "ladder");
+}
