@@ -145,15 +145,17 @@ impl Instance {
     pub(super) fn advance(&self, scope: &OpenScope, newer: &Known) -> Result<(), Error> {
         let row = self.scope_row(&scope.row.id)?;
         let old = row.local_head.map(|id| self.state.known_commit(&row.id, &id)).transpose()?;
-        let new = match &old {
+        let mut merge = ScopeMerge::default();
+        let mut cut = Vec::new();
+        let joined = match &old {
             None => newer.clone(),
-            Some(old) => self.join_known(scope, old, newer)?,
+            Some(old) => self.join_counting(scope, old, newer, &mut merge, &mut cut)?,
         };
         // A capture that takes rows out of a scope may meet edits of them that were merged before it.
-        let new = if row.origin == self.id() && new.id != newer.id {
-            self.keep_withdrawn(scope, newer, &new, &mut ScopeMerge::default())?
+        let new = if scope.manifest.may_write(&self.id()) && joined.id != newer.id {
+            self.mend(scope, newer, &joined, &cut, &mut merge)?
         } else {
-            new
+            joined
         };
         if old.as_ref().is_some_and(|old| old.id == new.id) {
             return Ok(());
