@@ -28,6 +28,8 @@ struct World {
     /// at the same time are turned away, of the record and of what stands under it. Only the history of
     /// the scope has them.
     withdrawn: BTreeSet<String>,
+    /// Requests that somebody deleted: what stands under them is withdrawn by its own origin.
+    deleted: BTreeSet<String>,
 }
 
 const SHOWN_REQUESTS: &str = "sync_scope IN ('public', 'trusted') AND status IN ('open', 'completed')";
@@ -55,6 +57,7 @@ impl World {
             replaced: BTreeSet::new(),
             before: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
+            deleted: BTreeSet::new(),
         };
         for at in 0..3 {
             world.insert_request(at, "public");
@@ -120,7 +123,12 @@ impl World {
 
     /// Notes that a site takes a row out of its scopes, by the text that the row shows now.
     fn withdraw(&mut self, at: usize, shown: &str) {
-        let records = self.sites[at].records();
+        let records = self.records_of(at, shown);
+        self.withdrawn.extend(records);
+    }
+
+    /// Finds the records of the row that shows a text.
+    fn records_of(&self, at: usize, shown: &str) -> Vec<String> {
         let texts: Vec<&String> =
             std::iter::successors(self.before.get(shown), |text| self.before.get(*text)).collect();
         let holds = |record: &wbsync::record::cell::Record| {
@@ -128,7 +136,8 @@ impl World {
                 |(_, element)| matches!(&element.value, Value::Text(text) if text == shown || texts.contains(&text)),
             )
         };
-        self.withdrawn.extend(records.into_iter().filter(|(_, _, record)| holds(record)).map(|(_, id, _)| id));
+        let records = self.sites[at].records().into_iter();
+        records.filter(|(_, _, record)| holds(record)).map(|(_, id, _)| id).collect()
     }
 
     /// Picks a row: its key and one of its texts.
@@ -166,6 +175,8 @@ impl World {
             db.prepare(&texts).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         self.tell(at, &format!("delete request {key}: {texts:?}"));
         for text in texts {
+            let records = self.records_of(at, &text);
+            self.deleted.extend(records);
             self.replace(at, &text);
         }
         db.execute("DELETE FROM request_comments WHERE help_request_id = ?1", [key]).unwrap();
@@ -304,7 +315,9 @@ impl World {
         }
         for (text, (record, parent)) in &self.committed {
             let withdrawn = |record: &String| self.withdrawn.contains(record);
-            let accounted = self.replaced.contains(text) || withdrawn(record) || parent.as_ref().is_some_and(withdrawn);
+            let accounted = self.replaced.contains(text)
+                || withdrawn(record)
+                || parent.as_ref().is_some_and(|parent| withdrawn(parent) || self.deleted.contains(parent));
             assert!(accounted || findable.contains(text), "seed {seed}: {text} of {record} is lost");
         }
     }
