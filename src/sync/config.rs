@@ -33,9 +33,15 @@ impl Config {
     pub fn read(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(FILE);
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let config: Self =
-            toml::from_str(&text).map_err(|source| Error::Config { path: path.clone(), source: Box::new(source) })?;
-        Ok(config)
+        Self::parse(&text, &path)
+    }
+
+    /// Reads the text of a file that is, or will be, at `path`.
+    ///
+    /// # Errors
+    /// `Config` as `read`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|source| Error::Config { path: path.to_owned(), source: Box::new(source) })
     }
 
     /// Returns the mapping's part of the file, as the connector reads it.

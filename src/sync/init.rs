@@ -1,14 +1,15 @@
 //! Making an instance beside an application, empty or as a clone of a store.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::apply::ApplySummary;
 use super::commit::Mode;
-use super::config;
+use super::config::{self, Config};
 use super::error::Error;
 use super::fetch::FetchSummary;
-use super::instance::{DIR, FORMAT, Instance, Purpose};
+use super::instance::{DIR, FORMAT, Instance, LOCK_FILE, Purpose};
 use super::peers::PeerAdd;
 use super::progress::{Watcher, silent};
 use super::push::cards_in;
@@ -17,7 +18,7 @@ use crate::keys::card::{Card, SignedCard};
 use crate::keys::identity::Identity;
 use crate::state::database::State;
 use crate::state::peers::PeerRow;
-use crate::sys::disk::{self, Access};
+use crate::sys::disk::{self, Access, Lock};
 use crate::transport::dir::DirStore;
 use crate::transport::url;
 
@@ -54,15 +55,21 @@ pub struct CloneSummary {
     pub applied: ApplySummary,
 }
 
-/// What the application's database must be ready for, or no instance is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Readiness {
-    ToBeRead,
-    ForForeignRows,
+/// What is being made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Making {
+    /// An instance that knows nobody.
+    Empty,
+    /// A clone of the store at this URL: the application's database must be ready for foreign rows.
+    CloneOf(String),
 }
 
 /// The name of the remote that a clone came from.
 const ORIGIN: &str = "origin";
+/// Names the store in `.wbsync/` for as long as a clone of it isn't finished, so that the same command can go on.
+const CLONING_FILE: &str = "cloning";
+/// The most bytes of that file.
+const URL_BYTES_MAX: u64 = 64 << 10;
 
 impl Instance {
     /// Makes an instance in `root`: identity, state, scopes `public` and `trusted`, outgoing store.
@@ -71,47 +78,29 @@ impl Instance {
     /// renamed at the end: a crash leaves no half instance. An existing `wbsync.toml` is kept.
     ///
     /// # Errors
-    /// `AlreadyAnInstance`; whatever is wrong with configuration, mapping or database.
+    /// `AlreadyAnInstance`; `Busy` if another process makes one here; whatever is wrong with configuration, mapping or
+    /// database.
     pub fn init(root: &Path, options: &InitOptions, watcher: Watcher) -> Result<Self, Error> {
-        Self::make(root, options, Readiness::ToBeRead, watcher)
+        Self::make(root, options, &Making::Empty, watcher)
     }
 
-    fn make(root: &Path, options: &InitOptions, readiness: Readiness, watcher: Watcher) -> Result<Self, Error> {
-        let dir = root.join(DIR);
-        if dir.exists() {
-            return Err(Error::AlreadyAnInstance { path: dir });
-        }
-        let name = match &options.name {
-            Some(name) => name.clone(),
-            None => default_name(root),
-        };
+    fn make(root: &Path, options: &InitOptions, making: &Making, watcher: Watcher) -> Result<Self, Error> {
+        let name = options.name.clone().unwrap_or_else(|| default_name(root));
+        let building = Building::begin(root)?;
         let file = root.join(config::FILE);
-        let wrote_config = !file.exists();
-        if wrote_config {
-            let text = config::initial(options.database.as_deref(), options.preset.as_deref());
-            disk::replace(&file, text.as_bytes(), Access::Shared).map_err(Error::io("write", &file))?;
-        }
-        let made = Self::make_checked(root, &dir, name, readiness, watcher);
-        if made.is_err() && wrote_config {
-            // As it was: a second try must not stumble over what the first one wrote.
-            let _ = fs::remove_file(&file);
-        }
-        made
-    }
-
-    fn make_checked(
-        root: &Path,
-        dir: &Path,
-        name: PeerName,
-        readiness: Readiness,
-        watcher: Watcher,
-    ) -> Result<Self, Error> {
-        let building = Building::new(root)?;
-        building.fill(name)?;
-        let probe = Self::open_at(root, building.root.join(DIR), Purpose::Change, silent())?;
+        let written = match file.exists() {
+            true => None,
+            false => Some(config::initial(options.database.as_deref(), options.preset.as_deref())),
+        };
+        let config = match &written {
+            Some(text) => Config::parse(text, &file)?,
+            None => Config::read(root)?,
+        };
+        building.fill(name, making)?;
+        let probe = Self::open_parts(root, building.dir.clone(), config, None, silent())?;
         probe.with_database(|database| {
             database.check()?;
-            if readiness == Readiness::ForForeignRows {
+            if *making != Making::Empty {
                 database.check_ready()?;
             }
             Ok(())
@@ -123,13 +112,10 @@ impl Instance {
         let store = probe.own_store()?;
         store_card(&store, &probe)?;
         drop(probe);
-        fs::rename(building.root.join(DIR), dir).map_err(Error::io("make", dir))?;
-        disk::sync_dir(root).map_err(Error::io("sync", root))?;
-        drop(building);
-        Self::open(root, Purpose::Change, watcher)
+        building.finish(root, written.as_deref(), watcher)
     }
 
-    /// Makes an instance and fills the application from a store.
+    /// Makes an instance and fills the application from a store, or goes on where a crash ended that.
     ///
     /// # Errors
     /// As `init`; `NothingToClone`; the store can't be read; the application isn't ready.
@@ -165,9 +151,15 @@ impl Instance {
                 return Err(Error::Fingerprint { found: found.join(", "), expected: expected.clone() });
             }
         }
-        let instance = Self::make(root, &options.init, Readiness::ForForeignRows, watcher)?;
+        let instance = match Self::unfinished_clone(root, &url.to_string())? {
+            true => Self::open(root, Purpose::Change, watcher)?,
+            false => Self::make(root, &options.init, &Making::CloneOf(url.to_string()), watcher)?,
+        };
         let remote = PeerName::new(ORIGIN).expect("it is a valid name");
-        instance.remote_add(&remote, &url.to_string(), current_dir)?;
+        match instance.remote_add(&remote, &url.to_string(), current_dir) {
+            Err(Error::RemoteExists { url: known, .. }) if known == url.to_string() => {}
+            other => drop(other?),
+        }
         let mut peers = Vec::new();
         for card in wanted {
             let peer = instance.add_cloned_peer(card)?;
@@ -179,7 +171,16 @@ impl Instance {
         instance.commit(Mode::Keep)?;
         instance.merge()?;
         let applied = instance.apply(Mode::Keep)?;
+        let cloning = instance.dir().join(CLONING_FILE);
+        disk::remove(&cloning).map_err(Error::io("remove", &cloning))?;
         Ok((instance, CloneSummary { peers, fetched, applied }))
+    }
+
+    /// Tells whether `root` holds an instance whose clone of this store was interrupted.
+    fn unfinished_clone(root: &Path, url: &str) -> Result<bool, Error> {
+        let path = root.join(DIR).join(CLONING_FILE);
+        let found = disk::read_bounded(&path, URL_BYTES_MAX).map_err(Error::io("read", &path))?;
+        Ok(found.is_some_and(|found| found == url.as_bytes()))
     }
 
     /// Adds a peer found in a store; if its name is taken here, digits of its id are added to it.
@@ -194,40 +195,82 @@ impl Instance {
     }
 }
 
-/// A half-made instance in a directory of its own, removed unless it was renamed away.
+/// A half-made instance in a directory of its own, removed unless it is finished. One process at a time has it.
 struct Building {
-    root: PathBuf,
+    dir: PathBuf,
+    lock: Option<Lock>,
 }
 
 impl Building {
-    fn new(root: &Path) -> Result<Self, Error> {
-        let path = root.join(".wbsync-new");
-        if path.exists() {
-            fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+    /// Begins anew, whatever a crash left.
+    fn begin(root: &Path) -> Result<Self, Error> {
+        let dir = root.join(".wbsync-new");
+        disk::create_dir_in_parent(&dir).map_err(Error::io("make", &dir))?;
+        let path = dir.join(LOCK_FILE);
+        let busy = || Error::Busy { path: dir.clone() };
+        let lock = match Lock::try_take(&path) {
+            // Whoever had the directory has just renamed or removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(busy()),
+            lock => lock.map_err(Error::io("lock", &path))?.ok_or_else(busy)?,
+        };
+        if !path.exists() {
+            return Err(busy());
         }
-        disk::create_dir(&path).map_err(Error::io("make", &path))?;
-        Ok(Self { root: path })
+        let building = Self { dir, lock: Some(lock) };
+        let taken = root.join(DIR);
+        if taken.exists() {
+            return Err(Error::AlreadyAnInstance { path: taken });
+        }
+        for entry in fs::read_dir(&building.dir).map_err(Error::io("list", &building.dir))? {
+            let path = entry.map_err(Error::io("list", &building.dir))?.path();
+            if !path.ends_with(LOCK_FILE) {
+                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.map_err(Error::io("remove", &path))?;
+            }
+        }
+        Ok(building)
     }
 
-    fn fill(&self, name: PeerName) -> Result<(), Error> {
-        let dir = self.root.join(DIR);
-        let keys = dir.join("keys");
+    fn fill(&self, name: PeerName, making: &Making) -> Result<(), Error> {
+        let keys = self.dir.join("keys");
         disk::create_dir(&keys).map_err(Error::io("make", &keys))?;
         let identity = Identity::create(&keys).map_err(Error::Identity)?;
         let card =
             Card { instance: identity.id(), recipient: identity.recipient(), name, urls: Vec::new(), incarnation: 0 };
         let card = SignedCard::sign(card, &identity);
-        let path = dir.join("card");
-        disk::replace(&path, &card.bytes, Access::Shared).map_err(Error::io("write", &path))?;
-        State::open(&dir.join("state.db"))?;
-        let path = dir.join("format");
-        disk::replace(&path, FORMAT.as_bytes(), Access::Shared).map_err(Error::io("write", &path))
+        self.write("card", &card.bytes)?;
+        State::open(&self.dir.join("state.db"))?;
+        if let Making::CloneOf(url) = making {
+            self.write(CLONING_FILE, url.as_bytes())?;
+        }
+        self.write("format", FORMAT.as_bytes()).map(drop)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
+        let path = self.dir.join(name);
+        disk::replace(&path, bytes, Access::Shared).map_err(Error::io("write", &path))?;
+        Ok(path)
+    }
+
+    /// Moves the instance to its place, after its configuration if that is new.
+    fn finish(mut self, root: &Path, config: Option<&str>, watcher: Watcher) -> Result<Instance, Error> {
+        if let Some(text) = config {
+            let (from, to) = (self.write(config::FILE, text.as_bytes())?, root.join(config::FILE));
+            disk::rename(&from, &to).map_err(Error::io("write", &to))?;
+        }
+        let dir = root.join(DIR);
+        disk::rename(&self.dir, &dir).map_err(Error::io("make", &dir))?;
+        // The lock goes with the file, wherever it lies.
+        Instance::open_parts(root, dir, Config::read(root)?, self.lock.take(), watcher)
     }
 }
 
 impl Drop for Building {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
+        // Not ours any more once its lock is the instance's.
+        if self.lock.is_some() {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
     }
 }
 

@@ -19,13 +19,16 @@ use crate::id::name::PeerName;
 use crate::keys::card::SignedCard;
 use crate::keys::identity::Identity;
 use crate::state::database::State;
-use crate::sys::disk::{self, Lock};
+use crate::sys::disk::{self, Lock, TEMPORARY_PREFIX};
 use crate::transport::dir::DirStore;
 
 /// The directory of an instance, beside the application.
 pub const DIR: &str = ".wbsync";
 /// What the `format` file of this version says.
 pub const FORMAT: &str = "wbsync instance 1\n";
+
+/// The file that a command locks which changes something.
+pub(super) const LOCK_FILE: &str = "lock";
 
 /// An open instance.
 pub struct Instance {
@@ -83,32 +86,33 @@ impl Instance {
     /// # Errors
     /// As `find`.
     pub fn open(root: &Path, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
-        Self::open_at(root, root.join(DIR), purpose, watcher)
-    }
-
-    /// Opens the instance whose own files are in `dir`, beside the application in `root`.
-    ///
-    /// # Errors
-    /// As `find`.
-    pub(super) fn open_at(root: &Path, dir: PathBuf, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
-        let path = dir.join("format");
-        match disk::read_bounded(&path, 256).map_err(Error::io("read", &path))? {
-            None => return Err(Error::NotAnInstance { start: root.to_owned() }),
-            Some(found) if found == FORMAT.as_bytes() => {}
-            Some(found) => {
-                let found = String::from_utf8_lossy(&found).trim().to_owned();
-                return Err(Error::NewerInstance { path: dir, found });
-            }
-        }
+        let dir = root.join(DIR);
+        check_format(root, &dir)?;
         let lock = match purpose {
             Purpose::Look => None,
             Purpose::Change => {
-                let path = dir.join("lock");
+                let path = dir.join(LOCK_FILE);
                 let lock = Lock::try_take(&path).map_err(Error::io("lock", &path))?;
-                Some(lock.ok_or_else(|| Error::Busy { path: dir.clone() })?)
+                let lock = lock.ok_or_else(|| Error::Busy { path: dir.clone() })?;
+                sweep(&dir)?;
+                Some(lock)
             }
         };
-        let config = Config::read(root)?;
+        Self::open_parts(root, dir, Config::read(root)?, lock, watcher)
+    }
+
+    /// Opens the instance whose own files are in `dir`, beside the application in `root`; whoever changes
+    /// something gives its lock.
+    ///
+    /// # Errors
+    /// As `find`.
+    pub(super) fn open_parts(
+        root: &Path,
+        dir: PathBuf,
+        config: Config,
+        lock: Option<Lock>,
+        watcher: Watcher,
+    ) -> Result<Self, Error> {
         let identity = Identity::open(&dir.join("keys")).map_err(Error::Identity)?;
         let path = dir.join("card");
         let card = disk::read_bounded(&path, 1 << 20).map_err(Error::io("read", &path))?.unwrap_or_default();
@@ -168,3 +172,30 @@ impl Instance {
         Ok(Box::new(SqliteConnector::open(options, mapping, context)?))
     }
 }
+
+fn check_format(root: &Path, dir: &Path) -> Result<(), Error> {
+    let path = dir.join("format");
+    match disk::read_bounded(&path, 256).map_err(Error::io("read", &path))? {
+        None => Err(Error::NotAnInstance { start: root.to_owned() }),
+        Some(found) if found == FORMAT.as_bytes() => Ok(()),
+        Some(found) => {
+            let found = String::from_utf8_lossy(&found).trim().to_owned();
+            Err(Error::NewerInstance { path: dir.to_owned(), found })
+        }
+    }
+}
+
+/// Removes the temporary files of commands that died: among them copies of the application's database. Whoever
+/// calls this has the lock.
+fn sweep(dir: &Path) -> Result<(), Error> {
+    for name in disk::names(dir, ENTRIES_MAX).map_err(Error::io("list", dir))?.unwrap_or_default() {
+        if name.starts_with(TEMPORARY_PREFIX) {
+            let path = dir.join(name);
+            disk::remove(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The most entries of an instance's directory.
+const ENTRIES_MAX: usize = 1 << 16;

@@ -38,13 +38,16 @@ pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
     sync_dir(parent_of(path))
 }
 
+/// How the names of files begin that are still being written.
+pub const TEMPORARY_PREFIX: &str = ".tmp-";
+
 /// Makes a temporary file in `dir` that vanishes unless it is persisted.
 ///
 /// # Errors
 /// As the operating system says.
 pub fn temporary_in(dir: &Path, access: Access) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".tmp-");
+    builder.prefix(TEMPORARY_PREFIX);
     #[cfg(unix)]
     if access == Access::Shared {
         use std::os::unix::fs::PermissionsExt;

@@ -13,9 +13,9 @@ use crate::exchange::layout::StorePath;
 use crate::exchange::store::{Doing, FRESH_MILLIS, Store, StoreError, StoredObject};
 use crate::id::bytes::{DocHash, InstanceId, ObjectId, ScopeId};
 use crate::sys::clock::{self, UnixMillis};
-use crate::sys::disk;
+use crate::sys::disk::{self, TEMPORARY_PREFIX};
 use crate::transport::dir_lock::DirLock;
-use crate::transport::dir_root::{Root, TEMPORARY_PREFIX};
+use crate::transport::dir_root::Root;
 
 /// A store in a directory.
 #[derive(Debug)]

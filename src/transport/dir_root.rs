@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::exchange::layout::{self, FormatError, StorePath};
 use crate::exchange::store::{Doing, StoreError};
-use crate::sys::disk::{self, Entry};
+use crate::sys::disk::{self, Entry, TEMPORARY_PREFIX};
 
 /// The directory of a store.
 #[derive(Debug)]
@@ -231,9 +231,6 @@ pub(crate) struct FileEntry {
     pub(crate) bytes: u64,
     pub(crate) modified: crate::sys::clock::UnixMillis,
 }
-
-/// How the names of files begin that are still being written (`disk::temporary_in`).
-pub(crate) const TEMPORARY_PREFIX: &str = ".tmp-";
 
 /// The most entries that a directory of a store may have.
 const ENTRIES_MAX: usize = 1 << 20;

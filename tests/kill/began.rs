@@ -1,0 +1,82 @@
+//! Kills of `init` and `clone`: there is no half instance, and the same command goes through afterwards.
+
+use std::fs;
+
+use wbsync::testing::whiteballoon::seed::Seed;
+
+use crate::scene::{Scene, assert_same, content, replace_tree};
+use crate::sound::assert_sound;
+use crate::strike::{Striker, seed};
+use crate::support::app::App;
+
+#[test]
+fn an_init_survives_kills() {
+    let mut striker = Striker::new(seed("init"));
+    let template = App::seeded(&Seed::new(60, 1));
+    let app = App::new();
+    let args = ["init", "--db", "sqlite:///data/app.db", "--preset", "whiteballoon", "--name", "alpha"];
+    replace_tree(template.dir(), app.dir());
+    let took = app.wbsync(&args).ok().took;
+    let config = fs::read_to_string(app.dir().join("wbsync.toml")).unwrap();
+    for round in 0..40 {
+        let label = format!("init, round {round}");
+        replace_tree(template.dir(), app.dir());
+        let mut made = false;
+        for _ in 0..1 + striker.below(3) {
+            let landed = striker.strike(app.dir(), &args, took);
+            let file = app.dir().join("wbsync.toml");
+            assert!(!file.exists() || fs::read_to_string(&file).unwrap() == config, "{label}: half a file");
+            made = app.dir().join(".wbsync").exists();
+            if made {
+                break;
+            }
+            assert!(landed, "{label}: it ended without an instance");
+        }
+        if !made {
+            app.wbsync(&args).ok();
+        }
+        assert_eq!(fs::read_to_string(app.dir().join("wbsync.toml")).unwrap(), config, "{label}");
+        app.wbsync(&["commit"]).ok();
+        assert_sound(&app, &label);
+    }
+    eprintln!("init takes {took:?}; {} kills landed, {} came late", striker.landed, striker.late);
+    assert!(striker.landed >= 25, "only {} kills landed", striker.landed);
+}
+
+#[test]
+fn a_clone_survives_kills() {
+    let mut striker = Striker::new(seed("clone"));
+    let scene = Scene::new(2000);
+    scene.settle();
+    let store = scene.store();
+    let args = ["clone", store.to_str().unwrap(), "--preset", "whiteballoon", "--name", "gamma"];
+    let (template, app) = (App::new(), App::new());
+    replace_tree(template.dir(), app.dir());
+    let took = app.wbsync(&args).ok().took;
+    let expected = content(&app);
+    assert!(expected.lines().count() > 500, "a clone of something");
+    for round in 0..14 {
+        let label = format!("clone, round {round}");
+        replace_tree(template.dir(), app.dir());
+        let mut done = false;
+        for _ in 0..1 + striker.below(3) {
+            done = !striker.strike(app.dir(), &args, took);
+            if done {
+                break;
+            }
+        }
+        let again = app.wbsync(&args);
+        // A kill may come after the last step and before the end.
+        if done || again.code == 1 {
+            assert!(again.exits(1).stderr.contains("instance already"), "{label}");
+        } else {
+            again.ok();
+        }
+        assert_same(&content(&app), &expected, &label);
+        app.wbsync(&["sync"]).ok();
+        assert_same(&content(&app), &expected, &label);
+        assert_sound(&app, &label);
+    }
+    eprintln!("clone takes {took:?}; {} kills landed, {} came late", striker.landed, striker.late);
+    assert!(striker.landed >= 12, "only {} kills landed", striker.landed);
+}
