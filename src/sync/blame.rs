@@ -63,8 +63,8 @@ pub struct RecordLogEntry {
     /// The commit.
     #[serde(flatten)]
     pub entry: LogEntry,
-    /// What it changed; of a merge, against the first of its parents. What was written over since can only be told
-    /// while the records of the commit are held.
+    /// What it changed, without fields of a merge: those stand with the commits that it joins. What was written
+    /// over since can only be told while the records of the commit are held.
     pub change: RecordDiff,
     /// Fields that somebody should choose a value for, as of this commit.
     pub open: Vec<FieldName>,
@@ -161,7 +161,10 @@ impl Instance {
                 }
                 _ => written_in(&known, newest.as_ref()).map(|written| record_diff(name(), None, Some(&written))),
             };
-            if let Some(change) = change {
+            if let Some(mut change) = change {
+                if matches!(known.commit.making, Making::Merge(_)) {
+                    change.fields.clear();
+                }
                 let record = now.flatten();
                 let open = record.map(|record| open_fields(scope, dataset, &record)).unwrap_or_default();
                 found.push((time, RecordLogEntry { entry, change, open }));

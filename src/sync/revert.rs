@@ -14,6 +14,7 @@ use crate::history::join::Known;
 use crate::id::bytes::{CommitId, RecordKey};
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::cell::{Cell, Record};
+use crate::record::codec;
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
 use crate::state::database;
@@ -225,7 +226,8 @@ impl Work<'_> {
     }
 
     fn remove(&mut self, dataset: DatasetName, key: RecordKey, reverted: &Record, head: &Record) {
-        if reverted == head {
+        let bytes = |record| codec::encode(record, &self.open.row.origin);
+        if bytes(reverted) == bytes(head) {
             self.put("removed", (dataset, key), None, BTreeMap::new());
         } else {
             self.leave(&dataset, &key, None, "the record was changed since it was added");
@@ -248,7 +250,8 @@ impl Work<'_> {
         for field in before.cells.keys() {
             let value = self.write.shown(before, &dataset, field).expect("the field was listed just now");
             written.insert(field.clone(), value.to_json());
-            record.cells.insert(field.clone(), Cell::new(self.write.stamp, value));
+            let strategy = self.open.schema.strategy(&dataset, field);
+            record.cells.insert(field.clone(), Cell::again(self.write.stamp, value, strategy));
         }
         self.put("restored", (dataset, key), Some(record), written);
         Ok(())

@@ -16,8 +16,7 @@ fn two_people_edit_one_title_and_one_of_them_settles_it() {
     let (alpha, beta) = (&pair.alpha, &pair.beta);
     let request = "description = 'a ladder, please'";
     let edit = |app: &App, title: &str| {
-        let sql = format!("UPDATE help_requests SET title = ?1, updated_at = ?2 WHERE {request}");
-        app.execute(&sql, &[&title, &app.now()]);
+        app.execute(&format!("UPDATE help_requests SET title = ?1 WHERE {request}"), &[&title]);
     };
     let title = |app: &App| app.value(&format!("SELECT title FROM help_requests WHERE {request}"));
     edit(alpha, "Ladder");
@@ -82,12 +81,27 @@ impl Transcript {
     fn run(&mut self, who: &str, run: Run) {
         let mut lines = vec![format!("{who}$ {}", quoted(&run.command))];
         lines.extend(run.stdout.lines().map(str::to_owned));
-        lines.extend(run.stderr.lines().filter(|line| !line.contains(" rows/s)")).map(str::to_owned));
+        lines.extend(run.stderr.lines().map(str::to_owned));
+        // Sizes and speeds differ from run to run.
+        lines.retain(|line| !line.contains(" rows/s)") && !(line.starts_with("fetched") && line.contains(" object")));
+        for line in &mut lines {
+            if let Some(at) = line.find(" head, ") {
+                line.truncate(at + " head".len());
+            }
+        }
         if run.code != 0 {
             lines.push(format!("(exit code {})", run.code));
         }
-        let text = self.stable(&lines.join("\n"));
-        self.text += &format!("```text\n{text}\n```\n");
+        let mut text = String::new();
+        for line in self.stable(&lines.join("\n")).lines() {
+            // Which parent comes first depends on the ids of the instances.
+            let mut words: Vec<&str> = line.split(' ').collect();
+            if line.starts_with("merge ") {
+                words[1..].sort_unstable();
+            }
+            text += &format!("{}\n", words.join(" "));
+        }
+        self.text += &format!("```text\n{text}```\n");
     }
 
     /// Gives every id and time a stand-in; a short id is the beginning of the stand-in of the long one.

@@ -122,7 +122,7 @@ fn blame_and_log_of_a_record() {
     let (alpha, record) = (&pair.alpha, disputed(&pair.alpha));
     check!("blame_conflict", alpha.wbsync(&["blame", &record]).ok());
     alpha.wbsync(&["resolve", &record, "--ours", "-q"]).ok();
-    check!("blame", alpha.wbsync(&["blame", &record[..record.len() - 4]]).ok());
+    check!("blame", alpha.wbsync(&["blame", &record[..record.len() - 20]]).ok());
     check!("blame_json", alpha.wbsync(&["blame", &record, "--json"]).ok());
     check!("blame_unknown", alpha.wbsync(&["blame", "requests/ffff"]).exits(1));
     check!("log_record", alpha.wbsync(&["log", &record]).ok());

@@ -66,19 +66,20 @@ fn show_record(context: &Context, entries: &[RecordLogEntry], oneline: bool) -> 
         let entry = &change.entry;
         let fields = change.change.fields.keys().cloned().collect::<Vec<_>>().join(", ");
         if oneline {
-            return format!("{}{}: {} {fields}\n", one_line_start(entry), refs(entry), change.change.change);
+            let what = format!("{} {fields}", change.change.change);
+            return format!("{}: {}{}\n", one_line_start(entry), what.trim_end(), refs(entry));
         }
         let mut text = start(entry);
+        if change.change.change == "removed" {
+            return text + "  the record was removed\n";
+        }
         for (field, (old, new)) in &change.change.fields {
             let shown = |value: &Option<serde_json::Value>| value.as_ref().map_or_else(|| "–".into(), value_text);
-            text += &if old.is_some() {
-                format!("  {field}: {} → {}\n", shown(old), shown(new))
-            } else {
-                format!("  {field}: {}\n", shown(new))
+            text += &match old {
+                Some(_) if old == new => format!("  {field}: settled as {}\n", shown(new)),
+                Some(_) => format!("  {field}: {} → {}\n", shown(old), shown(new)),
+                None => format!("  {field}: {}\n", shown(new)),
             };
-        }
-        if change.change.change == "removed" {
-            text += "  the record was removed\n";
         }
         for field in &change.open {
             text += &format!("  {WARNING}conflict: {field}{WARNING:#}\n");
