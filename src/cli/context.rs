@@ -157,9 +157,7 @@ impl Context {
             self.note(&format!("… and {} more", grouped((conflicts.len() - SHOWN_MAX) as u64)));
         }
         if !conflicts.is_empty() {
-            self.hint(
-                "see both values with `wbsync show RECORD`; the one written later is in the application until then",
-            );
+            self.hint("`wbsync conflicts` shows all values, `wbsync resolve` settles; until then the latest is in the application");
             self.exit_with(exit::CONFLICTS);
         }
     }

@@ -106,11 +106,10 @@ fn sum(elements: &[Element]) -> Option<Value> {
         Value::Null => Some(0),
         _ => None,
     };
-    let base = common_base(elements)?.map_or(Some(0), int)?;
-    elements
-        .iter()
-        .try_fold(base, |sum, element| sum.checked_add(int(&element.value)?.checked_sub(base)?))
-        .map(Value::Int)
+    let base = i128::from(common_base(elements)?.map_or(Some(0), int)?);
+    // At most a thousand elements: 128 bits can't overflow, in whatever order they are added.
+    let sum = elements.iter().try_fold(base, |sum, element| Some(sum + i128::from(int(&element.value)?) - base))?;
+    i64::try_from(sum).ok().map(Value::Int)
 }
 
 /// The greatest or least of the values; nothing bounds nothing, so it never counts.
@@ -160,3 +159,6 @@ fn of_origin(elements: &[Element], origin: &InstanceId) -> Option<Value> {
     let own = elements.iter().filter(|element| element.stamp.author == *origin);
     own.max_by_key(|element| (element.stamp.time, element.stamp)).map(|element| element.value.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::schema::Strategy;
 use super::stamp::Stamp;
 use super::value::Value;
 use crate::id::name::FieldName;
@@ -41,6 +42,13 @@ impl Cell {
     /// Makes a cell of one write that remembers what it replaced.
     pub fn replacing(stamp: Stamp, value: Value, over: Option<Value>) -> Self {
         Self { elements: vec![Element { stamp, value, over }] }
+    }
+
+    /// Makes a cell of one write that says again what was known: it counts as no change, so that several
+    /// who do so at once add nothing up.
+    pub fn again(stamp: Stamp, value: Value, strategy: Strategy) -> Self {
+        let over = strategy.needs_base().then(|| value.clone());
+        Self::replacing(stamp, value, over)
     }
 
     /// Makes a cell of several concurrent writes, or `None` of none.

@@ -2,6 +2,7 @@
 //!
 //! It travels in the scope's manifest, signed by the origin, so that every reader shows the same. It never
 //! changes what a merge keeps: all concurrent values stay in the cell until somebody writes the field.
+//! Bytes: format/schema.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -137,6 +138,9 @@ impl Schema {
         }
         let mut reader = Reader::new(bytes);
         let mut datasets = reader.map(DATASETS_MAX)?;
+        if bytes == [0xa0] {
+            return Err(reader.invalid(0, "the empty schema has no bytes"));
+        }
         loop {
             let at = reader.offset();
             let Some(name) = datasets.next_key(&mut reader)? else { break };
@@ -172,6 +176,7 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::vectors::{self, Case};
 
     fn sample() -> Schema {
         let name = |name: &str| FieldName::new(name).unwrap();
@@ -194,6 +199,48 @@ mod tests {
         let moved: Vec<_> = schema.group_of(&dataset, &status).into_iter().map(|field| field.to_string()).collect();
         assert_eq!(moved, ["completed_at"]);
         assert_eq!(schema.strategy(&dataset, &FieldName::new("other").unwrap()), Strategy::Conflict);
+    }
+
+    #[test]
+    fn vectors_hold() {
+        let field = |key: &[u8], rule: &[u8]| [b"\xa1\x61d\xa1", key, rule].concat();
+        let rule = |rule: &[u8]| field(b"\x61f", rule);
+        let all = NAMES
+            .iter()
+            .map(|(strategy, name)| (FieldName::new(name).unwrap(), FieldRule { strategy: *strategy, group: None }));
+        let all = Schema { fields: BTreeMap::from([(DatasetName::new("all").unwrap(), all.collect())]) };
+        let wide = |count: usize| {
+            let mut writer = Writer::new();
+            writer.map(count);
+            writer.finish()
+        };
+        let long = [b"\x82\x78\x41", "x".repeat(65).as_bytes(), b"\xf6"].concat();
+        let cases = [
+            Case::accept("empty", Vec::new()),
+            Case::accept("groups", sample().encode()),
+            Case::accept("every-strategy", all.encode()),
+            Case::accept("dataset-without-fields", b"\xa1\x61d\xa0".to_vec()),
+            Case::accept("unknown-strategy", rule(b"\x82\x65later\xf6")),
+            Case::reject("empty-map", b"\xa0".to_vec()),
+            Case::reject("no-map", b"\x80".to_vec()),
+            Case::reject("truncated", b"\xa1\x61d".to_vec()),
+            Case::reject("trailing", [&sample().encode()[..], b"\x00"].concat()),
+            Case::reject("257-datasets", wide(257)),
+            Case::reject("1025-fields", [b"\xa1\x61d", &wide(1025)[..]].concat()),
+            Case::reject("dataset-of-no-name", b"\xa1\x61D\xa0".to_vec()),
+            Case::reject("datasets-repeat", b"\xa2\x61d\xa0\x61d\xa0".to_vec()),
+            Case::reject("datasets-unsorted", b"\xa2\x61e\xa0\x61d\xa0".to_vec()),
+            Case::reject("field-of-no-name", field(b"\x60", b"\x82\x66latest\xf6")),
+            Case::reject("rule-of-one", rule(b"\x81\x66latest")),
+            Case::reject("rule-of-three", rule(b"\x83\x66latest\xf6\xf6")),
+            Case::reject("rule-is-text", rule(b"\x66latest")),
+            Case::reject("strategy-is-null", rule(b"\x82\xf6\xf6")),
+            Case::reject("strategy-of-65", rule(&long)),
+            Case::reject("group-of-no-name", rule(b"\x82\x66latest\x63a b")),
+            Case::reject("group-is-number", rule(b"\x82\x66latest\x01")),
+            Case::reject("indefinite", b"\xbf\xff".to_vec()),
+        ];
+        vectors::run("schema", &cases, |bytes| Schema::decode(bytes).map(|_| ()));
     }
 
     #[test]

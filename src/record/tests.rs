@@ -73,6 +73,20 @@ fn conflict() -> Record {
     Record { cells: [(field("title"), Cell::of(open.to_vec()).unwrap()), (field("n"), settled)].into() }
 }
 
+/// Two writes that tell what they replaced: the same text, nothing; a third doesn't.
+fn replaced_values() -> Record {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let element = |stamp, value, over| Element { stamp, value, over };
+    let open = [
+        element(stamp(7, 0, 2), text("soup and bread"), Some(text("soup"))),
+        element(stamp(9, 0, 4), Value::Null, Some(text("soup"))),
+    ];
+    let count = Cell::replacing(stamp(7, 0, 2), Value::Int(3), Some(Value::Null));
+    let plain = Cell::new(stamp(9, 0, 4), Value::List(vec![]));
+    let cells = [(field("description"), Cell::of(open.to_vec()).unwrap()), (field("n"), count), (field("tags"), plain)];
+    Record { cells: cells.into() }
+}
+
 fn largest_numbers() -> Record {
     let last = Stamp { time: UnixMillis(NUMBER_MAX), ..stamp(0xff, u32::MAX, NUMBER_MAX) };
     let numbers = [Value::Int(i64::MAX), Value::Int(i64::MIN), Value::Timestamp(i64::MAX), Value::Timestamp(i64::MIN)];
@@ -126,6 +140,7 @@ fn vectors_hold() {
         Case::accept("no-fields", encode(&Record::default(), &ORIGIN)),
         Case::accept("every-kind", good.clone()),
         Case::accept("conflict", open.clone()),
+        Case::accept("replaced", encode(&replaced_values(), &ORIGIN)),
         Case::accept("largest-numbers", encode(&largest_numbers(), &ORIGIN)),
         Case::accept("nested-8-deep", encode(&of_one(nested(LIST_DEPTH_MAX)), &ORIGIN)),
         Case::accept("two-authors", stamps(&[own, &other(b"\x00\x02\x00")])),
@@ -182,7 +197,14 @@ fn vectors_hold() {
         Case::reject("bytes-truncated", raw(b"\x42\x00")),
         Case::reject("kind-none", raw(b"\x80")),
         Case::reject("kind-0", raw(b"\x82\x00\x00")),
-        Case::reject("kind-7", raw(b"\x82\x07\x00")),
+        Case::reject("kind-8", raw(b"\x82\x08\x00")),
+        Case::reject("replaced-of-two", raw(b"\x82\x07\x00")),
+        Case::reject("replaced-of-four", raw(b"\x84\x07\x00\x00\x00")),
+        Case::reject("replaced-of-one", raw(b"\x83\x07\x00")),
+        Case::reject("replaced-within-list", raw(b"\x82\x04\x81\x83\x07\x00\x00")),
+        Case::reject("replaced-within-value", raw(b"\x83\x07\x83\x07\x00\x00\x00")),
+        Case::reject("replaced-within-before", raw(b"\x83\x07\x00\x83\x07\x00\x00")),
+        Case::reject("replaced-long", raw(b"\x83\x18\x07\x00\x00")),
         Case::reject("kind-long", raw(b"\x82\x18\x01\x00")),
         Case::reject("kind-of-five-items", raw(b"\x85\x01\x00\x00\x00\x00")),
         Case::reject("timestamp-of-three", raw(b"\x83\x01\x00\x00")),

@@ -81,6 +81,10 @@ codes! {
     BadName "bad-name" ERROR "a name breaks the rule of its kind";
     Manifest "manifest" ERROR "a scope's manifest can't be read or changed";
     NotFound "not-found" ERROR "a record, commit or scope isn't here";
+    NoConflict "no-conflict" ERROR "no open conflict is called so";
+    NoSide "no-side" ERROR "a choice fits none of a conflict's values, or several";
+    NotEdited "not-edited" ERROR "a conflict was not settled in the editor";
+    NotRevertible "not-revertible" ERROR "a commit can't be reverted";
     BadValue "bad-value" ERROR "a text is no value for a field";
     Ambiguous "ambiguous" ERROR "a few digits match several things";
     Document "document" DAMAGED "a file isn't the document, object or CBOR that it should be";

@@ -82,6 +82,18 @@ pub enum Error {
     Name(crate::id::name::NameError),
     #[error("{text:?} is no value for the field {field}")]
     BadValue { field: String, text: String },
+    #[error("{what:?} names no open conflict")]
+    NoConflict { what: String },
+    #[error("{wanted} stands for no single value of the conflict {conflict}")]
+    NoSide { conflict: String, wanted: String, authors: Vec<String> },
+    #[error("{what:?} is not one conflict of two texts")]
+    NoTexts { what: String },
+    #[error("the text of {conflict} was left as it was, or empty; it stays open")]
+    NotEdited { conflict: String },
+    #[error("the edited text of {conflict} is not settled")]
+    MarkersLeft { conflict: String, source: crate::merge::text::markers::MarkerLeft },
+    #[error("cannot revert commit {commit}: {reason}")]
+    NotRevertible { commit: String, reason: &'static str },
     #[error("{what} matches nothing here")]
     NotFound { what: String },
     #[error("the two commits belong to different scopes, {from} and {to}")]
@@ -194,6 +206,10 @@ impl Error {
             Self::NoRemote => Code::NoRemote,
             Self::Name(_) => Code::BadName,
             Self::NotFound { .. } | Self::DifferentScopes { .. } => Code::NotFound,
+            Self::NoConflict { .. } => Code::NoConflict,
+            Self::NoSide { .. } | Self::NoTexts { .. } => Code::NoSide,
+            Self::NotEdited { .. } | Self::MarkersLeft { .. } => Code::NotEdited,
+            Self::NotRevertible { .. } => Code::NotRevertible,
             Self::BadValue { .. } => Code::BadValue,
             Self::Ambiguous { .. } => Code::Ambiguous,
             Self::LostHistory { .. } => Code::LostHistory,
@@ -242,7 +258,13 @@ impl Error {
             Self::UnknownRemote { known, .. } => format!("remotes: {}", known.join(", ")),
             Self::RemoteExists { name, .. } => format!("remove it first: `wbsync remote remove {name}`"),
             Self::NoRemote => "add one: `wbsync remote add NAME URL`".into(),
-            Self::Ambiguous { .. } => "give more digits".into(),
+            Self::Ambiguous { .. } => "give more digits, or one field as `dataset/key.field`".into(),
+            Self::NoConflict { .. } => "`wbsync conflicts` lists them".into(),
+            Self::NoSide { authors, .. } => {
+                format!("take one by its author with `--take`: {}", authors.join(", "))
+            }
+            Self::NoTexts { .. } => "give a new value with `--value`, or take one with `--take`".into(),
+            Self::MarkersLeft { .. } => "nothing was written; edit again and take out every marker line".into(),
             Self::NotFound { .. } => {
                 "`wbsync log` lists commits, `wbsync scope list` scopes, `wbsync diff SCOPE` records".into()
             }

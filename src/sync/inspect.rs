@@ -60,7 +60,7 @@ pub struct ShownElement {
 }
 
 /// How one record differs between two commits.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub struct RecordDiff {
     /// `dataset/key`.
     pub record: String,
@@ -85,7 +85,8 @@ impl Instance {
         Ok(entries.into_iter().take(limit).map(|(_, entry)| entry).collect())
     }
 
-    fn log_scope(&self, open: &OpenScope, entries: &mut Vec<(UnixMillis, LogEntry)>) -> Result<(), Error> {
+    /// Adds the commits of a scope, with the times by which they are listed.
+    pub(super) fn log_scope(&self, open: &OpenScope, entries: &mut Vec<(UnixMillis, LogEntry)>) -> Result<(), Error> {
         let row = &open.row;
         let mut refs: BTreeMap<CommitId, Vec<String>> = BTreeMap::new();
         if let Some(id) = row.local_head {
@@ -167,7 +168,11 @@ impl Instance {
         })
     }
 
-    fn find_record(&self, text: &str) -> Result<(OpenScope, RecordId, Record), Error> {
+    /// Finds a record in the local heads by `dataset/key` or by the first digits of its key.
+    ///
+    /// # Errors
+    /// `NotFound`, `Ambiguous`.
+    pub(super) fn find_record(&self, text: &str) -> Result<(OpenScope, RecordId, Record), Error> {
         let what = format!("record {text:?}");
         let (dataset, prefix) = match text.split_once('/') {
             Some((dataset, prefix)) => (Some(DatasetName::new(dataset)?), prefix),
@@ -311,7 +316,8 @@ impl Instance {
     }
 }
 
-fn record_diff(record: String, old: Option<&Record>, new: Option<&Record>) -> RecordDiff {
+/// Says how a record differs from `old` to `new`.
+pub(super) fn record_diff(record: String, old: Option<&Record>, new: Option<&Record>) -> RecordDiff {
     let change = match (old, new) {
         (None, _) => "added",
         (_, None) => "removed",

@@ -52,8 +52,8 @@ impl Instance {
         let Some(mut record) = self.record_at(scope, joined, &cut.dataset, &cut.key)? else { return Ok(None) };
         for (field, cell) in &cut.whole.cells {
             let strategy = scope.schema.strategy(&cut.dataset, field);
-            let shown = || show(cell, strategy, &scope.row.origin).value;
-            record.cells.entry(field.clone()).or_insert_with(|| Cell::new(stamp, shown()));
+            let again = || Cell::again(stamp, show(cell, strategy, &scope.row.origin).value, strategy);
+            record.cells.entry(field.clone()).or_insert_with(again);
         }
         Ok(Some(record))
     }

@@ -201,7 +201,7 @@ impl Instance {
 }
 
 /// Returns the fields of a record that somebody should choose a value for.
-fn open_fields(scope: &OpenScope, dataset: &DatasetName, record: &Record) -> Vec<FieldName> {
+pub(super) fn open_fields(scope: &OpenScope, dataset: &DatasetName, record: &Record) -> Vec<FieldName> {
     let open = record.conflicts().filter(|(field, cell)| is_open(scope, dataset, field, cell));
     open.map(|(field, _)| field.clone()).collect()
 }

@@ -1,12 +1,14 @@
 //! The engine: commit, fetch, merge, apply, publish and push over one instance.
 
 pub mod apply;
+pub mod blame;
 pub mod changes;
 pub mod code;
 pub mod commit;
 pub mod compose;
 pub mod config;
 pub mod debug;
+pub mod edit;
 pub mod error;
 pub mod fetch;
 pub mod ingest;
@@ -22,6 +24,7 @@ pub mod publish;
 pub mod push;
 pub mod remotes;
 pub mod resolve;
+pub mod revert;
 pub mod round;
 pub mod scopes;
 pub mod show;

@@ -49,18 +49,28 @@ impl Write<'_> {
     }
 
     /// Settles one field: the value is written even if it is the one that is shown, and with it the fields
-    /// of its group as they are shown.
-    pub fn settle(&self, record: &mut Record, dataset: &DatasetName, field: &FieldName, value: Value) {
+    /// of its group: as the write `from` left them if the value comes from there, else as they are shown.
+    pub fn settle(
+        &self,
+        record: &mut Record,
+        dataset: &DatasetName,
+        field: &FieldName,
+        value: Value,
+        from: Option<&Stamp>,
+    ) {
         for moved in self.scope.schema.group_of(dataset, field) {
-            if let Some(shown) = self.shown(record, dataset, &moved) {
-                record.cells.insert(moved, Cell::new(self.stamp, shown));
-            }
+            let Some(cell) = record.cells.get(&moved) else { continue };
+            let together = cell.elements().iter().find(|element| Some(&element.stamp) == from);
+            let value = together.map(|element| element.value.clone()).or_else(|| self.shown(record, dataset, &moved));
+            let over = self.over(record, dataset, &moved);
+            record.cells.insert(moved, Cell::replacing(self.stamp, value.expect("the cell is there"), over));
         }
         let over = self.over(record, dataset, field);
         record.cells.insert(field.clone(), Cell::replacing(self.stamp, value, over));
     }
 
-    fn shown(&self, record: &Record, dataset: &DatasetName, field: &FieldName) -> Option<Value> {
+    /// Returns what a field of a record shows.
+    pub fn shown(&self, record: &Record, dataset: &DatasetName, field: &FieldName) -> Option<Value> {
         let cell = record.cells.get(field)?;
         Some(show(cell, self.scope.schema.strategy(dataset, field), &self.scope.row.origin).value)
     }

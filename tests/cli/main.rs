@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod conflict_round;
 mod debug;
 mod documented;
 mod exchange;
@@ -16,4 +17,5 @@ mod help;
 mod looking;
 mod misconfigured;
 mod people;
+mod settling;
 mod shown;

@@ -1,8 +1,10 @@
 //! The commands, one per file, and what runs them.
 
+pub mod blame;
 pub mod clone;
 pub mod commit;
 pub mod completions;
+pub mod conflicts;
 pub mod debug;
 pub mod diff;
 pub mod fetch;
@@ -16,6 +18,8 @@ pub mod peer;
 pub mod pull;
 pub mod push;
 pub mod remote;
+pub mod resolve;
+pub mod revert;
 pub mod scope;
 pub mod show;
 pub mod status;
@@ -74,6 +78,10 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Log(args) => log::run(context, args),
         Command::Show(args) => show::run(context, args),
         Command::Diff(args) => diff::run(context, args),
+        Command::Blame(args) => blame::run(context, args),
+        Command::Conflicts(args) => conflicts::run(context, args),
+        Command::Resolve(args) => resolve::run(context, args),
+        Command::Revert(args) => revert::run(context, args),
         Command::Debug(args) => debug::run(context, args),
         Command::Completions(args) => completions::run(context, args),
         Command::Man(args) => man::run(context, args),

@@ -1,0 +1,225 @@
+//! What becomes of a record when two sides do different things to it: the table of docs/merge.md, row by row.
+
+use std::fs;
+use std::path::Path;
+
+use wbsync::id::name::ScopeName;
+use wbsync::state::peers::Trust;
+use wbsync::sync::commit::Mode;
+use wbsync::sync::resolve::Choice;
+
+use super::world::{Site, clone, pair};
+
+/// Pulls and pushes everywhere until nothing can be left to say.
+fn settle_down(sites: &[&Site]) {
+    for _ in 0..3 {
+        for site in sites {
+            site.sync();
+        }
+    }
+    for site in sites {
+        site.app.assert_whole();
+        let pull = site.pull();
+        assert!(pull.committed.scopes.is_empty() && pull.merge.applied.is_empty(), "{} echoes: {pull:?}", site.name);
+    }
+}
+
+/// The key of the request with this title.
+fn request(site: &Site, title: &str) -> i64 {
+    site.app.value(&format!("SELECT id FROM help_requests WHERE title = '{title}'")).parse().unwrap()
+}
+
+fn same_records(origin: &Site, other: &Site) {
+    let public = ScopeName::public();
+    assert_eq!(origin.roots(origin, &public), other.roots(origin, &public));
+}
+
+#[test]
+fn different_fields_combine() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    settle_down(&[&alpha, &beta]);
+    alpha.edit(ladder, "title", "long ladder");
+    beta.app.complete_request(request(&beta, "ladder"));
+    settle_down(&[&alpha, &beta]);
+    for site in [&alpha, &beta] {
+        assert_eq!(site.app.value("SELECT status FROM help_requests WHERE title = 'long ladder'"), "completed");
+        assert!(site.open().conflicts(None).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn one_field_keeps_both_values_until_one_is_chosen() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    settle_down(&[&alpha, &beta]);
+    let there = request(&beta, "ladder");
+    alpha.edit(ladder, "title", "ladder of alpha");
+    beta.edit(there, "title", "ladder of beta");
+    settle_down(&[&alpha, &beta]);
+    for site in [&alpha, &beta] {
+        let conflicts = site.open().conflicts(None).unwrap();
+        let mut values: Vec<String> = conflicts[0].sides.iter().map(|side| side.value.to_string()).collect();
+        values.sort();
+        assert_eq!(values, ["\"ladder of alpha\"", "\"ladder of beta\""], "{}", site.name);
+    }
+    let take = |_: &str| Some(Choice::Author("alpha".into()));
+    assert_eq!(beta.open().resolve(None, &take, Mode::Keep).unwrap().resolved.len(), 1);
+    settle_down(&[&alpha, &beta]);
+    for site in [&alpha, &beta] {
+        assert!(site.open().conflicts(None).unwrap().is_empty());
+        request(site, "ladder of alpha");
+    }
+    same_records(&alpha, &beta);
+}
+
+#[test]
+fn a_group_follows_the_side_that_is_chosen() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    alpha.app.complete_request(ladder);
+    settle_down(&[&alpha, &beta]);
+    // Alpha opens it again, beta completes it anew: the status says the same as before, its time doesn't.
+    let there = request(&beta, "ladder");
+    beta.app.complete_request(there);
+    beta.sync();
+    let open = "UPDATE help_requests SET status = 'open', completed_at = NULL WHERE id = ?1";
+    alpha.app.execute(open, &[&ladder]);
+    settle_down(&[&alpha, &beta]);
+    let shown = "SELECT status || coalesce(completed_at, ' and no time') FROM help_requests WHERE title = 'ladder'";
+    assert_eq!(alpha.app.value(shown), "open and no time");
+    let status = alpha.open().conflicts(None).unwrap().into_iter().find(|conflict| conflict.field == "status").unwrap();
+    let field = format!("{}.status", status.record);
+    alpha.open().resolve(Some(&field), &|_| Some(Choice::Theirs), Mode::Keep).unwrap();
+    assert!(alpha.app.value(shown).starts_with("completed20"), "{}", alpha.app.value(shown));
+    settle_down(&[&alpha, &beta]);
+    assert_eq!(alpha.app.value(shown), beta.app.value(shown));
+    assert!(beta.open().conflicts(None).unwrap().is_empty(), "the time of completion was settled with the status");
+}
+
+#[test]
+fn a_record_deleted_on_both_sides_is_gone() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    settle_down(&[&alpha, &beta]);
+    beta.app.execute("DELETE FROM help_requests WHERE id = ?1", &[&request(&beta, "ladder")]);
+    alpha.app.execute("DELETE FROM help_requests WHERE id = ?1", &[&ladder]);
+    settle_down(&[&alpha, &beta]);
+    for site in [&alpha, &beta] {
+        assert_eq!(site.app.value("SELECT count(*) FROM help_requests"), "0");
+        assert!(site.open().conflicts(None).unwrap().is_empty());
+    }
+    same_records(&alpha, &beta);
+}
+
+#[test]
+fn a_second_vouch_of_one_pair_waits_and_is_named_in_the_status() {
+    let (_stick, alpha, beta) = pair(None);
+    let [alice, bob] = ["alice", "bob"].map(|name| alpha.app.insert_user(name, "public"));
+    settle_down(&[&alpha, &beta]);
+    let key = |name: &str| -> i64 {
+        beta.app.value(&format!("SELECT id FROM users WHERE username LIKE '{name}%'")).parse().unwrap()
+    };
+    let local = beta.app.insert_vouch(key("alice"), key("bob"));
+    let shared = alpha.app.insert_vouch(alice, bob);
+    settle_down(&[&alpha, &beta]);
+    let status = beta.open().status().unwrap();
+    assert_eq!((status.parked_total, beta.app.value("SELECT group_concat(id) FROM vouches")), (1, local.to_string()));
+    assert!(status.parked[0].record.starts_with("vouches/"), "{:?}", status.parked);
+    assert_eq!(alpha.app.value("SELECT group_concat(id) FROM vouches"), shared.to_string(), "the local one stays home");
+    // With the local one gone there is room for it.
+    beta.app.execute("DELETE FROM vouches WHERE id = ?1", &[&local]);
+    settle_down(&[&alpha, &beta]);
+    beta.open().merge_and_apply(Mode::Keep).unwrap();
+    assert_eq!(beta.app.value("SELECT count(*) FROM vouches"), "1");
+}
+
+#[test]
+fn a_parent_deleted_while_a_child_was_added_stays_as_a_placeholder_and_the_child_stays_home() {
+    let (_stick, alpha, beta) = pair(None);
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    settle_down(&[&alpha, &beta]);
+    let bob = beta.app.insert_user("bob", "public");
+    let there = request(&beta, "ladder");
+    beta.app.insert_comment(there, bob, "take mine", "public");
+    alpha.app.execute("DELETE FROM help_requests WHERE id = ?1", &[&ladder]);
+    beta.sync();
+    alpha.sync();
+    let waiting = alpha.open().status().unwrap();
+    assert_eq!(waiting.parked_total, 1, "the comment waits for its request: {:?}", waiting.parked);
+    assert_eq!(alpha.app.value("SELECT count(*) FROM request_comments"), "0");
+    settle_down(&[&alpha, &beta]);
+    let row = "SELECT coalesce(title, '') || description || status || sync_scope FROM help_requests";
+    assert_eq!(beta.app.value(row), "draftprivate", "nothing of the request is left but its place");
+    assert_eq!(beta.app.value("SELECT body FROM request_comments"), "take mine", "a local row is never lost");
+    assert_eq!(alpha.open().status().unwrap().parked_total, 0, "under what is gone nothing is shared any more");
+}
+
+#[test]
+fn a_name_taken_on_both_sides_shows_as_an_alias_on_the_other() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    for site in [&alpha, &beta] {
+        let alice = site.app.insert_user("alice", "public");
+        site.request(alice, &format!("ladder of {}", site.name), "public");
+    }
+    settle_down(&[&alpha, &beta]);
+    for (site, names) in [(&alpha, "admin,alice,alice@beta"), (&beta, "admin,alice,alice@alpha")] {
+        let sql = "SELECT group_concat(username) FROM (SELECT username FROM users ORDER BY username)";
+        assert_eq!(site.app.value(sql), names);
+    }
+    let sql = "SELECT username FROM users u JOIN help_requests r ON r.created_by_user_id = u.id WHERE r.title = 'ladder of alpha'";
+    assert_eq!((alpha.app.value(sql), beta.app.value(sql)), ("alice".into(), "alice@alpha".into()));
+    same_records(&alpha, &beta);
+}
+
+/// Adds a column that the preset doesn't know, and maps it.
+fn adds_place(dir: &Path, site: &Site) {
+    site.app.db().execute_batch("ALTER TABLE help_requests ADD COLUMN place TEXT").unwrap();
+    let path = dir.join("wbsync.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}\n[dataset.requests.fields]\nplace = {{ type = \"text\" }}\n")).unwrap();
+}
+
+#[test]
+fn a_field_without_a_column_here_is_carried_through_edits() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    adds_place(alpha.app.dir(), &alpha);
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    alpha.edit(ladder, "place", "the barn");
+    settle_down(&[&alpha, &beta]);
+    beta.edit(request(&beta, "ladder"), "title", "long ladder");
+    settle_down(&[&alpha, &beta]);
+    assert_eq!(alpha.app.value("SELECT place FROM help_requests WHERE title = 'long ladder'"), "the barn");
+    let gamma = clone(&stick, "gamma");
+    let place = |site: &Site| {
+        let records = site.records();
+        let (_, _, record) = records.into_iter().find(|(_, name, _)| name.starts_with("requests/")).unwrap();
+        let (_, element) = record.elements().find(|(field, _)| field.as_str() == "place").unwrap();
+        element.value.to_json()
+    };
+    assert_eq!([place(&beta), place(&gamma)], ["the barn", "the barn"]);
+    same_records(&alpha, &gamma);
+}
+
+#[test]
+fn a_column_that_others_do_not_have_keeps_its_local_values() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    adds_place(beta.app.dir(), &beta);
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    settle_down(&[&alpha, &beta]);
+    let there = request(&beta, "ladder");
+    assert_eq!(beta.app.value("SELECT place FROM help_requests WHERE title = 'ladder'"), "NULL");
+    beta.edit(there, "place", "the barn");
+    settle_down(&[&alpha, &beta]);
+    alpha.edit(ladder, "title", "long ladder");
+    settle_down(&[&alpha, &beta]);
+    assert_eq!(beta.app.value("SELECT place FROM help_requests WHERE title = 'long ladder'"), "the barn");
+    same_records(&alpha, &beta);
+}
