@@ -37,6 +37,7 @@ impl Instance {
     pub fn apply(&self, mode: Mode) -> Result<ApplySummary, Error> {
         self.settle_pending()?;
         let mut summary = ApplySummary::default();
+        let mut retried = false;
         for _ in 0..ROUNDS_MAX {
             let position = self.with_database(|database| Ok(database.position()?))?;
             let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
@@ -47,7 +48,12 @@ impl Instance {
                 None => heads.clone(),
             };
             if !unfinished && target == applied {
-                return Ok(summary);
+                let waits = mode == Mode::Keep && self.with_database(|database| Ok(database.parked(0)?.1 > 0))?;
+                if !waits || retried {
+                    return Ok(summary);
+                }
+                // Nothing came, but the application may have made room for what waits.
+                retried = true;
             }
             if mode == Mode::DryRun {
                 self.count(&applied, &heads, &mut summary)?;

@@ -134,8 +134,8 @@ fn a_second_vouch_of_one_pair_waits_and_is_named_in_the_status() {
     // With the local one gone there is room for it.
     beta.app.execute("DELETE FROM vouches WHERE id = ?1", &[&local]);
     settle_down(&[&alpha, &beta]);
-    beta.open().merge_and_apply(Mode::Keep).unwrap();
     assert_eq!(beta.app.value("SELECT count(*) FROM vouches"), "1");
+    assert_eq!(beta.open().status().unwrap().parked_total, 0);
 }
 
 #[test]
@@ -174,6 +174,21 @@ fn a_name_taken_on_both_sides_shows_as_an_alias_on_the_other() {
     }
     let sql = "SELECT username FROM users u JOIN help_requests r ON r.created_by_user_id = u.id WHERE r.title = 'ladder of alpha'";
     assert_eq!((alpha.app.value(sql), beta.app.value(sql)), ("alice".into(), "alice@alpha".into()));
+    same_records(&alpha, &beta);
+}
+
+#[test]
+fn what_was_withdrawn_stays_withdrawn_whoever_edits_it() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    settle_down(&[&alpha, &beta]);
+    beta.edit(request(&beta, "ladder"), "title", "ladder of beta");
+    beta.sync();
+    alpha.app.set_scope("help_requests", ladder, "private");
+    settle_down(&[&alpha, &beta]);
+    assert_eq!(alpha.app.value("SELECT title FROM help_requests"), "ladder", "the row is as its owner left it");
+    assert_eq!(beta.app.value("SELECT count(*) FROM help_requests"), "0");
     same_records(&alpha, &beta);
 }
 
@@ -222,4 +237,25 @@ fn a_column_that_others_do_not_have_keeps_its_local_values() {
     settle_down(&[&alpha, &beta]);
     assert_eq!(beta.app.value("SELECT place FROM help_requests WHERE title = 'long ladder'"), "the barn");
     same_records(&alpha, &beta);
+}
+
+/// The page names every test of this file, and only tests that there are.
+#[test]
+fn the_table_of_outcomes_names_its_tests() {
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (page, own, others) =
+        (read("docs/merge.md"), read("tests/engine/outcomes.rs"), read("tests/engine/exchange.rs"));
+    let table = page.split_once("## Record by record").unwrap().1;
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && line.contains('`')).collect();
+    assert!(rows.len() >= 10, "the page has lost its table");
+    for row in rows {
+        let test = row.rsplit('|').nth(1).and_then(|cell| cell.split('`').nth(1)).unwrap_or_default();
+        let declared = format!("fn {test}()");
+        assert!(own.contains(&declared) || others.contains(&declared), "no test is called {test:?}");
+    }
+    for line in own.split("#[test]\nfn ").skip(1) {
+        let test = line.split('(').next().unwrap();
+        let itself = test == "the_table_of_outcomes_names_its_tests";
+        assert!(itself || table.contains(&format!("`{test}`")), "docs/merge.md does not name {test}");
+    }
 }
