@@ -10,6 +10,7 @@ use super::status::{PRIVATE_KEY, TOO_LARGE_KEY};
 use super::view::View;
 use super::write::Write;
 use crate::connector::contract::{Base, Capture, Position, Seen, Sighting};
+use crate::connector::error as connector;
 use crate::history::commit::{Commit, Making};
 use crate::history::join::Known;
 use crate::id::bytes::{InstanceId, RecordKey, ScopeId};
@@ -132,7 +133,11 @@ impl Instance {
         let Some(pending) = self.state.pending()? else { return Ok(()) };
         let capture = Capture { number: pending.number, ..Capture::default() };
         let position = Position { applied: pending.applied, target: pending.target };
-        self.with_database(|database| Ok(database.settle(&capture, &position)?))?;
+        self.with_database(|database| match database.settle(&capture, &position) {
+            // The crash came after the database had taken it.
+            Err(connector::Error::StaleCapture { number, wanted }) if wanted == number + 1 => Ok(()),
+            other => Ok(other?),
+        })?;
         Ok(self.state.clear_pending()?)
     }
 

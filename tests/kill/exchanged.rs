@@ -106,3 +106,21 @@ fn edits_on_both_sides_survive_kills() {
     let ordeals = [Ordeal { at: alpha, command: "pull", rounds: 8 }, Ordeal { at: alpha, command: "sync", rounds: 8 }];
     survive("edits", &scene, &ordeals, 20);
 }
+
+#[test]
+fn a_commit_killed_between_its_last_two_steps_is_done() {
+    let app = App::new();
+    app.insert_request(None, "a ladder", "public");
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    app.wbsync(&["commit"]).ok();
+    // The application's database has settled the capture, and the state still says that it is due.
+    let state = rusqlite::Connection::open(app.dir().join(".wbsync/state.db")).unwrap();
+    state.execute("ATTACH ?1 AS app", [app.db_path().to_str().unwrap()]).unwrap();
+    let again = "INSERT INTO pending SELECT 'settle', settled, applied, target FROM app._wbsync_position";
+    assert_eq!(state.execute(again, []).unwrap(), 1);
+    drop(state);
+    app.insert_request(None, "a second ladder", "public");
+    let run = app.wbsync(&["commit", "--json"]).ok();
+    assert_eq!(run.json()["scopes"]["public"]["put"], 1, "{run}");
+    assert_sound(&app, "settled twice");
+}
