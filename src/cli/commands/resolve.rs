@@ -255,7 +255,7 @@ mod tests {
         let asked = |text: &str| {
             let mut output = Vec::new();
             let answer = ask(&conflict(), &mut text.as_bytes(), &mut output).unwrap();
-            (answer, String::from_utf8(output).unwrap().matches("quit?").count())
+            (answer, String::from_utf8(output).unwrap().matches("(q)uit?").count())
         };
         assert_eq!(asked("2\n"), (Answer::Take(Choice::Side(stamp(1))), 1));
         assert_eq!(asked("0\n3\nthe first\n1\n"), (Answer::Take(Choice::Side(stamp(2))), 4));
