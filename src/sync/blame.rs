@@ -151,18 +151,25 @@ impl Instance {
                 let known = self.state.commit(&scope.row.id, parent)?;
                 parents.push(known.map(|known| self.held(scope, &known, dataset, key)).transpose()?.flatten());
             }
-            let name = || format!("{dataset}/{key}");
-            let change = match (&now, parents.first()) {
-                (Some(now), None) => now.as_ref().map(|now| record_diff(name(), None, Some(now))),
-                // A commit differs from all of its parents, or says nothing about the record.
-                (Some(now), Some(Some(first))) => {
-                    let differs = parents.iter().all(|parent| parent.as_ref() != Some(now));
-                    differs.then(|| record_diff(name(), first.as_ref(), now.as_ref()))
+            let name = format!("{dataset}/{key}");
+            let is_merge = matches!(known.commit.making, Making::Merge(_));
+            let held: Vec<&Option<Record>> = parents.iter().flatten().collect();
+            let change = match &now {
+                // A commit differs from all of its parents, or says nothing about the record. A merge of which not all
+                // parents are held may only repeat one of those, unless it holds several values.
+                Some(now) if !held.is_empty() && (is_merge || held.len() == parents.len()) => {
+                    let several = now.as_ref().is_some_and(|now| now.conflicts().next().is_some());
+                    let differs = held.iter().all(|parent| *parent != now) && (held.len() == parents.len() || several);
+                    differs.then(|| record_diff(name, held[0].as_ref(), now.as_ref()))
                 }
-                _ => written_in(&known, newest.as_ref()).map(|written| record_diff(name(), None, Some(&written))),
+                Some(Some(now)) if parents.is_empty() => Some(record_diff(name, None, Some(now))),
+                now => {
+                    let newest = now.as_ref().map_or(newest.as_ref(), Option::as_ref);
+                    written_in(&known, newest).map(|written| record_diff(name, None, Some(&written)))
+                }
             };
             if let Some(mut change) = change {
-                if matches!(known.commit.making, Making::Merge(_)) {
+                if is_merge {
                     change.fields.clear();
                 }
                 let record = now.flatten();

@@ -95,6 +95,11 @@ impl Instance {
         for head in self.state.heads(&row.id)? {
             refs.entry(head.commit).or_default().push(self.instance_label(&head.signer)?);
         }
+        // Heads come by signer, which is another order on every pair of instances.
+        for names in refs.values_mut() {
+            let signers = usize::from(names.first().is_some_and(|name| name == "local"));
+            names[signers..].sort();
+        }
         let mut queue: Vec<CommitId> = refs.keys().copied().collect();
         let mut seen = BTreeSet::new();
         let label = open.label(self)?;

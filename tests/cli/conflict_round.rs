@@ -83,7 +83,7 @@ impl Transcript {
         lines.extend(run.stdout.lines().map(str::to_owned));
         lines.extend(run.stderr.lines().map(str::to_owned));
         // Sizes and speeds differ from run to run.
-        lines.retain(|line| !line.contains(" rows/s)") && !(line.starts_with("fetched") && line.contains(" object")));
+        lines.retain(|line| !(line.contains(" rows/s)") || line.starts_with("fetched") && line.contains(" object")));
         for line in &mut lines {
             if let Some(at) = line.find(" head, ") {
                 line.truncate(at + " head".len());
