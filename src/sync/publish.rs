@@ -52,8 +52,9 @@ enum Placed {
 
 /// The most bytes of commits that travel with one changeset; older ones are left out.
 const COMMITS_BYTES_MAX: usize = 4 << 20;
-/// Deltas together may be this fraction of the snapshot before a new snapshot is made.
+/// Deltas together may be this fraction of the snapshot, and these bytes, before a new snapshot is made.
 const SNAPSHOT_SHARE: u64 = 2;
+const SNAPSHOT_SLACK: u64 = 16 << 10;
 
 impl Instance {
     /// Publishes every scope in which we may write and have something new.
@@ -207,7 +208,7 @@ impl Publishing<'_> {
         deltas.push(delta);
         let since_snapshot: u64 = deltas.iter().filter(|delta| delta.to_seq > snapshot.to_seq).map(size).sum();
         let mut segments = vec![snapshot.clone()];
-        if since_snapshot > size(snapshot) / SNAPSHOT_SHARE {
+        if since_snapshot > size(snapshot) / SNAPSHOT_SHARE + SNAPSHOT_SLACK {
             let snapshot = self.snapshot()?;
             // Followers that are not far behind still catch up by deltas; old deltas go when they
             // outweigh the snapshot.
