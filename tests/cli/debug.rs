@@ -58,7 +58,8 @@ fn ssh_keygen_verifies_what_armored_writes() {
     }
     check!("debug_cbor", pair.alpha.wbsync(&["debug", "cbor", "out.payload"]).ok());
     check!("debug_cbor_json", pair.alpha.wbsync(&["debug", "cbor", "out.payload", "--json"]).ok());
-    check!("debug_cbor_none", pair.alpha.wbsync(&["debug", "cbor", "out.sig"]).exits(6));
+    fs::write(dir.join("no.cbor"), [0x1c]).unwrap();
+    check!("debug_cbor_none", pair.alpha.wbsync(&["debug", "cbor", "no.cbor"]).exits(6));
 }
 
 #[test]
