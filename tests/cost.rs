@@ -172,7 +172,7 @@ fn changed_rows(db: &Connection, before: &Path, scope: &str) -> Vec<Value> {
     let mut rows = Vec::new();
     for sql in queries {
         let mut select = db.prepare(&sql).unwrap();
-        let columns: Vec<String> = select.column_names().iter().map(|name| name.to_string()).collect();
+        let columns: Vec<String> = select.column_names().map(String::from).collect();
         let mut found = select.query([]).unwrap();
         while let Some(row) = found.next().unwrap() {
             let cell = |index| match row.get_ref(index).unwrap() {
