@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::exchange::store::{Store, StoreError};
+use crate::sys::disk::TEMPORARY_PREFIX;
 use crate::transport::dir::DirStore;
 
 /// Where a remote store is.
@@ -126,11 +127,13 @@ pub fn create(url: &RemoteUrl) -> Result<Box<dyn Store>, StoreError> {
 }
 
 /// Tells whether a new store could be made at this place: nothing is there but the directory around it,
-/// or an empty directory.
+/// or a directory with nothing in it, but for what a killed making of a store left.
 pub fn is_vacant(url: &RemoteUrl) -> bool {
     match url {
         RemoteUrl::Directory(path) => match std::fs::read_dir(path) {
-            Ok(mut entries) => entries.next().is_none(),
+            Ok(mut entries) => entries.all(|entry| {
+                entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX))
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.parent().is_some_and(Path::is_dir),
             Err(_) => false,
         },

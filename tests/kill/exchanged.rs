@@ -124,3 +124,15 @@ fn a_commit_killed_between_its_last_two_steps_is_done() {
     assert_eq!(run.json()["scopes"]["public"]["put"], 1, "{run}");
     assert_sound(&app, "settled twice");
 }
+
+#[test]
+fn a_store_whose_making_was_killed_is_made_by_the_next_push() {
+    let (app, stick) = (App::new(), tempfile::tempdir().unwrap());
+    app.insert_request(None, "a ladder", "public");
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    app.wbsync(&["remote", "add", "stick", stick.path().to_str().unwrap()]).ok();
+    // The format file was being written.
+    std::fs::write(stick.path().join(".tmp-Ab12Cd"), "wbs").unwrap();
+    app.wbsync(&["sync"]).ok();
+    assert_store(stick.path(), "a store made in the second try");
+}
