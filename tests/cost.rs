@@ -61,10 +61,10 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
-/// Returns every row of the application's and of our bookkeeping, but for the counter of captures.
+/// Returns every row of the application's and of our bookkeeping.
 fn rows(app: &App) -> String {
     let db = app.db();
-    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> '_wbsync_position' ORDER BY name";
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
     let tables: Vec<String> =
         db.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     tables.iter().map(|table| format!("{table}\n{}", app.dump(table))).collect()

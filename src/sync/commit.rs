@@ -152,14 +152,22 @@ impl Instance {
         let (mut applied, mut target) = views;
         let transaction = self.state.transaction()?;
         self.refresh_schemas()?;
+        // Nothing was written down in the application's database either, so nothing is to be settled.
+        let idle = capture.reported == 0;
         for working in scopes {
             self.keep_scope(working, now, &mut applied, target.as_mut(), summary)?;
         }
         let position = Position { applied: applied.encode(), target: target.map(|view| view.encode()) };
         let Position { applied, target } = position.clone();
         let json = |counts| serde_json::to_string(counts).expect("words and counts");
-        self.state.set_meta(PRIVATE_KEY, &json(&summary.private))?;
-        self.state.set_meta(TOO_LARGE_KEY, &json(&summary.too_large))?;
+        for (key, counts) in [(PRIVATE_KEY, &summary.private), (TOO_LARGE_KEY, &summary.too_large)] {
+            if self.counts(key)? != *counts {
+                self.state.set_meta(key, &json(counts))?;
+            }
+        }
+        if idle {
+            return Ok(database::commit(transaction)?);
+        }
         self.state.put_pending(&PendingSettle { number: capture.number, applied, target })?;
         database::commit(transaction)?;
         self.with_database(|database| Ok(database.settle(capture, &position)?))?;
