@@ -219,7 +219,7 @@ fn printed(key: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::bytes::ScopeId;
+    use crate::id::bytes::{NodeId, ScopeId};
     use crate::id::name::FieldName;
     use crate::record::cell::Cell;
     use crate::record::clock::Clock;
@@ -322,6 +322,38 @@ mod tests {
             assert!(matches!(joined(&one, &hidden), Err(Error::Diverged { .. })));
             assert!(matches!(joined(&hidden, &one), Err(Error::Diverged { .. })));
         }
+    }
+
+    #[test]
+    fn a_merge_reads_no_tree_but_those_of_the_two_sides() {
+        let mut world = World::new(2);
+        for record in 0..200 {
+            world.write(0, record, Some(0));
+        }
+        world.pull(1, 0);
+        world.write(0, 7, Some(2));
+        world.write(0, 8, None);
+        world.write(1, 7, Some(1));
+        world.write(1, 9, None);
+        let [left, right] = [0, 1].map(|at: usize| world.heads[at].clone().unwrap());
+        let mut needed = BTreeSet::new();
+        for known in [&left, &right] {
+            for root in known.commit.datasets.values() {
+                let seen = |id: &NodeId, _| needed.insert(*id);
+                crate::tree::walk::walk(&world.store, &world.key, root, seen).unwrap();
+            }
+        }
+        let pruned: Vec<NodeId> = world.store.ids().into_iter().filter(|id| !needed.contains(id)).collect();
+        assert!(!pruned.is_empty(), "the base had nodes of its own");
+        for id in pruned {
+            world.store.remove(&id);
+        }
+        world.pull(0, 1);
+        let merged = world.heads[0].as_ref().unwrap();
+        assert_eq!(merged.commit.records(), 198, "both deletions count, and nothing else is gone");
+        world.heads[0] = Some(left);
+        world.pull(1, 0);
+        assert_ne!(world.heads[1].as_ref().unwrap().id, right.id);
     }
 
     /// Authors 0 and 3 make one record; 1 has seen only the write of 0, and deletes it.
