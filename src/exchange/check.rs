@@ -4,7 +4,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::id::bytes::{DocHash, ObjectId};
+use crate::id::bytes::ObjectId;
 
 /// How bytes differ from the object that they were said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -106,11 +106,6 @@ pub enum PumpError {
     /// The writer failed.
     #[error("cannot write the bytes")]
     Write(#[source] io::Error),
-}
-
-/// Returns the hash by which a signed document is compared when it is replaced: the BLAKE3 of all its bytes.
-pub fn document_hash(bytes: &[u8]) -> DocHash {
-    DocHash::from_bytes(*blake3::hash(bytes).as_bytes())
 }
 
 /// Returns the name of an object with these bytes.

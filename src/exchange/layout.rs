@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::id::bytes::{InstanceId, ObjectId, ScopeId};
+use crate::keys::document;
 
 /// A place in a store, printed as its path relative to the store with `/` between the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,7 +129,7 @@ pub const FORMAT: &str = "wbsync store 1\n";
 pub const OBJECT_BYTES_MAX: u64 = 128 << 20;
 
 /// The most bytes of a signed document, its envelope included (format/document.md).
-pub const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
+pub const DOCUMENT_BYTES_MAX: u64 = document::DOCUMENT_BYTES_MAX as u64;
 
 /// The most bytes of a `format` file, of any version.
 pub const FORMAT_BYTES_MAX: u64 = 64;

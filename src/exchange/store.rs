@@ -43,7 +43,7 @@ pub trait Store: Send + Sync {
     /// Returns the card of `instance`. Foreign bytes, of at most `DOCUMENT_BYTES_MAX`.
     fn card(&self, instance: &InstanceId) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Replaces the manifest of `scope` if its hash (`check::document_hash`) is `expected`; `None` expects none.
+    /// Replaces the manifest of `scope` if its hash (`keys::document::hash_of`) is `expected`; `None` expects none.
     ///
     /// A manifest that already is `bytes` is left alone and the call succeeds, so a call whose answer was lost
     /// may be repeated.

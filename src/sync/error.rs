@@ -32,6 +32,8 @@ pub enum Error {
     Busy { path: PathBuf },
     #[error("cannot read {path}", path = path.display())]
     Config { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("{path} is there and says something else about {key:?} than the option", path = path.display())]
+    ConfigDisagrees { path: PathBuf, key: &'static str },
     #[error("cannot {doing} {path}", path = path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot use the identity of this instance")]
@@ -175,7 +177,7 @@ impl Error {
             Self::AlreadyAnInstance { .. } => Code::AlreadyAnInstance,
             Self::NewerInstance { .. } => Code::NewerInstance,
             Self::Busy { .. } => Code::Busy,
-            Self::Config { .. } => Code::Config,
+            Self::Config { .. } | Self::ConfigDisagrees { .. } => Code::Config,
             Self::Io { .. } => Code::Io,
             Self::Output(_) => Code::Output,
             Self::Identity(_) => Code::Identity,
@@ -231,6 +233,7 @@ impl Error {
             Self::AlreadyAnInstance { .. } => "see it with `wbsync status`".into(),
             Self::NewerInstance { .. } => "use the version of wbsync that made it, or a later one".into(),
             Self::Busy { .. } => "wait until it is done, then try again".into(),
+            Self::ConfigDisagrees { .. } => "leave the option out, or change the file or remove it".into(),
             Self::Config { .. } => "correct the line, or compare with docs/mapping.md".into(),
             Self::Identity(_) => "the files are in .wbsync/keys; restore them from a backup".into(),
             Self::Database(source) => match &**source {

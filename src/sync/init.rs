@@ -94,7 +94,7 @@ impl Instance {
         };
         let config = match &written {
             Some(text) => Config::parse(text, &file)?,
-            None => Config::read(root)?,
+            None => agreeing(Config::read(root)?, options, &file)?,
         };
         building.fill(name, making)?;
         let probe = Self::open_parts(root, building.dir.clone(), config, None, silent())?;
@@ -277,6 +277,19 @@ impl Drop for Building {
 fn store_card(store: &DirStore, instance: &Instance) -> Result<(), Error> {
     use crate::exchange::store::Store;
     store.swap_card(&instance.id(), None, &instance.card.bytes).map_err(Error::store("this instance"))
+}
+
+/// Refuses options that an existing `wbsync.toml` contradicts: it is kept, so they would do nothing.
+fn agreeing(config: Config, options: &InitOptions, path: &Path) -> Result<Config, Error> {
+    let differs = |given: &Option<String>, found: &Option<String>| given.is_some() && given != found;
+    let key = if differs(&options.database, &config.database) {
+        "database"
+    } else if differs(&options.preset, &config.preset) {
+        "preset"
+    } else {
+        return Ok(config);
+    };
+    Err(Error::ConfigDisagrees { path: path.to_owned(), key })
 }
 
 /// Makes a name of the directory's: what isn't allowed in one becomes a dash.

@@ -8,10 +8,11 @@ use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::exchange::check::{ObjectCheck, PumpError, document_hash, pump};
+use crate::exchange::check::{ObjectCheck, PumpError, pump};
 use crate::exchange::layout::StorePath;
 use crate::exchange::store::{Doing, FRESH_MILLIS, Store, StoreError, StoredObject};
 use crate::id::bytes::{DocHash, InstanceId, ObjectId, ScopeId};
+use crate::keys::document::hash_of;
 use crate::sys::clock::{self, UnixMillis};
 use crate::sys::disk::{self, TEMPORARY_PREFIX};
 use crate::transport::dir_lock::DirLock;
@@ -85,7 +86,7 @@ impl DirStore {
         if present.as_deref() == Some(bytes) {
             return Ok(());
         }
-        let found = present.as_deref().map(document_hash);
+        let found = present.as_deref().map(hash_of);
         if found != expected {
             return Err(StoreError::Swapped { store: self.describe(), path, found });
         }

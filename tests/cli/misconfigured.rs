@@ -20,6 +20,10 @@ fn init(app: &App) -> crate::support::run::Run {
 fn mappings_that_do_not_fit() {
     let no_mapping = App::new();
     check!("bad_no_mapping", init(&no_mapping).exits(1));
+    let written = App::new();
+    fs::write(written.dir().join("wbsync.toml"), "preset = \"whiteballoon\"\n").unwrap();
+    check!("bad_option", written.wbsync(&["init", "--db", "other.db"]).exits(1));
+    assert!(!written.dir().join(".wbsync").exists());
     check!("bad_preset", no_mapping.wbsync(&["init", "--preset", "redballoon"]).exits(1));
     let table = alpha_with("preset = 'whiteballoon'\n[dataset.users]\ntable = 'people'\n");
     check!("bad_table", init(&table).exits(1));

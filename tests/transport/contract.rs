@@ -2,10 +2,11 @@
 
 use std::io::{self, Read};
 
-use wbsync::exchange::check::{Damage, document_hash, object_id};
+use wbsync::exchange::check::{Damage, object_id};
 use wbsync::exchange::layout::{DOCUMENT_BYTES_MAX, OBJECT_BYTES_MAX};
 use wbsync::exchange::store::{FRESH_MILLIS, Store, StoreError};
 use wbsync::id::bytes::{InstanceId, ObjectId, ScopeId};
+use wbsync::keys::document::hash_of;
 use wbsync::sys::clock::{self, UnixMillis};
 
 pub(crate) const ALPHA: InstanceId = InstanceId::from_bytes([0xa1; 32]);
@@ -66,13 +67,12 @@ fn documents_are_compared_and_swapped(store: &dyn Store) {
     type Swap<'a> = &'a dyn Fn(Option<&[u8]>, &[u8]) -> Result<(), StoreError>;
     type Get<'a> = &'a dyn Fn() -> Option<Vec<u8>>;
     let manifest: (Swap<'_>, Get<'_>) =
-        (&|old, new| store.swap_manifest(&SCOPE, old.map(document_hash), new), &|| store.manifest(&SCOPE).unwrap());
-    let head: (Swap<'_>, Get<'_>) =
-        (&|old, new| store.swap_head(&SCOPE, &ALPHA, old.map(document_hash), &[], new), &|| {
-            store.head(&SCOPE, &ALPHA).unwrap()
-        });
+        (&|old, new| store.swap_manifest(&SCOPE, old.map(hash_of), new), &|| store.manifest(&SCOPE).unwrap());
+    let head: (Swap<'_>, Get<'_>) = (&|old, new| store.swap_head(&SCOPE, &ALPHA, old.map(hash_of), &[], new), &|| {
+        store.head(&SCOPE, &ALPHA).unwrap()
+    });
     let card: (Swap<'_>, Get<'_>) =
-        (&|old, new| store.swap_card(&ALPHA, old.map(document_hash), new), &|| store.card(&ALPHA).unwrap());
+        (&|old, new| store.swap_card(&ALPHA, old.map(hash_of), new), &|| store.card(&ALPHA).unwrap());
     for (swap, get) in [manifest, head, card] {
         assert_swapped(swap(Some(b"none"), b"one"), None);
         assert_eq!(get(), None);
@@ -91,7 +91,7 @@ fn documents_are_compared_and_swapped(store: &dyn Store) {
 
 fn assert_swapped(result: Result<(), StoreError>, wanted: Option<&[u8]>) {
     match result {
-        Err(StoreError::Swapped { found, .. }) => assert_eq!(found, wanted.map(document_hash)),
+        Err(StoreError::Swapped { found, .. }) => assert_eq!(found, wanted.map(hash_of)),
         other => panic!("{other:?} instead of Swapped"),
     }
 }

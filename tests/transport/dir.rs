@@ -9,9 +9,10 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
-use wbsync::exchange::check::{document_hash, object_id};
+use wbsync::exchange::check::object_id;
 use wbsync::exchange::layout::{DOCUMENT_BYTES_MAX, FORMAT, StorePath};
 use wbsync::exchange::store::{FRESH_MILLIS, GRACE_MILLIS_MIN, Store, StoreError};
+use wbsync::keys::document::hash_of;
 use wbsync::sys::clock::{self, UnixMillis};
 use wbsync::sys::disk;
 use wbsync::transport::dir::DirStore;
@@ -125,7 +126,7 @@ fn each_round_of_a_race_has_one_winner() {
             move || {
                 let mut wins = Vec::new();
                 for round in 0..200 {
-                    let old = store.head(&SCOPE, &ALPHA).unwrap().map(|bytes| document_hash(&bytes));
+                    let old = store.head(&SCOPE, &ALPHA).unwrap().map(|bytes| hash_of(&bytes));
                     let new = format!("{me} after {old:?} in round {round}");
                     barrier.wait();
                     wins.push(match store.swap_head(&SCOPE, &ALPHA, old, &[], new.as_bytes()) {
@@ -160,7 +161,7 @@ fn racing_process() {
         let old = store.head(&SCOPE, &ALPHA).unwrap();
         // The process id makes two equal counts different documents: of those, one has to lose.
         let new = format!("{} {}", old.as_deref().map_or(0, count_of) + 1, std::process::id());
-        match store.swap_head(&SCOPE, &ALPHA, old.as_deref().map(document_hash), &[], new.as_bytes()) {
+        match store.swap_head(&SCOPE, &ALPHA, old.as_deref().map(hash_of), &[], new.as_bytes()) {
             Ok(()) => done += 1,
             Err(StoreError::Swapped { .. }) => {}
             Err(error) => panic!("{error:?}"),
@@ -222,7 +223,7 @@ fn a_reader_never_sees_half_a_document_or_object() {
         for round in 0..40 {
             let new = &documents[round % 2];
             store.swap_head(&SCOPE, &ALPHA, old, &[], new).unwrap();
-            old = Some(document_hash(new));
+            old = Some(hash_of(new));
             store.put_object(&id, size, &mut &*object).unwrap();
             std::thread::sleep(std::time::Duration::from_millis(2));
             fs::remove_file(&path).unwrap();
@@ -463,7 +464,7 @@ fn a_full_disk_refuses_and_keeps_what_it_held() {
     let big = noise(2_000_000, 2);
     let full = store.put_object(&object_id(&big), 2_000_000, &mut &*big).unwrap_err();
     assert!(matches!(full, StoreError::Full { .. }), "{full:?}");
-    let full = store.swap_card(&ALPHA, Some(document_hash(b"card")), &big).unwrap_err();
+    let full = store.swap_card(&ALPHA, Some(hash_of(b"card")), &big).unwrap_err();
     assert!(matches!(full, StoreError::Full { .. }), "{full:?}");
     assert_eq!(files(&mount.path), before, "no half file is left");
     assert_eq!(store.card(&ALPHA).unwrap().unwrap(), b"card");
