@@ -140,6 +140,47 @@ pub struct Parked {
     pub reason: String,
 }
 
+/// Which rows to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rows {
+    /// All own rows, or those of one dataset.
+    Own(Option<DatasetName>),
+    /// The row with this local key, whoever's it is.
+    Key(DatasetName, String),
+    /// Rows whose record's key begins with these digits, whoever's they are.
+    Record(Option<DatasetName>, String),
+    /// Own rows that meet a condition, in the database's own language.
+    Where(DatasetName, String),
+}
+
+/// A row and for whom it is meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Surveyed {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The local key, as text.
+    pub key: String,
+    /// The record; `None` until a capture has given the row one.
+    pub id: Option<RecordId>,
+    /// For whom it is meant; of rows of other instances, the scope that brought it.
+    pub audience: Audience,
+    /// Why; `None` for rows of other instances, of which their origin decides.
+    pub decided: Option<Decided>,
+}
+
+/// Why an own row is meant for whom it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    /// The audience before anything narrowed it.
+    pub own: Audience,
+    /// Who says so.
+    pub source: Source,
+    /// What it says there, if it is a text.
+    pub text: Option<String>,
+    /// The reference that narrowed it last, and the row that it refers to, if it is there.
+    pub narrowed_by: Option<(FieldName, Option<(DatasetName, String)>)>,
+}
+
 /// The error type of the engine's callbacks.
 pub type SinkError = Box<dyn StdError + Send + Sync>;
 
@@ -197,6 +238,26 @@ pub trait Connector {
     /// # Errors
     /// The database can't be read.
     fn audience(&mut self, id: &RecordId) -> Result<Option<Audience>, Error>;
+
+    /// Looks at rows as they are now, parents first, without taking anything in.
+    ///
+    /// # Errors
+    /// The database can't be read; `Condition` if a condition isn't one; the sink's own error.
+    fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error>;
+
+    /// Says of own rows for whom they are meant: in their scope column, or beside a table that has none.
+    /// Returns how many say something else now. Transactions are as short as those of `apply`.
+    ///
+    /// # Errors
+    /// `NotCaptured` if a row of a table without a scope column has no record yet; the database can't be written.
+    fn mark(&mut self, dataset: &DatasetName, keys: &[String], audience: &str) -> Result<u64, Error>;
+
+    /// Says for whom the rows of a dataset are meant that don't say so themselves; `None` leaves it to the
+    /// mapping.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error>;
 
     /// Opens an apply towards `target`, or goes on with it.
     ///

@@ -86,6 +86,8 @@ codes! {
     NotEdited "not-edited" ERROR "a conflict was not settled in the editor";
     NotRevertible "not-revertible" ERROR "a commit can't be reverted";
     BadValue "bad-value" ERROR "a text is no value for a field";
+    UnknownAudience "unknown-audience" ERROR "a scope is nobody's that rows can be shared with";
+    NotOurs "not-ours" REFUSED "a row belongs to another instance";
     Ambiguous "ambiguous" ERROR "a few digits match several things";
     Document "document" DAMAGED "a file isn't the document, object or CBOR that it should be";
     NoKey "no-key" REFUSED "none of our keys opens an object";

@@ -56,6 +56,10 @@ pub enum Error {
     Schema { scope: String, source: cbor::error::Error },
     #[error("cannot change the manifest of scope {scope}")]
     ManifestDraft { scope: String, source: scope::manifest::draft::DraftError },
+    #[error("{found:?} is nobody that rows can be shared with")]
+    UnknownAudience { found: String, groups: Vec<String>, peers: Vec<String> },
+    #[error("this row belongs to another instance, which decides who sees it")]
+    NotOurs,
     #[error("cannot read the records of scope {scope}")]
     Tree { scope: String, source: tree::error::TreeError },
     #[error("cannot merge scope {scope}")]
@@ -140,6 +144,8 @@ pub mod exit {
     pub const DAMAGED: u8 = 6;
     /// Somebody else is at work.
     pub const BUSY: u8 = 7;
+    /// An audit or a check found something.
+    pub const FINDINGS: u8 = 8;
     /// Try again later.
     pub const RETRY: u8 = 75;
 }
@@ -218,6 +224,8 @@ impl Error {
             Self::Raced { .. } => Code::Raced,
             Self::Restless => Code::Restless,
             Self::Refused { .. } => Code::Refused,
+            Self::UnknownAudience { .. } => Code::UnknownAudience,
+            Self::NotOurs => Code::NotOurs,
             Self::NothingToClone => Code::NothingToClone,
             Self::Document { .. } => Code::Document,
             Self::NoKey { .. } => Code::NoKey,
@@ -281,6 +289,15 @@ impl Error {
             Self::NoKey { .. } => {
                 "it is sealed to readers among whom we are not; `--key FILE` takes another key".into()
             }
+            Self::UnknownAudience { groups, peers, .. } => {
+                let mut known = vec!["private".to_owned(), "public".into(), "trusted".into()];
+                known.extend(groups.iter().cloned());
+                if !peers.is_empty() {
+                    known.push(format!("peers:NAME,NAME (of {})", peers.join(", ")));
+                }
+                format!("give one of {}", known.join(", "))
+            }
+            Self::NotOurs => "ask its operator; `wbsync shun` keeps a record out of this instance".into(),
             Self::NothingToClone => "check the URL; an instance must have pushed to it".into(),
             _ => return None,
         })
@@ -339,6 +356,8 @@ fn database_code(error: &connector::error::Error) -> Code {
         | Database::UnknownColumn { .. }
         | Database::Unfit { .. } => Code::Mapping,
         Database::NotReady { .. } => Code::NotReady,
+        Database::Condition { .. } => Code::BadValue,
+        Database::NotCaptured { .. } => Code::NotFound,
         Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
         Database::File { .. }
         | Database::Sqlite { .. }

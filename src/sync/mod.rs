@@ -19,6 +19,7 @@ pub mod mend;
 pub mod merge;
 pub mod peers;
 mod prepare;
+pub mod privacy;
 pub mod progress;
 pub mod publish;
 pub mod push;

@@ -17,6 +17,7 @@ mod purge;
 mod put;
 mod remove;
 mod snapshot;
+mod survey;
 mod timestamp;
 mod waiting;
 
@@ -31,7 +32,9 @@ use self::capture::{Stop, Transaction};
 use self::plan::{Plans, constant, quote};
 use self::purge::Purge;
 use self::snapshot::{Place, Snapshot};
-use super::contract::{Applied, Capture, Change, Connector, Context, Parked, Position, Sighting, SinkError};
+use super::contract::{
+    Applied, Capture, Change, Connector, Context, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+};
 use super::error::Error;
 use super::mapping::model::Mapping;
 use crate::id::name::{DatasetName, ScopeName};
@@ -275,6 +278,32 @@ impl Connector for SqliteConnector {
         let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
         let entry = books.find(&self.conn, dataset, id).map_err(|source| self.failed(doing, source))?;
         Ok(entry.map(|entry| entry.audience))
+    }
+
+    fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {
+        let doing = "look at the rows";
+        let books = self.books(doing)?;
+        survey::survey(&self.conn, &self.plans, &books, rows, sink).map_err(|stop| match stop {
+            survey::Stop::Sqlite(source) => self.failed(doing, source),
+            survey::Stop::Sink(source) => Error::Sink(source),
+            survey::Stop::Condition(why) => Error::Condition { why },
+        })
+    }
+
+    fn mark(&mut self, dataset: &DatasetName, keys: &[String], audience: &str) -> Result<u64, Error> {
+        let doing = "mark rows";
+        let books = self.books(doing)?;
+        let Some(dataset) = self.plans.index(dataset) else { return Ok(0) };
+        survey::mark(&self.conn, &self.plans.list[dataset], (&books, dataset), keys, audience)
+            .map_err(|source| self.failed(doing, source))?
+            .map_err(|key| Error::NotCaptured { dataset: self.plans.list[dataset].name.clone(), key })
+    }
+
+    fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error> {
+        let doing = "set a default scope";
+        let books = self.books(doing)?;
+        let Some(dataset) = self.plans.index(dataset) else { return Ok(()) };
+        self.write(doing, |conn| books.set_default(conn, dataset, audience))
     }
 
     fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error> {

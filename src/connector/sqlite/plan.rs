@@ -26,6 +26,7 @@ pub(super) struct Plan {
     pub(super) spec: Dataset,
     /// Key first, then the fields in order, then scope, filter, only, soft-delete and birth columns.
     pub(super) fields: Vec<FieldPlan>,
+    pub(super) has_integer_key: bool,
     pub(super) scope: ScopePlan,
     pub(super) addressees: Arc<Addressees>,
     /// Columns and the values or prefixes that let a row leave.
@@ -254,6 +255,7 @@ impl Plan {
             name,
             spec,
             fields,
+            has_integer_key: key_is_chosen,
             scope,
             addressees: addressees.clone(),
             filters,
