@@ -165,6 +165,17 @@ pub trait Connector {
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error>;
 
+    /// Reports what a capture would, and writes nothing: not even the bookkeeping is made. New rows get ids that
+    /// are forgotten again.
+    ///
+    /// # Errors
+    /// The database can't be read, or the sink's own error.
+    fn peek(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error>;
+
     /// Takes what a capture reported as known, and sets the applied view (and the target's, if an
     /// apply is unfinished) to views that contain it. One short transaction.
     ///

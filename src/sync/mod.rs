@@ -30,6 +30,7 @@ pub mod scopes;
 pub mod show;
 pub mod status;
 pub mod view;
+pub mod working;
 pub mod write;
 
 mod sealer;

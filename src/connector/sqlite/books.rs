@@ -96,9 +96,11 @@ impl From<rusqlite::Error> for Refused {
     }
 }
 
-/// Tells whether the tables are there.
+/// Tells whether the tables are there, or stand-ins for this connection.
 pub(super) fn exist(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = '_wbsync_meta'")?.exists([])
+    let sql = "SELECT 1 FROM sqlite_schema WHERE name = '_wbsync_meta'
+               UNION ALL SELECT 1 FROM sqlite_temp_schema WHERE name = '_wbsync_meta'";
+    conn.prepare_cached(sql)?.exists([])
 }
 
 /// Makes the tables, or adds the datasets that are new; the caller holds a write transaction.
@@ -108,6 +110,25 @@ pub(super) fn create(conn: &Connection, own: InstanceId, plans: &Plans) -> rusql
         conn.execute("INSERT INTO _wbsync_meta VALUES(?1)", [FORMAT])?;
         conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", params![OWN, own.as_bytes()])?;
     }
+    add_datasets(conn, plans)
+}
+
+/// Makes what `create` would as temporary tables, which only this connection sees; nothing is written to the file.
+pub(super) fn pretend(conn: &Connection, own: InstanceId, plans: &Plans) -> rusqlite::Result<()> {
+    if exist(conn)? {
+        conn.execute_batch(
+            "CREATE TEMP TABLE _wbsync_dataset(dataset INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+             INSERT INTO temp._wbsync_dataset SELECT dataset, name FROM main._wbsync_dataset;",
+        )?;
+    } else {
+        conn.execute_batch(&TABLES.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+        conn.execute("INSERT INTO _wbsync_meta VALUES(?1)", [FORMAT])?;
+        conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", params![OWN, own.as_bytes()])?;
+    }
+    add_datasets(conn, plans)
+}
+
+fn add_datasets(conn: &Connection, plans: &Plans) -> rusqlite::Result<()> {
     for plan in &plans.list {
         conn.execute("INSERT OR IGNORE INTO _wbsync_dataset(name) VALUES(?1)", [plan.name.as_str()])?;
     }

@@ -119,11 +119,42 @@ impl SqliteConnector {
     }
 
     fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
-        Books::read(&self.conn, self.context.own, &self.plans).map_err(|refused| match refused {
+        self.books_in(&self.conn, doing)
+    }
+
+    fn books_in(&self, conn: &Connection, doing: &'static str) -> Result<Option<Books>, Error> {
+        Books::read(conn, self.context.own, &self.plans).map_err(|refused| match refused {
             Refused::Newer(found) => Error::Newer { path: self.options.path.clone(), found, known: FORMAT },
             Refused::Other(found) => Error::OtherInstance { path: self.options.path.clone(), found: found.short() },
             Refused::Damaged(why) => self.damaged(why),
             Refused::Sqlite(source) => self.failed(doing, source),
+        })
+    }
+
+    fn snapshot(&self, doing: &'static str) -> Result<Snapshot, Error> {
+        let place = Place {
+            path: &self.options.path,
+            scratch: &self.options.scratch,
+            busy: Duration::from_millis(self.options.busy_ms),
+            copy_above_bytes: self.options.copy_above_bytes,
+        };
+        Snapshot::take(&self.conn, &place).map_err(|source| self.failed(doing, source))
+    }
+
+    fn read_rows(
+        &self,
+        doing: &'static str,
+        books: &Books,
+        writer: Option<&Connection>,
+        snapshot: Snapshot,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        capture::run(&self.plans, books, writer, snapshot, now, &mut |sighting| sink(sighting)).map_err(|stop| {
+            match stop {
+                Stop::Sqlite(source) => self.failed(doing, source),
+                Stop::Sink(source) => Error::Sink(source),
+            }
         })
     }
 
@@ -226,20 +257,27 @@ impl Connector for SqliteConnector {
     ) -> Result<Capture, Error> {
         let doing = "capture the application's changes";
         let books = self.books(doing)?;
-        let busy = Duration::from_millis(self.options.busy_ms);
-        let place = Place {
-            path: &self.options.path,
-            scratch: &self.options.scratch,
-            busy,
-            copy_above_bytes: self.options.copy_above_bytes,
-        };
-        let snapshot = Snapshot::take(&self.conn, &place).map_err(|source| self.failed(doing, source))?;
-        capture::run(&self.plans, &books, &self.conn, snapshot, now, &mut |sighting| sink(sighting)).map_err(|stop| {
-            match stop {
-                Stop::Sqlite(source) => self.failed(doing, source),
-                Stop::Sink(source) => Error::Sink(source),
+        let snapshot = self.snapshot(doing)?;
+        self.read_rows(doing, &books, Some(&self.conn), snapshot, now, sink)
+    }
+
+    fn peek(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let doing = "look for the application's changes";
+        let snapshot = self.snapshot(doing)?;
+        let books = match self.books_in(&snapshot.conn, doing)? {
+            Some(books) => books,
+            None => {
+                let pretended = books::pretend(&snapshot.conn, self.context.own, &self.plans);
+                pretended.map_err(|source| self.failed(doing, source))?;
+                let books = self.books_in(&snapshot.conn, doing)?;
+                books.ok_or_else(|| self.damaged("a stand-in was made and is not there".into()))?
             }
-        })
+        };
+        self.read_rows(doing, &books, None, snapshot, now, sink)
     }
 
     fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error> {
