@@ -123,6 +123,23 @@ pub struct Parked {
     pub reason: String,
 }
 
+/// A mapped field's column, as the database has it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The field.
+    pub field: FieldName,
+    /// The column, as `table.column`.
+    pub column: String,
+    /// The type that the table declares for it.
+    pub declared: String,
+    /// Whether the column gives back what of the field's type is stored in it.
+    pub fits: bool,
+    /// Whether a new row can't do without a value for it.
+    pub needed: bool,
+}
+
 /// The error type of the engine's callbacks.
 pub type SinkError = Box<dyn StdError + Send + Sync>;
 
@@ -131,8 +148,11 @@ pub trait Connector {
     /// Lists the mapped datasets, parents before the datasets that refer to them.
     fn datasets(&self) -> Vec<DatasetName>;
 
-    /// Returns how concurrent values of the mapped fields are shown.
+    /// Returns what the mapped fields hold, and how concurrent values are shown.
     fn schema(&self) -> Schema;
+
+    /// Describes the columns of the mapped fields.
+    fn columns(&self) -> Vec<Column>;
 
     /// Checks that the mapping fits the database as it is now, and that writing would be possible.
     ///

@@ -11,6 +11,7 @@ pub mod debug;
 pub mod edit;
 pub mod error;
 pub mod fetch;
+pub mod fit;
 pub mod ingest;
 pub mod init;
 pub mod inspect;

@@ -239,6 +239,27 @@ fn a_column_that_others_do_not_have_keeps_its_local_values() {
     same_records(&alpha, &beta);
 }
 
+#[test]
+fn a_value_of_another_type_waits_and_is_kept_whole() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let bytes = "\n[dataset.requests.fields]\ntitle = { type = \"bytes\" }\n";
+    let path = beta.app.dir().join("wbsync.toml");
+    fs::write(&path, fs::read_to_string(&path).unwrap() + bytes).unwrap();
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "ladder", "public");
+    settle_down(&[&alpha, &beta]);
+    let status = beta.open().status().unwrap();
+    assert_eq!((status.parked_total, status.fits[0].mismatched[0].field.as_str()), (1, "requests.title"));
+    assert_eq!(beta.app.value("SELECT count(*) FROM help_requests"), "0");
+    same_records(&alpha, &beta);
+    // Beta holds what alpha wrote: once its mapping is right, the row is there.
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace(bytes, "")).unwrap();
+    settle_down(&[&alpha, &beta]);
+    assert_eq!(beta.app.value("SELECT title FROM help_requests"), "ladder");
+    assert!(beta.open().status().unwrap().fits.is_empty());
+    assert_eq!(clone(&stick, "gamma").app.value("SELECT title FROM help_requests"), "ladder");
+}
+
 /// The page names every test of this file, and only tests that there are.
 #[test]
 fn the_table_of_outcomes_names_its_tests() {

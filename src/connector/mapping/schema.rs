@@ -1,28 +1,33 @@
-//! The schema of a mapping: the rules of its fields that differ from the default.
+//! The schema of a mapping: its fields with their types and rules, as readers are told.
 
-use std::collections::BTreeMap;
-
-use super::model::{Field, Mapping};
-use crate::record::schema::{FieldRule, Schema, Strategy};
+use super::model::{Dataset, Field, Kind, Mapping};
+use crate::record::fieldtype::FieldType;
+use crate::record::schema::{FieldRule, Schema};
 
 impl Mapping {
-    /// Returns how concurrent values of the mapped fields are shown, and which fields move together.
+    /// Returns the mapped fields: what they hold, how concurrent values are shown, and which move together.
     pub fn schema(&self) -> Schema {
-        let mut schema = Schema::default();
-        for (dataset, rules) in &self.dataset {
-            let fields: BTreeMap<_, _> =
-                rules.fields.iter().filter_map(|(name, field)| Some((name.clone(), rule(field)?))).collect();
-            if !fields.is_empty() {
-                schema.fields.insert(dataset.clone(), fields);
-            }
-        }
-        schema
+        let fields =
+            |dataset: &Dataset| dataset.fields.iter().map(|(name, field)| (name.clone(), rule(field))).collect();
+        Schema { fields: self.dataset.iter().map(|(name, dataset)| (name.clone(), fields(dataset))).collect() }
     }
 }
 
-fn rule(field: &Field) -> Option<FieldRule> {
-    if field.merge == Strategy::Conflict && field.group.is_none() {
-        return None;
-    }
-    Some(FieldRule { strategy: field.merge, group: field.group.clone() })
+fn rule(field: &Field) -> FieldRule {
+    FieldRule { strategy: field.merge, group: field.group.clone(), kind: field_type(field) }
+}
+
+/// Returns what a field holds; a checked field has a type or a reference.
+fn field_type(field: &Field) -> Option<FieldType> {
+    let plain = |kind| match kind {
+        Kind::Text => FieldType::Text,
+        Kind::Int => FieldType::Int,
+        Kind::Bool => FieldType::Bool,
+        Kind::Float => FieldType::Float,
+        Kind::Timestamp => FieldType::Timestamp,
+        Kind::Bytes => FieldType::Bytes,
+        Kind::Json => FieldType::Json,
+        Kind::Decimal => FieldType::Decimal,
+    };
+    field.reference.clone().map(FieldType::Ref).or(field.kind.map(plain))
 }

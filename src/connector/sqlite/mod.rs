@@ -9,6 +9,7 @@ mod apply;
 mod books;
 mod capture;
 mod convert;
+mod fit;
 mod key;
 mod look;
 mod pace;
@@ -31,7 +32,7 @@ use self::capture::{Stop, Transaction};
 use self::plan::{Plans, constant, quote};
 use self::purge::Purge;
 use self::snapshot::{Place, Snapshot};
-use super::contract::{Applied, Capture, Change, Connector, Context, Parked, Position, Sighting, SinkError};
+use super::contract::{Applied, Capture, Change, Column, Connector, Context, Parked, Position, Sighting, SinkError};
 use super::error::Error;
 use super::mapping::model::Mapping;
 use crate::id::name::DatasetName;
@@ -215,6 +216,10 @@ impl Connector for SqliteConnector {
 
     fn schema(&self) -> Schema {
         self.mapping.schema()
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        fit::columns(&self.plans)
     }
 
     fn check(&mut self) -> Result<(), Error> {

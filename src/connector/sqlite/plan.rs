@@ -45,6 +45,9 @@ pub(super) struct FieldPlan {
     pub(super) name: FieldName,
     pub(super) column: String,
     pub(super) not_null: bool,
+    pub(super) has_default: bool,
+    /// The type that the table declares for the column.
+    pub(super) declared: String,
     pub(super) content: Content,
 }
 
@@ -77,6 +80,7 @@ pub(super) enum ScopePlan {
 /// A column of a table, as the database declares it.
 #[derive(Debug)]
 struct Declared {
+    kind: String,
     not_null: bool,
     has_default: bool,
     primary: i64,
@@ -159,8 +163,15 @@ impl Plan {
                 }),
                 (None, kind) => Content::Plain(kind.expect("a checked field has a type or a reference")),
             };
-            let not_null = declared[&named.to_ascii_lowercase()].not_null;
-            fields.push(FieldPlan { name: field_name.clone(), column: named.to_owned(), not_null, content });
+            let Declared { kind, not_null, has_default, .. } = &declared[&named.to_ascii_lowercase()];
+            fields.push(FieldPlan {
+                name: field_name.clone(),
+                column: named.to_owned(),
+                not_null: *not_null,
+                has_default: *has_default,
+                declared: kind.clone(),
+                content,
+            });
         }
         let field_index = |wanted: &FieldName| {
             fields.iter().position(|field| field.name == *wanted).expect("a checked mapping names its own fields")
@@ -319,6 +330,7 @@ fn declared(conn: &Connection, table: &str) -> rusqlite::Result<BTreeMap<String,
             has_default: row.get::<_, Raw>(3)? != Raw::Null,
             primary: row.get(4)?,
             is_integer: kind.eq_ignore_ascii_case("INTEGER"),
+            kind,
         };
         columns.insert(name.to_ascii_lowercase(), declared);
     }
