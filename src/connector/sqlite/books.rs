@@ -221,6 +221,22 @@ impl Books {
         statement.query_row(params![self.datasets[dataset], origin, id.key.as_bytes()], Entry::of).optional()
     }
 
+    /// Finds the map row whose row stands for a record that has none of its own (`same`).
+    pub(super) fn find_covering(
+        &self,
+        conn: &Connection,
+        dataset: usize,
+        id: &RecordId,
+    ) -> rusqlite::Result<Option<Entry>> {
+        let Some(origin) = self.number(&id.origin) else { return Ok(None) };
+        let sql = "SELECT m.key, m.origin, m.record, m.birth, m.digest, m.audience, m.seen, m.view, m.flags
+                   FROM _wbsync_waiting w JOIN _wbsync_map m
+                   ON m.dataset = w.for_dataset AND m.origin = w.for_origin AND m.record = w.for_record
+                   WHERE w.dataset = ?1 AND w.origin = ?2 AND w.record = ?3 AND w.field = '' AND m.dataset = w.dataset";
+        let mut statement = conn.prepare_cached(sql)?;
+        statement.query_row(params![self.datasets[dataset], origin, id.key.as_bytes()], Entry::of).optional()
+    }
+
     /// Finds the overrides of a row.
     pub(super) fn overrides(&self, conn: &Connection, dataset: usize, key: &Key) -> rusqlite::Result<Vec<Override>> {
         let sql = "SELECT field, shown, reason FROM _wbsync_override WHERE dataset = ?1 AND key = ?2";

@@ -17,6 +17,7 @@ mod plan;
 mod purge;
 mod put;
 mod remove;
+mod same;
 mod snapshot;
 mod timestamp;
 mod waiting;
@@ -31,6 +32,7 @@ use self::books::{Books, FORMAT, Refused};
 use self::capture::{Stop, Transaction};
 use self::plan::{Plans, constant, quote};
 use self::purge::Purge;
+use self::same::IS_COVERED;
 use self::snapshot::{Place, Snapshot};
 use super::contract::{Applied, Capture, Change, Column, Connector, Context, Parked, Position, Sighting, SinkError};
 use super::error::Error;
@@ -173,7 +175,9 @@ impl SqliteConnector {
             Fail::Source(source) => Error::Source(source),
             Fail::Books(why) => self.damaged(why),
             Fail::Park { reason, .. } => self.damaged(format!("a record can't even wait: {reason}")),
-            Fail::Dirty => unreachable!("a dirty record is listed, never an error of the whole"),
+            Fail::Same { .. } | Fail::Dirty => {
+                unreachable!("what becomes of one record is never an error of the whole")
+            }
         }
     }
 
@@ -357,11 +361,14 @@ impl Connector for SqliteConnector {
         let doing = "list what waits";
         let Some(books) = self.existing_books(doing)? else { return Ok((Vec::new(), 0)) };
         let read = || -> rusqlite::Result<(Vec<Parked>, u64)> {
-            let count = "SELECT count(*) FROM _wbsync_waiting WHERE field = ''";
-            let count: i64 = self.conn.query_row(count, [], |row| row.get(0))?;
-            let sql = "SELECT d.name, w.dataset, w.origin, w.record, w.reason FROM _wbsync_waiting w
-                       JOIN _wbsync_dataset d USING(dataset) WHERE w.field = '' ORDER BY w.id LIMIT ?1";
-            let mut statement = self.conn.prepare(sql)?;
+            let waits = format!("w.field = '' AND NOT ({IS_COVERED})");
+            let count = format!("SELECT count(*) FROM _wbsync_waiting w WHERE {waits}");
+            let count: i64 = self.conn.query_row(&count, [], |row| row.get(0))?;
+            let sql = format!(
+                "SELECT d.name, w.dataset, w.origin, w.record, w.reason FROM _wbsync_waiting w
+                       JOIN _wbsync_dataset d USING(dataset) WHERE {waits} ORDER BY w.id LIMIT ?1"
+            );
+            let mut statement = self.conn.prepare(&sql)?;
             let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
             let mut parked = Vec::new();
             while let Some(row) = rows.next()? {
@@ -385,7 +392,11 @@ impl Connector for SqliteConnector {
         let doing = "find the row of a record";
         let Some(books) = self.existing_books(doing)? else { return Ok(None) };
         let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
-        let entry = books.find(&self.conn, dataset, id).map_err(|source| self.failed(doing, source))?;
+        let read = || match books.find(&self.conn, dataset, id)? {
+            None => books.find_covering(&self.conn, dataset, id),
+            found => Ok(found),
+        };
+        let entry = read().map_err(|source| self.failed(doing, source))?;
         Ok(entry.map(|entry| format!("{} {}", self.plans.list[dataset].spec.table, entry.key)))
     }
 }
