@@ -264,7 +264,7 @@ impl Instance {
     }
 
     /// Lists how records differ from one commit to another of the same scope. `COMMIT^` as the first is that
-    /// commit's parent, which is nothing for the first of all.
+    /// commit's parent: of a merge the one with the least id, of the first commit nothing.
     ///
     /// # Errors
     /// `NotFound`, `Ambiguous`, `DifferentScopes`.

@@ -74,4 +74,7 @@ fn a_column_of_another_type_than_mapped_is_told_by_init_and_status() {
     map(&app, "[dataset.requests.fields]\ncode = { type = \"text\" }");
     check!("schema_init_misfit", app.wbsync(&["init", "--name", "alpha"]).ok());
     check!("schema_status_misfit", app.wbsync(&["status"]).ok());
+    // The application migrates, and the column is gone.
+    app.db().execute_batch("ALTER TABLE help_requests DROP COLUMN code").unwrap();
+    check!("schema_status_no_column", app.wbsync(&["status"]).ok());
 }

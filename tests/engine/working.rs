@@ -2,9 +2,12 @@
 
 use std::fs;
 
+use wbsync::connector::contract::Position;
 use wbsync::id::name::PeerName;
 use wbsync::state::peers::Trust;
+use wbsync::state::pending::PendingSettle;
 use wbsync::sync::commit::Mode;
+use wbsync::sync::view::View;
 use wbsync::sync::working::WorkingDiff;
 
 use super::world::{Site, files_under, pair};
@@ -113,4 +116,51 @@ fn a_dataset_that_is_mapped_anew_is_looked_at_without_being_numbered() {
     fs::write(&path, format!("{text}\n[dataset.invites]\nenabled = true\n")).unwrap();
     let found = look(&alpha, None);
     assert_eq!((found.records.len(), found.records[0].diff.change), (1, "added"));
+}
+
+#[test]
+fn what_a_crash_kept_from_being_settled_is_not_shown_as_uncommitted() {
+    let (_stick, alpha, _beta) = pair(None);
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    alpha.open().commit(Mode::Keep).unwrap();
+    alpha.edit(ladder, "title", "long ladder");
+    let before = fs::read(alpha.app.db_path()).unwrap();
+    let instance = alpha.open();
+    instance.commit(Mode::Keep).unwrap();
+    let Position { applied, target } = instance.with_database(|database| Ok(database.position()?)).unwrap();
+    // The commit is durable here, and the application's database has not heard of it.
+    instance.state.put_pending(&PendingSettle { number: 2, applied, target }).unwrap();
+    drop(instance);
+    fs::write(alpha.app.db_path(), before).unwrap();
+    assert!(look(&alpha, None).records.is_empty());
+    assert!(look(&alpha, Some("public")).records.is_empty());
+    alpha.edit(ladder, "description", "four metres");
+    assert_eq!(lines(&look(&alpha, None)), ["public changed requests: description,updated_at"]);
+}
+
+#[test]
+fn edits_in_the_middle_of_an_apply_are_told_against_what_each_row_reflects() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    alpha.sync();
+    beta.sync();
+    alpha.edit(ladder, "title", "long ladder");
+    alpha.sync();
+    let instance = beta.open();
+    instance.fetch(&PeerName::new("stick").unwrap()).unwrap();
+    instance.merge().unwrap();
+    let mut target = View::default();
+    for row in instance.state.scopes().unwrap() {
+        target.commits.extend(row.local_head.map(|head| (row.id, head)));
+    }
+    instance.with_database(|database| Ok(database.begin_apply(&target.encode())?)).unwrap();
+    drop(instance);
+    assert!(look(&beta, None).records.is_empty(), "a row that is not written yet is no edit");
+    beta.app.execute("UPDATE help_requests SET description = 'here' WHERE title = 'ladder'", &[]);
+    assert_eq!(lines(&look(&beta, None)), ["alpha/public changed requests: description"]);
+    beta.sync();
+    assert!(look(&beta, None).records.is_empty());
+    assert_eq!(beta.app.value("SELECT title || ' ' || description FROM help_requests"), "long ladder here");
 }
