@@ -8,15 +8,17 @@
 //! Life of a sync: `capture` (report rows that changed) → the engine commits them durably → `settle`
 //! (what was reported is now known) → the engine merges → `begin_apply`, `apply` …, `finish_apply`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
+use crate::record::fieldtype::FieldType;
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::record::value::Value;
-use crate::scope::audience::{Audience, Reason};
+use crate::scope::audience::{Addressees, Audience, Reason};
+use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
 use super::error::Error;
@@ -39,6 +41,22 @@ pub enum Base {
     Applied,
     /// The view of an apply that began and has not finished.
     Target,
+}
+
+/// Who says for whom a row is meant, before its parents narrow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The row's own column.
+    Column,
+    /// A rule for this row, beside the table.
+    Rule,
+    /// The dataset's default, beside the table.
+    Default,
+    /// The mapping says the same of all rows.
+    Mapping,
+    /// The rows that it refers to.
+    Parents,
 }
 
 /// What is there now.
@@ -130,6 +148,8 @@ pub struct Column {
     pub dataset: DatasetName,
     /// The field.
     pub field: FieldName,
+    /// What the field holds.
+    pub kind: FieldType,
     /// The column, as `table.column`.
     pub column: String,
     /// The type that the table declares for it.
@@ -138,6 +158,8 @@ pub struct Column {
     pub fits: bool,
     /// Whether a new row can't do without a value for it.
     pub needed: bool,
+    /// Whether the field has a scope of its own here: others may well send it to somebody else only.
+    pub is_scoped: bool,
 }
 
 /// The error type of the engine's callbacks.
@@ -148,8 +170,11 @@ pub trait Connector {
     /// Lists the mapped datasets, parents before the datasets that refer to them.
     fn datasets(&self) -> Vec<DatasetName>;
 
-    /// Returns what the mapped fields hold, and how concurrent values are shown.
-    fn schema(&self) -> Schema;
+    /// Returns what the mapped fields of one scope of ours hold, and how concurrent values are shown in it.
+    fn schema(&self, scope: &ScopeName) -> Schema;
+
+    /// Returns the fields that are meant for fewer readers than their records.
+    fn least_scopes(&self) -> LeastScopes;
 
     /// Describes the columns of the mapped fields.
     fn columns(&self) -> Vec<Column>;
@@ -255,4 +280,8 @@ pub struct Context {
     pub own: InstanceId,
     /// What we call the other instances, for aliases.
     pub names: BTreeMap<InstanceId, PeerName>,
+    /// Whom a row can name.
+    pub addressees: Addressees,
+    /// By scope of another instance, its readers that we know.
+    pub readers: BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>,
 }

@@ -57,13 +57,13 @@ impl Instance {
     /// # Errors
     /// The state or the application's database can't be read.
     pub fn fits(&self) -> Result<Vec<Fit>, Error> {
-        let (ours, columns) = self.with_database(|database| Ok((database.schema(), database.columns())))?;
+        let columns = self.with_database(|database| Ok(database.columns()))?;
         let mut fits: Vec<Fit> = Vec::new();
         for scope in self.scopes_labelled(None)? {
             if scope.row.origin == self.id() || !self.follows(&scope.row)? {
                 continue;
             }
-            let found = compare(&scope.schema, &ours, &columns);
+            let found = compare(&scope.schema, &columns);
             if found == Fit::default() {
                 continue;
             }
@@ -84,9 +84,9 @@ impl Instance {
     /// # Errors
     /// The application's database can't be read.
     pub fn misfits(&self) -> Result<Vec<Misfit>, Error> {
-        let (ours, columns) = self.with_database(|database| Ok((database.schema(), database.columns())))?;
+        let columns = self.with_database(|database| Ok(database.columns()))?;
         let misfit = |column: Column| Misfit {
-            mapped: kind(&ours, &column.dataset, &column.field).unwrap_or_default(),
+            mapped: column.kind.to_string(),
             field: named(&column.dataset, &column.field),
             column: column.column,
             declared: column.declared,
@@ -145,8 +145,8 @@ fn first_of(names: &[String]) -> String {
     if more == 0 { text } else { format!("{text} and {more} more") }
 }
 
-/// Compares a schema of theirs with ours. What a schema of an earlier version doesn't tell isn't guessed.
-fn compare(theirs: &Schema, ours: &Schema, columns: &[Column]) -> Fit {
+/// Compares a schema of theirs with our columns. What a schema of an earlier version doesn't tell isn't guessed.
+fn compare(theirs: &Schema, columns: &[Column]) -> Fit {
     let mut fit = Fit::default();
     for (dataset, fields) in &theirs.fields {
         let told: BTreeMap<_, _> =
@@ -154,12 +154,14 @@ fn compare(theirs: &Schema, ours: &Schema, columns: &[Column]) -> Fit {
         if told.is_empty() {
             continue;
         }
-        let Some(mapped) = ours.fields.get(dataset) else {
+        let mapped: BTreeMap<&FieldName, &Column> =
+            columns.iter().filter(|column| column.dataset == *dataset).map(|column| (&column.field, column)).collect();
+        if mapped.is_empty() {
             fit.carried_datasets.push(dataset.clone());
             continue;
-        };
+        }
         for (field, theirs) in &told {
-            match mapped.get(field).and_then(|rule| rule.kind.as_ref()) {
+            match mapped.get(field).map(|column| &column.kind) {
                 None => fit.carried.push(named(dataset, field)),
                 Some(ours) if ours != *theirs => fit.mismatched.push(Mismatch {
                     field: named(dataset, field),
@@ -169,17 +171,12 @@ fn compare(theirs: &Schema, ours: &Schema, columns: &[Column]) -> Fit {
                 Some(_) => {}
             }
         }
-        for column in columns.iter().filter(|column| column.dataset == *dataset && !fields.contains_key(&column.field))
-        {
+        for column in mapped.values().filter(|column| !column.is_scoped && !fields.contains_key(&column.field)) {
             let list = if column.needed { &mut fit.needed } else { &mut fit.defaulted };
             list.push(named(dataset, &column.field));
         }
     }
     fit
-}
-
-fn kind(schema: &Schema, dataset: &DatasetName, field: &FieldName) -> Option<String> {
-    Some(schema.fields.get(dataset)?.get(field)?.kind.as_ref()?.to_string())
 }
 
 fn named(dataset: &DatasetName, field: &FieldName) -> String {
@@ -202,14 +199,16 @@ mod tests {
         schema
     }
 
-    fn column(field: &str, needed: bool) -> Column {
+    fn column(dataset: &str, field: &str, needed: bool) -> Column {
         Column {
-            dataset: DatasetName::new("requests").unwrap(),
+            dataset: DatasetName::new(dataset).unwrap(),
             field: FieldName::new(field).unwrap(),
-            column: format!("help_requests.{field}"),
+            kind: FieldType::Text,
+            column: format!("{dataset}.{field}"),
             declared: "TEXT".into(),
             fits: true,
             needed,
+            is_scoped: false,
         }
     }
 
@@ -222,21 +221,14 @@ mod tests {
             ("requests", "count", int()),
             ("requests", "title", text()),
         ]);
-        let ours = schema(&[
-            ("requests", "count", text()),
-            ("requests", "title", text()),
-            ("requests", "body", text()),
-            ("requests", "colour", text()),
-            ("users", "name", text()),
-        ]);
-        let columns = ["count", "title", "body", "colour"].map(|field| column(field, field == "body"));
-        let fit = compare(&theirs, &ours, &columns);
+        let ours = ["count", "title", "body", "colour"].map(|field| column("requests", field, field == "body"));
+        let mut columns = ours.to_vec();
+        columns.push(column("users", "name", true));
+        columns.push(Column { is_scoped: true, ..column("requests", "phone", false) });
+        let fit = compare(&theirs, &columns);
         assert_eq!(fit.carried_datasets, [DatasetName::new("polls").unwrap()]);
         assert_eq!(fit.carried, ["requests.place"]);
-        assert_eq!(
-            (&fit.needed[..], &fit.defaulted[..]),
-            (&["requests.body".to_owned()][..], &["requests.colour".to_owned()][..])
-        );
+        assert_eq!((fit.needed.join(","), fit.defaulted.join(",")), ("requests.body".into(), "requests.colour".into()));
         let mismatch = Mismatch { field: "requests.count".into(), theirs: "int".into(), ours: "text".into() };
         assert_eq!(fit.mismatched, [mismatch]);
         assert!(fit.blocks() && fit.lines().len() == 5);
@@ -245,7 +237,6 @@ mod tests {
     #[test]
     fn a_schema_that_tells_no_types_is_not_guessed_at() {
         let theirs = schema(&[("requests", "status", None), ("polls", "question", None)]);
-        let ours = schema(&[("requests", "title", Some(FieldType::Text))]);
-        assert_eq!(compare(&theirs, &ours, &[column("title", true)]), Fit::default());
+        assert_eq!(compare(&theirs, &[column("requests", "title", true)]), Fit::default());
     }
 }

@@ -34,5 +34,6 @@ pub mod view;
 pub mod working;
 pub mod write;
 
+mod route;
 mod sealer;
 mod vouch;

@@ -26,9 +26,11 @@ pub(super) fn columns(plans: &Plans) -> Vec<Column> {
             columns.push(Column {
                 dataset: plan.name.clone(),
                 field: field.name.clone(),
+                kind: plan.spec.fields[&field.name].field_type().expect("a checked field has a type or a reference"),
                 column: format!("{}.{}", plan.spec.table, field.column),
                 declared: field.declared.clone(),
                 fits,
+                is_scoped: field.least.is_some(),
                 needed: field.not_null && !field.has_default && !plan.spec.stub.contains_key(&field.name),
             });
         }
