@@ -122,10 +122,10 @@ pub(super) fn create(conn: &Connection, own: InstanceId, plans: &Plans) -> rusql
 /// Makes what `create` would as temporary tables, which only this connection sees; nothing is written to the file.
 pub(super) fn pretend(conn: &Connection, own: InstanceId, plans: &Plans) -> rusqlite::Result<()> {
     if exist(conn)? {
-        conn.execute_batch(
-            "CREATE TEMP TABLE _wbsync_dataset(dataset INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-             INSERT INTO temp._wbsync_dataset SELECT dataset, name FROM main._wbsync_dataset;",
-        )?;
+        let sql = "SELECT sql FROM main.sqlite_schema WHERE name = '_wbsync_dataset'";
+        let table: String = conn.query_row(sql, [], |row| row.get(0))?;
+        conn.execute_batch(&table.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+        conn.execute("INSERT INTO temp._wbsync_dataset SELECT * FROM main._wbsync_dataset", [])?;
     } else {
         conn.execute_batch(&TABLES.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
         conn.execute("INSERT INTO _wbsync_meta VALUES(?1)", [FORMAT])?;
