@@ -11,6 +11,7 @@ pub mod debug;
 pub mod edit;
 pub mod error;
 pub mod fetch;
+pub mod fit;
 pub mod ingest;
 pub mod init;
 pub mod inspect;
@@ -31,6 +32,7 @@ pub mod scopes;
 pub mod show;
 pub mod status;
 pub mod view;
+pub mod working;
 pub mod write;
 
 mod route;
