@@ -168,7 +168,8 @@ impl Value {
         self == other || self.canonical() == other.canonical()
     }
 
-    fn canonical(&self) -> Vec<u8> {
+    /// Returns the canonical bytes, with every origin spelled out.
+    pub(super) fn canonical(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         self.encode(&mut writer, &InstanceId::from_bytes([0; 32]));
         writer.finish()

@@ -73,10 +73,13 @@ impl Instance {
             if bytes.is_none() {
                 return Ok(());
             }
-            let id = RecordId { origin: self.id(), dataset: dataset.clone(), key: *key };
+            let id = RecordId { origin: self.id(), dataset: dataset.base(), key: *key };
             let audience = self.with_database(|database| Ok(database.audience(&id)?))?;
             // A row that is gone here was deleted; a concurrent edit brings it back, which is shown.
-            let belongs = |row: &ScopeName| least.routes(dataset, row).contains(&scope.row.name);
+            let belongs = |row: &ScopeName| match dataset.is_overlay() {
+                true => *row != scope.row.name && least.routes(&id.dataset, row).contains(&scope.row.name),
+                false => *row == scope.row.name,
+            };
             if audience.is_some_and(|audience| !audience.scope().is_some_and(belongs)) {
                 mends.insert((dataset.clone(), *key), None);
             }

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod blame;
 pub mod changes;
 pub mod code;
+mod collect;
 pub mod commit;
 pub mod compose;
 pub mod config;

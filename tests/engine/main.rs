@@ -18,6 +18,7 @@ mod exchange;
 mod folding;
 mod forge;
 mod outcomes;
+mod privacy;
 mod protocol;
 mod tamper;
 mod working;
