@@ -108,6 +108,7 @@ class Scope:
         self.manifest = self.keys = self.details = self.schema = None
         self.heads, self.documents = {}, {}
         self.commits, self.states, self.tips = {}, {}, {}
+        self.writes, self.words = {}, {}
         with store.watched(f"{self.place}/manifest") as path:
             data = store.read(path, 4 * f.MIB)
             self.manifest = f.manifest(data)
@@ -139,8 +140,9 @@ class Scope:
         for segment in head["segments"]:
             for name, size in segment["objects"]:
                 must(len(self.store.object(name.hex())) == size, f"object {name.hex()} isn't {size} bytes long")
+        self.writes[signer] = (head["incarnation"], head["writes"])
         if signer in self.manifest["former"]:
-            self.store.notes.append(f"{path}: doesn't count: {signer.hex()} may not write any more")
+            self.store.notes.append(f"{path}: only shows what was written: {signer.hex()} may not write any more")
             return
         must(signer == self.origin or signer in self.manifest["writers"], f"{signer.hex()} may not write")
         must((head["base"] is None) == (signer == self.origin), "the origin's head, and no other, stands without a base")
@@ -158,16 +160,16 @@ class Scope:
                 self.fold_head(signer, self.heads[signer])
 
     def fold_head(self, signer, head):
-        segments = [(segment, self.entries(segment)) for segment in head["segments"]]
-        if signer == self.origin:
-            must(head["segments"], "no snapshot")
-            state, reached = {}, 0
-        else:
+        carried = set()
+        segments = [(segment, self.entries(segment, carried)) for segment in head["segments"]]
+        state, reached = {}, 0
+        if signer != self.origin:
             base = head["base"]["commit"]
             if base not in self.states:
                 self.store.notes.append(f"{self.place}/heads/{signer.hex()}: waits for its base {base.hex()}")
                 return
-            state, reached = {name: dict(records) for name, records in self.states[base].items()}, 0
+            state = copied(self.states[base])
+            carried |= set() if segments else {base}
         for segment, entries in segments:
             # A delta that ends before the snapshot is for followers who stand before it.
             if segment["to"] <= reached:
@@ -175,18 +177,22 @@ class Scope:
             reached = segment["to"]
             apply(state, entries)
             self.remember(state, segment)
-        tip = self.commits.get(head["commit"])
-        must(tip, "the commit that it signs isn't in its objects")
+        must(head["commit"] in carried, "the commit that it signs isn't among what it carries")
+        tip = self.commits[head["commit"]]
         must(tip["datasets"] == f.roots_of(self.details["id_key"], state), "the roots aren't those of the signed commit")
-        self.states[head["commit"]] = {name: dict(records) for name, records in state.items()}
-        self.tips[signer] = head["commit"]
         writes = tip["clock"].get((signer, head["incarnation"]), 0)
         must(head["writes"] == writes, f"it has {head['writes']} writes by its signer, and its commit {writes}")
-        for records in state.values():
+        for author, incarnation, sequence in ((*key, sequence) for key, sequence in tip["clock"].items()):
+            shown_by = self.writes.get(author, (0, 0))
+            must(incarnation < shown_by[0] or (incarnation, sequence) <= shown_by,
+                 f"it claims write {sequence} of {author.hex()}, whose own head does not show it")
+        for dataset, records in state.items():
             for key, data in records.items():
-                self.check_record(key, data, tip)
+                self.check_record(dataset, key, data, tip)
+        self.states[head["commit"]] = state
+        self.tips[signer] = head["commit"]
 
-    def entries(self, segment):
+    def entries(self, segment, carried):
         """Opens the objects of a segment; takes their commits and returns their entries."""
         found, last = [], None
         for part, (name, _) in enumerate(segment["objects"]):
@@ -206,7 +212,9 @@ class Scope:
             for data in header["commits"]:
                 commit = f.commit(data)
                 must(commit["scope"].hex() == self.id, f"object {path}: a commit of another scope")
-                self.commits[f.commit_id(self.details["id_key"], data)] = commit
+                commit_id = f.commit_id(self.details["id_key"], data)
+                self.commits[commit_id] = commit
+                carried.add(commit_id)
             found += entries
         return found
 
@@ -215,13 +223,15 @@ class Scope:
         waited = {head["base"]["commit"] for head in self.heads.values() if head["base"]}
         for commit in waited & set(self.commits) - set(self.states):
             if self.commits[commit]["datasets"] == f.roots_of(self.details["id_key"], state):
-                self.states[commit] = {name: dict(records) for name, records in state.items()}
+                self.states[commit] = copied(state)
 
-    def check_record(self, key, data, commit):
-        for elements in f.record(data, self.origin).values():
-            for (author, incarnation, sequence), *_ in elements:
-                seen = commit["clock"].get((author, incarnation), 0)
-                must(sequence <= seen, f"record {key.hex()} has a write that its commit hasn't seen")
+    def check_record(self, dataset, key, data, commit):
+        for field, elements in f.record(data, self.origin).items():
+            for element in elements:
+                stamp, where = element[0], f"{dataset}/{key.hex()}.{field}"
+                must(stamp[2] <= commit["clock"].get(stamp[:2], 0), f"{where} has a write that its commit hasn't seen")
+                said = self.words.setdefault((where, stamp), word(element))
+                must(said == word(element), f"{where} has two values under one stamp")
 
     def views(self, joined):
         """The heads that we could rebuild: a name, the commit's id, and the state."""
@@ -245,9 +255,11 @@ class Scope:
             must(left["clock"] != right["clock"] or one_id == two_id, "an author signed two histories")
             return one if clock == left["clock"] else two
         fronts = [frontier(one_id, left), frontier(two_id, right)]
+        both = {*fronts[0], *fronts[1]}
+        must(len({entry[:3] for entry in both}) == len(both), "an author signed two histories")
         stay = {entry for mine, other, seen in ((*fronts, right["clock"]), (*fronts[::-1], left["clock"]))
                 for entry in mine if entry in other or seen.get(entry[:2], 0) < entry[2]}
-        must(len(stay) >= 2 and len({entry[:3] for entry in stay}) == len(stay), "an author signed two histories")
+        must(len(stay) >= 2, "an author signed two histories")
         state = {}
         for dataset in sorted({**left_state, **right_state}):
             ours, theirs = left_state.get(dataset, {}), right_state.get(dataset, {})
@@ -270,11 +282,20 @@ class Scope:
             mine, other = ({element[0]: element for element in side.get(field, [])} for side in (left, right))
             for stamp in sorted({**mine, **other}):
                 if stamp in mine and stamp in other:
-                    must(mine[stamp] == other[stamp], "an author signed two histories")
+                    must(word(mine[stamp]) == word(other[stamp]), "two values under one stamp")
                 elif (their_clock if stamp in mine else our_clock).get(stamp[:2], 0) >= stamp[2]:
                     continue
                 cells.setdefault(field, []).append(mine.get(stamp) or other[stamp])
         return f.encoded_record(cells, self.origin) if cells else None
+
+
+def word(element):
+    """An element as bytes, which are equal only if kind and value are."""
+    return f.encoded_record({"word": [element]}, b"")
+
+
+def copied(state):
+    return {dataset: dict(records) for dataset, records in state.items()}
 
 
 def apply(state, entries):

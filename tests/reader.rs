@@ -7,6 +7,9 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 #[allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#[path = "engine/forge.rs"]
+mod forge;
+#[allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 #[path = "engine/world.rs"]
 mod world;
 
@@ -29,6 +32,7 @@ use wbsync::state::peers::Trust;
 use wbsync::testing::prng::Prng;
 use wbsync::tree::scan::scan;
 
+use self::forge::Forge;
 use self::world::{Saved, Site, Stick, files_under};
 
 /// Records by scope, head, commit, dataset and key, as the reader prints them.
@@ -289,6 +293,71 @@ fn whatever_is_altered_is_noticed() {
         good.restore(&store);
     }
     assert!(scene.reader("verify", Some(0), &[]).status.success());
+}
+
+/// Heads that are properly signed and lie; the good store is put back after each.
+#[test]
+fn what_contradicts_itself_is_noticed_behind_good_signatures() {
+    let Some(_alone) = python_at_hand() else { return };
+    let scene = Scene::new(9);
+    let (alpha, beta) = (scene.sites[0].open(), scene.sites[1].open());
+    let (origin, third) = (alpha.id(), scene.sites[2].open().id());
+    let (store, good) = (scene.stick.path(), Saved::of(&scene.stick.path()));
+    let refused = |why: &str| {
+        let output = scene.reader("verify", Some(0), &[]);
+        assert_eq!(output.status.code(), Some(1), "{why}: {}", said(&output));
+        assert!(said(&output).contains(why), "{why}: {}", said(&output));
+        good.restore(&store);
+    };
+    let forge = |instance, name: &str| {
+        let mut forge = Forge::new(instance, &origin, name);
+        let own = forge.stamp(instance.id(), forge.sequence);
+        forge.invent("forged", own, own);
+        forge
+    };
+    for instance in [&alpha, &beta] {
+        forge(instance, "public").honestly(&store);
+        let output = scene.reader("verify", Some(0), &[]);
+        assert!(output.status.success(), "a head that doesn't lie: {}", said(&output));
+        good.restore(&store);
+        forge(instance, "public").publish(&store, |commit| drop(commit.datasets.pop_last()), |_| {});
+        refused("the roots aren't those");
+        forge(instance, "public").publish(&store, |_| {}, |head| head.commit = CommitId::from_bytes([1; 32]));
+        refused("isn't among what it carries");
+        forge(instance, "public").publish(&store, |_| {}, |head| head.writes += 1);
+        refused("writes by its signer");
+        forge(instance, "public").publish(&store, |_| {}, |head| head.manifest_seq += 1);
+        refused("a newer manifest");
+        forge(instance, "public").publish(&store, |_| {}, |head| head.epoch += 1);
+        refused("speaks of epoch");
+        let size = |head: &mut Head| head.segments.last_mut().unwrap().objects[0].bytes += 1;
+        forge(instance, "public").publish(&store, |_| {}, size);
+        refused("bytes long");
+        forge(instance, "public").publish(&store, |commit| commit.clock.advance(third, 0, 99), |_| {});
+        refused("whose own head does not show it");
+        let mut ahead = forge(instance, "public");
+        let stamp = ahead.stamp(instance.id(), ahead.sequence + 1);
+        ahead.invent("ahead", stamp, stamp);
+        ahead.honestly(&store);
+        refused("hasn't seen");
+        forge(instance, "trusted").honestly(&store);
+        refused("isn't padded");
+    }
+    // The writer puts other words under the origin's stamp.
+    let mut quoted = forge(&beta, "public");
+    let title = scene.sites[0].app.value("SELECT title FROM help_requests WHERE sync_scope = 'public'");
+    let (_, record) = quoted.find("requests", "title", &title);
+    let field = wbsync::id::name::FieldName::new("title").unwrap();
+    quoted.retitle(&title, "misquoted", record.cells[&field].elements()[0].stamp);
+    quoted.honestly(&store);
+    refused("two values under one stamp");
+    // Without a base only the origin's head stands, and nothing is signed for nothing.
+    let mut alone = forge(&beta, "public");
+    (alone.base, alone.start, alone.seq) = (None, None, 1);
+    alone.publish(&store, |_| {}, |head| (head.prev, head.segments[0].from_seq) = (None, 0));
+    refused("stands without a base");
+    forge(&beta, "public").publish(&store, |_| {}, |head| head.segments.clear());
+    refused("isn't among what it carries");
 }
 
 #[test]
