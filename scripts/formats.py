@@ -539,8 +539,7 @@ def schema(data):
     if not data:
         return {}
     rule = items(text(0, 64), maybe(FIELD))
-    named = text(1, 64, r"[a-z0-9_-]+")
-    return whole(lambda r: r.entries(1, 256, named, lambda r: r.entries(0, 1024, FIELD, rule)), data)
+    return whole(lambda r: r.entries(1, 256, DATASET, lambda r: r.entries(0, 1024, FIELD, rule)), data)
 
 
 def head(data, signer=None):
@@ -556,7 +555,7 @@ def head(data, signer=None):
     must(sum(len(one["objects"]) for one in segments) <= 65536, "too many objects")
     must(all(one["from"] < one["to"] for one in segments), "a segment ends before it begins")
     for number, (one, next_one) in enumerate(zip(segments, segments[1:])):
-        overlaps = number == 0 and not based and next_one["from"] < one["to"]
+        overlaps = number == 0 and not based and 0 < next_one["from"] < one["to"]
         must(one["to"] == next_one["from"] or overlaps, "segments have a gap or overlap")
     must(not segments or segments[-1]["to"] == value["seq"], "the last segment doesn't end at seq")
     must(based or (segments and segments[0]["from"] == 0), "no snapshot")

@@ -147,8 +147,9 @@ class Scope:
         must(signer == self.origin or signer in self.manifest["writers"], f"{signer.hex()} may not write")
         must((head["base"] is None) == (signer == self.origin), "the origin's head, and no other, stands without a base")
         must(head["manifest_seq"] <= self.manifest["seq"], "it speaks of a newer manifest than there is")
-        numbers = [epoch["number"] for epoch in self.manifest["epochs"]]
-        must(head["epoch"] in numbers, f"it speaks of epoch {head['epoch']}, which the manifest doesn't have")
+        newest = self.manifest["epochs"][-1]["number"]
+        must(head["epoch"] == newest or (head["epoch"] < newest and head["manifest_seq"] < self.manifest["seq"]),
+             f"it speaks of epoch {head['epoch']}, where the manifest's newest is {newest}")
         self.heads[signer] = head
 
     def fold(self):
@@ -378,7 +379,7 @@ def vectors(root):
     signer = bytes.fromhex("8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c")
     fixed = f.Secret("AGE-SECRET-KEY-1QYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZ9K4CN")
     folder = os.path.join(root, "vectors")
-    (epoch,), _ = key_file(os.path.join(folder, "changeset/sealed/epoch.key"))
+    epoch_key = os.path.join(folder, "changeset/sealed/epoch.key")
     readers = {
         "cbor": lambda data: f.whole(lambda r: r.anything(), data),
         "document": lambda data: f.open_document("head", data, signer),
@@ -390,15 +391,17 @@ def vectors(root):
         "record": lambda data: f.record(data, b"\7" * 32),
         "commit": f.commit,
         "changeset/plain": f.changeset,
-        "changeset/sealed": lambda data: f.opened(f.name_of(data), data, [epoch]),
+        "changeset/sealed": lambda data: f.opened(f.name_of(data), data, key_file(epoch_key)[0]),
     }
     wrong, counts = [], {}
-    kinds = {os.path.relpath(path, folder) for path, below, _ in os.walk(folder) if "accept" in below}
-    wrong += [f"{kind}: nobody reads these" for kind in sorted(kinds ^ set(readers))]
-    for kind, read in readers.items():
+    kinds = sorted(os.path.relpath(path, folder) for path, below, _ in os.walk(folder) if "accept" in below)
+    wrong += [f"{kind}: nobody reads these" for kind in kinds if kind not in readers]
+    for kind in [kind for kind in kinds if kind in readers]:
+        read = readers[kind]
         for verdict in ("accept", "reject"):
             directory = os.path.join(folder, kind, verdict)
-            for name in sorted(name for name in os.listdir(directory) if name.endswith(".hex")):
+            names = os.listdir(directory) if os.path.exists(directory) else []
+            for name in sorted(name for name in names if name.endswith(".hex")):
                 with open(os.path.join(directory, name), encoding="ascii") as file:
                     data = bytes.fromhex(file.read())
                 try:
@@ -407,7 +410,7 @@ def vectors(root):
                 except Refused as error:
                     refused = str(error)
                 if (refused is None) != (verdict == "accept"):
-                    wrong.append(f"{kind}/{verdict}/{name}: {refused or 'was read'}")
+                    wrong.append(f"{kind}/{verdict}/{name}: {refused or 'was read'}{reason(directory, name)}")
                 elif kind == "record" and verdict == "accept" and f.encoded_record(value, b"\7" * 32) != data:
                     wrong.append(f"{kind}/{verdict}/{name}: is written another way")
                 elif kind == "changeset/sealed" and verdict == "accept":
@@ -415,7 +418,16 @@ def vectors(root):
                         if value[0] != bytes.fromhex(file.read()):
                             wrong.append(f"{kind}/{verdict}/{name}: has another plaintext")
                 counts[f"{kind}/{verdict}"] = counts.get(f"{kind}/{verdict}", 0) + 1
-    return wrong + tables(root), counts
+    return wrong + (tables(root) if os.path.exists(os.path.join(root, "tree.md")) else []), counts
+
+
+def reason(directory, name):
+    """Why the program refuses a vector, if that is beside it."""
+    path = os.path.join(directory, name[:-4] + ".txt")
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf-8") as file:
+        return ", but: " + file.read().strip()
 
 
 def tables(root):

@@ -1,25 +1,11 @@
-//! A second implementation reads what we wrote: `scripts/reader.py`, made from the pages in `format/` alone.
+//! Stores of real instances are rebuilt record by record and compared with what wbsync holds, and whatever is wrong in them is noticed.
 //!
-//! Stores of real instances are rebuilt record by record and compared with what wbsync holds; whatever is altered in them is
-//! noticed; all vectors are read and refused. It runs with `WBSYNC_PYTHON`, or `python3`; without that or its packages the tests say
-//! loudly that they are skipped, and fail on a build server as those of `tests/age_cli.rs` do. `WBSYNC_SEEDS=20` runs more histories.
-
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-#[allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
-#[path = "engine/forge.rs"]
-mod forge;
-#[allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
-#[path = "engine/world.rs"]
-mod world;
-
-mod support;
+//! `WBSYNC_SEEDS=20` runs more random histories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::process::Output;
 
 use serde_json::{Value as Json, json};
 use wbsync::exchange::head::Head;
@@ -32,8 +18,10 @@ use wbsync::state::peers::Trust;
 use wbsync::testing::prng::Prng;
 use wbsync::tree::scan::scan;
 
-use self::forge::Forge;
-use self::world::{Saved, Site, Stick, files_under};
+use super::forge::Forge;
+use super::run::{python_at_hand, reader, said};
+use super::support::app::App;
+use super::world::{Saved, Site, Stick, files_under};
 
 /// Records by scope, head, commit, dataset and key, as the reader prints them.
 type Records = BTreeMap<[String; 5], Json>;
@@ -172,13 +160,6 @@ impl Scene {
         }
         waiting.len()
     }
-}
-
-#[test]
-fn every_vector_is_read_or_refused() {
-    let Some(_alone) = python_at_hand() else { return };
-    let output = reader("vectors", &[&Path::new(env!("CARGO_MANIFEST_DIR")).join("format")], None, &[]);
-    assert!(output.status.success(), "{}", said(&output));
 }
 
 #[test]
@@ -440,48 +421,9 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn pick(random: &mut Prng, app: &support::app::App, sql: &str) -> Option<i64> {
+fn pick(random: &mut Prng, app: &App, sql: &str) -> Option<i64> {
     let db = app.db();
     let mut select = db.prepare(sql).unwrap();
     let ids: Vec<i64> = select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     if ids.is_empty() { None } else { Some(ids[random.below(ids.len() as u64) as usize]) }
-}
-
-fn python() -> Command {
-    Command::new(std::env::var_os("WBSYNC_PYTHON").unwrap_or_else(|| "python3".into()))
-}
-
-fn reader(command: &str, stores: &[&Path], key: Option<&Path>, more: &[&str]) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/reader.py");
-    let mut run = python();
-    run.arg("-B").arg(script).arg(command).args(stores).args(more);
-    if let Some(key) = key {
-        run.arg("--key").arg(key);
-    }
-    run.output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat()
-}
-
-/// Lets one test go on at a time, because a child that was just forked still holds the locks on instances that other threads have
-/// open. `None` if Python or its packages are missing, so that the test has to be skipped.
-#[expect(clippy::print_stderr, reason = "a skipped test must not look like a passed one")]
-fn python_at_hand() -> Option<MutexGuard<'static, ()>> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let probe = python().args(["-c", "import blake3, cryptography, zstandard"]).output();
-    if probe.is_ok_and(|output| output.status.success()) {
-        return Some(alone);
-    }
-    let strict = std::env::var_os("CI").is_some() && std::env::var_os("WBSYNC_ALLOW_SKIPS").is_none();
-    assert!(
-        !strict,
-        "no Python with blake3, cryptography and zstandard; see scripts/reader.py, or set WBSYNC_ALLOW_SKIPS"
-    );
-    eprintln!(
-        "SKIPPED: no Python with blake3, cryptography and zstandard (WBSYNC_PYTHON names one): the reader didn't run"
-    );
-    None
 }
