@@ -242,7 +242,8 @@ def ascending(values, what):
 
 ID, NUMBER, TIME = blob(32), uint(1, I63), uint(0, I63)
 FORMAT, INCARNATION = uint(1, 1), uint(0, U32)
-DATASET = text(1, 64, r"[a-z][a-z0-9_-]*")
+NAME = r"[a-z][a-z0-9_-]{0,63}"
+DATASET = text(1, 64, NAME)
 FIELD = text(1, 64, r"[A-Za-z0-9_-]+")
 
 # --- keys: hashes, signatures, age ---------------------------------------------------------------------------------
@@ -374,7 +375,7 @@ def age_open(data, secrets):
     lines, at = [], 0
     while not (lines and lines[-1].startswith(b"---")):
         end = data.find(b"\n", at)
-        must(end >= 0 and len(lines) < 4096, "no age header")
+        must(0 <= end < 16384, "no age header ends within 16 KiB")
         lines.append(data[at:end])
         at = end + 1
     must(lines[0] == b"age-encryption.org/v1", "no age file of version 1")
@@ -467,7 +468,7 @@ def padme(length):
 def card(data, signer=None):
     payload, key = open_document("card", data, signer)
     value = whole(shape(
-        name=text(1, 64, r"[a-z][a-z0-9_-]*"), urls=many(0, 16, text(1, 1024, r"[^\s\x00-\x1f\x7f-\x9f]*")),
+        name=text(1, 64, NAME), urls=many(0, 16, text(1, 1024, r"[^\s\x00-\x1f\x7f-\x9f]*")),
         format=FORMAT, instance=ID, recipient=recipient, incarnation=INCARNATION), payload)
     must(value["instance"] == key, "the card is another instance's")
     return value
@@ -519,7 +520,9 @@ def unlocked(value, instance, secrets):
         for reader, sealed in one.get("grants", []):
             if spelled is None and instance in (None, reader):
                 try:
-                    spelled = age_open(sealed, secrets).decode("ascii", "replace")
+                    spelled = age_open(sealed, secrets)
+                    must(len(spelled) <= 128, "a grant is too long")
+                    spelled = spelled.decode("ascii", "replace")
                 except NoKey:
                     must(instance is None, f"our grant of epoch {one['number']} is sealed to somebody else")
         if spelled is not None:
@@ -530,7 +533,7 @@ def unlocked(value, instance, secrets):
         raise NoKey("no grant in the newest epoch is ours")
     plain = value["details"] if value["public"] else age_open(value["details"], [newest])
     details = whole(shape(name=text(1, 512), id_key=ID, schema=blob(0, MIB)), plain)
-    named = re.fullmatch(r"public|trusted|(group|peers):.+", details["name"])
+    named = re.fullmatch(r"public|trusted|group:NAME|peers:NAME(,NAME)*".replace("NAME", NAME), details["name"])
     must(named and (details["name"] == "public") == value["public"], f"{details['name']!r} is no name for it")
     return keys, details
 

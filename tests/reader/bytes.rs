@@ -99,15 +99,15 @@ impl Judge<'_> {
         match item {
             Value::Array(items) if random.chance(800) && !items.is_empty() => {
                 let at = random.below(items.len() as u64) as usize;
-                return if random.chance(250) { change_list(random, items) } else { self.change(&mut items[at]) };
+                if random.chance(250) { change_list(random, items) } else { self.change(&mut items[at]) }
             }
             Value::Map(entries) if random.chance(800) && !entries.is_empty() => {
                 let at = random.below(entries.len() as u64) as usize;
-                return match random.below(10) {
+                match random.below(10) {
                     0 | 1 => change_list(random, entries),
                     2 => self.change(&mut entries[at].0),
                     _ => self.change(&mut entries[at].1),
-                };
+                }
             }
             Value::Bytes(bytes) if random.chance(700) => change_list(random, bytes),
             Value::Text(text) if random.chance(700) => {

@@ -11,7 +11,8 @@ use serde_json::{Value as Json, json};
 use wbsync::exchange::head::Head;
 use wbsync::exchange::layout::StorePath;
 use wbsync::id::bytes::{CommitId, InstanceId, ScopeId};
-use wbsync::record::cell::{Element, Record};
+use wbsync::id::name::FieldName;
+use wbsync::record::cell::{Cell, Element, Record};
 use wbsync::record::codec;
 use wbsync::record::value::Value;
 use wbsync::state::peers::Trust;
@@ -324,14 +325,18 @@ fn what_contradicts_itself_is_noticed_behind_good_signatures() {
         forge(instance, "trusted").honestly(&store);
         refused("isn't padded");
     }
-    // The writer puts other words under the origin's stamp.
-    let mut quoted = forge(&beta, "public");
+    // The writer puts other words under the origin's stamp, or says that they replaced others than they did.
     let title = scene.sites[0].app.value("SELECT title FROM help_requests WHERE sync_scope = 'public'");
-    let (_, record) = quoted.find("requests", "title", &title);
-    let field = wbsync::id::name::FieldName::new("title").unwrap();
-    quoted.retitle(&title, "misquoted", record.cells[&field].elements()[0].stamp);
-    quoted.honestly(&store);
-    refused("two values under one stamp");
+    let field = FieldName::new("title").unwrap();
+    for (value, over) in [("misquoted", None), (&*title, Some(Value::Text("another".into())))] {
+        let mut quoted = forge(&beta, "public");
+        let (id, mut record) = quoted.find("requests", "title", &title);
+        let stamp = record.cells[&field].elements()[0].stamp;
+        record.cells.insert(field.clone(), Cell::replacing(stamp, Value::Text(value.into()), over));
+        quoted.entries.insert(id, record);
+        quoted.honestly(&store);
+        refused("two values under one stamp");
+    }
     // Without a base only the origin's head stands, and nothing is signed for nothing.
     let mut alone = forge(&beta, "public");
     (alone.base, alone.start, alone.seq) = (None, None, 1);
