@@ -8,7 +8,7 @@
 //! Life of a sync: `capture` (report rows that changed) → the engine commits them durably → `settle`
 //! (what was reported is now known) → the engine merges → `begin_apply`, `apply` …, `finish_apply`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 
 use crate::id::bytes::InstanceId;
@@ -16,7 +16,8 @@ use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::record::value::Value;
-use crate::scope::audience::{Audience, Reason};
+use crate::scope::audience::{Addressees, Audience, Reason};
+use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
 use super::error::Error;
@@ -39,6 +40,22 @@ pub enum Base {
     Applied,
     /// The view of an apply that began and has not finished.
     Target,
+}
+
+/// Who says for whom a row is meant, before its parents narrow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The row's own column.
+    Column,
+    /// A rule for this row, beside the table.
+    Rule,
+    /// The dataset's default, beside the table.
+    Default,
+    /// The mapping says the same of all rows.
+    Mapping,
+    /// The rows that it refers to.
+    Parents,
 }
 
 /// What is there now.
@@ -131,8 +148,11 @@ pub trait Connector {
     /// Lists the mapped datasets, parents before the datasets that refer to them.
     fn datasets(&self) -> Vec<DatasetName>;
 
-    /// Returns how concurrent values of the mapped fields are shown.
-    fn schema(&self) -> Schema;
+    /// Returns the rules of one scope of ours: how concurrent values of the mapped fields are shown in it.
+    fn schema(&self, scope: &ScopeName) -> Schema;
+
+    /// Returns the fields that are meant for fewer readers than their records.
+    fn least_scopes(&self) -> LeastScopes;
 
     /// Checks that the mapping fits the database as it is now, and that writing would be possible.
     ///
@@ -224,4 +244,8 @@ pub struct Context {
     pub own: InstanceId,
     /// What we call the other instances, for aliases.
     pub names: BTreeMap<InstanceId, PeerName>,
+    /// Whom a row can name.
+    pub addressees: Addressees,
+    /// By scope of another instance, its readers that we know.
+    pub readers: BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>,
 }

@@ -32,5 +32,6 @@ pub mod status;
 pub mod view;
 pub mod write;
 
+mod route;
 mod sealer;
 mod vouch;

@@ -34,10 +34,11 @@ use self::snapshot::{Place, Snapshot};
 use super::contract::{Applied, Capture, Change, Connector, Context, Parked, Position, Sighting, SinkError};
 use super::error::Error;
 use super::mapping::model::Mapping;
-use crate::id::name::DatasetName;
+use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::scope::audience::Audience;
+use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
 /// The most bytes of a view that the engine may keep in the bookkeeping.
@@ -99,7 +100,7 @@ impl SqliteConnector {
         }
         let sql = |source| Error::sqlite("open the database", path, options.busy_ms, source);
         let conn = snapshot::open(path, Duration::from_millis(options.busy_ms)).map_err(sql)?;
-        let plans = Plans::bind(&mapping, &conn, &sql)?;
+        let plans = Plans::bind(&mapping, &context.addressees, &conn, &sql)?;
         Ok(Self { options, mapping, context, conn, plans, carried: Applied::default() })
     }
 
@@ -119,7 +120,7 @@ impl SqliteConnector {
     }
 
     fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
-        Books::read(&self.conn, self.context.own, &self.plans).map_err(|refused| match refused {
+        Books::read(&self.conn, &self.context, &self.plans).map_err(|refused| match refused {
             Refused::Newer(found) => Error::Newer { path: self.options.path.clone(), found, known: FORMAT },
             Refused::Other(found) => Error::OtherInstance { path: self.options.path.clone(), found: found.short() },
             Refused::Damaged(why) => self.damaged(why),
@@ -182,8 +183,12 @@ impl Connector for SqliteConnector {
         self.plans.list.iter().map(|plan| plan.name.clone()).collect()
     }
 
-    fn schema(&self) -> Schema {
-        self.mapping.schema()
+    fn schema(&self, scope: &ScopeName) -> Schema {
+        self.mapping.schema(scope)
+    }
+
+    fn least_scopes(&self) -> LeastScopes {
+        self.mapping.least_scopes(&self.context.addressees)
     }
 
     fn check(&mut self) -> Result<(), Error> {
@@ -191,7 +196,7 @@ impl Connector for SqliteConnector {
         let sql = |source| Error::sqlite(doing, &self.options.path, self.options.busy_ms, source);
         // The application may have migrated its tables since we opened it.
         self.conn.flush_prepared_statement_cache();
-        self.plans = Plans::bind(&self.mapping, &self.conn, &sql)?;
+        self.plans = Plans::bind(&self.mapping, &self.context.addressees, &self.conn, &sql)?;
         self.existing_books(doing)?;
         if self.conn.is_readonly("main").map_err(sql)? {
             return Err(Error::ReadOnly { path: self.options.path.clone() });
