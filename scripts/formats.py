@@ -532,8 +532,10 @@ def unlocked(value, instance, secrets):
     if newest is None:
         raise NoKey("no grant in the newest epoch is ours")
     plain = value["details"] if value["public"] else age_open(value["details"], [newest])
-    details = whole(shape(name=text(1, 512), id_key=ID, schema=blob(0, MIB)), plain)
+    details = whole(shape(name=text(1, 2048), id_key=ID, schema=blob(0, MIB)), plain)
     named = re.fullmatch(r"public|trusted|group:NAME|peers:NAME(,NAME)*".replace("NAME", NAME), details["name"])
+    peers = details["name"][6:].split(",") if details["name"].startswith("peers:") else []
+    ascending([name.encode() for name in peers], "the peers in its name")
     must(named and (details["name"] == "public") == value["public"], f"{details['name']!r} is no name for it")
     return keys, details
 
@@ -541,7 +543,13 @@ def unlocked(value, instance, secrets):
 def schema(data):
     if not data:
         return {}
-    rule = items(text(0, 64), maybe(FIELD))
+
+    def rule(r):
+        count = r.count(4, 2, 3)
+        parts = [r.text(0, 64), maybe(FIELD)(r)] + [boolean(r) for _ in range(count - 2)]
+        must(parts[2:] in ([], [True]), "what is false is left out")
+        return parts
+
     return whole(lambda r: r.entries(1, 256, DATASET, lambda r: r.entries(0, 1024, FIELD, rule)), data)
 
 

@@ -27,6 +27,9 @@ use super::world::{Saved, Site, Stick, files_under};
 /// Records by scope, head, commit, dataset and key, as the reader prints them.
 type Records = BTreeMap<[String; 5], Json>;
 
+/// What a row may say; the third names peers as alpha and the others know them, one of them perhaps oneself.
+const SCOPES: [&str; 4] = ["public", "trusted", "peers:beta,delta", "private"];
+
 /// An origin, two writers and somebody who only reads, around one stick.
 struct Scene {
     stick: Stick,
@@ -83,7 +86,7 @@ impl Scene {
         match what {
             0..4 => self.sites[at].edit(id, ["title", "description"][what as usize % 2], &text),
             4 => app.complete_request(id),
-            5 => app.set_scope("help_requests", id, ["public", "trusted", "private"][self.random.below(3) as usize]),
+            5 => app.set_scope("help_requests", id, SCOPES[self.random.below(4) as usize]),
             6 | 7 => drop(app.insert_comment(id, 1, &text, ["public", "trusted"][what as usize % 2])),
             8 => app.delete_comment(id),
             _ => app.execute("DELETE FROM request_comments WHERE id = ?1", &[&id]),
@@ -175,7 +178,7 @@ fn stores_of_random_histories_hold_what_their_signers_hold() {
             let at = scene.random.below(3) as usize;
             for _ in 0..=scene.random.below(3) {
                 if scene.random.chance(300) {
-                    let scope = ["public", "trusted"][scene.random.below(2) as usize];
+                    let scope = SCOPES[scene.random.below(3) as usize];
                     scene.insert(at, scope);
                 }
                 scene.change(at);
