@@ -43,6 +43,10 @@ impl Scene {
         let stick = Stick::new();
         let sites = ["alpha", "beta", "gamma", "delta"].map(Site::new);
         for site in &sites {
+            let config = site.app.dir().join("wbsync.toml");
+            let text = fs::read_to_string(&config).unwrap();
+            fs::write(config, format!("{text}\n[dataset.requests.fields.contact_email]\nscope = \"trusted\"\n"))
+                .unwrap();
             for other in sites.iter().filter(|other| other.name != site.name) {
                 let trust = if other.name == "delta" { Trust::Trusted } else { Trust::Writer };
                 site.knows(other, (site.name != "delta").then_some(trust));
@@ -73,6 +77,7 @@ impl Scene {
         let text = self.text();
         let request = self.sites[at].request(1, &text, scope);
         self.sites[at].app.insert_comment(request, 1, &text, scope);
+        self.sites[at].edit(request, "contact_email", &format!("{}@example.org", self.texts));
     }
 
     /// Changes something that is there.
@@ -84,7 +89,7 @@ impl Scene {
         let open = format!("{requests} WHERE status = 'open' AND sync_scope <> 'private'");
         let Some(id) = pick(&mut self.random, app, if what < 8 { &open } else { comments }) else { return };
         match what {
-            0..4 => self.sites[at].edit(id, ["title", "description"][what as usize % 2], &text),
+            0..4 => self.sites[at].edit(id, ["title", "description", "contact_email"][what as usize % 3], &text),
             4 => app.complete_request(id),
             5 => app.set_scope("help_requests", id, SCOPES[self.random.below(4) as usize]),
             6 | 7 => drop(app.insert_comment(id, 1, &text, ["public", "trusted"][what as usize % 2])),
@@ -98,9 +103,9 @@ impl Scene {
         reader(command, &[&self.stick.path()], key.as_deref(), more)
     }
 
-    /// What the reader prints for whoever has this site's key.
-    fn read(&self, at: usize, more: &[&str]) -> Records {
-        let output = self.reader("records", Some(at), more);
+    /// What the reader prints for whoever has this site's key, or none.
+    fn read(&self, at: Option<usize>, more: &[&str]) -> Records {
+        let output = self.reader("records", at, more);
         assert!(output.status.success(), "{}", said(&output));
         let parts = |line: &Json| {
             ["scope", "head", "commit", "dataset", "key"].map(|name| line[name].as_str().unwrap().to_owned())
@@ -151,7 +156,7 @@ impl Scene {
                 .filter(|[scope, signer]| said.contains(&format!("scopes/{scope}/heads/{signer}: waits")))
                 .collect();
             let sealed = |scope: &str| said.contains(&format!("scopes/{scope}: not opened"));
-            let read = self.read(at, &[]);
+            let read = self.read(Some(at), &[]);
             let wanted = held
                 .iter()
                 .filter(|([scope, signer, ..], _)| !sealed(scope) && !waits.contains(&[scope.clone(), signer.clone()]));
@@ -162,7 +167,19 @@ impl Scene {
             }
             waiting.extend(waits);
         }
+        for (place, cells) in self.read(None, &[]) {
+            assert!(cells.get("contact_email").is_none(), "{place:?} shows an address to everybody");
+        }
         waiting.len()
+    }
+
+    /// Counts the records that lie in several scopes.
+    fn overlaid(&self) -> usize {
+        let mut scopes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for [scope, _, _, _, key] in self.read(Some(0), &[]).into_keys() {
+            scopes.entry(key).or_default().insert(scope);
+        }
+        scopes.values().filter(|scopes| scopes.len() > 1).count()
     }
 }
 
@@ -170,7 +187,7 @@ impl Scene {
 fn stores_of_random_histories_hold_what_their_signers_hold() {
     let Some(_alone) = python_at_hand() else { return };
     let seeds = std::env::var("WBSYNC_SEEDS").map_or(2, |seeds| seeds.parse().unwrap());
-    let (mut rebuilt, mut waited) = (0, 0);
+    let (mut rebuilt, mut waited, mut overlaid) = (0, 0, 0);
     for seed in 0..seeds {
         println!("seed {seed}");
         let mut scene = Scene::new(seed);
@@ -190,7 +207,10 @@ fn stores_of_random_histories_hold_what_their_signers_hold() {
             rebuilt += scene.heads().len();
             waited += scene.check();
         }
+        overlaid += scene.overlaid();
     }
+    println!("{overlaid} records had fields with a scope of their own");
+    assert!(overlaid > 0);
     println!("{waited} of {rebuilt} heads stood on a state that is no longer in the store");
     assert!(waited * 2 < rebuilt, "{waited} of {rebuilt}");
 }
@@ -218,7 +238,7 @@ fn a_merge_of_two_writers_has_the_same_id_and_records() {
     assert_eq!(scene.check(), 0, "every head can be rebuilt");
     delta.pull();
     let joined: Vec<([String; 5], Json)> =
-        scene.read(3, &["--joined"]).into_iter().filter(|([_, head, ..], _)| head == "joined").collect();
+        scene.read(Some(3), &["--joined"]).into_iter().filter(|([_, head, ..], _)| head == "joined").collect();
     let local = delta.local_heads();
     let mut merges = 0;
     for (scope, commit) in &local {
