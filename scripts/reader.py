@@ -11,7 +11,7 @@ name. Of several stores each is verified, and their documents are compared, so t
 the view of who has merged all heads, as `head` `joined`.
 
 It shows that the pages suffice to get at one's data without us, and finds where they and the program part. It is slow
-where that is simpler, and holds all records in memory. Needs Python 3.8 or later and, here and in formats.py,
+where that is simpler, and holds all records in memory. Needs Python 3.9 or later and, here and in formats.py,
 
     pip install blake3 cryptography zstandard
 """
@@ -177,7 +177,7 @@ class Scope:
                 continue
             reached = segment["to"]
             apply(state, entries)
-            self.remember(state, segment)
+            self.remember(state)
         must(head["commit"] in carried, "the commit that it signs isn't among what it carries")
         tip = self.commits[head["commit"]]
         must(tip["datasets"] == f.roots_of(self.details["id_key"], state), "the roots aren't those of the signed commit")
@@ -207,6 +207,8 @@ class Scope:
             wanted = (bytes.fromhex(self.id), segment["from"], part, part == len(segment["objects"]) - 1)
             must((header["scope"], header["from"], header["part"], final) == wanted, f"object {path}: not in its place")
             for dataset, key, body in entries:
+                if isinstance(body, bytes):
+                    f.record(body, self.origin)
                 order = (len(dataset), dataset, key)
                 must(last is None or last < order, f"object {path}: entries don't ascend from part to part")
                 last = order
@@ -219,7 +221,7 @@ class Scope:
             found += entries
         return found
 
-    def remember(self, state, segment):
+    def remember(self, state):
         """Keeps a state on the way under the commits that it has the roots of: a writer may build on it."""
         waited = {head["base"]["commit"] for head in self.heads.values() if head["base"]}
         for commit in waited & set(self.commits) - set(self.states):
