@@ -545,10 +545,12 @@ def schema(data):
         return {}
 
     def rule(r):
-        count = r.count(4, 2, 3)
-        parts = [r.text(0, 64), maybe(FIELD)(r)] + [boolean(r) for _ in range(count - 2)]
-        must(parts[2:] in ([], [True]), "what is false is left out")
-        return parts
+        count = r.count(4, 2, 4)
+        parts = [r.text(0, 64), maybe(FIELD)(r)]
+        if count == 4 or (count == 3 and r.major() == 7):
+            parts.append(boolean(r))
+            must(parts[2], "what is false is left out")
+        return parts + [r.text(0, 68) for _ in range(count - len(parts))]
 
     return whole(lambda r: r.entries(1, 256, DATASET, lambda r: r.entries(0, 1024, FIELD, rule)), data)
 

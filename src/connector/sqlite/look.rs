@@ -81,6 +81,22 @@ pub(super) fn look<'r>(
     parents: &mut dyn Parents,
     buffer: &mut Vec<u8>,
 ) -> rusqlite::Result<Look<'r>> {
+    let values = values(plan, row, overrides, parents)?;
+    let audience = match origin {
+        OWN => Some(decide(plan, row, marks, &values)?.audience),
+        _ => None,
+    };
+    let digest = digest(plan, audience.as_ref(), &values, buffer);
+    Ok(Look { values, birth: birth(plan, row, buffer)?, digest, audience })
+}
+
+/// Returns what the fields of a row show.
+pub(super) fn values<'r>(
+    plan: &Plan,
+    row: &'r Row<'_>,
+    overrides: &[Override],
+    parents: &mut dyn Parents,
+) -> rusqlite::Result<Vec<Logical<'r>>> {
     let mut values = Vec::with_capacity(plan.fields.len());
     for (index, field) in plan.fields.iter().enumerate() {
         let raw = row.get_ref(index + 1)?;
@@ -95,12 +111,7 @@ pub(super) fn look<'r>(
             },
         });
     }
-    let audience = match origin {
-        OWN => Some(decide(plan, row, marks, &values)?.audience),
-        _ => None,
-    };
-    let digest = digest(plan, audience.as_ref(), &values, buffer);
-    Ok(Look { values, birth: birth(plan, row, buffer)?, digest, audience })
+    Ok(values)
 }
 
 /// Returns the digest of the columns that never change in a row's life.
