@@ -80,6 +80,8 @@ pub enum Error {
     RemoteExists { name: String, url: String },
     #[error("there is no remote to exchange with")]
     NoRemote,
+    #[error("the remote {name:?} is a directory, which nobody has to join")]
+    NoHub { name: String },
     #[error("{0}")]
     Name(crate::id::name::NameError),
     #[error("{text:?} is no value for the field {field}")]
@@ -206,6 +208,7 @@ impl Error {
             Self::UnknownRemote { .. } => Code::UnknownRemote,
             Self::RemoteExists { .. } => Code::RemoteExists,
             Self::NoRemote => Code::NoRemote,
+            Self::NoHub { .. } => Code::NoHub,
             Self::Name(_) => Code::BadName,
             Self::NotFound { .. } | Self::DifferentScopes { .. } => Code::NotFound,
             Self::NoConflict { .. } => Code::NoConflict,

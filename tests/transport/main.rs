@@ -6,3 +6,5 @@ mod contract;
 mod copying;
 mod dir;
 mod faulty;
+mod http;
+mod signed;
