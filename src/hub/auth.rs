@@ -57,6 +57,10 @@ pub fn authenticate(hub: &Hub, connection: &Connection, parts: &Parts) -> Result
     let Some(claim) = claim_of(parts)? else { return Ok(Known { caller: Caller::Anyone, signer: None, path }) };
     let role = hub.members.role(&claim.signer)?;
     let joins = path == "join" && parts.method == hyper::Method::POST;
+    if role.is_none() && !joins && hub.options.public {
+        // A stranger reads what is for anyone, signed or not.
+        return Ok(Known { caller: Caller::Anyone, signer: None, path });
+    }
     if role.is_none() && !joins {
         let refusal = Refusal::new(403, "not-a-member", "the instance that signed this is no member of this hub");
         return Err(refusal.inside(format!("signed by {}", claim.signer)));

@@ -39,6 +39,7 @@ pub(crate) struct Request<'a> {
     query: String,
     headers: Vec<(&'static str, String)>,
     content: Content<'a>,
+    signed: bool,
 }
 
 enum Content<'a> {
@@ -97,6 +98,12 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Leaves the signature out: whoever isn't a member yet may ask for this too.
+    pub(crate) fn unsigned(mut self) -> Self {
+        self.signed = false;
+        self
+    }
+
     /// Names what it is about, for errors.
     pub(crate) fn about(mut self, path: StorePath) -> Self {
         self.about = Some(path);
@@ -104,7 +111,7 @@ impl<'a> Request<'a> {
     }
 
     fn new(doing: Doing, method: &'static str, path: String, content: Content<'a>) -> Self {
-        Self { doing, about: None, method, path, query: String::new(), headers: Vec::new(), content }
+        Self { doing, about: None, method, path, query: String::new(), headers: Vec::new(), content, signed: true }
     }
 }
 
@@ -184,7 +191,7 @@ impl Client {
         if let Some(digest) = &digest {
             builder = builder.header("content-digest", digest);
         }
-        if let Some(identity) = &self.identity {
+        if let Some(identity) = self.identity.as_ref().filter(|_| request.signed) {
             let covered = Covered {
                 method: request.method,
                 authority: &self.url.authority,

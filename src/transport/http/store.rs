@@ -61,7 +61,7 @@ impl HttpStore {
     /// As `open`.
     pub(crate) fn over(client: Client) -> Result<Self, StoreError> {
         let not_a_store = |why| StoreError::NotAStore { store: client.name.clone(), why };
-        let info: Info = match client.json(Request::get(Doing::Open, "info".into())) {
+        let info: Info = match client.json(Request::get(Doing::Open, "info".into()).unsigned()) {
             Ok(info) => info,
             Err(StoreError::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::InvalidData && !is_tls(&source) =>
