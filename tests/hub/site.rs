@@ -49,7 +49,6 @@ impl Site {
         Self { dir, child, url, log }
     }
 
-
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

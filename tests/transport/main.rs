@@ -8,3 +8,6 @@ mod dir;
 mod faulty;
 mod http;
 mod signed;
+mod ssh;
+#[path = "../support/mod.rs"]
+mod support;
