@@ -45,17 +45,6 @@ struct Rules {
     public: bool,
     /// Readers of what is written from now on, and writers; ascending.
     readers: Vec<InstanceId>,
-    /// Whoever was granted any epoch; ascending. They may learn that they no longer are.
-    ever: Vec<InstanceId>,
-}
-
-/// A part of a scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Its manifest.
-    Manifest,
-    /// Its heads and objects.
-    Content,
 }
 
 impl Catalogue {
@@ -148,8 +137,8 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Tells whether `caller` may read a part of `scope`; `serves_public` is whether anyone may read public scopes.
-    pub fn may_read(&self, caller: &Caller, serves_public: bool, scope: &ScopeId, part: Part) -> bool {
+    /// Tells whether `caller` may read `scope`; `serves_public` is whether anyone may read public scopes.
+    pub fn may_read(&self, caller: &Caller, serves_public: bool, scope: &ScopeId) -> bool {
         let rules = match (caller, self.rules.get(scope)) {
             (caller, _) if caller.is_admin() => return true,
             (_, None) => return false,
@@ -157,17 +146,13 @@ impl Catalogue {
             (_, Some(rules)) => rules,
         };
         let Some(id) = caller.id() else { return false };
-        let granted = match part {
-            Part::Manifest => &rules.ever,
-            Part::Content => &rules.readers,
-        };
-        rules.public || rules.origin == id || granted.binary_search(&id).is_ok()
+        rules.public || rules.origin == id || rules.readers.binary_search(&id).is_ok()
     }
 
     /// Tells whether `caller` may read an object because a scope that it may read is carried by it.
     pub fn may_read_object(&self, caller: &Caller, serves_public: bool, object: &ObjectId) -> bool {
         let scopes = self.carried.get(object).map(Vec::as_slice).unwrap_or_default();
-        caller.is_admin() || scopes.iter().any(|scope| self.may_read(caller, serves_public, scope, Part::Content))
+        caller.is_admin() || scopes.iter().any(|scope| self.may_read(caller, serves_public, scope))
     }
 
     /// Tells whether `caller` may read the card of `instance`: members all cards, anyone those of public origins.
@@ -183,8 +168,7 @@ impl Catalogue {
     /// Tells whether `caller` may read a document.
     pub fn may_see(&self, caller: &Caller, serves_public: bool, path: &StorePath) -> bool {
         match path {
-            StorePath::Manifest(scope) => self.may_read(caller, serves_public, scope, Part::Manifest),
-            StorePath::Head(scope, _) => self.may_read(caller, serves_public, scope, Part::Content),
+            StorePath::Manifest(scope) | StorePath::Head(scope, _) => self.may_read(caller, serves_public, scope),
             StorePath::Card(instance) => self.may_read_card(caller, serves_public, instance),
             StorePath::Object(object) => self.may_read_object(caller, serves_public, object),
             StorePath::Format => true,
@@ -314,11 +298,7 @@ impl Rules {
         let mut readers = manifest.readers();
         readers.extend(&manifest.writers);
         readers.sort_unstable();
-        let mut ever: Vec<InstanceId> = manifest.epochs.iter().flat_map(|epoch| epoch.readers()).collect();
-        ever.extend(&readers);
-        ever.sort_unstable();
-        ever.dedup();
-        Self { origin: manifest.origin, public: manifest.public, readers, ever }
+        Self { origin: manifest.origin, public: manifest.public, readers }
     }
 }
 

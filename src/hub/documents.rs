@@ -12,7 +12,7 @@ use crate::exchange::store::{Store, StoreError};
 use crate::hub::accept;
 use crate::hub::answer::{self, Answer};
 use crate::hub::caller::Caller;
-use crate::hub::catalogue::{Part, read};
+use crate::hub::catalogue::read;
 use crate::hub::limits::SCOPES_PER_ORIGIN;
 use crate::hub::lists::not_a_writer;
 use crate::hub::refusal::Refusal;
@@ -104,7 +104,7 @@ fn put(
         StorePath::Manifest(scope) => {
             let manifest = accept::manifest(scope, None, bytes)?;
             let is_own = caller.id() == Some(manifest.origin);
-            let is_reader = hub.catalogue()?.may_read(caller, hub.options.public, scope, Part::Manifest);
+            let is_reader = hub.catalogue()?.may_read(caller, hub.options.public, scope);
             if !is_own && !is_reader {
                 return Err(Refusal::new(403, "not-yours", "only its origin may bring a new scope"));
             }
@@ -119,7 +119,7 @@ fn put(
             hub.store.swap_manifest(scope, expected, bytes)?;
         }
         StorePath::Head(scope, signer) => {
-            let is_reader = hub.catalogue()?.may_read(caller, hub.options.public, scope, Part::Content);
+            let is_reader = hub.catalogue()?.may_read(caller, hub.options.public, scope);
             let manifest = hub.store.manifest(scope)?;
             if !is_reader && caller.id() != Some(*signer) {
                 return Err(Refusal::new(

@@ -6,7 +6,6 @@ use crate::exchange::layout::{OBJECT_BYTES_MAX, StorePath};
 use crate::exchange::store::Store;
 use crate::hub::answer::{self, Answer};
 use crate::hub::caller::Caller;
-use crate::hub::catalogue::Part;
 use crate::hub::limits::OBJECTS_PER_PAGE;
 use crate::hub::refusal::Refusal;
 use crate::hub::service::{Hub, value};
@@ -40,7 +39,7 @@ pub fn scopes(hub: &Hub, caller: &Caller) -> Result<Answer, Refusal> {
 pub fn heads(hub: &Hub, caller: &Caller, scope: &ScopeId) -> Result<Answer, Refusal> {
     listens(hub, caller)?;
     let catalogue = hub.catalogue()?;
-    let may = catalogue.may_read(caller, hub.options.public, scope, Part::Content);
+    let may = catalogue.may_read(caller, hub.options.public, scope);
     Ok(names(if may { catalogue.heads(scope) } else { Vec::new() }))
 }
 

@@ -257,13 +257,6 @@ impl Manifest {
     }
 }
 
-impl Epoch {
-    /// Returns who was granted this epoch, ascending; nobody by name if it is in clear.
-    pub fn readers(&self) -> impl Iterator<Item = InstanceId> {
-        self.access.readers()
-    }
-}
-
 impl Access {
     fn readers(&self) -> impl Iterator<Item = InstanceId> {
         let grants = match self {

@@ -6,6 +6,7 @@ mod contract;
 mod copying;
 mod dir;
 mod faulty;
+mod hostile;
 mod http;
 mod signed;
 mod ssh;
