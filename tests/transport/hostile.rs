@@ -391,7 +391,8 @@ fn who_is_slow_on_purpose_is_cut_off_and_holds_up_nobody() {
         .collect();
     let id = object_id(b"right");
     let target = format!("/objects/{}/{id}.age", &id.to_string()[..2]);
-    let uploads: Vec<TcpStream> = (0..UPLOADS_PER_INSTANCE)
+    // Two more than may be: one may lose its place to the request below.
+    let uploads: Vec<TcpStream> = (0..UPLOADS_PER_INSTANCE + 2)
         .map(|_| {
             let upload =
                 Spoken::new("PUT", &target).signed(&running, &people.alpha).header("Content-Length", "100").body(b"r");
@@ -423,7 +424,7 @@ fn who_is_slow_on_purpose_is_cut_off_and_holds_up_nobody() {
     assert!(started.elapsed() < Duration::from_secs(40));
     for stream in uploads {
         let reply = reply(stream);
-        assert!([0, 408].contains(&reply.status), "{reply:?} {:?}", running.log.lock().unwrap());
+        assert!([0, 408, 429].contains(&reply.status), "{reply:?} {:?}", running.log.lock().unwrap());
     }
     assert_eq!(running.store().missing(&[(id, 5)]).unwrap(), [id]);
 }

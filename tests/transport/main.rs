@@ -8,6 +8,7 @@ mod dir;
 mod faulty;
 mod hostile;
 mod http;
+mod network;
 mod signed;
 mod ssh;
 #[path = "../support/mod.rs"]

@@ -125,7 +125,23 @@ impl Client {
     ///
     /// # Errors
     /// `Unreachable` if there is no answer; what the answer's status and problem mean.
-    pub(crate) fn call(&self, mut request: Request<'_>) -> Result<Answer, StoreError> {
+    pub(crate) fn call(&self, request: Request<'_>) -> Result<Answer, StoreError> {
+        self.finish(request, |response| Ok(Answer { response }))
+    }
+
+    /// Sends a request and returns the bytes of its answer, asked for again if they are cut.
+    ///
+    /// # Errors
+    /// As `call`; `Io` of kind `InvalidData` if there are more than `bound`.
+    pub(crate) fn bytes(&self, request: Request<'_>, bound: u64) -> Result<Vec<u8>, StoreError> {
+        self.finish(request, |response| read_bounded(response.into_body().into_reader(), bound))
+    }
+
+    fn finish<T>(
+        &self,
+        mut request: Request<'_>,
+        finish: impl Fn(http::Response<Body>) -> io::Result<T>,
+    ) -> Result<T, StoreError> {
         let mut patience = Patience::new();
         let mut clock_corrected = false;
         loop {
@@ -141,7 +157,15 @@ impl Client {
             };
             let status = response.status().as_u16();
             if matches!(status, 200..=299 | 304 | 416) {
-                return Ok(Answer { response });
+                match finish(response) {
+                    Ok(finished) => return Ok(finished),
+                    Err(error) if request.is_repeatable() && is_passing(error.kind()) && patience.wait(None) => {
+                        continue;
+                    }
+                    Err(source) => {
+                        return Err(StoreError::Io { store: self.name.clone(), doing: request.doing, source });
+                    }
+                }
             }
             let asked = header(&response, "retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
             let problem = problem_of(response);
@@ -167,7 +191,7 @@ impl Client {
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, request: Request<'_>) -> Result<T, StoreError> {
         let doing = request.doing;
         let failed = |source| StoreError::Io { store: self.name.clone(), doing, source };
-        let bytes = self.call(request)?.bytes(JSON_BYTES_MAX).map_err(failed)?;
+        let bytes = self.bytes(request, JSON_BYTES_MAX)?;
         serde_json::from_slice(&bytes).map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 
@@ -237,14 +261,6 @@ impl Answer {
     /// Returns the bytes as they come.
     pub(crate) fn into_reader(self) -> Box<dyn Read + Send> {
         Box::new(self.response.into_body().into_reader())
-    }
-
-    /// Returns all bytes.
-    ///
-    /// # Errors
-    /// `InvalidData` if there are more than `bound`; as reading fails.
-    pub(crate) fn bytes(self, bound: u64) -> io::Result<Vec<u8>> {
-        read_bounded(self.response.into_body().into_reader(), bound)
     }
 }
 

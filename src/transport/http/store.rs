@@ -126,15 +126,12 @@ impl HttpStore {
 
     fn document(&self, path: StorePath) -> Result<Option<Vec<u8>>, StoreError> {
         let doing = Doing::Read(path);
-        match self.client.call(Request::get(doing, path.to_string()).about(path)) {
-            Ok(answer) => match answer.bytes(path.bytes_max()) {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                    Err(StoreError::TooLarge { store: self.describe(), path, bound: path.bytes_max() })
-                }
-                Err(source) => Err(StoreError::Io { store: self.describe(), doing, source }),
-            },
+        match self.client.bytes(Request::get(doing, path.to_string()).about(path), path.bytes_max()) {
+            Ok(bytes) => Ok(Some(bytes)),
             Err(StoreError::Missing { .. }) => Ok(None),
+            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => {
+                Err(StoreError::TooLarge { store: self.describe(), path, bound: path.bytes_max() })
+            }
             Err(error) => Err(error),
         }
     }
