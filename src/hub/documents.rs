@@ -96,10 +96,7 @@ fn put(
     let held = held.as_deref();
     let found = held.map(hash_of);
     let is_there = held == Some(bytes);
-    let swapped = || {
-        let found = found;
-        StoreError::Swapped { store: String::new(), path: *path, found }
-    };
+    let swapped = || StoreError::Swapped { store: String::new(), path: *path, found };
     match path {
         StorePath::Manifest(scope) => {
             let manifest = accept::manifest(scope, None, bytes)?;

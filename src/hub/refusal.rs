@@ -12,7 +12,7 @@ use crate::transport::http::wire::Problem;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// What is sent.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
     /// Seconds to wait before trying again.
     pub retry_after: Option<u64>,
     /// For the log.
@@ -23,6 +23,7 @@ impl Refusal {
     /// Makes one.
     pub fn new(status: u16, code: &str, title: &str) -> Self {
         let problem = Problem { status, code: code.into(), title: title.into(), ..Problem::default() };
+        let problem = Box::new(problem);
         Self { problem, retry_after: None, inside: None }
     }
 
