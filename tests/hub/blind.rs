@@ -47,7 +47,7 @@ fn memory(pid: u32) -> Option<Vec<u8>> {
         let [from, to] = [from, to].map(|hex| u64::from_str_radix(hex, 16).unwrap_or(0));
         // Some pages, such as the kernel's own, can't be read.
         if file.seek(SeekFrom::Start(from)).is_ok() {
-            let _ = file.by_ref().take(to - from).read_to_end(&mut memory);
+            let _ = Read::by_ref(&mut file).take(to - from).read_to_end(&mut memory);
         }
     }
     Some(memory)

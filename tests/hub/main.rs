@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod blind;
+mod secured;
 mod served;
 mod site;
 #[path = "../support/mod.rs"]

@@ -65,6 +65,13 @@ impl Site {
         (dir, ended)
     }
 
+    /// Ends it at once, whatever it does, and returns its directory.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
     /// Runs `wbsync hub` on it.
     pub(crate) fn hub(&self, args: &[&str]) -> Run {
         wbsync(self.dir.path(), &[&["hub"], args, &["--store", "store"]].concat())
