@@ -71,7 +71,10 @@ pub struct Args {
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let (dir, store) = open(context, args.store.as_deref())?;
     let members = Members::open(&dir)?;
-    members.recount(|object| store.object_size(object).is_ok_and(|size| size.is_some()))?;
+    if !args.stdio {
+        // Over a pipe others may be sending at this moment, and it starts often.
+        members.recount(|object| store.object_size(object).is_ok_and(|size| size.is_some()))?;
+    }
     let urls = args.url.iter().map(|text| HttpUrl::parse(text)).collect::<Result<Vec<_>, _>>();
     let urls = urls.map_err(|error| Failure::Usage(format!("cannot use the value of --url: {error}")))?;
     if urls.len() > URLS_MAX {

@@ -243,6 +243,12 @@ mod tests {
     #[test]
     fn the_base_is_spelled_as_the_rfc_says() {
         let parameters = parameters(false, 7, &[0xab; 16], &InstanceId::from_bytes([1; 32]));
-        insta::assert_snapshot!(base(&Covered { query: "wait=5", ..COVERED }, &parameters), @r#""#);
+        insta::assert_snapshot!(base(&Covered { query: "wait=5", ..COVERED }, &parameters), @r#"
+        "@method": PUT
+        "@authority": hub.example
+        "@path": /instances/ab
+        "@query": ?wait=5
+        "@signature-params": ("@method" "@authority" "@path" "@query");created=7;nonce="abababababababababababababababab";keyid="0101010101010101010101010101010101010101010101010101010101010101";alg="ed25519";tag="wbsync"
+        "#);
     }
 }

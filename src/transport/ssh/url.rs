@@ -48,10 +48,15 @@ impl SshUrl {
                 Self { user, host, port, path: path.to_owned() }.checked()
             }
             _ => {
-                let (user, rest) = user_and_host(text)?;
-                let bracketed = rest.starts_with('[').then(|| rest.find("]:").map(|at| at + 1)).flatten();
-                let at = bracketed.or_else(|| rest.find(':')).ok_or(SshUrlError::Path)?;
-                let (host, path) = (&rest[..at], &rest[at + 1..]);
+                // The first colon that isn't an IPv6 address's own.
+                let after = text.find("]:").filter(|_| text.contains('[')).map_or(0, |at| at + 1);
+                let at = after + text[after..].find(':').ok_or(SshUrlError::Path)?;
+                let (place, path) = (&text[..at], &text[at + 1..]);
+                if path.split('/').next().is_some_and(|part| part.find('@').is_some_and(|at| part[at..].contains(':')))
+                {
+                    return Err(SshUrlError::Password);
+                }
+                let (user, host) = user_and_host(place)?;
                 let path = path.strip_prefix("~/").unwrap_or(path);
                 Self { user, host: unbracketed(host).to_owned(), port: None, path: path.to_owned() }.checked()
             }
@@ -86,24 +91,11 @@ impl fmt::Display for SshUrl {
     }
 }
 
-fn user_and_host(text: &str) -> Result<(Option<String>, &str), SshUrlError> {
-    let end = text.find('/').unwrap_or(text.len());
-    match text[..end].find('@') {
-        None => Ok((None, text)),
-        Some(at) if text[..at].contains(':') => match text.find(':') {
-            // In `host:a@b` the path has the `@`.
-            Some(colon)
-                if !text.contains("://") && colon < at && !text[..colon].is_empty() && !text.starts_with("//") =>
-            {
-                if text[colon + 1..at].is_empty() || text[at + 1..].contains(':') {
-                    Err(SshUrlError::Password)
-                } else {
-                    Ok((None, text))
-                }
-            }
-            _ => Err(SshUrlError::Password),
-        },
-        Some(at) => Ok((Some(text[..at].to_owned()), &text[at + 1..])),
+fn user_and_host(place: &str) -> Result<(Option<String>, &str), SshUrlError> {
+    match place.rsplit_once('@') {
+        None => Ok((None, place)),
+        Some((user, _)) if user.contains(':') => Err(SshUrlError::Password),
+        Some((user, host)) => Ok((Some(user.to_owned()), host)),
     }
 }
 
@@ -157,6 +149,7 @@ mod tests {
             ("ssh://a b/x", SshUrlError::Host),
             ("ssh:///x", SshUrlError::Host),
             ("ssh://eve:secret@host/x", SshUrlError::Password),
+            ("eve:secret@host:x", SshUrlError::Password),
             ("ssh://host:x/y", SshUrlError::Port),
             ("ssh://host:0/y", SshUrlError::Port),
             ("ssh://host", SshUrlError::Path),
