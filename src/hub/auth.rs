@@ -68,11 +68,16 @@ pub fn authenticate(hub: &Hub, connection: &Connection, parts: &Parts) -> Result
     let now = clock::now().0 / 1000;
     hub.nonces().check_date(now, claim.created).map_err(|stale| refuse_stale(stale, now))?;
     verify(hub, connection, parts, &path, &claim)?;
+    let Some(role) = role else {
+        // Somebody who wants to join: nothing is remembered of strangers, or they could fill the memory, and to join
+        // once more changes nothing.
+        return Ok(Known { caller: Caller::Anyone, signer: Some(claim.signer), path });
+    };
     hub.nonces().remember(now, claim.created, &claim.signer, &claim.nonce).map_err(|stale| refuse_stale(stale, now))?;
     if !hub.rates().request(&claim.signer, Instant::now()) {
         return Err(Refusal::new(429, "rate", "this instance asks too often").later(1));
     }
-    let caller = role.map_or(Caller::Anyone, |role| Caller::Member(claim.signer, role));
+    let caller = Caller::Member(claim.signer, role);
     Ok(Known { caller, signer: Some(claim.signer), path })
 }
 

@@ -36,12 +36,15 @@ pub async fn answer(
     match parts.method {
         Method::GET => hub.work(move || get(&worker, &caller, &parts, &path)).await,
         Method::PUT => {
-            // Before the body is read: a stranger sends none.
+            // A stranger's body isn't read. A member's is, for who hangs up on somebody who still sends isn't heard.
+            if caller == Caller::Anyone {
+                return Err(not_a_writer(&caller));
+            }
+            let bytes = checked_body(&parts, incoming, DOCUMENT_BYTES_MAX).await?;
             if !caller.may_write() {
                 return Err(not_a_writer(&caller));
             }
             let expected = expected(&parts)?;
-            let bytes = checked_body(&parts, incoming, DOCUMENT_BYTES_MAX).await?;
             hub.work(move || put(&worker, &caller, &path, expected, &bytes)).await
         }
         _ => Err(Refusal::new(405, "method", "this path knows GET and PUT")),

@@ -159,7 +159,7 @@ impl Members {
         Ok(token)
     }
 
-    /// Uses an invitation; `None` if it doesn't count. A member keeps the role that it has.
+    /// Uses an invitation; `None` if it doesn't count. A member keeps the role that it has, and uses nothing up.
     ///
     /// # Errors
     /// `Members`.
@@ -167,6 +167,10 @@ impl Members {
         let mut connection = self.lock();
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(self.failed())?;
+        let member = transaction.query_row(&format!("{SELECT} WHERE id = ?1"), [&id.as_bytes()[..]], member_of);
+        if let Some(member) = member.optional().map_err(self.failed())? {
+            return Ok(Some(member.role));
+        }
         let sql = "UPDATE invitation SET uses = uses - 1 WHERE hash = ?1 AND uses > 0 AND expires > ?2 RETURNING role";
         let found = transaction
             .query_row(sql, params![&hash_of(token)[..], millis(now)], |row| Ok(role_of(row.get(0)?)))
@@ -341,6 +345,7 @@ mod tests {
         let token = members.invite(&once).unwrap();
         assert_eq!(members.join("wbsync-invite1:00", &ALPHA, NOW).unwrap(), None);
         assert_eq!(members.join(&token, &ALPHA, NOW).unwrap(), Some(Role::Writer));
+        assert_eq!(members.join(&token, &ALPHA, NOW).unwrap(), Some(Role::Writer), "it is a member already");
         assert_eq!(members.join(&token, &BETA, NOW).unwrap(), None, "it is used up");
         let late = members.invite(&once).unwrap();
         assert_eq!(members.join(&late, &BETA, UnixMillis(2000)).unwrap(), None);

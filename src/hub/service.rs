@@ -141,7 +141,7 @@ impl Hub {
             let parts = Arc::clone(&parts);
             self.work(move || auth::authenticate(&hub, &connection, &parts)).await?
         };
-        *caller = known.signer;
+        *caller = known.caller.id();
         let Known { caller, signer, path } = known;
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let hub = Arc::clone(&self);

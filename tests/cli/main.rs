@@ -17,6 +17,7 @@ mod help;
 mod looking;
 mod misconfigured;
 mod people;
+mod schemas;
 mod served;
 mod settling;
 mod shown;

@@ -424,14 +424,14 @@ fn skipped(why: &str) {
 }
 
 /// A small file system of its own, unmounted when dropped.
-struct Mount {
-    path: PathBuf,
+pub(crate) struct Mount {
+    pub(crate) path: PathBuf,
     _dir: TempDir,
 }
 
 impl Mount {
     /// Mounts `bytes` of memory, or says loudly that it can't.
-    fn tmpfs(bytes: u32) -> Option<Self> {
+    pub(crate) fn tmpfs(bytes: u32) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_owned();
         let size = format!("size={bytes}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use wbsync::exchange::check::object_id;
 use wbsync::exchange::layout::OBJECT_BYTES_MAX;
-use wbsync::exchange::store::Store;
+use wbsync::exchange::store::{Store, StoreError};
 use wbsync::hub::limits::{CLOCK_SECONDS, HEADER_BYTES_MAX, REFUSALS_BURST, UPLOADS_PER_INSTANCE};
 use wbsync::hub::log::Event;
 use wbsync::hub::members::Role;
@@ -16,7 +16,8 @@ use wbsync::keys::identity::Identity;
 use wbsync::sys::clock;
 use wbsync::transport::http::signature::{Covered, Fields, digest_of, sign};
 
-use crate::contract::put;
+use crate::contract::{get, noise, put};
+use crate::dir::Mount;
 use crate::http::Running;
 use crate::signed::{People, card, origin_head, writer_head};
 
@@ -324,6 +325,22 @@ fn wrong_and_oversized_bodies_are_refused_and_leave_nothing() {
     }
     assert_empty(&running);
     assert_eq!(running.members().member(&people.alpha.id()).unwrap().unwrap().used_bytes, 0);
+}
+
+#[test]
+fn a_full_disk_is_said_and_keeps_what_was_there() {
+    let Some(mount) = Mount::tmpfs(4 << 20) else { return };
+    let running = Running::start_in(tempfile::tempdir_in(&mount.path).unwrap(), Options::default());
+    let alpha = Identity::generate();
+    running.allow(&alpha, Role::Writer);
+    let store = running.open(&alpha);
+    let small = put(&store, &noise(400_000, 1));
+    let big = noise(6_000_000, 2);
+    let full = store.put_object(&object_id(&big), 6_000_000, &mut &*big).unwrap_err();
+    assert!(matches!(full, StoreError::Full { .. }), "{full:?}");
+    assert_eq!(running.store().objects().unwrap().len(), 1, "no half object is left");
+    assert!(get(&store, &small, 0) == noise(400_000, 1));
+    put(&store, &noise(400_000, 3));
 }
 
 #[test]
