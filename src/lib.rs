@@ -8,6 +8,7 @@ pub mod cli;
 pub mod connector;
 pub mod exchange;
 pub mod history;
+pub mod hub;
 pub mod id;
 pub mod keys;
 pub mod merge;

@@ -85,6 +85,8 @@ pub enum Command {
     Resolve(commands::resolve::Args),
     Revert(commands::revert::Args),
     Debug(commands::debug::Args),
+    Serve(commands::serve::Args),
+    Hub(commands::hub::Args),
     Completions(commands::completions::Args),
     Man(commands::man::Args),
 }

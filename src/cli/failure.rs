@@ -6,6 +6,7 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::text::{ERROR, HINT};
+use crate::hub;
 use crate::sync::error::{Error, exit};
 
 /// Why a command stopped.
@@ -13,6 +14,8 @@ use crate::sync::error::{Error, exit};
 pub enum Failure {
     /// The library said so.
     Sync(Error),
+    /// The hub said so.
+    Hub(hub::error::Error),
     /// The command line asks for something that can't be.
     Usage(String),
     /// Standard output could not be written.
@@ -24,6 +27,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Sync(error) => error.exit_code(),
+            Self::Hub(_) => exit::ERROR,
             Self::Usage(_) => exit::USAGE,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => exit::ERROR,
@@ -34,6 +38,7 @@ impl Failure {
     pub fn text(&self) -> Option<String> {
         match self {
             Self::Sync(error) => Some(text_of(error, None)),
+            Self::Hub(error) => Some(written(error, error.to_string(), error.hint())),
             Self::Usage(message) => Some(format!("{ERROR}error:{ERROR:#} {message}")),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => {
@@ -46,6 +51,11 @@ impl Failure {
     pub fn json(&self) -> Option<Value> {
         match self {
             Self::Sync(error) => Some(json_of(error, None)),
+            Self::Hub(error) => {
+                let mut json = plain_json(error.code(), &error.to_string(), &causes(error));
+                json["error"]["hint"] = error.hint().into();
+                Some(json)
+            }
             Self::Usage(message) => Some(plain_json("usage", message, &[])),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(plain_json("output", "cannot write the output", &[error.to_string()])),
@@ -58,13 +68,17 @@ pub fn text_of(error: &Error, remote: Option<&str>) -> String {
     let message = error.to_string();
     let with =
         remote.filter(|remote| !message.contains(remote)).map(|remote| format!("{remote}: ")).unwrap_or_default();
-    let mut text = format!("{ERROR}error:{ERROR:#} {with}{message}");
+    written(error, format!("{with}{message}"), error.hint().as_deref())
+}
+
+fn written(error: &dyn std::error::Error, message: String, hint: Option<&str>) -> String {
+    let mut text = format!("{ERROR}error:{ERROR:#} {message}");
     for cause in causes(error) {
         // Some causes (TOML, with the line at fault) have several lines.
         let cause = cause.trim_end().replace('\n', "\n    ");
         write!(text, "\n  caused by: {cause}").expect("strings grow");
     }
-    if let Some(hint) = error.hint() {
+    if let Some(hint) = hint {
         write!(text, "\n{HINT}hint:{HINT:#} {hint}").expect("strings grow");
     }
     text
@@ -85,14 +99,20 @@ pub fn plain_json(code: &str, message: &str, causes: &[String]) -> Value {
     json!({ "schema": 1, "error": { "code": code, "message": message, "causes": causes, "hint": null } })
 }
 
-fn causes(error: &Error) -> Vec<String> {
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut causes = Vec::new();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         causes.push(error.to_string());
         cause = error.source();
     }
     causes
+}
+
+impl From<hub::error::Error> for Failure {
+    fn from(error: hub::error::Error) -> Self {
+        Self::Hub(error)
+    }
 }
 
 impl From<Error> for Failure {

@@ -16,7 +16,7 @@ use crate::sys::clock::UnixMillis;
 ///
 /// What every method keeps: lists ascend and have no duplicates; an absent thing is `None` or an empty list, and
 /// never stands for a store that can't be reached; what a call wrote is durable when it returns, and nothing of a failed
-/// call is ever visible. Nothing is retried here.
+/// call is ever visible. Nothing is tried again here but what a broken connection to a hub cut off.
 ///
 /// # Errors
 /// Every method can fail with `Unreachable`, `NewerFormat`, `Denied`, `Irregular` and `Io`, every write also with `ReadOnly`,

@@ -71,6 +71,7 @@ codes! {
     Store "store" ERROR "a remote can't be used for another reason";
     Raced "raced" RETRY "a remote changed meanwhile";
     NoRemote "no-remote" ERROR "there is no remote to exchange with";
+    NoHub "no-hub" ERROR "a remote is a directory, which nobody has to join";
     UnknownRemote "unknown-remote" ERROR "no remote has this name";
     RemoteExists "remote-exists" ERROR "a remote has this name already";
     NothingToClone "nothing-to-clone" ERROR "a store holds no instance to clone from";

@@ -85,6 +85,8 @@ pub enum Error {
     RemoteExists { name: String, url: String },
     #[error("there is no remote to exchange with")]
     NoRemote,
+    #[error("the remote {name:?} is a directory, which nobody has to join")]
+    NoHub { name: String },
     #[error("{0}")]
     Name(crate::id::name::NameError),
     #[error("{text:?} is no value for the field {field}")]
@@ -215,6 +217,7 @@ impl Error {
             Self::UnknownRemote { .. } => Code::UnknownRemote,
             Self::RemoteExists { .. } => Code::RemoteExists,
             Self::NoRemote => Code::NoRemote,
+            Self::NoHub { .. } => Code::NoHub,
             Self::Name(_) => Code::BadName,
             Self::Incompatible { .. } => Code::Incompatible,
             Self::NotFound { .. } | Self::DifferentScopes { .. } => Code::NotFound,
@@ -334,16 +337,19 @@ fn store_code(error: &StoreError) -> Code {
 
 fn store_hint(error: &StoreError) -> Option<String> {
     Some(match error {
-        StoreError::Unreachable { .. } => "check the path: is the stick plugged in, the disk mounted?".into(),
+        StoreError::Unreachable { .. } => "is the stick plugged in, the disk mounted, the hub running?".into(),
         StoreError::NotAStore { .. } => {
-            "give the directory of a wbsync store, or one that is empty: the first push makes it a store".into()
+            "give a hub, or the directory of a store, or one that is empty: the first push makes it a store".into()
         }
         StoreError::NewerFormat { .. } => "use a later version of wbsync".into(),
         StoreError::Full { .. } => {
             "make room there, then run the same command again; it goes on where it stopped".into()
         }
         StoreError::ReadOnly { .. } => "mount it writable, or choose another place".into(),
-        StoreError::Denied { .. } => "check owner and mode of the directory".into(),
+        StoreError::Denied { .. } => {
+            "check owner and mode of the directory; at a hub, whether this instance is a member: `wbsync hub join`"
+                .into()
+        }
         StoreError::Swapped { .. } => "pull, then push again".into(),
         StoreError::Damaged { .. } | StoreError::Missing { .. } => {
             "ask the instance that wrote it to push again, or fetch from another remote".into()

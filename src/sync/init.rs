@@ -139,7 +139,7 @@ impl Instance {
         watcher: Watcher,
     ) -> Result<(Self, CloneSummary), Error> {
         let url = super::remotes::parse(url_text, current_dir)?;
-        let store = url::open(&url).map_err(Error::store(url.to_string()))?;
+        let store = url::open(&url, None).map_err(Error::store(url.to_string()))?;
         let cards = cards_in(store.as_ref(), &url.to_string())?;
         let wanted: Vec<&SignedCard> = cards
             .iter()

@@ -8,6 +8,8 @@ use crate::connector::dburl::redact;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::name::PeerName;
 use crate::state::remotes::RemoteRow;
+use crate::transport::http::store::HttpStore;
+use crate::transport::ssh;
 use crate::transport::url::{self, RemoteUrl};
 
 impl Instance {
@@ -53,6 +55,20 @@ impl Instance {
         found.ok_or_else(|| Error::UnknownRemote { name: name.to_string(), known })
     }
 
+    /// Joins the hub that a remote is, with an invitation.
+    ///
+    /// # Errors
+    /// `Store` if it can't be reached or refuses; `NoHub` if the remote is none.
+    pub fn join_hub(&self, name: &PeerName, token: &str) -> Result<(), Error> {
+        let row = self.remote_row(name)?;
+        let hub = match parse(&row.url, &self.root)? {
+            RemoteUrl::Http(url) => HttpStore::open(&url, Some(&self.identity)),
+            RemoteUrl::Ssh(url) => ssh::open(&url, Some(&self.identity)),
+            RemoteUrl::Directory(_) => return Err(Error::NoHub { name: name.to_string() }),
+        };
+        hub.and_then(|hub| hub.join(token)).map_err(Error::store(name.as_str()))
+    }
+
     /// Opens a remote for reading; `None` if nothing is there yet because nobody has pushed to it.
     ///
     /// # Errors
@@ -60,7 +76,7 @@ impl Instance {
     pub(super) fn open_remote(&self, name: &PeerName) -> Result<Option<Box<dyn Store>>, Error> {
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
-        match url::open(&url) {
+        match url::open(&url, Some(&self.identity)) {
             Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => Ok(None),
             other => other.map(Some).map_err(Error::store(name.as_str())),
         }
@@ -74,9 +90,9 @@ impl Instance {
     pub(super) fn open_remote_for_writing(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
-        match url::open_for_writing(&url) {
+        match url::open_for_writing(&url, &self.identity) {
             Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => {
-                url::create(&url).map_err(Error::store(name.as_str()))
+                url::create(&url, &self.identity).map_err(Error::store(name.as_str()))
             }
             other => other.map_err(Error::store(name.as_str())),
         }

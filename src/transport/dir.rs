@@ -24,6 +24,15 @@ pub struct DirStore {
     root: Root,
 }
 
+/// Size and date of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written.
+    pub modified: UnixMillis,
+}
+
 impl DirStore {
     /// Opens the store in the directory `path`. Writes nothing, so a read-only store opens too.
     ///
@@ -55,6 +64,16 @@ impl DirStore {
     pub fn create(path: &Path) -> Result<Self, StoreError> {
         Root::create(path)?;
         Self::open_for_writing(path)
+    }
+
+    /// Returns size and date of a file of the store, by which a change of a document is noticed without reading it.
+    ///
+    /// Two changes within the resolution of the file system's dates may have one stamp.
+    ///
+    /// # Errors
+    /// As reading.
+    pub fn stamp(&self, path: &StorePath) -> Result<Option<Stamp>, StoreError> {
+        Ok(self.root.file(path)?.map(|file| Stamp { bytes: file.bytes, modified: file.modified }))
     }
 
     fn lock(&self, doing: Doing) -> Result<DirLock, StoreError> {

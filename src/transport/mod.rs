@@ -3,4 +3,6 @@
 pub mod dir;
 mod dir_lock;
 mod dir_root;
+pub mod http;
+pub mod ssh;
 pub mod url;

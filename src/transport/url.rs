@@ -7,8 +7,13 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::exchange::store::{Store, StoreError};
+use crate::keys::identity::Identity;
 use crate::sys::disk::TEMPORARY_PREFIX;
 use crate::transport::dir::DirStore;
+use crate::transport::http::store::HttpStore;
+use crate::transport::http::url::{HttpUrl, HttpUrlError};
+use crate::transport::ssh;
+use crate::transport::ssh::url::{SshUrl, SshUrlError};
 
 /// Where a remote store is.
 ///
@@ -17,6 +22,10 @@ use crate::transport::dir::DirStore;
 pub enum RemoteUrl {
     /// A directory. The path is absolute and UTF-8.
     Directory(PathBuf),
+    /// A hub, over HTTP or HTTPS.
+    Http(HttpUrl),
+    /// A directory on another machine, over SSH.
+    Ssh(SshUrl),
 }
 
 impl RemoteUrl {
@@ -38,11 +47,17 @@ impl RemoteUrl {
         let path = match scheme_of(text) {
             Scheme::None => PathBuf::from(text),
             Scheme::Named("file") => file_path(&text["file:".len()..])?,
+            Scheme::Named(scheme) if ["http", "https"].iter().any(|http| http.eq_ignore_ascii_case(scheme)) => {
+                return HttpUrl::parse(text).map(RemoteUrl::Http).map_err(UrlError::Http);
+            }
+            Scheme::Named(scheme) if scheme.eq_ignore_ascii_case("ssh") => {
+                return SshUrl::parse(text).map(RemoteUrl::Ssh).map_err(UrlError::Ssh);
+            }
             Scheme::Named(scheme) => match LATER.iter().find(|later| later.eq_ignore_ascii_case(scheme)) {
                 Some(later) => return Err(UrlError::NotInThisBuild { scheme: later }),
                 None => return Err(UrlError::UnknownScheme { scheme: scheme.chars().take(40).collect() }),
             },
-            Scheme::HostPath => return Err(UrlError::NotInThisBuild { scheme: "ssh" }),
+            Scheme::HostPath => return SshUrl::parse(text).map(RemoteUrl::Ssh).map_err(UrlError::Ssh),
         };
         if path.components().next() == Some(Component::Normal("~".as_ref())) {
             return Err(UrlError::Tilde);
@@ -60,6 +75,8 @@ impl fmt::Display for RemoteUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RemoteUrl::Directory(path) => path.display().fmt(f),
+            RemoteUrl::Http(url) => url.fmt(f),
+            RemoteUrl::Ssh(url) => url.fmt(f),
         }
     }
 }
@@ -74,13 +91,13 @@ pub enum UrlError {
     #[error("the URL or path of a store has no control characters")]
     ControlCharacter,
     /// A scheme of wbsync that this build has no transport for.
-    #[error("this build can't talk {scheme} yet: it reaches directories only, as /path or file:///path")]
+    #[error("this build can't talk {scheme} yet: it reaches directories, hubs (https://…) and SSH (ssh://…)")]
     NotInThisBuild {
         /// The scheme.
         scheme: &'static str,
     },
     /// A scheme without a meaning here.
-    #[error("{scheme}:// is no kind of store: give a directory, as /path or file:///path")]
+    #[error("{scheme}:// is no kind of store: give a directory (/path), a hub (https://host/) or SSH (host:path)")]
     UnknownScheme {
         /// The scheme.
         scheme: String,
@@ -91,18 +108,26 @@ pub enum UrlError {
     /// A `~`, which only shells understand.
     #[error("'~' is not expanded here: give the whole path, or ./~ for a directory of that name")]
     Tilde,
+    /// A malformed URL of a hub.
+    #[error("this is no URL of a hub")]
+    Http(#[source] HttpUrlError),
+    /// A malformed URL for SSH.
+    #[error("this is no URL for SSH")]
+    Ssh(#[source] SshUrlError),
     /// A path that can't be kept in a configuration file.
     #[error("the path of a store is UTF-8")]
     NotUtf8,
 }
 
-/// Opens a store for reading.
+/// Opens a store for reading. Requests to a hub are signed as `identity`; without one, only what is public can be had there.
 ///
 /// # Errors
 /// As the transport's own `open`.
-pub fn open(url: &RemoteUrl) -> Result<Box<dyn Store>, StoreError> {
+pub fn open(url: &RemoteUrl, identity: Option<&Identity>) -> Result<Box<dyn Store>, StoreError> {
     match url {
         RemoteUrl::Directory(path) => Ok(Box::new(DirStore::open(path)?)),
+        RemoteUrl::Http(url) => Ok(Box::new(HttpStore::open(url, identity)?)),
+        RemoteUrl::Ssh(url) => Ok(Box::new(ssh::open(url, identity)?)),
     }
 }
 
@@ -110,9 +135,11 @@ pub fn open(url: &RemoteUrl) -> Result<Box<dyn Store>, StoreError> {
 ///
 /// # Errors
 /// As the transport's own `open_for_writing`.
-pub fn open_for_writing(url: &RemoteUrl) -> Result<Box<dyn Store>, StoreError> {
+pub fn open_for_writing(url: &RemoteUrl, identity: &Identity) -> Result<Box<dyn Store>, StoreError> {
     match url {
         RemoteUrl::Directory(path) => Ok(Box::new(DirStore::open_for_writing(path)?)),
+        // What is left there is for whoever serves it to clear away.
+        RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => open(url, Some(identity)),
     }
 }
 
@@ -120,9 +147,11 @@ pub fn open_for_writing(url: &RemoteUrl) -> Result<Box<dyn Store>, StoreError> {
 ///
 /// # Errors
 /// As the transport's own `create`.
-pub fn create(url: &RemoteUrl) -> Result<Box<dyn Store>, StoreError> {
+pub fn create(url: &RemoteUrl, identity: &Identity) -> Result<Box<dyn Store>, StoreError> {
     match url {
         RemoteUrl::Directory(path) => Ok(Box::new(DirStore::create(path)?)),
+        // `wbsync serve` makes the store that it serves.
+        RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => open(url, Some(identity)),
     }
 }
 
@@ -137,6 +166,8 @@ pub fn is_vacant(url: &RemoteUrl) -> bool {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.parent().is_some_and(Path::is_dir),
             Err(_) => false,
         },
+        // A hub that can't be reached isn't an empty one.
+        RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => false,
     }
 }
 
@@ -190,7 +221,7 @@ fn file_path(rest: &str) -> Result<PathBuf, UrlError> {
 }
 
 /// Schemes that wbsync has a meaning for and this build has no transport.
-const LATER: &[&str] = &["http", "https", "ssh", "git+ssh", "git+https", "git+file", "s3"];
+const LATER: &[&str] = &["git+ssh", "git+https", "git+file", "s3"];
 
 #[cfg(all(test, unix))]
 mod tests {
@@ -225,12 +256,7 @@ mod tests {
     #[test]
     fn what_comes_later_is_named_and_repeats_no_secret() {
         for (text, scheme) in [
-            ("http://hub.example/", "http"),
-            ("https://eve:secret@hub.example/", "https"),
-            ("HTTPS://hub.example", "https"),
-            ("ssh://host/path", "ssh"),
-            ("host:path", "ssh"),
-            ("eve@host:/path", "ssh"),
+            ("git+https://eve:secret@host/repo", "git+https"),
             ("git+ssh://host/repo", "git+ssh"),
             ("git+file:///repo", "git+file"),
             ("s3://bucket/prefix", "s3"),
@@ -240,10 +266,26 @@ mod tests {
                 matches!(error, UrlError::NotInThisBuild { scheme: found } if found == scheme),
                 "{text:?}: {error}"
             );
-            assert!(error.to_string().contains("directories only"));
+            assert!(error.to_string().contains("can't talk"));
             assert!(!error.to_string().contains("secret"));
         }
         assert_eq!(parse("gopher://hole/"), Err(UrlError::UnknownScheme { scheme: "gopher".into() }));
+    }
+
+    #[test]
+    fn hubs_and_ssh_are_told_from_directories() {
+        for (text, url) in [
+            ("HTTPS://Hub.Example", "https://hub.example/"),
+            ("http://127.0.0.1:7420/a/", "http://127.0.0.1:7420/a/"),
+            ("ssh://host/path", "ssh://host/path"),
+            ("host:path", "ssh://host/~/path"),
+            ("eve@host:/path", "ssh://eve@host/path"),
+        ] {
+            assert_eq!(parse(text).as_deref(), Ok(url), "{text:?}");
+            assert_eq!(RemoteUrl::parse(url, Path::new("/")), RemoteUrl::parse(text, Path::new("/home/eve")));
+        }
+        assert_eq!(parse("https://eve:secret@hub.example/"), Err(UrlError::Http(HttpUrlError::User)));
+        assert_eq!(parse("-oProxyCommand=x:y"), Err(UrlError::Ssh(SshUrlError::Host)));
     }
 
     #[test]

@@ -18,5 +18,6 @@ mod looking;
 mod misconfigured;
 mod people;
 mod schemas;
+mod served;
 mod settling;
 mod shown;

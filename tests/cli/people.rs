@@ -94,7 +94,7 @@ fn remotes() {
     check!("remote_add_json", alpha.wbsync(&["--json", "remote", "add", "nas", "file:///srv/wbsync"]).ok());
     check!("remote_bad_scheme", alpha.wbsync(&["remote", "add", "hub", "gopher://example.org/x"]).exits(1));
     let secret = ["remote", "add", "hub", "https://me:hunter2@example.org/x"];
-    check!("remote_later_scheme", alpha.wbsync(&secret).exits(1).says_nothing_of("hunter2"));
+    check!("remote_password", alpha.wbsync(&secret).exits(1).says_nothing_of("hunter2"));
     check!("remote_bad_name", alpha.wbsync(&["remote", "add", "Stick", "/x"]).exits(2));
     check!("remote_list", alpha.wbsync(&["remote", "list"]).ok());
     check!("remote_list_json", alpha.wbsync(&["remote", "list", "--json"]).ok());

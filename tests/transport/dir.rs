@@ -13,6 +13,7 @@ use wbsync::exchange::check::object_id;
 use wbsync::exchange::layout::{DOCUMENT_BYTES_MAX, FORMAT, StorePath};
 use wbsync::exchange::store::{FRESH_MILLIS, GRACE_MILLIS_MIN, Store, StoreError};
 use wbsync::keys::document::hash_of;
+use wbsync::keys::identity::Identity;
 use wbsync::sys::clock::{self, UnixMillis};
 use wbsync::sys::disk;
 use wbsync::transport::dir::DirStore;
@@ -410,11 +411,11 @@ fn a_head_keeps_its_old_objects_from_a_collector_at_work() {
 fn remotes_open_by_url() {
     let dir = tempfile::tempdir().unwrap();
     let url = RemoteUrl::parse("stick", dir.path()).unwrap();
-    assert!(matches!(url::open(&url).err(), Some(StoreError::Unreachable { .. })));
-    let id = put(&*url::create(&url).unwrap(), b"x");
+    assert!(matches!(url::open(&url, None).err(), Some(StoreError::Unreachable { .. })));
+    let id = put(&*url::create(&url, &Identity::generate()).unwrap(), b"x");
     let file_url = format!("file://{}", dir.path().join("stick").display());
     let again = RemoteUrl::parse(&file_url, Path::new("/")).unwrap();
-    assert_eq!(get(&*url::open_for_writing(&again).unwrap(), &id, 0), b"x");
+    assert_eq!(get(&*url::open_for_writing(&again, &Identity::generate()).unwrap(), &id, 0), b"x");
 }
 
 /// Says so past the capture of the test runner: a skipped test is not a passed one.
@@ -423,14 +424,14 @@ fn skipped(why: &str) {
 }
 
 /// A small file system of its own, unmounted when dropped.
-struct Mount {
-    path: PathBuf,
+pub(crate) struct Mount {
+    pub(crate) path: PathBuf,
     _dir: TempDir,
 }
 
 impl Mount {
     /// Mounts `bytes` of memory, or says loudly that it can't.
-    fn tmpfs(bytes: u32) -> Option<Self> {
+    pub(crate) fn tmpfs(bytes: u32) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_owned();
         let size = format!("size={bytes}");

@@ -6,3 +6,10 @@ mod contract;
 mod copying;
 mod dir;
 mod faulty;
+mod hostile;
+mod http;
+mod network;
+mod signed;
+mod ssh;
+#[path = "../support/mod.rs"]
+mod support;

@@ -9,6 +9,7 @@ pub mod debug;
 pub mod diff;
 pub mod fetch;
 pub mod follow;
+pub mod hub;
 pub mod id;
 pub mod init;
 pub mod log;
@@ -22,6 +23,7 @@ pub mod remote;
 pub mod resolve;
 pub mod revert;
 pub mod scope;
+pub mod serve;
 pub mod show;
 pub mod status;
 pub mod sync;
@@ -85,6 +87,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Resolve(args) => resolve::run(context, args),
         Command::Revert(args) => revert::run(context, args),
         Command::Debug(args) => debug::run(context, args),
+        Command::Serve(args) => serve::run(context, args),
+        Command::Hub(args) => hub::run(context, args),
         Command::Completions(args) => completions::run(context, args),
         Command::Man(args) => man::run(context, args),
     }

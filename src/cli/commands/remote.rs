@@ -13,6 +13,7 @@ use crate::sync::instance::Purpose;
 #[command(after_help = "\
 Examples:
   wbsync remote add stick /media/stick/wbsync
+  wbsync remote add hub https://hub.example/
   wbsync remote list")]
 pub struct Args {
     #[command(subcommand)]
@@ -24,14 +25,14 @@ enum Command {
     /// Add a store
     ///
     /// Nothing is opened yet: a stick need not be plugged in. The first push makes a store of a directory that isn't
-    /// one.
+    /// one. A hub has to let this instance in: `wbsync hub join`.
     #[command(
-        after_help = "Examples:\n  wbsync remote add stick /media/stick/wbsync\n  wbsync remote add nas file:///mnt/nas/wbsync"
+        after_help = "Examples:\n  wbsync remote add stick /media/stick/wbsync\n  wbsync remote add nas file:///mnt/nas/wbsync\n  wbsync remote add hub https://hub.example/\n  wbsync remote add far eve@far.example:wbsync"
     )]
     Add {
         /// What to call it
         name: PeerName,
-        /// Where it is: /path or file:///path
+        /// Where it is: a directory, https://HOST/, ssh://HOST/PATH or HOST:PATH
         url: String,
     },
     /// List the stores

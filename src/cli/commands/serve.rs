@@ -1,0 +1,145 @@
+//! `wbsync serve`: a store for others to reach, over HTTP or over a pipe.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cli::context::{Context, say};
+use crate::cli::failure::Failure;
+use crate::exchange::store::Store;
+use crate::hub::error::Error;
+use crate::hub::limits::URLS_MAX;
+use crate::hub::listen::{Place, Server, Trust};
+use crate::hub::log::Event;
+use crate::hub::members::Members;
+use crate::hub::service::{Hub, Options};
+use crate::hub::stdio;
+use crate::sync::instance::Purpose;
+use crate::transport::dir::DirStore;
+use crate::transport::http::url::HttpUrl;
+use crate::transport::http::wire::shown;
+
+/// Serve a store to other instances
+///
+/// Without --store it is this instance's own store; with it, no instance is needed, and an empty or new directory
+/// becomes a store. Who may use it is the business of `wbsync hub`. Only this machine can reach the address unless
+/// others are let in by one of --tls-cert, --behind-proxy and --insecure.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wbsync serve
+  wbsync serve --store /srv/hub --tls-cert hub.pem --tls-key hub.key --listen 0.0.0.0:7420 --url https://hub.example:7420/
+  wbsync serve --store /srv/hub --behind-proxy --url https://hub.example/
+  wbsync serve --stdio --store /srv/hub")]
+pub struct Args {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7420")]
+    listen: SocketAddr,
+    /// The store to serve
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Serve standard input and output, for SSH; whoever is there may do everything
+    #[arg(long, conflicts_with_all = ["listen", "url", "tls_cert", "behind_proxy", "insecure", "public"])]
+    stdio: bool,
+    /// With --stdio: take only signed requests of members, as over HTTP
+    #[arg(long, requires = "stdio")]
+    signed: bool,
+    /// Serve public scopes to anyone
+    #[arg(long)]
+    public: bool,
+    /// The URL that clients use; may be given several times
+    #[arg(long, value_name = "URL")]
+    url: Vec<String>,
+    /// Certificate chain, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// A reverse proxy stands before it and does TLS
+    #[arg(long)]
+    behind_proxy: bool,
+    /// Listen without TLS in a network that is trusted
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As `Server::start` and `stdio::serve`.
+pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
+    let (dir, store) = open(context, args.store.as_deref())?;
+    let members = Members::open(&dir)?;
+    if !args.stdio {
+        // Over a pipe others may be sending at this moment, and it starts often.
+        members.recount(|object| store.object_size(object).is_ok_and(|size| size.is_some()))?;
+    }
+    let urls = args.url.iter().map(|text| HttpUrl::parse(text)).collect::<Result<Vec<_>, _>>();
+    let urls = urls.map_err(|error| Failure::Usage(format!("cannot use the value of --url: {error}")))?;
+    if urls.len() > URLS_MAX {
+        return Err(Failure::Usage(format!("a hub has at most {URLS_MAX} URLs")));
+    }
+    let options = Options { public: args.public, behind_proxy: args.behind_proxy, urls };
+    let (quiet, piped) = (context.global.quiet, args.stdio && !context.global.verbose);
+    let json = context.global.json;
+    let log = move |event: &Event| {
+        if !quiet && !piped {
+            tell(event, json);
+        }
+    };
+    let hub = Arc::new(Hub::new(store, members, options, Arc::new(log))?);
+    if args.stdio {
+        return Ok(stdio::serve(hub, !args.signed)?);
+    }
+    let trust = match () {
+        () if args.behind_proxy => Trust::Proxy,
+        () if args.insecure => Trust::Network,
+        () => Trust::Loopback,
+    };
+    let place = Place { address: args.listen, tls: args.tls_cert.zip(args.tls_key), trust };
+    Ok(Server::start(hub, &place)?.run()?)
+}
+
+/// Opens the store in `dir`, or the instance's own; returns its directory too.
+///
+/// # Errors
+/// As opening the store or the instance.
+pub fn open(context: &Context, dir: Option<&Path>) -> Result<(PathBuf, DirStore), Failure> {
+    let dir = match dir {
+        Some(dir) => context.dir.join(dir),
+        None => {
+            let instance = context.instance(Purpose::Look)?;
+            // Made if it isn't there.
+            instance.own_store()?;
+            instance.dir().join("store")
+        }
+    };
+    let store = DirStore::create(&dir).map_err(|error| Error::Store(Box::new(error)))?;
+    Ok((dir, store))
+}
+
+/// Writes an event to stderr, on one line.
+fn tell(event: &Event, json: bool) {
+    let text = match event {
+        Event::Listening { url } if json => serde_json::json!({ "event": "listening", "url": url }).to_string(),
+        Event::Listening { url } => format!("listening on {url}"),
+        Event::Ending if json => serde_json::json!({ "event": "ending" }).to_string(),
+        Event::Ending => "ending; requests may finish".to_owned(),
+        Event::Request { caller, address, method, path, status, millis, inside } => {
+            let address = address.as_ref().map(IpAddr::to_string);
+            if json {
+                serde_json::json!({
+                    "event": "request", "caller": caller, "address": address, "method": method, "path": path,
+                    "status": status, "millis": millis, "inside": inside,
+                })
+                .to_string()
+            } else {
+                let inside = inside.as_ref().map(|inside| format!(" ({inside})")).unwrap_or_default();
+                let address = address.unwrap_or_else(|| "-".to_owned());
+                format!("{address} {} {method} {path:?} {status} {millis} ms{inside}", shown(caller.as_ref()))
+            }
+        }
+    };
+    say(&text);
+}

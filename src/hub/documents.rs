@@ -1,0 +1,155 @@
+//! Manifests, heads and cards: reading with an entity tag, replacing by compare-and-swap after every check.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, ETAG, IF_MATCH, IF_NONE_MATCH};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+
+use crate::exchange::layout::{DOCUMENT_BYTES_MAX, StorePath};
+use crate::exchange::store::{Store, StoreError};
+use crate::hub::accept;
+use crate::hub::answer::{self, Answer};
+use crate::hub::caller::Caller;
+use crate::hub::catalogue::read;
+use crate::hub::limits::SCOPES_PER_ORIGIN;
+use crate::hub::lists::not_a_writer;
+use crate::hub::refusal::Refusal;
+use crate::hub::service::{Hub, checked_body};
+use crate::id::bytes::DocHash;
+use crate::keys::document::hash_of;
+use crate::transport::http::wire::{document_tag, hash_of_tag};
+
+/// Answers a request about a document.
+///
+/// # Errors
+/// As what is asked for fails.
+pub async fn answer(
+    hub: &Arc<Hub>,
+    caller: Caller,
+    parts: Arc<Parts>,
+    incoming: Incoming,
+    path: StorePath,
+) -> Result<Answer, Refusal> {
+    let worker = Arc::clone(hub);
+    match parts.method {
+        Method::GET => hub.work(move || get(&worker, &caller, &parts, &path)).await,
+        Method::PUT => {
+            // A stranger's body isn't read. A member's is, for who hangs up on somebody who still sends isn't heard.
+            if caller == Caller::Anyone {
+                return Err(not_a_writer(&caller));
+            }
+            let bytes = checked_body(&parts, incoming, DOCUMENT_BYTES_MAX).await?;
+            if !caller.may_write() {
+                return Err(not_a_writer(&caller));
+            }
+            let expected = expected(&parts)?;
+            hub.work(move || put(&worker, &caller, &path, expected, &bytes)).await
+        }
+        _ => Err(Refusal::new(405, "method", "this path knows GET and PUT")),
+    }
+}
+
+fn get(hub: &Hub, caller: &Caller, parts: &Parts, path: &StorePath) -> Result<Answer, Refusal> {
+    if *caller == Caller::Anyone && !hub.options.public {
+        return Err(Refusal::unsigned());
+    }
+    if !hub.catalogue()?.may_see(caller, hub.options.public, path) {
+        return Err(Refusal::not_found());
+    }
+    let bytes = read(&hub.store, path)?.ok_or_else(Refusal::not_found)?;
+    let tag = document_tag(&hash_of(&bytes));
+    let is_known = parts.headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let mut answer = match is_known {
+        true => answer::empty(StatusCode::NOT_MODIFIED),
+        false => answer::bytes(StatusCode::OK, "application/octet-stream", bytes),
+    };
+    answer::set(&mut answer, ETAG, &tag);
+    answer::set(&mut answer, CACHE_CONTROL, "private, no-cache");
+    Ok(answer)
+}
+
+/// Reads what is to be replaced: `If-Match` with a hash, or `If-None-Match: *` for nothing.
+fn expected(parts: &Parts) -> Result<Option<DocHash>, Refusal> {
+    let field = |name| parts.headers.get_all(name).iter().map(|value| value.to_str().ok()).collect::<Vec<_>>();
+    match (&field(IF_MATCH)[..], &field(IF_NONE_MATCH)[..]) {
+        ([], [Some("*")]) => Ok(None),
+        ([Some(tag)], []) => match hash_of_tag(tag) {
+            Some(hash) => Ok(Some(hash)),
+            None => Err(Refusal::malformed("If-Match holds one quoted hash")),
+        },
+        ([], []) => Err(Refusal::new(428, "no-condition", "say what is replaced: If-Match, or If-None-Match: *")),
+        _ => Err(Refusal::malformed("give one of If-Match and If-None-Match, once")),
+    }
+}
+
+fn put(
+    hub: &Hub,
+    caller: &Caller,
+    path: &StorePath,
+    expected: Option<DocHash>,
+    bytes: &[u8],
+) -> Result<Answer, Refusal> {
+    let held = match read(&hub.store, path) {
+        // Something that is no document lies there; it is replaced like one that doesn't verify, if the store can.
+        Err(StoreError::TooLarge { .. }) => None,
+        other => other?,
+    };
+    let held = held.as_deref();
+    let found = held.map(hash_of);
+    let is_there = held == Some(bytes);
+    let swapped = || StoreError::Swapped { store: String::new(), path: *path, found };
+    match path {
+        StorePath::Manifest(scope) => {
+            let manifest = accept::manifest(scope, None, bytes)?;
+            let is_own = caller.id() == Some(manifest.origin);
+            let is_reader = hub.catalogue()?.may_read(caller, hub.options.public, scope);
+            if !is_own && !is_reader {
+                return Err(Refusal::new(403, "not-yours", "only its origin may bring a new scope"));
+            }
+            if !is_there && found != expected {
+                return Err(swapped().into());
+            }
+            accept::manifest(scope, held, bytes)?;
+            if held.is_none() && !caller.is_admin() && hub.catalogue()?.scopes_of(&manifest.origin) >= SCOPES_PER_ORIGIN
+            {
+                return Err(Refusal::new(507, "scopes", "this origin has as many scopes here as one may have"));
+            }
+            hub.store.swap_manifest(scope, expected, bytes)?;
+        }
+        StorePath::Head(scope, signer) => {
+            let is_reader = hub.catalogue()?.may_read(caller, hub.options.public, scope);
+            let manifest = hub.store.manifest(scope)?;
+            if !is_reader && caller.id() != Some(*signer) {
+                return Err(Refusal::new(
+                    403,
+                    "not-yours",
+                    "only its signer and the readers of its scope may bring a head",
+                ));
+            }
+            if !is_there && found != expected {
+                // Whether its signer may write here is said first, for a stranger learns nothing of what is held.
+                accept::head((scope, signer), manifest.as_deref(), None, bytes)?;
+                return Err(swapped().into());
+            }
+            let objects = accept::head((scope, signer), manifest.as_deref(), held, bytes)?;
+            hub.store.swap_head(scope, signer, expected, &objects, bytes)?;
+        }
+        StorePath::Card(instance) => {
+            if !caller.is_admin() && caller.id() != Some(*instance) {
+                return Err(Refusal::new(403, "not-yours", "only the instance itself may bring its card"));
+            }
+            if !is_there && found != expected {
+                return Err(swapped().into());
+            }
+            accept::card(instance, held, bytes)?;
+            hub.store.swap_card(instance, expected, bytes)?;
+        }
+        StorePath::Object(_) | StorePath::Format => return Err(Refusal::not_found()),
+    }
+    hub.note(*path)?;
+    let mut answer = answer::empty(StatusCode::NO_CONTENT);
+    answer::set(&mut answer, ETAG, &document_tag(&hash_of(bytes)));
+    Ok(answer)
+}

@@ -1,0 +1,207 @@
+//! Objects: read whole or from an offset, stored after their bytes are verified, removed by admins.
+
+use std::sync::Arc;
+
+use hyper::body::{Body, Incoming};
+use hyper::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH,
+    IF_RANGE, RANGE,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
+use tokio::sync::mpsc;
+
+use crate::exchange::layout::OBJECT_BYTES_MAX;
+use crate::exchange::store::Store;
+use crate::hub::answer::{self, Answer, AnswerBody};
+use crate::hub::body::{self, PARTS_WAITING, Passed};
+use crate::hub::caller::Caller;
+use crate::hub::lists::{not_a_writer, not_an_admin, over_quota};
+use crate::hub::rates::Lasting;
+use crate::hub::refusal::Refusal;
+use crate::hub::service::{Hub, value};
+use crate::id::bytes::{InstanceId, ObjectId};
+use crate::sys::clock::UnixMillis;
+use crate::transport::http::wire::Removed;
+
+/// Answers a request about an object.
+///
+/// # Errors
+/// As what is asked for fails.
+pub async fn answer(
+    hub: &Arc<Hub>,
+    caller: &Caller,
+    parts: &Parts,
+    incoming: Incoming,
+    object: ObjectId,
+) -> Result<Answer, Refusal> {
+    match parts.method {
+        Method::GET | Method::HEAD => get(hub, *caller, parts, object).await,
+        Method::PUT => put(hub, caller, incoming, object).await,
+        Method::DELETE => delete(hub, *caller, parts.uri.query().unwrap_or_default(), object).await,
+        _ => Err(Refusal::new(405, "method", "this path knows GET, HEAD, PUT and DELETE")),
+    }
+}
+
+async fn get(hub: &Arc<Hub>, caller: Caller, parts: &Parts, object: ObjectId) -> Result<Answer, Refusal> {
+    if caller == Caller::Anyone && !hub.options.public {
+        return Err(Refusal::unsigned());
+    }
+    let tag = format!("\"{object}\"");
+    let wanted = wanted(&parts.headers, &tag)?;
+    let head_only = parts.method == Method::HEAD;
+    let is_known = parts.headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let worker = Arc::clone(hub);
+    let (size, opened) = hub
+        .work(move || {
+            let carried = worker.catalogue()?.may_read_object(&caller, worker.options.public, &object);
+            // Whoever stored it may look at it before a head names it.
+            let own = |id: InstanceId| worker.members.has_stored(&id, &object);
+            if !carried && !caller.id().map(own).transpose()?.unwrap_or(false) {
+                return Err(Refusal::not_found());
+            }
+            let size = worker.store.object_size(&object)?.ok_or_else(Refusal::not_found)?;
+            let reads = !head_only && !is_known && wanted.is_none_or(|offset| offset < size);
+            let opened = if reads { Some(worker.store.object(&object, wanted.unwrap_or(0))?) } else { None };
+            Ok((size, opened))
+        })
+        .await?;
+    let mut answer = match (opened, wanted) {
+        (None, _) if is_known => answer::empty(StatusCode::NOT_MODIFIED),
+        (None, Some(offset)) if offset >= size => {
+            let mut answer = answer::empty(StatusCode::RANGE_NOT_SATISFIABLE);
+            answer::set(&mut answer, CONTENT_RANGE, &format!("bytes */{size}"));
+            answer
+        }
+        (None, _) => {
+            let mut answer = answer::empty(StatusCode::OK);
+            answer::set(&mut answer, CONTENT_LENGTH, &size.to_string());
+            answer
+        }
+        (Some(reader), wanted) => {
+            let left = size - wanted.unwrap_or(0);
+            let (sender, receiver) = mpsc::channel(PARTS_WAITING);
+            tokio::spawn(body::read_out(reader, left, sender));
+            let mut answer = Response::new(AnswerBody::Read(left, receiver));
+            if let Some(offset) = wanted {
+                *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+                let last = size - 1;
+                answer::set(&mut answer, CONTENT_RANGE, &format!("bytes {offset}-{last}/{size}"));
+            }
+            answer
+        }
+    };
+    answer::set(&mut answer, CONTENT_TYPE, "application/octet-stream");
+    answer::set(&mut answer, ACCEPT_RANGES, "bytes");
+    answer::set(&mut answer, ETAG, &tag);
+    // An object never changes, but not everybody may have it.
+    let cached = if caller == Caller::Anyone { "public" } else { "private" };
+    answer::set(&mut answer, CACHE_CONTROL, &format!("{cached}, max-age=31536000, immutable"));
+    Ok(answer)
+}
+
+/// Reads `Range: bytes=N-`, the one form that is served; others get the whole, as RFC 9110 allows.
+fn wanted(headers: &HeaderMap, tag: &str) -> Result<Option<u64>, Refusal> {
+    if headers.get(IF_RANGE).is_some_and(|of| of.as_bytes() != tag.as_bytes()) {
+        return Ok(None);
+    }
+    let Some(range) = headers.get(RANGE) else { return Ok(None) };
+    let range = range.to_str().map_err(|_| Refusal::malformed("the range is not text"))?;
+    let offset = range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-'));
+    Ok(offset.filter(|digits| digits.chars().all(|c| c.is_ascii_digit())).and_then(|digits| digits.parse().ok()))
+}
+
+async fn put(hub: &Arc<Hub>, caller: &Caller, incoming: Incoming, object: ObjectId) -> Result<Answer, Refusal> {
+    if !caller.may_write() {
+        return Err(not_a_writer(caller));
+    }
+    let size = incoming.size_hint().exact();
+    let size = size.ok_or_else(|| Refusal::new(411, "no-length", "an object has to come with its Content-Length"))?;
+    if size > OBJECT_BYTES_MAX {
+        return Err(Refusal::too_large(OBJECT_BYTES_MAX));
+    }
+    let _uploading = Uploading::begin(hub, caller)?;
+    let _permit = hub.uploads.try_acquire().map_err(|_| Refusal::busy("too many objects are being sent at once"))?;
+    let member = caller.id();
+    let worker = Arc::clone(hub);
+    let held = hub
+        .work(move || {
+            if worker.store.object_size(&object)? == Some(size) {
+                return Ok(true);
+            }
+            match member {
+                Some(id) if !worker.members.reserve(&id, &object, size)? => Err(over_quota()),
+                _ => Ok(false),
+            }
+        })
+        .await?;
+    let (sender, receiver) = mpsc::channel(PARTS_WAITING);
+    let worker = Arc::clone(hub);
+    // Not under the bound of other work: this waits for the client.
+    let storing = tokio::task::spawn_blocking(move || {
+        let mut bytes = Passed::new(receiver);
+        let stored = worker.store.put_object(&object, size, &mut bytes);
+        let counted = match &stored {
+            Ok(()) => worker.members.stored(&object),
+            Err(_) => member.map_or(Ok(()), |id| worker.members.release_undone(&id, &object)),
+        };
+        stored.map_err(Refusal::from).and(counted.map_err(Refusal::from))
+    });
+    let passing = async {
+        if held {
+            drop((sender, incoming));
+        } else {
+            body::pass(incoming, size, sender).await;
+        }
+    };
+    let ((), stored) = tokio::join!(passing, storing);
+    stored.unwrap_or_else(|error| Err(Refusal::internal(error)))?;
+    Ok(answer::empty(if held { StatusCode::NO_CONTENT } else { StatusCode::CREATED }))
+}
+
+async fn delete(hub: &Arc<Hub>, caller: Caller, query: &str, object: ObjectId) -> Result<Answer, Refusal> {
+    if !caller.is_admin() {
+        return Err(not_an_admin(&caller));
+    }
+    let unused_since = value(query, "unused_since").and_then(|text| text.parse().ok()).map(UnixMillis);
+    let unused_since = unused_since.ok_or_else(|| Refusal::malformed("say `unused_since`, in milliseconds"))?;
+    let worker = Arc::clone(hub);
+    hub.work(move || {
+        worker.renew()?;
+        if worker.catalogue()?.is_carried(&worker.store, &object)? {
+            return Err(Refusal::new(409, "in-use", "a head names this object"));
+        }
+        let removed = worker.store.remove_object(&object, unused_since)?;
+        if removed {
+            worker.members.release(&object)?;
+        }
+        Ok(answer::json(&Removed { removed }))
+    })
+    .await
+}
+
+/// Counts an upload of an instance while it lasts.
+struct Uploading<'a> {
+    hub: &'a Hub,
+    instance: Option<InstanceId>,
+}
+
+impl<'a> Uploading<'a> {
+    fn begin(hub: &'a Hub, caller: &Caller) -> Result<Self, Refusal> {
+        let instance = caller.id();
+        match instance {
+            Some(id) if !hub.rates().begin(Lasting::Upload, &id) => {
+                Err(Refusal::new(429, "uploads", "this instance sends too many objects at once").later(1))
+            }
+            _ => Ok(Self { hub, instance }),
+        }
+    }
+}
+
+impl Drop for Uploading<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = &self.instance {
+            self.hub.rates().end(Lasting::Upload, id);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! A hub as a store: each method of the contract is a request.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+
+use crate::exchange::layout::{self, FormatError, StorePath};
+use crate::exchange::store::{Doing, Store, StoreError, StoredObject};
+use crate::id::bytes::{DocHash, InstanceId, ObjectId, ScopeId};
+use crate::keys::identity::Identity;
+use crate::sys::clock::UnixMillis;
+use crate::transport::http::client::{Client, Request};
+use crate::transport::http::download::Download;
+use crate::transport::http::upload::{Stopped, Upload};
+use crate::transport::http::url::HttpUrl;
+use crate::transport::http::wire::{self, Changes, Held, Info, Join, Names, Objects, Removed};
+
+/// A store behind HTTP.
+#[derive(Debug)]
+pub struct HttpStore {
+    client: Arc<Client>,
+    info: Info,
+}
+
+impl HttpStore {
+    /// Opens the hub at `url`, signing each request as `identity`; without one, only what is public can be had.
+    ///
+    /// Goes through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say; trusts the certificates of the system, or
+    /// those of `SSL_CERT_FILE`.
+    ///
+    /// # Errors
+    /// `Unreachable`; `NotAStore` if something else answers; `NewerFormat`.
+    pub fn open(url: &HttpUrl, identity: Option<&Identity>) -> Result<Self, StoreError> {
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(AGENT)
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(ANSWER_TIMEOUT))
+            .timeout_per_read(Some(IDLE_TIMEOUT))
+            .timeout_per_write(Some(IDLE_TIMEOUT))
+            .build();
+        let name = format!("the hub {url}");
+        Self::over(Client::new(Agent::new_with_config(config), url.clone(), name, identity.cloned()))
+    }
+
+    /// Opens the hub that `client` speaks with.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub(crate) fn over(client: Client) -> Result<Self, StoreError> {
+        let not_a_store = |why| StoreError::NotAStore { store: client.name.clone(), why };
+        let info: Info = match client.json(Request::get(Doing::Open, "info".into()).unsigned()) {
+            Ok(info) => info,
+            Err(StoreError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::InvalidData && !is_tls(&source) =>
+            {
+                return Err(not_a_store("it does not answer like a hub of wbsync"));
+            }
+            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::Other => {
+                return Err(not_a_store("there is no hub of wbsync at this address"));
+            }
+            Err(error) => return Err(error),
+        };
+        if info.service != SERVICE {
+            return Err(not_a_store("it does not answer like a hub of wbsync"));
+        }
+        if info.protocol != wire::PROTOCOL {
+            return Err(not_a_store("it speaks another version of the protocol; update the older side"));
+        }
+        match layout::check_format(info.store_format.as_bytes()) {
+            Ok(()) => {}
+            Err(FormatError::Newer { version }) => {
+                return Err(StoreError::NewerFormat { store: client.name.clone(), found: version });
+            }
+            Err(FormatError::Foreign) => return Err(not_a_store("its store has an unknown format")),
+        }
+        Ok(Self { client: Arc::new(client), info })
+    }
+
+    /// Returns what the hub says about itself.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// Becomes a member of the hub by an invitation.
+    ///
+    /// # Errors
+    /// `Denied` if the invitation doesn't count.
+    pub fn join(&self, token: &str) -> Result<(), StoreError> {
+        let body = Join { token: token.to_owned() };
+        self.client.call(Request::post(Doing::Open, "join", &body)).map(drop)
+    }
+
+    /// Returns what changed after `cursor`, from the beginning without one; waits at most `wait` until something does.
+    ///
+    /// A cursor from before a restart of the hub brings everything again.
+    ///
+    /// # Errors
+    /// As requests fail.
+    pub fn changes(&self, cursor: Option<&str>, wait: Duration) -> Result<Changes, StoreError> {
+        let mut query = format!("wait={}", wait.as_secs().min(self.info.limits.wait_seconds));
+        if let Some(cursor) = cursor {
+            query.push_str("&since=");
+            query.push_str(cursor);
+        }
+        self.client.json(Request::get(Doing::List("changes"), "changes".into()).query(query))
+    }
+
+    fn names<T: std::str::FromStr>(&self, what: &'static str, path: String) -> Result<Vec<T>, StoreError> {
+        let doing = Doing::List(what);
+        let names: Names = self.client.json(Request::get(doing, path))?;
+        wire::parsed(&names.names).ok_or_else(|| self.malformed(doing))
+    }
+
+    fn document(&self, path: StorePath) -> Result<Option<Vec<u8>>, StoreError> {
+        let doing = Doing::Read(path);
+        match self.client.bytes(Request::get(doing, path.to_string()).about(path), path.bytes_max()) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => {
+                Err(StoreError::TooLarge { store: self.describe(), path, bound: path.bytes_max() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn swap(&self, path: StorePath, expected: Option<DocHash>, bytes: &[u8]) -> Result<(), StoreError> {
+        if bytes.len() as u64 > path.bytes_max() {
+            return Err(StoreError::TooLarge { store: self.describe(), path, bound: path.bytes_max() });
+        }
+        let request = Request::put(path, bytes);
+        let request = match expected {
+            Some(hash) => request.header("if-match", wire::document_tag(&hash)),
+            None => request.header("if-none-match", "*".to_owned()),
+        };
+        self.client.call(request).map(drop)
+    }
+
+    fn ask(&self, doing: Doing, path: &str, objects: &[(ObjectId, u64)]) -> Result<Vec<ObjectId>, StoreError> {
+        let most = usize::try_from(self.info.limits.objects_per_request).unwrap_or(usize::MAX).max(1);
+        let mut wanted = Vec::new();
+        for batch in objects.chunks(most) {
+            let names: Names = self.client.json(Request::post(doing, path, &Objects::of(batch)))?;
+            wanted.extend(wire::parsed::<ObjectId>(&names.names).ok_or_else(|| self.malformed(doing))?);
+        }
+        Ok(wanted)
+    }
+
+    fn malformed(&self, doing: Doing) -> StoreError {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer names something that is no id");
+        StoreError::Io { store: self.describe(), doing, source }
+    }
+}
+
+impl Store for HttpStore {
+    fn describe(&self) -> String {
+        self.client.name.clone()
+    }
+
+    fn scopes(&self) -> Result<Vec<ScopeId>, StoreError> {
+        self.names("scopes", "scopes".into())
+    }
+
+    fn heads(&self, scope: &ScopeId) -> Result<Vec<InstanceId>, StoreError> {
+        self.names("heads", wire::heads_path(scope))
+    }
+
+    fn cards(&self) -> Result<Vec<InstanceId>, StoreError> {
+        self.names("cards", "instances".into())
+    }
+
+    fn manifest(&self, scope: &ScopeId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.document(StorePath::Manifest(*scope))
+    }
+
+    fn head(&self, scope: &ScopeId, signer: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.document(StorePath::Head(*scope, *signer))
+    }
+
+    fn card(&self, instance: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.document(StorePath::Card(*instance))
+    }
+
+    fn swap_manifest(&self, scope: &ScopeId, expected: Option<DocHash>, bytes: &[u8]) -> Result<(), StoreError> {
+        self.swap(StorePath::Manifest(*scope), expected, bytes)
+    }
+
+    /// The hub reads the objects from the head itself, and `objects` are not sent.
+    fn swap_head(
+        &self,
+        scope: &ScopeId,
+        signer: &InstanceId,
+        expected: Option<DocHash>,
+        _objects: &[(ObjectId, u64)],
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.swap(StorePath::Head(*scope, *signer), expected, bytes)
+    }
+
+    fn swap_card(&self, instance: &InstanceId, expected: Option<DocHash>, bytes: &[u8]) -> Result<(), StoreError> {
+        self.swap(StorePath::Card(*instance), expected, bytes)
+    }
+
+    fn missing(&self, objects: &[(ObjectId, u64)]) -> Result<Vec<ObjectId>, StoreError> {
+        self.ask(Doing::List("missing objects"), "missing", objects)
+    }
+
+    fn object_size(&self, object: &ObjectId) -> Result<Option<u64>, StoreError> {
+        let path = StorePath::Object(*object);
+        match self.client.call(Request::head(Doing::Read(path), path.to_string()).about(path)) {
+            Ok(answer) => Ok(answer.header("content-length").and_then(|text| text.parse().ok())),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn object(&self, object: &ObjectId, offset: u64) -> Result<Box<dyn Read + Send>, StoreError> {
+        Ok(Box::new(Download::start(Arc::clone(&self.client), *object, offset)?))
+    }
+
+    fn put_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError> {
+        let path = StorePath::Object(*object);
+        let doing = Doing::Write(path);
+        let bound = self.info.limits.object_bytes.min(path.bytes_max());
+        if size > bound {
+            return Err(StoreError::TooLarge { store: self.describe(), path, bound });
+        }
+        if self.ask(doing, "offers", &[(*object, size)])?.is_empty() {
+            return Ok(());
+        }
+        let mut upload = Upload::new(*object, size, bytes);
+        let put = self.client.call(Request::upload(path, size, &mut upload)).map(drop);
+        match upload.stopped {
+            Some(Stopped::Source(source)) => {
+                Err(StoreError::Source { store: self.describe(), object: *object, source })
+            }
+            Some(Stopped::Damaged(damage)) => {
+                Err(StoreError::Damaged { store: self.describe(), object: *object, damage })
+            }
+            None => put,
+        }
+    }
+
+    fn remove_object(&self, object: &ObjectId, unused_since: UnixMillis) -> Result<bool, StoreError> {
+        let path = StorePath::Object(*object);
+        let request = Request::delete(Doing::Remove(path), path.to_string()).about(path);
+        let removed: Removed = self.client.json(request.query(format!("unused_since={}", unused_since.0)))?;
+        Ok(removed.removed)
+    }
+
+    fn objects(&self) -> Result<Vec<StoredObject>, StoreError> {
+        let doing = Doing::List("objects");
+        let mut objects: Vec<StoredObject> = Vec::new();
+        loop {
+            let after = objects.last().map(|last| format!("after={}", last.id)).unwrap_or_default();
+            let page: Held = self.client.json(Request::get(doing, "objects".into()).query(after))?;
+            let more = page.more && !page.objects.is_empty();
+            for (id, bytes, used) in page.objects {
+                let id: ObjectId = id.parse().map_err(|_| self.malformed(doing))?;
+                if objects.last().is_some_and(|last| last.id >= id) {
+                    return Err(self.malformed(doing));
+                }
+                objects.push(StoredObject { id, bytes, used: UnixMillis(used) });
+            }
+            if !more {
+                return Ok(objects);
+            }
+        }
+    }
+}
+
+fn is_tls(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+/// What `Info::service` says.
+pub const SERVICE: &str = "wbsync";
+const AGENT: &str = concat!("wbsync/", env!("CARGO_PKG_VERSION"));
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// A hub that syncs a large object to a slow disk needs a while; a long poll waits 55 seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// A connection on which nothing moved for so long is dead.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);

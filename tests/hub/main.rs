@@ -1,0 +1,11 @@
+//! The program as a hub and as its clients: real processes, real sockets.
+
+#![allow(clippy::unwrap_used)]
+
+mod blind;
+mod secured;
+mod served;
+mod site;
+#[path = "../support/mod.rs"]
+mod support;
+mod together;

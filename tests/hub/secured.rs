@@ -1,0 +1,145 @@
+//! TLS: by the hub itself, and by nginx in front of it, with a certificate authority of our own.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::site::{Site, befriend, instance};
+use crate::support::app::App;
+use crate::support::run::{Run, wbsync_with};
+
+/// A certificate for `localhost`, and the authority that signed it.
+struct Certificates {
+    dir: TempDir,
+}
+
+impl Certificates {
+    /// Makes them, or says why it can't.
+    fn new() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
+            -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem && \
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout hub.key -out hub.csr && \
+            printf 'subjectAltName=DNS:localhost\\nbasicConstraints=CA:FALSE\\n' > ext && \
+            openssl x509 -req -in hub.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out hub.pem";
+        let made = Command::new("sh").args(["-ec", script]).current_dir(dir.path()).output();
+        if !made.is_ok_and(|made| made.status.success()) {
+            skipped("openssl makes no certificates");
+            return None;
+        }
+        Some(Self { dir })
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// Runs `wbsync` where the authority is trusted.
+    fn run(&self, app: &App, args: &[&str]) -> Run {
+        wbsync_with(app.dir(), args, &[("SSL_CERT_FILE", &self.path("ca.pem"))])
+    }
+
+    /// Lets two instances meet at `url`, whose hub has its store at `site`.
+    fn exchange(&self, site: &Site, url: &str) {
+        let (alpha, beta) = (instance("alpha"), instance("beta"));
+        befriend(&alpha, &beta);
+        for app in [&alpha, &beta] {
+            fs::write(app.dir().join("token"), site.hub(&["invite"]).ok().stdout).unwrap();
+            app.wbsync(&["remote", "add", "hub", url]).ok();
+            self.run(app, &["hub", "join", "hub", "--token-file", "token"]).ok();
+        }
+        let long = "a long way to go. ".repeat(10_000);
+        alpha.insert_request(Some(App::ADMIN), &long, "trusted");
+        self.run(&alpha, &["sync"]).ok();
+        self.run(&beta, &["sync"]).ok();
+        assert_eq!(beta.value("SELECT count(*) FROM help_requests WHERE description LIKE 'a long way%'"), "1");
+        let distrustful = alpha.wbsync(&["fetch"]);
+        assert_ne!(distrustful.code, 0, "an authority that isn't known counts for nothing: {distrustful}");
+        assert!(distrustful.stderr.contains("ertificate"), "{distrustful}");
+    }
+}
+
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    let excused = std::env::var_os("CI").is_none() || std::env::var_os("WBSYNC_ALLOW_SKIPS").is_some();
+    assert!(excused, "{why}");
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_hub_does_tls_itself() {
+    let Some(certificates) = Certificates::new() else { return };
+    let port = free_port();
+    let url = format!("https://localhost:{port}/");
+    let (chain, key) = (certificates.path("hub.pem"), certificates.path("hub.key"));
+    let options = ["--tls-cert", &chain, "--tls-key", &key, "--url", &url];
+    let site = Site::start_in(tempfile::tempdir().unwrap(), &format!("127.0.0.1:{port}"), &options);
+    certificates.exchange(&site, &url);
+}
+
+/// A running nginx. Killed when dropped.
+struct Nginx(Child);
+
+impl Nginx {
+    fn start(certificates: &Certificates, port: u16, to: &str) -> Option<Self> {
+        let program = ["/usr/sbin/nginx", "/usr/bin/nginx"].map(PathBuf::from).into_iter().find(|path| path.exists());
+        let Some(program) = program else {
+            skipped("there is no nginx");
+            return None;
+        };
+        let dir = certificates.dir.path();
+        // What docs/hub.md recommends, with the paths of this test.
+        let config = format!(
+            "daemon off; pid {pid}; error_log stderr; events {{}}\nhttp {{ access_log off;\n\
+            client_body_temp_path {tmp}/1; proxy_temp_path {tmp}/2; fastcgi_temp_path {tmp}/3; uwsgi_temp_path {tmp}/4; scgi_temp_path {tmp}/5;\n\
+            server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {chain}; ssl_certificate_key {key};\n\
+            location /sync/ {{ proxy_pass {to}; proxy_http_version 1.1; client_max_body_size 0; proxy_request_buffering off; \
+            proxy_buffering off; proxy_read_timeout 130s; }} }} }}\n",
+            pid = certificates.path("nginx.pid"),
+            tmp = dir.display(),
+            chain = certificates.path("hub.pem"),
+            key = certificates.path("hub.key"),
+        );
+        fs::write(dir.join("nginx.conf"), config).unwrap();
+        let child = Command::new(program)
+            .args(["-p", &certificates.path(""), "-c", &certificates.path("nginx.conf")])
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(dir.join("nginx.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut nginx = Self(child);
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let log = || fs::read_to_string(Path::new(&certificates.path("nginx.log"))).unwrap();
+            assert!(nginx.0.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(20), "{}", log());
+            std::thread::yield_now();
+        }
+        Some(nginx)
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // SIGTERM, so that it ends its workers.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn nginx_does_tls_and_takes_off_a_path() {
+    let Some(certificates) = Certificates::new() else { return };
+    let port = free_port();
+    let url = format!("https://localhost:{port}/sync/");
+    let site = Site::start(&["--behind-proxy", "--url", &url]);
+    let Some(_nginx) = Nginx::start(&certificates, port, &site.url) else { return };
+    certificates.exchange(&site, &url);
+}

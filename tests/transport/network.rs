@@ -1,0 +1,249 @@
+//! A network that cuts, delays and garbles: nothing half is ever visible, and what arrived isn't sent again.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use wbsync::exchange::check::object_id;
+use wbsync::exchange::copy::copy_objects;
+use wbsync::exchange::fetch::fetch_object;
+use wbsync::exchange::store::Store;
+use wbsync::hub::members::Role;
+use wbsync::hub::service::Options;
+use wbsync::keys::identity::Identity;
+use wbsync::testing::prng::Prng;
+use wbsync::transport::dir::DirStore;
+use wbsync::transport::http::store::HttpStore;
+use wbsync::transport::http::url::HttpUrl;
+
+use crate::contract::{get, noise, put};
+use crate::http::Running;
+use crate::signed::{People, card, origin_head};
+
+/// What a connection suffers, in one direction after so many bytes.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    CutDown(u64),
+    CutUp(u64),
+    GarbleDown(u64),
+    GarbleUp(u64),
+    Delay,
+}
+
+/// Passes connections on, each with the next trouble.
+struct Proxy {
+    address: SocketAddr,
+    troubles: Arc<Mutex<VecDeque<Trouble>>>,
+    down: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let troubles = Arc::new(Mutex::new(VecDeque::new()));
+        let down = Arc::new(AtomicU64::new(0));
+        let (next, counted) = (Arc::clone(&troubles), Arc::clone(&down));
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(server) else { continue };
+                let trouble: Option<Trouble> = next.lock().unwrap().pop_front();
+                let (cut_up, garble_up, cut_down, garble_down) = match trouble {
+                    Some(Trouble::CutUp(at)) => (Some(at), None, None, None),
+                    Some(Trouble::GarbleUp(at)) => (None, Some(at), None, None),
+                    Some(Trouble::CutDown(at)) => (None, None, Some(at), None),
+                    Some(Trouble::GarbleDown(at)) => (None, None, None, Some(at)),
+                    Some(Trouble::Delay) => {
+                        std::thread::sleep(Duration::from_millis(100));
+                        (None, None, None, None)
+                    }
+                    None => (None, None, None, None),
+                };
+                let up = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let unwatched = Arc::new(AtomicU64::new(0));
+                std::thread::spawn(move || pass(up.0, up.1, cut_up, garble_up, &unwatched));
+                let counted = Arc::clone(&counted);
+                std::thread::spawn(move || pass(server, client, cut_down, garble_down, &counted));
+            }
+        });
+        Self { address, troubles, down }
+    }
+
+    fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
+        self.troubles.lock().unwrap().extend(troubles);
+    }
+
+    fn open(&self, identity: &Identity) -> HttpStore {
+        HttpStore::open(&HttpUrl::parse(&format!("http://{}", self.address)).unwrap(), Some(identity)).unwrap()
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, cut: Option<u64>, garble: Option<u64>, count: &AtomicU64) {
+    let mut buffer = [0; 8192];
+    let mut passed = 0;
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        let mut part = read;
+        if let Some(at) = garble.filter(|at| (passed..passed + read as u64).contains(at)) {
+            buffer[(at - passed) as usize] ^= 1;
+        }
+        if let Some(at) = cut {
+            part = part.min((at - passed) as usize);
+        }
+        passed += part as u64;
+        count.fetch_add(part as u64, Ordering::Relaxed);
+        if to.write_all(&buffer[..part]).is_err() || cut == Some(passed) {
+            break;
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+fn scene() -> (Running, Proxy, Identity) {
+    let running = Running::start(Options::default());
+    let admin = Identity::generate();
+    running.allow(&admin, Role::Admin);
+    let proxy = Proxy::before(running.server.address());
+    (running, proxy, admin)
+}
+
+#[test]
+fn a_download_goes_on_where_it_was_cut() {
+    let (running, proxy, admin) = scene();
+    let bytes = noise(3_000_000, 1);
+    let id = put(&running.store(), &bytes);
+    let store = proxy.open(&admin);
+    // The open connection is the first; each cut makes another.
+    drop(store);
+    proxy.trouble([700_000, 600_000, 500_000].map(Trouble::CutDown));
+    let store = proxy.open(&admin);
+    let before = proxy.down.load(Ordering::Relaxed);
+    assert!(get(&store, &id, 0) == bytes);
+    let down = proxy.down.load(Ordering::Relaxed) - before;
+    assert!(down < 3_010_000, "{down} bytes came for 3,000,000");
+    assert!(proxy.troubles.lock().unwrap().is_empty(), "all of it happened");
+}
+
+#[test]
+fn a_download_that_is_given_up_is_resumed_from_its_part() {
+    let (running, proxy, admin) = scene();
+    let bytes = noise(2_000_000, 2);
+    let id = put(&running.store(), &bytes);
+    let target = tempfile::tempdir().unwrap();
+    let mut store = proxy.open(&admin);
+    // One cut, and then every other try is cut before its first byte of content.
+    proxy.trouble([Trouble::CutDown(100)].repeat(12));
+    let mut failed = 0;
+    let path = loop {
+        match fetch_object(&store, &id, 2_000_000, target.path()) {
+            Ok(path) => break path,
+            Err(error) => {
+                failed += 1;
+                assert!(failed < 20, "{error}");
+                if let Ok(opened) =
+                    HttpStore::open(&HttpUrl::parse(&format!("http://{}", proxy.address)).unwrap(), Some(&admin))
+                {
+                    store = opened;
+                }
+            }
+        }
+    };
+    assert!(std::fs::read(path).unwrap() == bytes);
+}
+
+#[test]
+fn an_upload_that_is_cut_or_garbled_leaves_nothing() {
+    let (running, proxy, admin) = scene();
+    let bytes = noise(1_000_000, 3);
+    let (id, size) = (object_id(&bytes), 1_000_000);
+    for trouble in
+        [Trouble::CutUp(500_000), Trouble::GarbleUp(500_000), Trouble::CutUp(999_999), Trouble::GarbleUp(900_000)]
+    {
+        proxy.trouble([trouble]);
+        let store = proxy.open(&admin);
+        store.put_object(&id, size, &mut &bytes[..]).unwrap_err();
+        assert_eq!(running.store().objects().unwrap(), [], "{trouble:?}");
+    }
+    proxy.open(&admin).put_object(&id, size, &mut &bytes[..]).unwrap();
+    assert!(get(&running.store(), &id, 0) == bytes);
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again() {
+    let (running, proxy, admin) = scene();
+    let people = People::new();
+    let alpha = people.alpha.id();
+    // The answer to `info` passes, the next is cut in the middle.
+    for cut in [830, 900, 960] {
+        proxy.trouble([Trouble::CutDown(cut)]);
+        let store = proxy.open(&admin);
+        let (held, document) = (store.card(&alpha).unwrap(), card(&people.alpha, &format!("name{cut}"), 0));
+        store.swap_card(&alpha, held.as_deref().map(wbsync::keys::document::hash_of), &document).unwrap();
+        assert_eq!(running.store().card(&alpha).unwrap(), Some(document));
+    }
+}
+
+#[test]
+fn whatever_the_network_does_no_head_comes_before_its_objects_and_nothing_wrong_is_held() {
+    let seed = std::env::var("WBSYNC_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+    println!("WBSYNC_SEED={seed}");
+    let mut random = Prng::new(seed);
+    let (running, proxy, admin) = scene();
+    let people = People::new();
+    let scope = people.scope("trusted");
+    running.store().swap_manifest(&scope.id, None, &scope.manifest).unwrap();
+    let from_dir = tempfile::tempdir().unwrap();
+    let from = DirStore::create(&from_dir.path().join("from")).unwrap();
+    let mut last: Option<Vec<u8>> = None;
+    for round in 1..=12u64 {
+        let objects: Vec<_> = (0..4)
+            .map(|n| {
+                let size = 1000 + random.below(300_000) as usize;
+                (put(&from, &noise(size, round * 10 + n)), size as u64)
+            })
+            .collect();
+        let head = origin_head(&people.alpha, &scope.id, round, last.as_deref(), &objects);
+        for _ in 0..6 {
+            let at = random.below(400_000);
+            proxy.trouble([match random.below(5) {
+                0 => Trouble::CutDown(at / 100 + 200),
+                1 => Trouble::CutUp(at),
+                2 => Trouble::GarbleDown(at / 100),
+                3 => Trouble::GarbleUp(at),
+                _ => Trouble::Delay,
+            }]);
+        }
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            assert!(tries < 50, "round {round}");
+            let url = HttpUrl::parse(&format!("http://{}", proxy.address)).unwrap();
+            let Ok(to) = HttpStore::open(&url, Some(&admin)) else { continue };
+            let expected = last.as_deref().map(wbsync::keys::document::hash_of);
+            let sent = copy_objects(&from, &to, &objects, &mut |_| {})
+                .map_err(drop)
+                .and_then(|_| to.swap_head(&scope.id, &people.alpha.id(), expected, &objects, &head).map_err(drop));
+            assert_sound(&running, &scope.id, &people);
+            if sent.is_ok() {
+                break;
+            }
+        }
+        last = Some(head);
+    }
+    assert_eq!(running.store().head(&scope.id, &people.alpha.id()).unwrap(), last);
+}
+
+fn assert_sound(running: &Running, scope: &wbsync::id::bytes::ScopeId, people: &People) {
+    let store = running.store();
+    for object in store.objects().unwrap() {
+        assert_eq!(object_id(&get(&store, &object.id, 0)), object.id);
+    }
+    if let Some(head) = store.head(scope, &people.alpha.id()).unwrap() {
+        let (head, _) = wbsync::exchange::head::Head::open(&head, &people.alpha.id()).unwrap();
+        let objects: Vec<_> = head.objects().map(|object| (object.id, object.bytes)).collect();
+        assert_eq!(store.missing(&objects).unwrap(), []);
+    }
+}
