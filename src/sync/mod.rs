@@ -29,8 +29,10 @@ pub mod round;
 pub mod scopes;
 pub mod show;
 pub mod status;
+pub mod sweep;
 pub mod view;
 pub mod write;
 
+mod refold;
 mod sealer;
 mod vouch;
