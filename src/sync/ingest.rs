@@ -280,7 +280,7 @@ impl<'a> Building<'a> {
                     }
                     Body::Deleted => None,
                     Body::Withdrawn => {
-                        self.withdraws = true;
+                        self.withdraws |= self.is_here(&dataset, entry.key.as_bytes())?;
                         None
                     }
                 };
@@ -298,6 +298,21 @@ impl<'a> Building<'a> {
             at += group;
         }
         Ok(())
+    }
+
+    /// Tells whether we hold a record, as the head's signer left it or as it was merged here. Folded changesets
+    /// repeat withdrawals that we know.
+    fn is_here(&self, dataset: &DatasetName, key: &[u8]) -> Step<bool> {
+        let scope = &self.scope.row.id;
+        let local = self.instance.scope_row(scope).map_err(Stop::Fail)?.local_head;
+        let local = local.map(|id| self.instance.state.known_commit(scope, &id)).transpose();
+        let local = local.map_err(|error| Stop::Fail(error.into()))?.map(|known| known.commit);
+        for state in self.start.iter().chain(&local) {
+            if self.lookup(state, dataset, key)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn check_tip(&mut self, writes: &Writes) -> Step<Commit> {
