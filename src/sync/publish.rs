@@ -149,7 +149,6 @@ impl Instance {
             epoch: scope.manifest.newest_epoch().number,
             base: base.map(|(seq, known)| Base { seq, commit: known.id }),
             segments,
-            observed: None,
             time: clock::now(),
         };
         self.keep_head(store, scope, &head)?;

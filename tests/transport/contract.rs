@@ -18,6 +18,7 @@ pub(crate) fn store_contract(make: impl Fn() -> Box<dyn Store>) {
     an_empty_store_holds_nothing(&*make());
     documents_are_compared_and_swapped(&*make());
     a_head_needs_its_objects(&*make());
+    only_the_named_head_is_removed(&*make());
     lists_ascend(&*make());
     objects_are_read_from_any_offset(&*make());
     wrong_bytes_never_become_visible(&*make());
@@ -55,6 +56,9 @@ fn an_empty_store_holds_nothing(store: &dyn Store) {
     assert_eq!(store.manifest(&SCOPE).unwrap(), None);
     assert_eq!(store.head(&SCOPE, &ALPHA).unwrap(), None);
     assert_eq!(store.card(&ALPHA).unwrap(), None);
+    assert_eq!(store.receipts(&SCOPE).unwrap(), []);
+    assert_eq!(store.receipt(&SCOPE, &ALPHA).unwrap(), None);
+    assert!(!store.remove_head(&SCOPE, &ALPHA, hash_of(b"none")).unwrap());
     let id = object_id(b"nothing");
     assert_eq!(store.missing(&[(id, 7)]).unwrap(), [id]);
     assert_eq!(store.object_size(&id).unwrap(), None);
@@ -73,7 +77,10 @@ fn documents_are_compared_and_swapped(store: &dyn Store) {
     });
     let card: (Swap<'_>, Get<'_>) =
         (&|old, new| store.swap_card(&ALPHA, old.map(hash_of), new), &|| store.card(&ALPHA).unwrap());
-    for (swap, get) in [manifest, head, card] {
+    let receipt: (Swap<'_>, Get<'_>) = (&|old, new| store.swap_receipt(&SCOPE, &ALPHA, old.map(hash_of), new), &|| {
+        store.receipt(&SCOPE, &ALPHA).unwrap()
+    });
+    for (swap, get) in [manifest, head, card, receipt] {
         assert_swapped(swap(Some(b"none"), b"one"), None);
         assert_eq!(get(), None);
         swap(None, b"one").unwrap();
@@ -114,12 +121,34 @@ fn a_head_needs_its_objects(store: &dyn Store) {
     assert_eq!(store.head(&SCOPE, &ALPHA).unwrap().unwrap(), b"head");
 }
 
+fn only_the_named_head_is_removed(store: &dyn Store) {
+    let held = put(store, b"held");
+    store.swap_head(&SCOPE, &ALPHA, None, &[(held, 4)], b"head").unwrap();
+    store.swap_head(&SCOPE, &BETA, None, &[], b"other").unwrap();
+    store.swap_manifest(&SCOPE, None, b"manifest").unwrap();
+    match store.remove_head(&SCOPE, &ALPHA, hash_of(b"older")) {
+        Err(StoreError::Swapped { found, .. }) => assert_eq!(found, Some(hash_of(b"head"))),
+        other => panic!("{other:?} instead of Swapped"),
+    }
+    assert_eq!(store.heads(&SCOPE).unwrap(), [ALPHA, BETA]);
+    assert!(store.remove_head(&SCOPE, &ALPHA, hash_of(b"head")).unwrap());
+    assert!(!store.remove_head(&SCOPE, &ALPHA, hash_of(b"head")).unwrap(), "it is gone");
+    assert_eq!(store.heads(&SCOPE).unwrap(), [BETA]);
+    assert_eq!((store.head(&SCOPE, &ALPHA).unwrap(), get(store, &held, 0)), (None, b"held".to_vec()));
+    store.swap_head(&SCOPE, &ALPHA, None, &[(held, 4)], b"newer").unwrap();
+}
+
 fn lists_ascend(store: &dyn Store) {
     let scopes = [ScopeId::from_bytes([1; 16]), ScopeId::from_bytes([9; 16]), ScopeId::from_bytes([0xf0; 16])];
     for scope in [scopes[2], scopes[0]] {
         store.swap_head(&scope, &BETA, None, &[], b"b").unwrap();
         store.swap_head(&scope, &ALPHA, None, &[], b"a").unwrap();
+        store.swap_receipt(&scope, &BETA, None, b"b").unwrap();
+        store.swap_receipt(&scope, &ALPHA, None, b"a").unwrap();
     }
+    // A receipt alone makes no scope.
+    store.swap_receipt(&ScopeId::from_bytes([5; 16]), &ALPHA, None, b"a").unwrap();
+    assert_eq!(store.receipts(&scopes[0]).unwrap(), [ALPHA, BETA]);
     store.swap_manifest(&scopes[1], None, b"m").unwrap();
     store.swap_card(&BETA, None, b"b").unwrap();
     store.swap_card(&ALPHA, None, b"a").unwrap();
@@ -185,6 +214,7 @@ fn bounds_are_kept(store: &dyn Store) {
         store.swap_manifest(&SCOPE, None, &document),
         store.swap_head(&SCOPE, &ALPHA, None, &[], &document),
         store.swap_card(&ALPHA, None, &document),
+        store.swap_receipt(&SCOPE, &ALPHA, None, &document),
     ] {
         assert!(matches!(refused, Err(StoreError::TooLarge { bound: DOCUMENT_BYTES_MAX, .. })), "{refused:?}");
     }

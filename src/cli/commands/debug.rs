@@ -33,7 +33,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Print a signed document: card, manifest or head
+    /// Print a signed document: card, manifest, head or receipt
     ///
     /// Exit code 6 if its signature or content doesn't hold.
     #[command(after_help = "\
