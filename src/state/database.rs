@@ -24,8 +24,12 @@ CREATE TABLE head (
     hash BLOB NOT NULL, document BLOB NOT NULL, commit_id BLOB NOT NULL, writes INTEGER NOT NULL,
     received INTEGER NOT NULL, via TEXT NOT NULL, PRIMARY KEY (scope, signer)
 ) WITHOUT ROWID;
-CREATE TABLE fork (scope BLOB NOT NULL, signer BLOB NOT NULL, ours BLOB NOT NULL, theirs BLOB NOT NULL, seen INTEGER NOT NULL,
-    PRIMARY KEY (scope, signer));
+CREATE TABLE fork (scope BLOB NOT NULL, signer BLOB NOT NULL, kind TEXT NOT NULL, ours BLOB NOT NULL, theirs BLOB NOT NULL,
+    seen INTEGER NOT NULL, PRIMARY KEY (scope, signer, kind));
+CREATE TABLE seen (scope BLOB NOT NULL, signer BLOB NOT NULL, incarnation INTEGER NOT NULL, seq INTEGER NOT NULL, writes INTEGER NOT NULL,
+    hash BLOB NOT NULL, document BLOB NOT NULL, PRIMARY KEY (scope, signer, incarnation, seq)) WITHOUT ROWID;
+CREATE TABLE receipt (scope BLOB NOT NULL, signer BLOB NOT NULL, incarnation INTEGER NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL,
+    hash BLOB NOT NULL, document BLOB NOT NULL, statement BLOB NOT NULL, PRIMARY KEY (scope, signer)) WITHOUT ROWID;
 CREATE TABLE published (scope BLOB NOT NULL, seq INTEGER NOT NULL, commit_id BLOB NOT NULL, PRIMARY KEY (scope, seq)) WITHOUT ROWID;
 CREATE TABLE withdrawn (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, time INTEGER NOT NULL,
     head INTEGER, PRIMARY KEY (scope, dataset, record)) WITHOUT ROWID;

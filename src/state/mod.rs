@@ -10,6 +10,7 @@ pub mod nodes;
 pub mod peers;
 pub mod pending;
 pub mod published;
+pub mod receipts;
 pub mod remotes;
 pub mod scopes;
 pub mod spent;

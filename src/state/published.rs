@@ -7,7 +7,20 @@ use super::error::Error;
 use super::heads::number;
 use crate::id::bytes::{CommitId, RecordKey, ScopeId};
 use crate::id::name::DatasetName;
-use crate::sys::clock;
+use crate::sys::clock::{self, UnixMillis};
+
+/// A record that left one of our scopes, although its row lives on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The record.
+    pub record: RecordKey,
+    /// When.
+    pub time: UnixMillis,
+    /// Our head that carries the withdrawal, once there is one.
+    pub head: Option<u64>,
+}
 
 impl State {
     /// Remembers the commit of one of our heads.
@@ -78,6 +91,29 @@ impl State {
                 statement.query_map((scope.as_bytes(), dataset.as_str()), read)?.collect()
             })
             .map_err(Error::query("read the withdrawals"))
+    }
+
+    /// Returns what was withdrawn from a scope, with the heads that carry it.
+    ///
+    /// # Errors
+    /// `Query`; `Damaged` if a name in the table isn't one.
+    pub fn withdrawals(&self, scope: &ScopeId) -> Result<Vec<Withdrawal>, Error> {
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, blob(row, 1)?, row.get(2)?, row.get(3)?));
+        let rows: Vec<(String, [u8; 16], i64, Option<i64>)> = self
+            .connection
+            .prepare_cached("SELECT dataset, record, time, head FROM withdrawn WHERE scope = ?1 ORDER BY 1, 2")
+            .and_then(|mut statement| statement.query_map([scope.as_bytes()], read)?.collect())
+            .map_err(Error::query("read the withdrawals"))?;
+        rows.into_iter()
+            .map(|(dataset, record, time, head)| {
+                Ok(Withdrawal {
+                    dataset: DatasetName::new(&dataset).map_err(|error| Error::damaged(error.to_string()))?,
+                    record: RecordKey::from_bytes(record),
+                    time: UnixMillis(time.unsigned_abs()),
+                    head: head.map(i64::unsigned_abs),
+                })
+            })
+            .collect()
     }
 
     /// Notes that one of our heads carries all withdrawals that were made so far.

@@ -12,6 +12,7 @@ use super::progress::Event;
 use super::scopes::OpenScope;
 use crate::exchange::head::Head;
 use crate::exchange::head::verdict::{Known as KnownHead, Verdict, verdict};
+use crate::exchange::receipt::fork::ForkKind;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::PeerName;
@@ -97,8 +98,8 @@ impl Refusal {
     }
 }
 
-const HINT_DAMAGED: &str = "ask the instance that wrote it to push again, or fetch from another remote";
-const HINT_FORK: &str =
+pub(super) const HINT_DAMAGED: &str = "ask the instance that wrote it to push again, or fetch from another remote";
+pub(super) const HINT_FORK: &str =
     "both versions are kept as proof; ask the peer whether its keys were copied, and don't merge from it until then";
 const HINT_JUMP: &str = "ask the peer whether this is right; nothing is taken until then";
 const HINT_RIGHT: &str = "the scope's origin can allow it: `wbsync peer trust NAME --write`";
@@ -189,6 +190,8 @@ impl Instance {
                 return self.followed(known);
             }
             Succession::Forked => {
+                let known = known.expect("a fork needs something to differ from");
+                self.keep_proof(ForkKind::Manifests, (id, &origin), &known.manifest, &bytes)?;
                 let reason = "its origin signed two different manifests with this number";
                 summary.refused.push(Refusal::because(document, reason, HINT_FORK));
                 return Ok(None);
@@ -240,9 +243,11 @@ impl Instance {
         summary: &mut FetchSummary,
     ) -> Result<(), Error> {
         let mut incoming = Vec::new();
+        self.fetch_receipts(store, remote, scope, summary)?;
         let mut writes: Writes = BTreeMap::new();
-        for head in self.state.heads(&scope.row.id)? {
-            writes.insert(head.signer, (head.incarnation, head.writes));
+        for (signer, signed) in self.state.signed_writes(&scope.row.id)? {
+            let best = writes.entry(signer).or_insert((0, 0));
+            *best = (*best).max(signed);
         }
         writes.insert(self.id(), (self.card.card.incarnation, self.scope_row(&scope.row.id)?.sequence));
         for signer in self.signers(store, remote, scope)? {
@@ -398,7 +403,7 @@ impl Instance {
             }
             Verdict::Forked => {
                 let known = known.expect("a fork needs something to differ from");
-                self.state.put_fork(&scope.row.id, signer, &known.document, &bytes, clock::now())?;
+                self.keep_proof(ForkKind::Heads, (&scope.row.id, signer), &known.document, &bytes)?;
                 let reason = format!("its signer has published two histories (head {} differs)", head.seq);
                 summary.refused.push(Refusal::because(document, reason, HINT_FORK));
                 return Ok(None);

@@ -172,6 +172,7 @@ impl Instance {
             received: clock::now(),
             via: remote.to_owned(),
         })?;
+        self.state.put_seen(head, &incoming.hash, &incoming.document)?;
         database::commit(transaction)?;
         self.remove_incoming(&prepared)?;
         self.tell(Event::End);

@@ -7,6 +7,7 @@ pub mod code;
 pub mod commit;
 pub mod compose;
 pub mod config;
+pub mod confirm;
 pub mod debug;
 pub mod edit;
 pub mod error;
@@ -33,6 +34,7 @@ pub mod sweep;
 pub mod view;
 pub mod write;
 
+mod receipts;
 mod refold;
 mod sealer;
 mod vouch;

@@ -71,6 +71,7 @@ impl Instance {
             }
             let Some(scope) = self.open_scope(row)? else { continue };
             if !scope.manifest.may_write(&self.id()) {
+                self.withdraw_own_head(&store, &scope)?;
                 continue;
             }
             let placed = self.place_documents(&store, &scope)?;
@@ -78,6 +79,8 @@ impl Instance {
                 all.insert(scope.label(self)?, published);
             }
         }
+        self.write_receipts(&store)?;
+        self.retire_in_own_store(&store)?;
         self.sweep_own_store(&store)?;
         Ok(all)
     }
@@ -114,14 +117,21 @@ impl Instance {
         let last = self.state.head(&row.id, &self.id())?;
         let is_origin = row.origin == self.id();
         let base = if is_origin { None } else { Some(self.base_of(scope, &tip)?) };
+        let refold = last.is_some() && self.state.refold_due(&row.id)?;
+        // A writer whose words the origin has merged says nothing, unless its last head still carries what was
+        // withdrawn: then an empty one takes its place.
+        let mut supersedes = false;
         if let Some(base) = &base {
             let Some((_, known)) = base else { return Ok(None) };
             if known.commit.clock.contains(&tip.commit.clock) {
-                return Ok(None);
+                supersedes = refold && carries_objects(last.as_ref(), self)?;
+                if !supersedes {
+                    self.state.clear_refold(&row.id)?;
+                    return Ok(None);
+                }
             }
         }
         let base = base.flatten();
-        let refold = is_origin && last.is_some() && self.state.refold_due(&row.id)?;
         if placed == Placed::Whole && !refold && last.as_ref().is_some_and(|last| last.commit == tip.id) {
             return Ok(None);
         }
@@ -130,6 +140,7 @@ impl Instance {
         let seq = last.as_ref().map_or(0, |last| last.seq) + 1;
         let mut work = Publishing { instance: self, store, scope, tip: &tip, seq, objects: 0, bytes: 0 };
         let segments = match &base {
+            Some(_) if supersedes => Vec::new(),
             Some((_, known)) => vec![work.delta(Some(known), seq - 1)?],
             None if refold => work.refolded(&open_own(last.as_ref().expect("checked just above"), self)?)?,
             // Of lost objects nothing can be built on: the ladder begins again.
@@ -143,7 +154,7 @@ impl Instance {
             incarnation: self.card.card.incarnation,
             seq,
             prev: last.as_ref().map(|last| last.hash),
-            commit: tip.id,
+            commit: if supersedes { base.as_ref().map_or(tip.id, |(_, known)| known.id) } else { tip.id },
             writes: tip.commit.clock.seen(&self.id(), self.card.card.incarnation),
             manifest_seq: scope.manifest.seq,
             epoch: scope.manifest.newest_epoch().number,
@@ -174,6 +185,7 @@ impl Instance {
         };
         let transaction = self.state.transaction()?;
         self.state.put_head(&tracked)?;
+        self.state.put_seen(head, &tracked.hash, &tracked.document)?;
         self.state.put_published(&head.scope, head.seq, &head.commit)?;
         self.state.publish_withdrawals(&head.scope, head.seq)?;
         if self.state.refold_due(&head.scope)? {
@@ -351,6 +363,11 @@ impl Publishing<'_> {
 
 fn size(segment: &Segment) -> u64 {
     segment.objects.iter().map(|object| object.bytes).sum()
+}
+
+/// Tells whether our last head names objects.
+fn carries_objects(last: Option<&TrackedHead>, instance: &Instance) -> Result<bool, Error> {
+    Ok(last.map(|last| open_own(last, instance)).transpose()?.is_some_and(|head| !head.segments.is_empty()))
 }
 
 /// Opens a head that we signed ourselves.

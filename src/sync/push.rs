@@ -28,6 +28,8 @@ pub struct PushSummary {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Receipts that the remote did not have.
+    pub receipts: u64,
     /// Objects removed from the remote because they carried what was withdrawn, or keys that were replaced.
     pub removed: u64,
     /// Objects that should have been removed and that the remote keeps: it doesn't let us.
@@ -118,7 +120,12 @@ impl Instance {
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
                 self.send_head(&own, remote, name, (&scope, &signer), &mut summary)?;
             }
-            self.clean_remote(remote, place, &scope, &mut summary)?;
+        }
+        self.send_receipts(&own, remote, name, &mut summary)?;
+        // Only now: whoever reads the remote finds new heads, and proofs of what removed ones stood for.
+        for row in self.state.scopes()? {
+            self.retire_heads(remote, place, &row, &mut summary)?;
+            self.clean_remote(remote, place, &row.id, &mut summary)?;
         }
         Ok(summary)
     }

@@ -14,8 +14,9 @@ use super::scopes::OpenScope;
 use crate::exchange::head::Head;
 use crate::exchange::store::{Store, StoreError};
 use crate::history::join::Known;
-use crate::id::bytes::{ObjectId, RecordKey, ScopeId};
+use crate::id::bytes::{DocHash, InstanceId, ObjectId, RecordKey, ScopeId};
 use crate::id::name::{DatasetName, PeerName};
+use crate::state::scopes::ScopeRow;
 use crate::sys::clock::UnixMillis;
 
 /// The key under which the local state notes that our own store holds what no head names any more.
@@ -23,6 +24,9 @@ pub(super) const OWN_STORE_KEY: &str = "own-store";
 
 /// Whatever its garbage clock says: readers of an older head find a newer one.
 const AT_ONCE: UnixMillis = UnixMillis(u64::MAX);
+
+/// A head that may go: whose, its name, its objects.
+type Retirable = (InstanceId, DocHash, Vec<ObjectId>);
 
 impl Instance {
     /// Notes that a record left one of our scopes for fewer readers. If anything that travelled carries it, the
@@ -59,23 +63,26 @@ impl Instance {
         Ok(())
     }
 
-    /// Tells whether a head lacks records that the one before it by the same signer had.
+    /// Tells whether a head lacks records that we hold, be it in the head before it by the same signer or merged
+    /// with words of others.
     ///
     /// # Errors
     /// A tree that can't be read.
     pub(super) fn leaves_out(&self, scope: &OpenScope, head: &Head) -> Result<bool, Error> {
         let id = &scope.row.id;
-        let Some(before) = self.state.head(id, &head.signer)? else { return Ok(false) };
-        let before = self.state.known_commit(id, &before.commit)?.commit;
-        if !self.holds_trees(&before)? {
-            return Ok(true);
-        }
-        let mut lacks = false;
+        let before = self.state.head(id, &head.signer)?.map(|before| before.commit);
         let after = self.state.known_commit(id, &head.commit)?.commit;
-        self.each_difference(scope, Some(&before), &after, &mut |_, _, bytes| {
-            lacks |= bytes.is_none();
-            Ok(())
-        })?;
+        let mut lacks = false;
+        for held in before.into_iter().chain(self.scope_row(id)?.local_head) {
+            let held = self.state.known_commit(id, &held)?.commit;
+            if !self.holds_trees(&held)? {
+                return Ok(true);
+            }
+            self.each_difference(scope, Some(&held), &after, &mut |_, _, bytes| {
+                lacks |= bytes.is_none();
+                Ok(())
+            })?;
+        }
         Ok(lacks)
     }
 
@@ -152,6 +159,83 @@ impl Instance {
             }
         }
         Ok(self.state.forget_spent(name, scope, &gone)?)
+    }
+
+    /// Takes our own head out of our own store if it may carry what was withdrawn and we can't sign another: we
+    /// write in the scope no more.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(super) fn withdraw_own_head(&self, store: &dyn Store, scope: &OpenScope) -> Result<(), Error> {
+        let id = &scope.row.id;
+        if !self.state.refold_due(id)? {
+            return Ok(());
+        }
+        self.state.set_meta(OWN_STORE_KEY, "due")?;
+        if let Some(head) = self.state.head(id, &self.id())? {
+            store.remove_head(id, &self.id(), head.hash).map_err(Error::store("this instance"))?;
+        }
+        Ok(self.state.clear_refold(id)?)
+    }
+
+    /// Takes the heads of writers out of our own store that may carry what we withdrew.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(super) fn retire_in_own_store(&self, store: &dyn Store) -> Result<(), Error> {
+        for row in self.state.scopes()? {
+            for (signer, hash, _) in self.retirable(store, "this instance", &row)? {
+                self.state.set_meta(OWN_STORE_KEY, "due")?;
+                store.remove_head(&row.id, &signer, hash).map_err(Error::store("this instance"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the heads of writers out of a remote that may carry what we withdrew, and notes their objects for
+    /// removal. Our own head there contains what they stood for, and our receipt there proves it.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(super) fn retire_heads(
+        &self,
+        remote: &dyn Store,
+        name: &PeerName,
+        row: &ScopeRow,
+        summary: &mut PushSummary,
+    ) -> Result<(), Error> {
+        for (signer, hash, objects) in self.retirable(remote, name.as_str(), row)? {
+            self.state.put_spent(name, &row.id, objects)?;
+            match remote.remove_head(&row.id, &signer, hash) {
+                // A newer one came just now: that one is looked at next time.
+                Ok(_) | Err(StoreError::Swapped { .. }) => {}
+                Err(StoreError::Denied { .. } | StoreError::ReadOnly { .. }) => summary.unremoved += 1,
+                Err(error) => return Err(Error::store(name.as_str())(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists the heads of writers in a store that were built before our newest fresh ladder of an own scope and that
+    /// our published head contains, with their objects.
+    fn retirable(&self, store: &dyn Store, name: &str, row: &ScopeRow) -> Result<Vec<Retirable>, Error> {
+        let refolded = self.state.refolded(&row.id)?;
+        let own = self.state.head(&row.id, &self.id())?;
+        let Some(own) = own.filter(|_| refolded > 0 && row.origin == self.id()) else { return Ok(Vec::new()) };
+        let published = self.state.known_commit(&row.id, &own.commit)?.commit.clock;
+        let mut list = Vec::new();
+        for signer in store.heads(&row.id).map_err(Error::store(name))? {
+            let Some(bytes) = store.head(&row.id, &signer).map_err(Error::store(name))? else { continue };
+            let Ok((head, hash)) = Head::open(&bytes, &signer) else { continue };
+            let is_older = head.base.is_some_and(|base| base.seq < refolded) && head.segments.len() > 0;
+            let is_contained = published.seen(&signer, head.incarnation) >= head.writes;
+            // What it stood for is proved by the document, in our receipt.
+            let is_proved = self.is_in_own_receipt(&row.id, &bytes)?;
+            if signer != self.id() && is_older && is_contained && is_proved {
+                list.push((signer, hash, head.objects().map(|object| object.id).collect()));
+            }
+        }
+        Ok(list)
     }
 
     /// Lists every object that a head of a scope names in a store. A document that is no head names nothing.

@@ -6,6 +6,7 @@ use super::error::Error;
 use super::instance::Instance;
 use super::view::View;
 use crate::connector::contract::Parked;
+use crate::exchange::receipt::fork::ForkKind;
 use crate::id::bytes::{CommitId, InstanceId};
 use crate::id::name::DatasetName;
 use crate::keys::identity::fingerprint_of;
@@ -172,6 +173,13 @@ impl Instance {
                 forked.push(signer);
             } else if !contained && open.manifest.may_write(&tracked.signer) {
                 unmerged.push(signer);
+            }
+        }
+        for fork in self.state.forks(&row.id)? {
+            let signer = self.instance_label(&fork.signer)?;
+            let signer = if fork.kind == ForkKind::Manifests { format!("{signer} (manifest)") } else { signer };
+            if !forked.contains(&signer) {
+                forked.push(signer);
             }
         }
         let may_write = open.manifest.may_write(&self.id());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use wbsync::id::name::{PeerName, ScopeName};
+use wbsync::state::peers::Trust;
 use wbsync::sync::commit::Mode;
 use wbsync::testing::prng::Prng;
 
@@ -280,4 +281,137 @@ fn a_local_comment_under_a_withdrawn_request_survives_under_a_placeholder() {
     assert_eq!(status.placeholders.values().sum::<u64>(), 1, "{status:?}");
     assert_eq!(remembers(&beta), Vec::<String>::new());
     beta.app.assert_whole();
+}
+
+/// A request with the word that alpha published and beta, a writer, edited; returns alpha's key.
+fn edited_by_a_writer(alpha: &Site, beta: &Site) -> i64 {
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    for site in [alpha, beta, alpha, beta] {
+        site.sync();
+    }
+    let there: i64 = beta.app.value("SELECT id FROM help_requests WHERE title = 'ladder'").parse().unwrap();
+    beta.edit(there, "title", &format!("{WORD} ladder"));
+    beta.sync();
+    ladder
+}
+
+#[test]
+fn a_writers_head_that_carried_it_goes_too_and_newcomers_still_believe_the_origin() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let ladder = edited_by_a_writer(&alpha, &beta);
+    alpha.sync();
+    assert_eq!(alpha.app.value("SELECT title FROM help_requests"), format!("{WORD} ladder"));
+    let (of_alpha, of_beta) = (alpha.card().card.instance, beta.card().card.instance);
+    let rows = alpha.open().state.scopes_of(&of_alpha).unwrap();
+    let public = rows.into_iter().find(|row| row.name == ScopeName::public()).unwrap().id;
+    let in_public = |stick: &Stick| stick.files().contains(&format!("scopes/{public}/heads/{of_beta}"));
+    assert!(in_public(&stick));
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    assert_eq!(carriers(&alpha, &stick.path()), Vec::<String>::new());
+    assert_eq!(carriers(&alpha, &own_store(&alpha)), Vec::<String>::new());
+    assert!(!in_public(&stick), "the writer's head is gone");
+    // Whoever comes now finds no head of beta's, and still a proof that beta wrote what alpha claims to have seen.
+    let gamma = clone(&stick, "gamma");
+    same_roots(&alpha, &gamma);
+    // The writer takes its head back itself.
+    beta.sync();
+    assert_eq!(carriers(&beta, &own_store(&beta)), Vec::<String>::new());
+    assert_eq!(carriers(&alpha, &stick.path()), Vec::<String>::new());
+    assert_eq!(remembers(&beta), Vec::<String>::new());
+    assert!(in_public(&stick), "with an empty head");
+    for site in [&alpha, &beta] {
+        site.pull();
+    }
+    gamma.try_pull("origin").unwrap();
+    same_roots(&alpha, &beta);
+    same_roots(&alpha, &gamma);
+    // And goes on writing.
+    beta.request(1, "of beta", "public");
+    let other = alpha.request(1, "stool", "public");
+    alpha.sync();
+    beta.sync();
+    let there: i64 = beta.app.value("SELECT id FROM help_requests WHERE title = 'stool'").parse().unwrap();
+    beta.edit(there, "title", "high stool");
+    beta.sync();
+    alpha.sync();
+    assert_eq!(alpha.app.value(&format!("SELECT title FROM help_requests WHERE id = {other}")), "high stool");
+}
+
+#[test]
+fn a_writers_edit_that_comes_late_is_taken_out_with_its_objects() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    for site in [&alpha, &beta, &alpha, &beta] {
+        site.sync();
+    }
+    // Both at once: alpha withdraws, beta edits.
+    alpha.app.set_scope("help_requests", ladder, "private");
+    let there: i64 = beta.app.value("SELECT id FROM help_requests WHERE title = 'ladder'").parse().unwrap();
+    beta.edit(there, "title", &format!("{WORD} ladder"));
+    alpha.sync();
+    beta.sync();
+    assert!(!carriers(&alpha, &stick.path()).is_empty(), "beta has not heard of the withdrawal when it writes");
+    alpha.sync();
+    assert_eq!(carriers(&alpha, &stick.path()), Vec::<String>::new());
+    beta.sync();
+    alpha.sync();
+    beta.sync();
+    assert_eq!(carriers(&alpha, &stick.path()), Vec::<String>::new());
+    for site in [&alpha, &beta] {
+        assert_eq!(carriers(site, &own_store(site)), Vec::<String>::new(), "{}", site.name);
+    }
+    assert_eq!(beta.app.value("SELECT count(*) FROM help_requests"), "0");
+    assert_eq!(remembers(&beta), Vec::<String>::new());
+    same_roots(&alpha, &beta);
+    same_roots(&alpha, &clone(&stick, "gamma"));
+}
+
+#[test]
+fn readers_confirm_a_withdrawal_and_a_sync_of_nothing_writes_nothing() {
+    let (stick, alpha, beta) = pair(Some(Trust::Trusted));
+    let alice = alpha.app.insert_user("alice", "trusted");
+    let ladder = alpha.request(alice, &format!("{WORD} ladder"), "trusted");
+    alpha.sync();
+    beta.sync();
+    assert!(alpha.open().confirmations(None).unwrap().is_empty());
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.open().commit(Mode::Keep).unwrap();
+    let [unpublished] = &alpha.open().confirmations(None).unwrap()[..] else { panic!() };
+    assert_eq!((unpublished.head, &unpublished.waiting[..]), (None, &["beta".to_owned()][..]));
+    alpha.sync();
+    let [sent] = &alpha.open().confirmations(Some("requests/")).unwrap()[..] else { panic!() };
+    assert!(sent.head.is_some() && sent.confirmed.is_empty() && sent.waiting == ["beta"], "{sent:?}");
+    beta.pull();
+    alpha.pull();
+    assert_eq!(alpha.open().confirmations(None).unwrap()[0].waiting, ["beta"], "it has pulled and not pushed");
+    let push = beta.push();
+    assert!(push.receipts > 0, "{push:?}");
+    alpha.pull();
+    let [done] = &alpha.open().confirmations(None).unwrap()[..] else { panic!() };
+    assert!(done.waiting.is_empty() && done.confirmed.len() == 1 && done.confirmed[0].peer == "beta", "{done:?}");
+    assert!(alpha.open().confirmations(Some("requests/zz")).is_err());
+    for site in [&alpha, &beta, &alpha, &beta] {
+        site.sync();
+    }
+    let before = stick.files().into_iter().map(|file| (std::fs::read(stick.path().join(&file)).unwrap(), file));
+    let before: Vec<_> = before.collect();
+    for site in [&beta, &alpha] {
+        site.sync();
+    }
+    for (bytes, file) in &before {
+        assert!(std::fs::read(stick.path().join(file)).unwrap() == *bytes, "{file}");
+    }
+    assert_eq!(stick.files().len(), before.len());
+    // What a receipt of a scope that isn't public says is sealed.
+    let clear = before.iter().filter(|(_, file)| file.contains("/receipts/"));
+    let signers = [&alpha, &beta].map(|site| site.card().card.instance);
+    let named =
+        |bytes: &[u8]| signers.iter().filter(|id| bytes.windows(32).any(|window| window == id.as_bytes())).count();
+    assert!(clear.clone().count() > 0);
+    for (bytes, file) in clear {
+        assert!(named(bytes) <= 1, "{file} names more than its own signer");
+    }
 }
