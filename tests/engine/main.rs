@@ -17,6 +17,7 @@ mod crash;
 mod exchange;
 mod folding;
 mod forge;
+mod gossip;
 mod outcomes;
 mod protocol;
 mod tamper;
