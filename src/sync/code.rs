@@ -57,6 +57,7 @@ codes! {
     DatabaseOfOther "database-of-other" ERROR "the bookkeeping in the database belongs to another instance or a later version";
     UnknownPreset "unknown-preset" ERROR "no preset has this name";
     Mapping "mapping" ERROR "the mapping is wrong, or doesn't fit the database";
+    Incompatible "incompatible" ERROR "records of a store don't fit the application's tables";
     NotReady "not-ready" ERROR "the application can't receive records yet";
     BadUrl "bad-url" ERROR "a remote's URL can't be used";
     Unreachable "unreachable" UNREACHABLE "a remote isn't there";
@@ -86,6 +87,8 @@ codes! {
     NotEdited "not-edited" ERROR "a conflict was not settled in the editor";
     NotRevertible "not-revertible" ERROR "a commit can't be reverted";
     BadValue "bad-value" ERROR "a text is no value for a field";
+    UnknownAudience "unknown-audience" ERROR "a scope is nobody's that rows can be shared with";
+    NotOurs "not-ours" REFUSED "a row belongs to another instance";
     Ambiguous "ambiguous" ERROR "a few digits match several things";
     Document "document" DAMAGED "a file isn't the document, object or CBOR that it should be";
     NoKey "no-key" REFUSED "none of our keys opens an object";

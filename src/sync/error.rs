@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::code::Code;
+use super::fit::Fit;
 use crate::cbor;
 use crate::changeset;
 use crate::connector;
@@ -56,6 +57,10 @@ pub enum Error {
     Schema { scope: String, source: cbor::error::Error },
     #[error("cannot change the manifest of scope {scope}")]
     ManifestDraft { scope: String, source: scope::manifest::draft::DraftError },
+    #[error("{found:?} is nobody that rows can be shared with")]
+    UnknownAudience { found: String, groups: Vec<String>, peers: Vec<String> },
+    #[error("this row belongs to another instance, which decides who sees it")]
+    NotOurs,
     #[error("cannot read the records of scope {scope}")]
     Tree { scope: String, source: tree::error::TreeError },
     #[error("cannot merge scope {scope}")]
@@ -106,6 +111,8 @@ pub enum Error {
     LostHistory { remote: String, ours: u64, theirs: u64 },
     #[error("{remote} changed while we pushed to it")]
     Raced { remote: String },
+    #[error("records of {url} do not fit this application's tables: {why}", why = unfitting(fits))]
+    Incompatible { url: String, fits: Vec<Fit> },
     #[error("the application keeps changing rows while they are being written")]
     Restless,
     #[error("refused {count} of the documents offered by {remote}")]
@@ -140,6 +147,8 @@ pub mod exit {
     pub const DAMAGED: u8 = 6;
     /// Somebody else is at work.
     pub const BUSY: u8 = 7;
+    /// An audit or a check found something.
+    pub const FINDINGS: u8 = 8;
     /// Try again later.
     pub const RETRY: u8 = 75;
 }
@@ -207,6 +216,7 @@ impl Error {
             Self::RemoteExists { .. } => Code::RemoteExists,
             Self::NoRemote => Code::NoRemote,
             Self::Name(_) => Code::BadName,
+            Self::Incompatible { .. } => Code::Incompatible,
             Self::NotFound { .. } | Self::DifferentScopes { .. } => Code::NotFound,
             Self::NoConflict { .. } => Code::NoConflict,
             Self::NoSide { .. } | Self::NoTexts { .. } => Code::NoSide,
@@ -218,6 +228,8 @@ impl Error {
             Self::Raced { .. } => Code::Raced,
             Self::Restless => Code::Restless,
             Self::Refused { .. } => Code::Refused,
+            Self::UnknownAudience { .. } => Code::UnknownAudience,
+            Self::NotOurs => Code::NotOurs,
             Self::NothingToClone => Code::NothingToClone,
             Self::Document { .. } => Code::Document,
             Self::NoKey { .. } => Code::NoKey,
@@ -281,10 +293,28 @@ impl Error {
             Self::NoKey { .. } => {
                 "it is sealed to readers among whom we are not; `--key FILE` takes another key".into()
             }
+            Self::UnknownAudience { groups, peers, .. } => {
+                let mut known = vec!["private".to_owned(), "public".into(), "trusted".into()];
+                known.extend(groups.iter().cloned());
+                if !peers.is_empty() {
+                    known.push(format!("peers:NAME,NAME (of {})", peers.join(", ")));
+                }
+                format!("give one of {}", known.join(", "))
+            }
+            Self::NotOurs => "ask its operator; `wbsync shun` keeps a record out of this instance".into(),
+            Self::Incompatible { .. } => {
+                "no row was written. Bring both applications to the same version, or correct the mapping in wbsync.toml, and \
+                 run the command again; with `--despite-schema` such records wait, named in `wbsync status`"
+                    .into()
+            }
             Self::NothingToClone => "check the URL; an instance must have pushed to it".into(),
             _ => return None,
         })
     }
+}
+
+fn unfitting(fits: &[Fit]) -> String {
+    fits.iter().flat_map(Fit::blocking_lines).collect::<Vec<_>>().join("; ")
 }
 
 fn store_code(error: &StoreError) -> Code {
@@ -339,6 +369,8 @@ fn database_code(error: &connector::error::Error) -> Code {
         | Database::UnknownColumn { .. }
         | Database::Unfit { .. } => Code::Mapping,
         Database::NotReady { .. } => Code::NotReady,
+        Database::Condition { .. } => Code::BadValue,
+        Database::NotCaptured { .. } => Code::NotFound,
         Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
         Database::File { .. }
         | Database::Sqlite { .. }

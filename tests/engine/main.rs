@@ -22,4 +22,5 @@ mod outcomes;
 mod protocol;
 mod tamper;
 mod withdrawal;
+mod working;
 mod world;
