@@ -33,6 +33,9 @@ CREATE TABLE receipt (scope BLOB NOT NULL, signer BLOB NOT NULL, incarnation INT
 CREATE TABLE published (scope BLOB NOT NULL, seq INTEGER NOT NULL, commit_id BLOB NOT NULL, PRIMARY KEY (scope, seq)) WITHOUT ROWID;
 CREATE TABLE withdrawn (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, time INTEGER NOT NULL,
     head INTEGER, PRIMARY KEY (scope, dataset, record)) WITHOUT ROWID;
+CREATE TABLE late (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, field TEXT NOT NULL, author BLOB NOT NULL,
+    incarnation INTEGER NOT NULL, sequence INTEGER NOT NULL, time INTEGER NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (scope, dataset, record, field, author, incarnation, sequence)) WITHOUT ROWID;
 CREATE TABLE refold (scope BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE refolded (scope BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE sealed (scope BLOB NOT NULL, object BLOB NOT NULL, PRIMARY KEY (scope, object)) WITHOUT ROWID;

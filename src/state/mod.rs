@@ -6,6 +6,7 @@ pub mod conflicts;
 pub mod database;
 pub mod error;
 pub mod heads;
+pub mod late;
 pub mod nodes;
 pub mod peers;
 pub mod pending;

@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod init;
 pub mod inspect;
 pub mod instance;
+pub mod late;
 pub mod mend;
 pub mod merge;
 pub mod peers;

@@ -227,7 +227,7 @@ impl Instance {
         for signer in store.heads(&row.id).map_err(Error::store(name))? {
             let Some(bytes) = store.head(&row.id, &signer).map_err(Error::store(name))? else { continue };
             let Ok((head, hash)) = Head::open(&bytes, &signer) else { continue };
-            let is_older = head.base.is_some_and(|base| base.seq < refolded) && head.segments.len() > 0;
+            let is_older = head.base.is_some_and(|base| base.seq < refolded) && !head.segments.is_empty();
             let is_contained = published.seen(&signer, head.incarnation) >= head.writes;
             // What it stood for is proved by the document, in our receipt.
             let is_proved = self.is_in_own_receipt(&row.id, &bytes)?;

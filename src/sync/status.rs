@@ -33,6 +33,8 @@ pub struct Status {
     pub parked: Vec<Parked>,
     /// How many wait.
     pub parked_total: u64,
+    /// Values that writers gave to records of ours after these had left their scope.
+    pub late_edits: usize,
     /// Rows that stand for records which left, or have not come, because local rows refer to them.
     pub placeholders: BTreeMap<DatasetName, u64>,
     /// Whether an apply was interrupted.
@@ -145,6 +147,7 @@ impl Instance {
             conflicts: self.open_conflicts()?,
             parked,
             parked_total,
+            late_edits: self.state.late()?.len(),
             placeholders,
             unfinished_apply: position.target.is_some(),
             private: self.counts(PRIVATE_KEY)?,

@@ -20,3 +20,4 @@ mod people;
 mod schemas;
 mod settling;
 mod shown;
+mod withdrawn;

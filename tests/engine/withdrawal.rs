@@ -364,6 +364,9 @@ fn a_writers_edit_that_comes_late_is_taken_out_with_its_objects() {
         assert_eq!(carriers(site, &own_store(site)), Vec::<String>::new(), "{}", site.name);
     }
     assert_eq!(beta.app.value("SELECT count(*) FROM help_requests"), "0");
+    let late = alpha.open().late_edits(None).unwrap();
+    assert!(late.iter().any(|late| late.field == "title" && late.author == "beta"), "{late:?}");
+    assert!(late.iter().all(|late| ["title", "updated_at"].contains(&late.field.as_str())), "{late:?}");
     assert_eq!(remembers(&beta), Vec::<String>::new());
     same_roots(&alpha, &beta);
     same_roots(&alpha, &clone(&stick, "gamma"));

@@ -55,6 +55,10 @@ pub fn describe(summary: &MergeSummary, mode: Mode) -> String {
                 text += &format!(", {} kept that one side deleted", records.edits_against_deletes);
             }
         }
+        if merge.withdrawn_again > 0 {
+            let records = count(merge.withdrawn_again, "record");
+            text += &format!(", {records} taken out again that others had edited (`wbsync privacy late`)");
+        }
         text.push('\n');
     }
     let applied = &summary.applied;

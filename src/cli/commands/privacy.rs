@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
+use super::diff::value_text;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{HEADING, WARNING, count, grouped, table, tame};
@@ -12,6 +13,7 @@ use crate::sync::commit::Mode;
 use crate::sync::confirm::Confirmations;
 use crate::sync::error::{Error, exit};
 use crate::sync::instance::{Instance, Purpose};
+use crate::sync::late::LateEdit;
 use crate::sync::privacy::audit::Finding;
 use crate::sync::privacy::explain::Explanation;
 use crate::sync::privacy::rows::{Marked, SharedRow, Sharing};
@@ -99,6 +101,18 @@ Examples:
         /// A record: `dataset/key`, or the first digits of the key; otherwise all
         record: Option<String>,
     },
+    /// List what writers wrote into records of ours that had left their scope meanwhile
+    ///
+    /// Such an edit doesn't come back into the scope, and the row stays as its owner left it. Whoever wants it types it into
+    /// the application; --forget drops it from the list.
+    #[command(after_help = "Examples:\n  wbsync privacy late\n  wbsync privacy late requests/0198f3a1 --forget")]
+    Late {
+        /// A record: `dataset/key`, or the first digits of the key; otherwise all
+        record: Option<String>,
+        /// Drop them from the list
+        #[arg(long)]
+        forget: bool,
+    },
     /// Print every record that a peer could read after the next push, one JSON object in each line
     #[command(after_help = "Examples:\n  wbsync privacy preview beta | less\n  wbsync --json privacy preview beta")]
     Preview {
@@ -161,6 +175,14 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
                 context.hint("`wbsync push` sends what was withdrawn and not published yet");
             }
             Ok(())
+        }
+        Command::Late { record, forget: false } => {
+            let list = context.instance(Purpose::Look)?.late_edits(record.as_deref())?;
+            context.answer(&json!({ "late": list }), &late(&list))
+        }
+        Command::Late { record, forget: true } => {
+            let number = context.instance(Purpose::Change)?.forget_late_edits(record.as_deref())?;
+            context.answer(&json!({ "forgotten": number }), &format!("forgot {}\n", count(number as u64, "late edit")))
         }
         Command::Preview { peer } => preview(context, &peer),
     }
@@ -242,6 +264,19 @@ fn receipts(list: &[Confirmations]) -> String {
         if !waiting.is_empty() {
             text += &format!("  {WARNING}not confirmed: {}{WARNING:#}\n", waiting.join(", "));
         }
+    }
+    text
+}
+
+fn late(list: &[LateEdit]) -> String {
+    if list.is_empty() {
+        return "no late edits\n".into();
+    }
+    let mut text = String::new();
+    for LateEdit { record, row, scope, field, value, author, time } in list {
+        let row = row.as_deref().unwrap_or("none any more");
+        text += &format!("{HEADING}{record}.{field}{HEADING:#}  (row {})\n", tame(row));
+        text += &format!("  {}\n  by {author}, {time}, after it had left {scope}\n", value_text(value));
     }
     text
 }

@@ -74,6 +74,11 @@ fn describe(status: &Status) -> String {
         let number = count(status.parked_total, "record");
         text += &format!("\n{WARNING}{number} waiting{WARNING:#}\n{}{}", table("  ", &rows), rest(total, LISTED_MAX));
     }
+    if status.late_edits > 0 {
+        let number = count(status.late_edits as u64, "late edit");
+        text +=
+            &format!("\n{WARNING}{number}{WARNING:#} of records that had left their scope: `wbsync privacy late`\n");
+    }
     if !status.placeholders.is_empty() {
         text += &format!("\nplaceholders that local rows refer to: {}\n", by_name(&status.placeholders));
     }
