@@ -347,6 +347,11 @@ impl Instance {
                 // Who comes late begins with a newer snapshot, in which the origin has merged it.
                 Ingested::Held { .. } if self.is_merged_by_origin(scope, &one.head)? => taken.push(at),
                 Ingested::Held { why } => held.push(format!("{document}: {why}")),
+                // What it named may have been withdrawn while we read: the newer head says what is left.
+                Ingested::Refused(refusal) if refusal.damaged && self.moved_on(store, remote, one)? => {
+                    summary.held.push(format!("{document}: a newer head came while it was read; fetch again"));
+                    taken.push(at);
+                }
                 Ingested::Refused(refusal) => {
                     summary.refused.push(Refusal { document, ..refusal });
                     taken.push(at);
@@ -354,6 +359,12 @@ impl Instance {
             }
         }
         Ok(incoming.into_iter().enumerate().filter(|(at, _)| !taken.contains(at)).map(|(_, one)| one).collect())
+    }
+
+    /// Tells whether the remote has another head of the same signer by now, or none any more.
+    fn moved_on(&self, store: &dyn Store, remote: &str, incoming: &Incoming) -> Result<bool, Error> {
+        let there = store.head(&incoming.head.scope, &incoming.head.signer).map_err(Error::store(remote))?;
+        Ok(there.as_ref() != Some(&incoming.document))
     }
 
     /// Tells whether the head that we hold of the origin contains all that a writer's head stands for.

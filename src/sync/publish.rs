@@ -126,7 +126,9 @@ impl Instance {
             if known.commit.clock.contains(&tip.commit.clock) {
                 supersedes = refold && carries_objects(last.as_ref(), self)?;
                 if !supersedes {
-                    self.state.clear_refold(&row.id)?;
+                    if refold {
+                        self.state.clear_refold(&row.id)?;
+                    }
                     return Ok(None);
                 }
             }
