@@ -216,7 +216,7 @@ impl Building<'_> {
     }
 
     /// Reads a record of a state; `None` also if the state's tree isn't here.
-    fn lookup(&self, commit: &Commit, dataset: &DatasetName, key: &[u8]) -> Step<Option<Record>> {
+    pub(super) fn lookup(&self, commit: &Commit, dataset: &DatasetName, key: &[u8]) -> Step<Option<Record>> {
         let found = get(&self.instance.state, &self.scope.row.id_key, &commit.root(dataset), key);
         let found = match found {
             Err(TreeError::Missing { .. }) => None,

@@ -21,3 +21,4 @@ mod schemas;
 mod served;
 mod settling;
 mod shown;
+mod withdrawn;

@@ -25,6 +25,7 @@ impl Apply<'_> {
             self.books.remove(self.conn, dataset, &entry)?;
             return Ok(Done::Unchanged);
         };
+        let mut done = Done::Deleted;
         let deleted = self.conn.prepare_cached(&plan.sql_delete)?.execute([&entry.key]);
         match deleted {
             Ok(_) => {
@@ -37,11 +38,12 @@ impl Apply<'_> {
                     return Ok(Done::Unchanged);
                 }
                 self.blank(dataset, id, &entry)?;
+                done = Done::Blanked;
             }
             Err(error) => return Err(error.into()),
         }
         self.stale(dataset, &entry.key, &row.raws);
-        Ok(Done::Deleted)
+        Ok(done)
     }
 
     /// Makes a placeholder of a row: nothing of its content is left.
