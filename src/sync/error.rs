@@ -105,6 +105,8 @@ pub enum Error {
     NotRevertible { commit: String, reason: &'static str },
     #[error("{what} matches nothing here")]
     NotFound { what: String },
+    #[error("cannot show the records of commit {commit}: they are not held here")]
+    NotHeld { commit: String },
     #[error("the two commits belong to different scopes, {from} and {to}")]
     DifferentScopes { from: String, to: String },
     #[error("{what} matches {count} things here")]
@@ -220,7 +222,7 @@ impl Error {
             Self::NoHub { .. } => Code::NoHub,
             Self::Name(_) => Code::BadName,
             Self::Incompatible { .. } => Code::Incompatible,
-            Self::NotFound { .. } | Self::DifferentScopes { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::NotHeld { .. } | Self::DifferentScopes { .. } => Code::NotFound,
             Self::NoConflict { .. } => Code::NoConflict,
             Self::NoSide { .. } | Self::NoTexts { .. } => Code::NoSide,
             Self::NotEdited { .. } | Self::MarkersLeft { .. } => Code::NotEdited,
@@ -283,6 +285,10 @@ impl Error {
             }
             Self::NoTexts { .. } => "give a new value with `--value`, or take one with `--take`".into(),
             Self::MarkersLeft { .. } => "nothing was written; edit again and take out every marker line".into(),
+            Self::NotHeld { .. } => {
+                "only what came of it travelled here, or it was forgotten after a withdrawal; its author may still have it"
+                    .into()
+            }
             Self::NotFound { .. } => {
                 "`wbsync log` lists commits, `wbsync scope list` scopes, `wbsync diff SCOPE` records".into()
             }

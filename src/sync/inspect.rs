@@ -306,7 +306,8 @@ impl Instance {
     /// commit's parent: of a merge the one with the least id, of the first commit nothing.
     ///
     /// # Errors
-    /// `NotFound`, `Ambiguous`, `DifferentScopes`.
+    /// `NotFound`, `Ambiguous`, `DifferentScopes`; `NotHeld` if only what came of one of them travelled here, or if it
+    /// was forgotten after a withdrawal.
     pub fn diff(&self, from: &str, to: &str) -> Result<Vec<RecordDiff>, Error> {
         let (open, to) = self.find_commit(to)?;
         let (other, found) = self.find_commit(from.strip_suffix('^').unwrap_or(from))?;
@@ -318,6 +319,11 @@ impl Instance {
             (true, Some(parent)) => Some(self.state.known_commit(&open.row.id, parent)?),
             (true, None) => None,
         };
+        for known in from.iter().chain([&to]) {
+            if !self.holds_trees(&known.commit)? {
+                return Err(Error::NotHeld { commit: known.id.short() });
+            }
+        }
         let mut diffs = Vec::new();
         let before = from.as_ref().map(|known| &known.commit);
         let mut keys = Vec::new();

@@ -191,6 +191,7 @@ impl Instance {
         self.state.put_published(&head.scope, head.seq, &head.commit)?;
         self.state.publish_withdrawals(&head.scope, head.seq)?;
         if self.state.refold_due(&head.scope)? {
+            self.note_objects_of_writers(&scope.row)?;
             self.state.spend_sealed(&head.scope, head.seq)?;
             self.state.set_meta(OWN_STORE_KEY, "due")?;
             self.state.clear_refold(&head.scope)?;

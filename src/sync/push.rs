@@ -118,7 +118,7 @@ impl Instance {
             let origin = self.scope_row(&scope)?.origin;
             self.send_manifest(&own, remote, name, &scope, &origin)?;
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
-                self.send_head(&own, remote, name, (&scope, &signer), &mut summary)?;
+                self.send_head(&own, remote, place, (&scope, &signer), &mut summary)?;
             }
         }
         self.send_receipts(&own, remote, name, &mut summary)?;
@@ -171,10 +171,11 @@ impl Instance {
         &self,
         own: &dyn Store,
         remote: &dyn Store,
-        name: &str,
+        place: &PeerName,
         (scope, signer): (&ScopeId, &InstanceId),
         summary: &mut PushSummary,
     ) -> Result<(), Error> {
+        let name = place.as_str();
         let Some(bytes) = own.head(scope, signer).map_err(Error::store("this instance"))? else { return Ok(()) };
         let there = remote.head(scope, signer).map_err(Error::store(name))?;
         if there.as_ref() == Some(&bytes) {
@@ -198,6 +199,9 @@ impl Instance {
         self.tell(Event::End);
         summary.objects += copied.objects;
         summary.bytes += copied.bytes;
+        if let Some(Ok((theirs, _))) = there.as_ref().map(|bytes| Head::open(bytes, signer)) {
+            self.note_replaced(place, &theirs)?;
+        }
         let expected = there.map(|bytes| document::hash_of(&bytes));
         remote.swap_head(scope, signer, expected, &objects, &bytes).map_err(raced(name))?;
         summary.heads += 1;

@@ -110,10 +110,18 @@ impl Instance {
         Ok(row)
     }
 
-    /// Tells whether our receipt of a scope hands a document on.
-    pub(super) fn is_in_own_receipt(&self, scope: &ScopeId, document: &[u8]) -> Result<bool, Error> {
-        let Some(row) = self.state.receipt(scope, &self.id())? else { return Ok(false) };
-        Ok(decode_held(&row)?.heads.iter().any(|head| head == document))
+    /// Tells whether our receipt of a scope hands on what proves a writer's head: that head, or a later one of
+    /// the same signer.
+    pub(super) fn is_proved_by_receipt(&self, head: &Head) -> Result<bool, Error> {
+        let Some(row) = self.state.receipt(&head.scope, &self.id())? else { return Ok(false) };
+        let proves = |document: &Vec<u8>| {
+            Head::open(document, &head.signer).is_ok_and(|(handed_on, _)| {
+                handed_on.incarnation == head.incarnation
+                    && handed_on.seq >= head.seq
+                    && handed_on.writes >= head.writes
+            })
+        };
+        Ok(decode_held(&row)?.heads.iter().any(proves))
     }
 
     /// Sends our receipts to a remote, of the scopes that it carries.

@@ -216,6 +216,39 @@ impl Instance {
         Ok(())
     }
 
+    /// Counts what the heads of writers of our scope named, as far as we remember them, with what ours named: it is
+    /// to go from every remote too, once no head there names it.
+    ///
+    /// # Errors
+    /// `State`.
+    pub(super) fn note_objects_of_writers(&self, row: &ScopeRow) -> Result<(), Error> {
+        if row.origin != self.id() {
+            return Ok(());
+        }
+        for writer in self.state.heads(&row.id)?.into_iter().filter(|head| head.signer != self.id()) {
+            for seen in self.state.seen(&row.id, &writer.signer)? {
+                if let Ok((head, _)) = Head::open(&seen.document, &writer.signer) {
+                    self.state.put_sealed(&row.id, head.objects().map(|object| object.id))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the objects of a writer's head for removal that a newer one is about to replace in a remote, if it was
+    /// built before our newest fresh ladder.
+    ///
+    /// # Errors
+    /// `State`.
+    pub(super) fn note_replaced(&self, remote: &PeerName, head: &Head) -> Result<(), Error> {
+        let is_ours = self.scope_row(&head.scope)?.origin == self.id();
+        let refolded = self.state.refolded(&head.scope)?;
+        if is_ours && head.base.is_some_and(|base| base.seq < refolded) {
+            self.state.put_spent(remote, &head.scope, head.objects().map(|object| object.id))?;
+        }
+        Ok(())
+    }
+
     /// Lists the heads of writers in a store that were built before our newest fresh ladder of an own scope and that
     /// our published head contains, with their objects.
     fn retirable(&self, store: &dyn Store, name: &str, row: &ScopeRow) -> Result<Vec<Retirable>, Error> {
@@ -229,9 +262,7 @@ impl Instance {
             let Ok((head, hash)) = Head::open(&bytes, &signer) else { continue };
             let is_older = head.base.is_some_and(|base| base.seq < refolded) && !head.segments.is_empty();
             let is_contained = published.seen(&signer, head.incarnation) >= head.writes;
-            // What it stood for is proved by the document, in our receipt.
-            let is_proved = self.is_in_own_receipt(&row.id, &bytes)?;
-            if signer != self.id() && is_older && is_contained && is_proved {
+            if signer != self.id() && is_older && is_contained && self.is_proved_by_receipt(&head)? {
                 list.push((signer, hash, head.objects().map(|object| object.id).collect()));
             }
         }

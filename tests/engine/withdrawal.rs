@@ -231,7 +231,10 @@ fn a_followers_state_forgets_what_was_withdrawn() {
     alpha.sync();
     beta.pull();
     same_roots(&alpha, &beta);
-    assert!(!beta.open().log(None, 1000).unwrap().is_empty());
+    let log = beta.open().log(None, 1000).unwrap();
+    let swept = log.last().unwrap().commit.to_string();
+    let error = beta.open().diff(&swept, &log[0].commit.to_string()).unwrap_err();
+    assert!(matches!(error, wbsync::sync::error::Error::NotHeld { .. }) && error.hint().is_some(), "{error:?}");
     assert!(beta.open().sweep().unwrap().removed > 0, "nodes of the tree before");
     same_roots(&alpha, &beta);
     same_roots(&alpha, &clone(&stick, "gamma"));
@@ -417,4 +420,29 @@ fn readers_confirm_a_withdrawal_and_a_sync_of_nothing_writes_nothing() {
     for (bytes, file) in clear {
         assert!(named(bytes) <= 1, "{file} names more than its own signer");
     }
+}
+
+#[test]
+fn a_store_that_holds_an_older_head_of_a_writer_is_cleaned_too() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let other = Stick::new();
+    alpha.uses_as(&other, "other");
+    let ladder = edited_by_a_writer(&alpha, &beta);
+    alpha.sync();
+    alpha.try_push("other").unwrap();
+    assert!(!carriers(&alpha, &other.path()).is_empty());
+    // Beta's next head replaces the one that the other store holds.
+    beta.sync();
+    beta.request(1, "of beta", "public");
+    let there: i64 = beta.app.value("SELECT min(id) FROM help_requests").parse().unwrap();
+    beta.edit(there, "description", &format!("{WORD} again"));
+    beta.sync();
+    alpha.sync();
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    alpha.try_push("other").unwrap();
+    for store in [stick.path(), other.path(), own_store(&alpha)] {
+        assert_eq!(carriers(&alpha, &store), Vec::<String>::new(), "{}", store.display());
+    }
+    same_roots(&alpha, &clone(&other, "gamma"));
 }
