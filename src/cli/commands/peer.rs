@@ -112,7 +112,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
                 &peer.name,
                 match peer.trust {
                     Trust::Writer => "reads our trusted scope and may edit our records",
-                    Trust::Known | Trust::Trusted => "reads our trusted scope",
+                    _ => "reads our trusted scope",
                 },
             );
             context.answer(
