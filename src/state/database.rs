@@ -27,8 +27,9 @@ CREATE TABLE head (
 CREATE TABLE fork (scope BLOB NOT NULL, signer BLOB NOT NULL, ours BLOB NOT NULL, theirs BLOB NOT NULL, seen INTEGER NOT NULL,
     PRIMARY KEY (scope, signer));
 CREATE TABLE published (scope BLOB NOT NULL, seq INTEGER NOT NULL, commit_id BLOB NOT NULL, PRIMARY KEY (scope, seq)) WITHOUT ROWID;
-CREATE TABLE withdrawn (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL,
-    PRIMARY KEY (scope, dataset, record)) WITHOUT ROWID;
+CREATE TABLE withdrawn (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, time INTEGER NOT NULL,
+    head INTEGER, PRIMARY KEY (scope, dataset, record)) WITHOUT ROWID;
+CREATE TABLE refold (scope BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE conflict (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, field TEXT NOT NULL,
     PRIMARY KEY (scope, dataset, record, field)) WITHOUT ROWID;
 CREATE TABLE peer (id BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, card BLOB NOT NULL, trust TEXT NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;

@@ -7,6 +7,7 @@ use super::error::Error;
 use super::heads::number;
 use crate::id::bytes::{CommitId, RecordKey, ScopeId};
 use crate::id::name::DatasetName;
+use crate::sys::clock;
 
 impl State {
     /// Remembers the commit of one of our heads.
@@ -53,13 +54,14 @@ impl State {
         withdrawn: bool,
     ) -> Result<(), Error> {
         let sql = if withdrawn {
-            "INSERT OR IGNORE INTO withdrawn VALUES (?1, ?2, ?3)"
+            "INSERT OR IGNORE INTO withdrawn (scope, dataset, record, time) VALUES (?1, ?2, ?3, ?4)"
         } else {
-            "DELETE FROM withdrawn WHERE scope = ?1 AND dataset = ?2 AND record = ?3"
+            "DELETE FROM withdrawn WHERE scope = ?1 AND dataset = ?2 AND record = ?3 AND ?4 >= 0"
         };
+        let now = number(clock::now().0);
         self.connection
             .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute((scope.as_bytes(), dataset.as_str(), record.as_bytes())))
+            .and_then(|mut statement| statement.execute((scope.as_bytes(), dataset.as_str(), record.as_bytes(), now)))
             .map_err(Error::query("note a withdrawal"))?;
         Ok(())
     }
@@ -76,5 +78,39 @@ impl State {
                 statement.query_map((scope.as_bytes(), dataset.as_str()), read)?.collect()
             })
             .map_err(Error::query("read the withdrawals"))
+    }
+
+    /// Notes that the next publish of a scope has to make a fresh ladder: nothing that a live head names may
+    /// carry older content, or be sealed to an older epoch.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn mark_refold(&self, scope: &ScopeId) -> Result<(), Error> {
+        self.connection
+            .prepare_cached("INSERT OR IGNORE INTO refold VALUES (?1)")
+            .and_then(|mut statement| statement.execute([scope.as_bytes()]))
+            .map_err(Error::query("note that a scope is to be folded anew"))?;
+        Ok(())
+    }
+
+    /// Tells whether the next publish of a scope has to make a fresh ladder.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn refold_due(&self, scope: &ScopeId) -> Result<bool, Error> {
+        self.connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM refold WHERE scope = ?1)", [scope.as_bytes()], |row| row.get(0))
+            .map_err(Error::query("look whether a scope is to be folded anew"))
+    }
+
+    /// Takes the note back: the fresh ladder is made.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn clear_refold(&self, scope: &ScopeId) -> Result<(), Error> {
+        self.connection
+            .execute("DELETE FROM refold WHERE scope = ?1", [scope.as_bytes()])
+            .map_err(Error::query("note that a scope was folded anew"))?;
+        Ok(())
     }
 }
