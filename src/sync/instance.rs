@@ -157,6 +157,14 @@ impl Instance {
         work(slot.as_mut().expect("it was opened just above").as_mut())
     }
 
+    /// Closes the application's database; the next use opens it again, with the peers and groups of then.
+    ///
+    /// # Panics
+    /// Within `with_database`.
+    pub fn forget_database(&self) {
+        *self.connector.borrow_mut() = None;
+    }
+
     fn open_database(&self) -> Result<Box<dyn Connector>, Error> {
         let origin = self.root.join(config::FILE).display().to_string();
         let mapping = Mapping::load(self.config.preset.as_deref(), self.config.mapping(), &origin)?;

@@ -72,6 +72,7 @@ impl Instance {
             if !scope.manifest.may_write(&self.id()) {
                 continue;
             }
+            let scope = self.drop_old_epochs(scope)?;
             let placed = self.place_documents(&store, &scope)?;
             if let Some(published) = self.publish_scope(&store, &scope, placed)? {
                 all.insert(scope.label(self)?, published);
