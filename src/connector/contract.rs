@@ -113,8 +113,10 @@ pub struct Applied {
     pub inserted: BTreeMap<DatasetName, u64>,
     /// Rows updated.
     pub updated: BTreeMap<DatasetName, u64>,
-    /// Rows deleted or blanked.
+    /// Rows deleted.
     pub deleted: BTreeMap<DatasetName, u64>,
+    /// Rows that became placeholders instead, because local rows refer to them.
+    pub blanked: BTreeMap<DatasetName, u64>,
     /// Records whose row already showed the content.
     pub unchanged: u64,
     /// Records that wait (for a parent, or because a constraint refused them), by dataset.
@@ -234,6 +236,12 @@ pub trait Connector {
     /// # Errors
     /// The database can't be read.
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error>;
+
+    /// Counts the placeholders: rows that stand for records which left, or have not come.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error>;
 
     /// Finds the local row of a record, as `table key`, for people.
     ///

@@ -30,6 +30,10 @@ CREATE TABLE published (scope BLOB NOT NULL, seq INTEGER NOT NULL, commit_id BLO
 CREATE TABLE withdrawn (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, time INTEGER NOT NULL,
     head INTEGER, PRIMARY KEY (scope, dataset, record)) WITHOUT ROWID;
 CREATE TABLE refold (scope BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE refolded (scope BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE sealed (scope BLOB NOT NULL, object BLOB NOT NULL, PRIMARY KEY (scope, object)) WITHOUT ROWID;
+CREATE TABLE spent (remote TEXT NOT NULL, scope BLOB NOT NULL, object BLOB NOT NULL,
+    PRIMARY KEY (remote, scope, object)) WITHOUT ROWID;
 CREATE TABLE conflict (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, field TEXT NOT NULL,
     PRIMARY KEY (scope, dataset, record, field)) WITHOUT ROWID;
 CREATE TABLE peer (id BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, card BLOB NOT NULL, trust TEXT NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;
@@ -65,7 +69,8 @@ impl State {
         connection
             .execute_batch(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768;
-                 PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000;",
+                 PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000;
+                 PRAGMA secure_delete = ON;",
             )
             .map_err(open_error)?;
         connection.set_prepared_statement_cache_capacity(64);

@@ -113,7 +113,19 @@ impl State {
     /// # Errors
     /// `Query`.
     pub fn drop_scope(&self, scope: &ScopeId) -> Result<(), Error> {
-        for table in ["commits", "head", "fork", "published", "withdrawn", "conflict", "refold", "reseal"] {
+        for table in [
+            "commits",
+            "head",
+            "fork",
+            "published",
+            "withdrawn",
+            "conflict",
+            "refold",
+            "refolded",
+            "sealed",
+            "spent",
+            "reseal",
+        ] {
             let sql = format!("DELETE FROM {table} WHERE scope = ?1");
             self.run("drop a scope", &sql, params![scope.as_bytes()])?;
         }

@@ -13,3 +13,5 @@ pub mod pending;
 pub mod published;
 pub mod remotes;
 pub mod scopes;
+pub mod spent;
+pub mod sweep;

@@ -80,6 +80,20 @@ impl State {
             .map_err(Error::query("read the withdrawals"))
     }
 
+    /// Notes that one of our heads carries all withdrawals that were made so far.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn publish_withdrawals(&self, scope: &ScopeId, seq: u64) -> Result<(), Error> {
+        self.connection
+            .execute(
+                "UPDATE withdrawn SET head = ?2 WHERE scope = ?1 AND head IS NULL",
+                (scope.as_bytes(), number(seq)),
+            )
+            .map_err(Error::query("note a published withdrawal"))?;
+        Ok(())
+    }
+
     /// Notes that the next publish of a scope has to make a fresh ladder: nothing that a live head names may
     /// carry older content, or be sealed to an older epoch.
     ///

@@ -20,8 +20,10 @@ pub struct ApplySummary {
     pub inserted: BTreeMap<DatasetName, u64>,
     /// Rows updated.
     pub updated: BTreeMap<DatasetName, u64>,
-    /// Rows deleted or blanked.
+    /// Rows deleted.
     pub deleted: BTreeMap<DatasetName, u64>,
+    /// Rows that became placeholders instead, because local rows refer to them.
+    pub blanked: BTreeMap<DatasetName, u64>,
     /// Records that wait for something.
     pub parked: BTreeMap<DatasetName, u64>,
 }
@@ -132,7 +134,7 @@ impl ApplySummary {
 
     /// Returns how many rows were touched.
     pub fn rows(&self) -> u64 {
-        [&self.inserted, &self.updated, &self.deleted].into_iter().flat_map(BTreeMap::values).sum()
+        [&self.inserted, &self.updated, &self.deleted, &self.blanked].into_iter().flat_map(BTreeMap::values).sum()
     }
 
     pub(super) fn add(&mut self, done: Applied) {
@@ -140,6 +142,7 @@ impl ApplySummary {
             (&mut self.inserted, done.inserted),
             (&mut self.updated, done.updated),
             (&mut self.deleted, done.deleted),
+            (&mut self.blanked, done.blanked),
             (&mut self.parked, done.parked),
         ];
         for (sum, counts) in sides {

@@ -239,6 +239,9 @@ impl Instance {
             by_dataset.entry(dataset).or_default().push((key.as_bytes().to_vec(), bytes));
             if scope.row.origin == self.id() {
                 self.state.set_withdrawn(&scope.row.id, dataset, key, matches!(edit, Edit::Withdrawn))?;
+                if matches!(edit, Edit::Withdrawn) {
+                    self.note_withdrawal(scope, dataset, key)?;
+                }
             }
         }
         for (dataset, edits) in by_dataset {

@@ -330,6 +330,13 @@ impl Instance {
             let others =
                 incoming.iter().enumerate().filter(|(other, _)| together && *other != at && !taken.contains(other));
             let others: Vec<&Incoming> = others.map(|(_, other)| other).collect();
+            if let Some(why) = self.lacks_epoch(scope, &one.head) {
+                match self.is_merged_by_origin(scope, &one.head)? {
+                    true => taken.push(at),
+                    false => held.push(format!("{document}: {why}")),
+                }
+                continue;
+            }
             match self.ingest(store, remote, scope, one, &others, writes)? {
                 Ingested::Taken { records, objects, bytes } => {
                     summary.objects += objects;
@@ -350,6 +357,17 @@ impl Instance {
             }
         }
         Ok(incoming.into_iter().enumerate().filter(|(at, _)| !taken.contains(at)).map(|(_, one)| one).collect())
+    }
+
+    /// Says why a writer's head can't be opened: it is sealed to an epoch whose key we were not granted, or that is no more.
+    fn lacks_epoch(&self, scope: &OpenScope, head: &Head) -> Option<String> {
+        let sealed_long_ago = head.base.is_some() && !scope.keys.epochs.contains_key(&head.epoch);
+        sealed_long_ago.then(|| {
+            format!(
+                "it is sealed to epoch {}, which we can't open; its signer seals it anew at its next push",
+                head.epoch
+            )
+        })
     }
 
     /// Tells whether the head that we hold of the origin contains all that a writer's head stands for.

@@ -85,6 +85,8 @@ pub(super) struct Building<'a> {
     /// Who vouches for the words that are not the signer's own.
     pub(super) vouchers: Vouchers<'a>,
     records: u64,
+    /// Whether the origin took records out of the scope.
+    withdraws: bool,
 }
 
 pub(super) const HINT_AGAIN: &str = "ask the instance that wrote it to push again, or fetch from another remote";
@@ -154,6 +156,10 @@ impl Instance {
             }
         }
         let records = building.records;
+        // A snapshot says nothing of what it leaves out.
+        if building.withdraws || prepared.start.is_none() && self.leaves_out(scope, head)? {
+            self.note_withdrawn_by_origin(scope)?;
+        }
         self.state.put_head(&TrackedHead {
             scope: scope.row.id,
             signer: head.signer,
@@ -185,6 +191,7 @@ impl<'a> Building<'a> {
             commits: BTreeMap::new(),
             vouchers,
             records: 0,
+            withdraws: false,
         }
     }
 
@@ -271,7 +278,11 @@ impl<'a> Building<'a> {
                         self.check_stamps(&dataset, entry.key.as_bytes(), &record)?;
                         Some(bytes.to_vec())
                     }
-                    Body::Deleted | Body::Withdrawn => None,
+                    Body::Deleted => None,
+                    Body::Withdrawn => {
+                        self.withdraws = true;
+                        None
+                    }
                 };
                 edits.push((entry.key.as_bytes().to_vec(), bytes));
             }

@@ -76,6 +76,8 @@ impl Instance {
             // A row that is gone here was deleted; a concurrent edit brings it back, which is shown.
             if audience.is_some_and(|audience| audience.scope() != Some(&scope.row.name)) {
                 mends.insert((dataset.clone(), *key), None);
+                // The writer's head carries it.
+                self.state.mark_refold(&scope.row.id)?;
             }
             Ok(())
         })

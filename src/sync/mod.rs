@@ -34,9 +34,11 @@ pub mod scopes;
 pub mod show;
 pub mod shun;
 pub mod status;
+pub mod sweep;
 pub mod trust;
 pub mod view;
 pub mod write;
 
+mod refold;
 mod sealer;
 mod vouch;

@@ -10,6 +10,7 @@ use std::io;
 use super::error::Error;
 use super::instance::Instance;
 use super::progress::Event;
+use super::refold::OWN_STORE_KEY;
 use super::scopes::OpenScope;
 use super::sealer::Sealer;
 use crate::changeset::entry::Entry;
@@ -78,6 +79,7 @@ impl Instance {
                 all.insert(scope.label(self)?, published);
             }
         }
+        self.sweep_own_store(&store)?;
         Ok(all)
     }
 
@@ -91,10 +93,15 @@ impl Instance {
         }
         let Some(head) = self.state.head(&row.id, &self.id())? else { return Ok(Placed::Whole) };
         let objects = objects_of(&head)?;
-        if !store.missing(&objects).map_err(error())?.is_empty() {
+        let incomplete = !store.missing(&objects).map_err(error())?.is_empty();
+        let there = store.head(&row.id, &self.id()).map_err(error())?.map(|bytes| document::hash_of(&bytes));
+        if (incomplete || there != Some(head.hash)) && self.state.refolded(&row.id)? > 0 {
+            // An older store came back, perhaps with what was withdrawn.
+            self.state.set_meta(OWN_STORE_KEY, "due")?;
+        }
+        if incomplete {
             return Ok(Placed::Incomplete);
         }
-        let there = store.head(&row.id, &self.id()).map_err(error())?.map(|bytes| document::hash_of(&bytes));
         if there != Some(head.hash) {
             store.swap_head(&row.id, &self.id(), there, &objects, &head.document).map_err(error())?;
         }
@@ -115,7 +122,10 @@ impl Instance {
             }
         }
         let base = base.flatten();
-        if placed == Placed::Whole && last.as_ref().is_some_and(|last| last.commit == tip.id) {
+        let refold = is_origin && last.is_some() && self.state.refold_due(&row.id)?;
+        let sealed_anew = self.is_sealed_anew(scope, last.as_ref())?;
+        if placed == Placed::Whole && !refold && !sealed_anew && last.as_ref().is_some_and(|last| last.commit == tip.id)
+        {
             return Ok(None);
         }
         let label = scope.label(self)?;
@@ -124,6 +134,7 @@ impl Instance {
         let mut work = Publishing { instance: self, store, scope, tip: &tip, seq, objects: 0, bytes: 0 };
         let segments = match &base {
             Some((_, known)) => vec![work.delta(Some(known), seq - 1)?],
+            None if refold => work.refolded(&open_own(last.as_ref().expect("checked just above"), self)?)?,
             // Of lost objects nothing can be built on: the ladder begins again.
             None if placed == Placed::Incomplete => work.ladder(None)?,
             None => work.ladder(last.as_ref().map(|last| open_own(last, self)).transpose()?.as_ref())?,
@@ -149,6 +160,17 @@ impl Instance {
         Ok(Some(Published { seq, objects, bytes, segments: head.segments.len() }))
     }
 
+    /// Tells whether what we wrote in another's scope, and its origin has not merged, has to be sealed to a newer epoch: else
+    /// its readers of then could not open it, nor the origin once it has let the old epochs go.
+    fn is_sealed_anew(&self, scope: &OpenScope, last: Option<&TrackedHead>) -> Result<bool, Error> {
+        match last {
+            Some(last) if scope.row.origin != self.id() => {
+                Ok(open_own(last, self)?.epoch < scope.manifest.newest_epoch().number)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Signs a head, remembers it, and moves it into our own store. After a crash in between, the next
     /// publish finds it in the state and moves it.
     fn keep_head(&self, store: &DirStore, scope: &OpenScope, head: &Head) -> Result<(), Error> {
@@ -168,6 +190,13 @@ impl Instance {
         let transaction = self.state.transaction()?;
         self.state.put_head(&tracked)?;
         self.state.put_published(&head.scope, head.seq, &head.commit)?;
+        self.state.publish_withdrawals(&head.scope, head.seq)?;
+        if self.state.refold_due(&head.scope)? {
+            self.state.spend_sealed(&head.scope, head.seq)?;
+            self.state.set_meta(OWN_STORE_KEY, "due")?;
+            self.state.clear_refold(&head.scope)?;
+        }
+        self.state.put_sealed(&head.scope, head.objects().map(|object| object.id))?;
         database::commit(transaction)?;
         self.place_documents(store, scope).map(drop)
     }
@@ -223,6 +252,19 @@ impl Publishing<'_> {
         }
         segments.append(&mut deltas);
         Ok(segments)
+    }
+
+    /// A ladder that shares no object with the heads before: a snapshot of the tip, and one delta with the final
+    /// content of all that the deltas touched, so that nobody who could catch up has to fetch the snapshot.
+    fn refolded(&mut self, last: &Head) -> Result<Vec<Segment>, Error> {
+        let snapshot = self.snapshot()?;
+        let oldest = last.segments.get(1).map_or(last.seq, |delta| delta.from_seq);
+        let mut delta = self.delta_since(oldest)?;
+        if size(&delta) > size(&snapshot) && oldest < last.seq {
+            delta = self.delta_since(last.seq)?;
+        }
+        let worthwhile = size(&delta) <= size(&snapshot);
+        Ok(std::iter::once(snapshot).chain(Some(delta).filter(|_| worthwhile)).collect())
     }
 
     fn snapshot(&mut self) -> Result<Segment, Error> {
@@ -327,7 +369,7 @@ fn size(segment: &Segment) -> u64 {
 }
 
 /// Opens a head that we signed ourselves.
-fn open_own(head: &TrackedHead, instance: &Instance) -> Result<Head, Error> {
+pub(super) fn open_own(head: &TrackedHead, instance: &Instance) -> Result<Head, Error> {
     let opened = Head::open(&head.document, &instance.id());
     let damaged = |error| crate::state::error::Error::damaged(format!("our own head: {error}"));
     Ok(opened.map_err(damaged)?.0)

@@ -28,6 +28,10 @@ pub struct PushSummary {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Objects removed from the remote because they carried what was withdrawn, or keys that were replaced.
+    pub removed: u64,
+    /// Objects that should have been removed and that the remote keeps: it doesn't let us.
+    pub unremoved: u64,
 }
 
 /// What a push would do.
@@ -95,7 +99,7 @@ impl Instance {
         // What was fetched is merged first: a writer's head builds on the newest head of the origin.
         self.merge()?;
         let published = self.publish()?;
-        let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote.as_str()));
+        let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote));
         let now = clock::now();
         match &result {
             Ok(_) => self.state.note_exchange(remote, Exchange::Pushed, now)?,
@@ -104,8 +108,8 @@ impl Instance {
         result.map(|summary| PushSummary { published, ..summary })
     }
 
-    fn send(&self, remote: &dyn Store, name: &str) -> Result<PushSummary, Error> {
-        let own = self.own_store()?;
+    fn send(&self, remote: &dyn Store, place: &PeerName) -> Result<PushSummary, Error> {
+        let (own, name) = (self.own_store()?, place.as_str());
         let mut summary = PushSummary::default();
         self.send_card(remote, name)?;
         for scope in own.scopes().map_err(Error::store("this instance"))? {
@@ -114,6 +118,7 @@ impl Instance {
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
                 self.send_head(&own, remote, name, (&scope, &signer), &mut summary)?;
             }
+            self.clean_remote(remote, place, &scope, &mut summary)?;
         }
         Ok(summary)
     }

@@ -7,6 +7,7 @@ use super::instance::Instance;
 use super::view::View;
 use crate::connector::contract::Parked;
 use crate::id::bytes::{CommitId, InstanceId};
+use crate::id::name::DatasetName;
 use crate::keys::identity::fingerprint_of;
 
 /// Where this instance stands.
@@ -30,6 +31,8 @@ pub struct Status {
     pub parked: Vec<Parked>,
     /// How many wait.
     pub parked_total: u64,
+    /// Rows that stand for records which left, or have not come, because local rows refer to them.
+    pub placeholders: BTreeMap<DatasetName, u64>,
     /// Whether an apply was interrupted.
     pub unfinished_apply: bool,
     /// Own rows that stayed home at the last commit, by dataset and reason.
@@ -109,11 +112,11 @@ impl Instance {
     pub fn status(&self) -> Result<Status, Error> {
         let looked = self.with_database(|database| {
             let position = database.position()?;
-            Ok((position, database.parked(PARKED_MAX)?))
+            Ok((position, database.parked(PARKED_MAX)?, database.placeholders()?))
         });
-        let (position, (parked, parked_total), database_error) = match looked {
-            Ok((position, parked)) => (position, parked, None),
-            Err(error) => (Default::default(), Default::default(), Some(explain(&error))),
+        let ((position, (parked, parked_total), placeholders), database_error) = match looked {
+            Ok(looked) => (looked, None),
+            Err(error) => (Default::default(), Some(explain(&error))),
         };
         let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
         let mut scopes = Vec::new();
@@ -132,6 +135,7 @@ impl Instance {
             conflicts: self.open_conflicts()?,
             parked,
             parked_total,
+            placeholders,
             unfinished_apply: position.target.is_some(),
             private: self.counts(PRIVATE_KEY)?,
             too_large: self.counts(TOO_LARGE_KEY)?,
@@ -175,6 +179,7 @@ impl Instance {
         let origin = self.state.head(&row.id, &row.origin)?;
         let published = own.as_ref().map(|own| own.commit) == row.local_head
             || row.origin != self.id() && origin.map(|origin| origin.commit) == row.local_head;
+        let refold = row.origin == self.id() && self.state.refold_due(&row.id)?;
         let own_writes = head.as_ref().map_or(0, |head| head.commit.clock.seen(&self.id(), self.card.card.incarnation));
         Ok(ScopeStatus {
             scope: self.scope_label(row)?,
@@ -182,7 +187,7 @@ impl Instance {
             head: row.local_head,
             records: head.map_or(0, |head| head.commit.records()),
             applied: row.local_head.is_none() || applied.commits.get(&row.id) == row.local_head.as_ref(),
-            unpublished: may_write && row.local_head.is_some() && !published,
+            unpublished: may_write && row.local_head.is_some() && (!published || own.is_some() && refold),
             local_edits: !may_write && own_writes > 0,
             unmerged,
             forked,

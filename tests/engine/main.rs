@@ -20,4 +20,5 @@ mod forge;
 mod outcomes;
 mod protocol;
 mod tamper;
+mod withdrawal;
 mod world;

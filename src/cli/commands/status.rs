@@ -4,7 +4,7 @@ use super::peer::followed;
 use super::scope;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, WARNING, count, private, table, tame, too_large};
+use crate::cli::text::{HEADING, WARNING, by_name, count, private, table, tame, too_large};
 use crate::sync::instance::Purpose;
 use crate::sync::status::Status;
 
@@ -73,6 +73,9 @@ fn describe(status: &Status) -> String {
         let total = usize::try_from(status.parked_total).unwrap_or(usize::MAX);
         let number = count(status.parked_total, "record");
         text += &format!("\n{WARNING}{number} waiting{WARNING:#}\n{}{}", table("  ", &rows), rest(total, LISTED_MAX));
+    }
+    if !status.placeholders.is_empty() {
+        text += &format!("\nplaceholders that local rows refer to: {}\n", by_name(&status.placeholders));
     }
     if !status.too_large.is_empty() {
         text += &format!("\n{}", too_large(&status.too_large));

@@ -69,6 +69,8 @@ pub(super) enum Done {
     Upgraded,
     Updated,
     Deleted,
+    /// A placeholder is left of it, because local rows refer to it.
+    Blanked,
     Unchanged,
 }
 
@@ -255,6 +257,7 @@ impl<'a> Apply<'a> {
             Done::Inserted => Some(&mut self.applied.inserted),
             Done::Updated | Done::Upgraded => Some(&mut self.applied.updated),
             Done::Deleted => Some(&mut self.applied.deleted),
+            Done::Blanked => Some(&mut self.applied.blanked),
             Done::Unchanged => {
                 self.applied.unchanged += 1;
                 None

@@ -28,7 +28,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use self::apply::{Apply, Fail};
-use self::books::{Books, FORMAT, Refused};
+use self::books::{Books, FORMAT, Refused, STUB};
 use self::capture::{Stop, Transaction};
 use self::plan::{Plans, constant, quote};
 use self::purge::Purge;
@@ -341,6 +341,23 @@ impl Connector for SqliteConnector {
             conn.execute("UPDATE _wbsync_position SET applied = target, target = NULL, view = view + 1", [])?;
             Ok(())
         })
+    }
+
+    fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error> {
+        let doing = "count the placeholders";
+        let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
+        let read = || -> rusqlite::Result<BTreeMap<DatasetName, u64>> {
+            let sql = "SELECT count(*) FROM _wbsync_map WHERE dataset = ?1 AND flags & ?2 <> 0";
+            let mut counts = BTreeMap::new();
+            for (number, plan) in books.datasets.iter().zip(&self.plans.list) {
+                let count: i64 = self.conn.query_row(sql, [*number, STUB], |row| row.get(0))?;
+                if count > 0 {
+                    counts.insert(plan.name.clone(), count.unsigned_abs());
+                }
+            }
+            Ok(counts)
+        };
+        read().map_err(|source| self.failed(doing, source))
     }
 
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {

@@ -31,8 +31,9 @@ impl Apply<'_> {
             }
             self.blank(dataset, id, &entry)?;
             self.stale(dataset, &entry.key, &row.raws);
-            return Ok(Done::Deleted);
+            return Ok(Done::Blanked);
         }
+        let mut done = Done::Deleted;
         let deleted = self.conn.prepare_cached(&plan.sql_delete)?.execute([&entry.key]);
         match deleted {
             Ok(_) => {
@@ -45,11 +46,12 @@ impl Apply<'_> {
                     return Ok(Done::Unchanged);
                 }
                 self.blank(dataset, id, &entry)?;
+                done = Done::Blanked;
             }
             Err(error) => return Err(error.into()),
         }
         self.stale(dataset, &entry.key, &row.raws);
-        Ok(Done::Deleted)
+        Ok(done)
     }
 
     /// Makes a placeholder of a row: nothing of its content is left.
