@@ -75,7 +75,7 @@ codes! {
     NothingToClone "nothing-to-clone" ERROR "a store holds no instance to clone from";
     BadCard "bad-card" REFUSED "a text isn't a card, or was altered";
     OwnCard "own-card" ERROR "a card is that of this instance";
-    OtherIdentity "other-identity" REFUSED "a card has another identity than the peer that is pinned under its name";
+    OtherIdentity "other-identity" REFUSED "a card has another identity than the peer that is pinned under its name, or several claim one name";
     OlderCard "older-card" REFUSED "a card is older than the one that we have of the peer";
     LastReader "last-reader" REFUSED "this instance can't be removed from its own scopes";
     Fingerprint "fingerprint" REFUSED "a card has another fingerprint than expected";

@@ -74,6 +74,8 @@ pub enum Error {
     PeerNameTaken { name: String },
     #[error("{name} is pinned with the fingerprint {pinned}, and this card has {found}")]
     OtherIdentity { name: String, pinned: String, found: String },
+    #[error("several instances in this store call themselves {name}: {found}")]
+    TwoIdentities { name: String, found: String },
     #[error("the card of {name} is older (incarnation {offered}) than the one we have (incarnation {known})")]
     OlderCard { name: String, offered: u32, known: u32 },
     #[error("{name} is revoked here")]
@@ -221,6 +223,7 @@ impl Error {
             Self::UnknownPeer { .. } => Code::UnknownPeer,
             Self::PeerNameTaken { .. } => Code::PeerNameTaken,
             Self::OtherIdentity { .. } => Code::OtherIdentity,
+            Self::TwoIdentities { .. } => Code::OtherIdentity,
             Self::OlderCard { .. } => Code::OlderCard,
             Self::Revoked { .. } => Code::Revoked,
             Self::UnknownGroup { .. } => Code::UnknownGroup,
@@ -287,6 +290,9 @@ impl Error {
                 "ask {name}'s owner over another channel: if it was set up anew, `wbsync peer forget {name}` and add it again; \
                  if it is another instance, `--name NAME` adds it beside {name}"
             ),
+            Self::TwoIdentities { name, .. } => {
+                format!("ask {name}'s owner for the fingerprint over another channel, and give it with `--expect`")
+            }
             Self::OlderCard { .. } => "ask for the line that `wbsync id` prints there now".into(),
             Self::LastReader => "name a peer: `wbsync peer list`".into(),
             Self::Revoked { name } => format!("`wbsync peer trust {name}` takes that back"),
