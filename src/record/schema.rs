@@ -49,6 +49,8 @@ pub struct FieldRule {
     pub strategy: Strategy,
     /// Fields of one group are written together: a write to one writes them all.
     pub group: Option<FieldName>,
+    /// Whether the field is meant for this scope's readers only, of records that may lie in a wider scope.
+    pub overlay: bool,
 }
 
 /// The rules of all fields that differ from the default.
@@ -100,6 +102,16 @@ impl Schema {
             .collect()
     }
 
+    /// Tells whether a field belongs to this scope although its record may lie in a wider one.
+    pub fn is_overlay(&self, dataset: &DatasetName, field: &FieldName) -> bool {
+        self.rule(dataset, field).is_some_and(|rule| rule.overlay)
+    }
+
+    /// Tells whether records of a dataset may have fields in this scope while they lie in a wider one.
+    pub fn has_overlay(&self, dataset: &DatasetName) -> bool {
+        self.fields.get(dataset).is_some_and(|fields| fields.values().any(|rule| rule.overlay))
+    }
+
     fn rule(&self, dataset: &DatasetName, field: &FieldName) -> Option<&FieldRule> {
         self.fields.get(dataset)?.get(field)
     }
@@ -116,11 +128,14 @@ impl Schema {
             let mut order = writer.map(fields.len());
             for (field, rule) in fields {
                 writer.key(&mut order, field.as_str());
-                writer.array(2);
+                writer.array(if rule.overlay { 3 } else { 2 });
                 writer.text(rule.strategy.name());
                 match &rule.group {
                     Some(group) => writer.text(group.as_str()),
                     None => writer.null(),
+                }
+                if rule.overlay {
+                    writer.bool(true);
                 }
             }
         }
@@ -159,7 +174,11 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
         let at = reader.offset();
         let Some(name) = keys.next_key(reader)? else { return Ok(fields) };
         let field = FieldName::new(name).map_err(|_| reader.invalid(at, "a field has no valid name"))?;
-        reader.array_of(2)?;
+        let at = reader.offset();
+        let length = reader.array(3)?;
+        if length < 2 {
+            return Err(reader.invalid(at, "a rule has two or three parts"));
+        }
         let name = reader.text(64)?;
         let strategy = NAMES.iter().find(|(_, known)| *known == name).map_or(Strategy::Conflict, |(found, _)| *found);
         let at = reader.offset();
@@ -169,7 +188,12 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
             let name = reader.text(64)?;
             Some(FieldName::new(name).map_err(|_| reader.invalid(at, "a group has no valid name"))?)
         };
-        fields.insert(field, FieldRule { strategy, group });
+        let at = reader.offset();
+        let overlay = length == 3;
+        if overlay && !reader.bool()? {
+            return Err(reader.invalid(at, "what is false is left out"));
+        }
+        fields.insert(field, FieldRule { strategy, group, overlay });
     }
 }
 
@@ -180,11 +204,12 @@ mod tests {
 
     fn sample() -> Schema {
         let name = |name: &str| FieldName::new(name).unwrap();
-        let rule = |strategy, group: Option<&str>| FieldRule { strategy, group: group.map(name) };
+        let rule = |strategy, group: Option<&str>| FieldRule { strategy, group: group.map(name), overlay: false };
         let fields = BTreeMap::from([
             (name("status"), rule(Strategy::Conflict, Some("completion"))),
             (name("completed_at"), rule(Strategy::Conflict, Some("completion"))),
             (name("description"), rule(Strategy::Text, None)),
+            (name("contact_email"), FieldRule { overlay: true, ..FieldRule::default() }),
         ]);
         Schema { fields: BTreeMap::from([(DatasetName::new("requests").unwrap(), fields)]) }
     }
@@ -205,9 +230,9 @@ mod tests {
     fn vectors_hold() {
         let field = |key: &[u8], rule: &[u8]| [b"\xa1\x61d\xa1", key, rule].concat();
         let rule = |rule: &[u8]| field(b"\x61f", rule);
-        let all = NAMES
-            .iter()
-            .map(|(strategy, name)| (FieldName::new(name).unwrap(), FieldRule { strategy: *strategy, group: None }));
+        let all = NAMES.iter().map(|(strategy, name)| {
+            (FieldName::new(name).unwrap(), FieldRule { strategy: *strategy, ..FieldRule::default() })
+        });
         let all = Schema { fields: BTreeMap::from([(DatasetName::new("all").unwrap(), all.collect())]) };
         let wide = |count: usize| {
             let mut writer = Writer::new();
@@ -232,7 +257,9 @@ mod tests {
             Case::reject("datasets-unsorted", b"\xa2\x61e\xa0\x61d\xa0".to_vec()),
             Case::reject("field-of-no-name", field(b"\x60", b"\x82\x66latest\xf6")),
             Case::reject("rule-of-one", rule(b"\x81\x66latest")),
-            Case::reject("rule-of-three", rule(b"\x83\x66latest\xf6\xf6")),
+            Case::reject("overlay-is-null", rule(b"\x83\x66latest\xf6\xf6")),
+            Case::reject("overlay-is-false", rule(b"\x83\x66latest\xf6\xf4")),
+            Case::reject("rule-of-four", rule(b"\x84\x66latest\xf6\xf5\xf5")),
             Case::reject("rule-is-text", rule(b"\x66latest")),
             Case::reject("strategy-is-null", rule(b"\x82\xf6\xf6")),
             Case::reject("strategy-of-65", rule(&long)),

@@ -9,7 +9,7 @@ use super::database::{State, blob};
 use super::error::Error;
 use super::heads::number;
 use crate::id::bytes::{DocHash, InstanceId, NodeId, RecordKey, ScopeId};
-use crate::id::name::DatasetName;
+use crate::id::name::{DatasetName, PeerName};
 use crate::record::recordid::RecordId;
 use crate::sys::clock::UnixMillis;
 
@@ -32,16 +32,13 @@ pub struct Reseal {
 }
 
 impl State {
-    /// Notes that a peer was forgotten.
+    /// Notes that a peer was forgotten, and what it was called.
     ///
     /// # Errors
     /// `Query`.
-    pub fn forget(&self, id: &InstanceId, now: UnixMillis) -> Result<(), Error> {
-        self.run(
-            "forget a peer",
-            "INSERT OR REPLACE INTO forgotten VALUES (?1, ?2)",
-            params![id.as_bytes(), number(now.0)],
-        )
+    pub fn forget(&self, id: &InstanceId, name: &PeerName, now: UnixMillis) -> Result<(), Error> {
+        let row = params![id.as_bytes(), name.as_str(), number(now.0)];
+        self.run("forget a peer", "INSERT OR REPLACE INTO forgotten VALUES (?1, ?2, ?3)", row)
     }
 
     /// Takes that back: the peer is added again.
@@ -52,16 +49,17 @@ impl State {
         self.run("remember a peer", "DELETE FROM forgotten WHERE id = ?1", params![id.as_bytes()])
     }
 
-    /// Tells since when a peer is forgotten.
+    /// Returns what a forgotten peer was called.
     ///
     /// # Errors
     /// `Query`.
-    pub fn forgotten(&self, id: &InstanceId) -> Result<Option<UnixMillis>, Error> {
-        self.connection
-            .query_row("SELECT since FROM forgotten WHERE id = ?1", [id.as_bytes()], |row| row.get::<_, i64>(0))
+    pub fn forgotten(&self, id: &InstanceId) -> Result<Option<PeerName>, Error> {
+        let name: Option<String> = self
+            .connection
+            .query_row("SELECT name FROM forgotten WHERE id = ?1", [id.as_bytes()], |row| row.get(0))
             .optional()
-            .map(|since| since.map(|since| UnixMillis(since.unsigned_abs())))
-            .map_err(Error::query("look for a forgotten peer"))
+            .map_err(Error::query("look for a forgotten peer"))?;
+        name.map(|name| PeerName::new(&name).map_err(|error| Error::damaged(error.to_string()))).transpose()
     }
 
     /// Removes the row of a peer.

@@ -85,7 +85,7 @@ codes! {
     UnknownGroup "unknown-group" ERROR "no group has this name";
     GroupExists "group-exists" ERROR "a group has this name already";
     GroupInUse "group-in-use" ERROR "records are still shared with a group";
-    NotOurs "not-ours" ERROR "a scope belongs to another instance";
+    ForeignScope "foreign-scope" ERROR "a scope belongs to another instance";
     OwnRecord "own-record" ERROR "a record is one of this instance itself";
     BadName "bad-name" ERROR "a name breaks the rule of its kind";
     Manifest "manifest" ERROR "a scope's manifest can't be read or changed";
@@ -95,6 +95,8 @@ codes! {
     NotEdited "not-edited" ERROR "a conflict was not settled in the editor";
     NotRevertible "not-revertible" ERROR "a commit can't be reverted";
     BadValue "bad-value" ERROR "a text is no value for a field";
+    UnknownAudience "unknown-audience" ERROR "a scope is nobody's that rows can be shared with";
+    NotOurs "not-ours" REFUSED "a row belongs to another instance";
     Ambiguous "ambiguous" ERROR "a few digits match several things";
     Document "document" DAMAGED "a file isn't the document, object or CBOR that it should be";
     NoKey "no-key" REFUSED "none of our keys opens an object";

@@ -56,6 +56,10 @@ pub enum Error {
     Schema { scope: String, source: cbor::error::Error },
     #[error("cannot change the manifest of scope {scope}")]
     ManifestDraft { scope: String, source: scope::manifest::draft::DraftError },
+    #[error("{found:?} is nobody that rows can be shared with")]
+    UnknownAudience { found: String, groups: Vec<String>, peers: Vec<String> },
+    #[error("this row belongs to another instance, which decides who sees it")]
+    NotOurs,
     #[error("cannot read the records of scope {scope}")]
     Tree { scope: String, source: tree::error::TreeError },
     #[error("cannot merge scope {scope}")]
@@ -87,9 +91,11 @@ pub enum Error {
     #[error("the group {name:?} still shares {records} records")]
     GroupInUse { name: String, records: u64 },
     #[error("{scope} belongs to another instance; only its origin changes who reads it")]
-    NotOurs { scope: String },
+    ForeignScope { scope: String },
     #[error("{record} is a record of this instance itself")]
     OwnRecord { record: String },
+    #[error("rows are shared as {scope} with another peer that is called {name:?} there")]
+    NameReserved { name: String, scope: String },
     #[error("this is the card of this instance itself")]
     OwnCard,
     #[error("this instance is the last reader of its own scopes; it can't be removed from them")]
@@ -160,6 +166,8 @@ pub mod exit {
     pub const DAMAGED: u8 = 6;
     /// Somebody else is at work.
     pub const BUSY: u8 = 7;
+    /// An audit or a check found something.
+    pub const FINDINGS: u8 = 8;
     /// Try again later.
     pub const RETRY: u8 = 75;
 }
@@ -221,7 +229,7 @@ impl Error {
             Self::Join { .. } => Code::Merge,
             Self::Changeset { .. } | Self::Seal { .. } => Code::Changeset,
             Self::UnknownPeer { .. } => Code::UnknownPeer,
-            Self::PeerNameTaken { .. } => Code::PeerNameTaken,
+            Self::PeerNameTaken { .. } | Self::NameReserved { .. } => Code::PeerNameTaken,
             Self::OtherIdentity { .. } => Code::OtherIdentity,
             Self::TwoIdentities { .. } => Code::OtherIdentity,
             Self::OlderCard { .. } => Code::OlderCard,
@@ -229,7 +237,7 @@ impl Error {
             Self::UnknownGroup { .. } => Code::UnknownGroup,
             Self::GroupExists { .. } => Code::GroupExists,
             Self::GroupInUse { .. } => Code::GroupInUse,
-            Self::NotOurs { .. } => Code::NotOurs,
+            Self::ForeignScope { .. } => Code::ForeignScope,
             Self::OwnRecord { .. } => Code::OwnRecord,
             Self::OwnCard => Code::OwnCard,
             Self::LastReader => Code::LastReader,
@@ -248,6 +256,8 @@ impl Error {
             Self::Raced { .. } => Code::Raced,
             Self::Restless => Code::Restless,
             Self::Refused { .. } => Code::Refused,
+            Self::UnknownAudience { .. } => Code::UnknownAudience,
+            Self::NotOurs => Code::NotOurs,
             Self::NothingToClone => Code::NothingToClone,
             Self::Document { .. } => Code::Document,
             Self::NoKey { .. } => Code::NoKey,
@@ -285,7 +295,7 @@ impl Error {
                 "add the peer first: `wbsync peer add CARD`, with the line that `wbsync id` prints there".into()
             }
             Self::UnknownPeer { known, .. } => format!("known peers: {}", known.join(", ")),
-            Self::PeerNameTaken { .. } => "choose another name: `wbsync peer add CARD --name NAME`".into(),
+            Self::PeerNameTaken { .. } | Self::NameReserved { .. } => "choose another name: `wbsync peer add CARD --name NAME`".into(),
             Self::OtherIdentity { name, .. } => format!(
                 "ask {name}'s owner over another channel: if it was set up anew, `wbsync peer forget {name}` and add it again; \
                  if it is another instance, `--name NAME` adds it beside {name}"
@@ -300,7 +310,7 @@ impl Error {
             Self::UnknownGroup { known, .. } => format!("groups: {}", known.join(", ")),
             Self::GroupExists { name } => format!("see it with `wbsync group show {name}`"),
             Self::GroupInUse { .. } => "give those rows another scope in the application, then `wbsync push`".into(),
-            Self::NotOurs { .. } => "`wbsync scope list` lists ours, those without a `/`".into(),
+            Self::ForeignScope { .. } => "`wbsync scope list` lists ours, those without a `/`".into(),
             Self::OwnRecord { .. } => "make its row private, or delete it in the application".into(),
             Self::OwnCard => "add the card that `wbsync id` prints on the other instance".into(),
             Self::UnknownRemote { known, .. } if known.is_empty() => "add it: `wbsync remote add NAME URL`".into(),
@@ -327,6 +337,15 @@ impl Error {
             Self::NoKey { .. } => {
                 "it is sealed to readers among whom we are not; `--key FILE` takes another key".into()
             }
+            Self::UnknownAudience { groups, peers, .. } => {
+                let mut known = vec!["private".to_owned(), "public".into(), "trusted".into()];
+                known.extend(groups.iter().cloned());
+                if !peers.is_empty() {
+                    known.push(format!("peers:NAME,NAME (of {})", peers.join(", ")));
+                }
+                format!("give one of {}", known.join(", "))
+            }
+            Self::NotOurs => "ask its operator; `wbsync shun` keeps a record out of this instance".into(),
             Self::NothingToClone => "check the URL; an instance must have pushed to it".into(),
             _ => return None,
         })
@@ -385,6 +404,8 @@ fn database_code(error: &connector::error::Error) -> Code {
         | Database::UnknownColumn { .. }
         | Database::Unfit { .. } => Code::Mapping,
         Database::NotReady { .. } => Code::NotReady,
+        Database::Condition { .. } => Code::BadValue,
+        Database::NotCaptured { .. } => Code::NotFound,
         Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
         Database::File { .. }
         | Database::Sqlite { .. }

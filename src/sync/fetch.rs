@@ -234,6 +234,8 @@ impl Instance {
             local_head: None,
             sequence: 0,
         })?;
+        // Who reads the scope caps what is ours and hangs on its rows.
+        self.forget_database();
         Ok(Some(self.scope_row(id)?))
     }
 

@@ -70,7 +70,7 @@ impl Instance {
         for row in &scopes {
             self.drop_scope_state(row)?;
         }
-        self.state.forget(&peer.id, clock::now())?;
+        self.state.forget(&peer.id, &peer.name, clock::now())?;
         self.state.remove_peer(&peer.id)?;
         database::commit(transaction)?;
         self.forget_database();

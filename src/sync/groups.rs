@@ -51,8 +51,7 @@ impl Instance {
         if self.own_scope(&scope)?.is_some() {
             return Err(Error::GroupExists { name: name.into() });
         }
-        let schema = self.with_database(|database| Ok(database.schema()))?;
-        self.create_scope(&scope, &schema)?;
+        self.create_scope(&scope)?;
         self.forget_database();
         self.group_show(name)
     }
@@ -67,6 +66,8 @@ impl Instance {
         if peer.trust == Trust::Revoked {
             return Err(Error::Revoked { name: peer.name.to_string() });
         }
+        // Who may edit our records may edit those of every scope that it reads.
+        let right = if peer.trust == Trust::Writer { Right::Write } else { right };
         let mut change = TrustChange::of(&peer);
         let transaction = self.state.transaction()?;
         self.let_in(&scope, &peer, right, since, &mut change)?;
@@ -116,7 +117,7 @@ impl Instance {
     /// `State`, `Manifest`.
     pub fn groups(&self) -> Result<Vec<GroupShown>, Error> {
         let scopes = self.open_scopes_of(&self.id())?;
-        scopes.iter().filter(|scope| name_of(&scope.row.name).is_some()).map(|scope| self.shown(scope)).collect()
+        scopes.iter().filter(|scope| scope.row.name.group().is_some()).map(|scope| self.shown(scope)).collect()
     }
 
     /// Shows a group.
@@ -154,7 +155,7 @@ impl Instance {
         members.sort_by(|a, b| a.name.cmp(&b.name));
         let head = scope.row.local_head.map(|id| self.state.known_commit(&scope.row.id, &id)).transpose()?;
         Ok(GroupShown {
-            name: name_of(&scope.row.name).expect("it is a group's scope").to_owned(),
+            name: scope.row.name.group().expect("it is a group's scope").to_owned(),
             scope: scope.row.name.clone(),
             members,
             records: head.map_or(0, |head| head.commit.records()),
@@ -167,11 +168,6 @@ impl Instance {
         let dir = self.dir().join("store").join("scopes").join(scope.to_string());
         disk::remove_tree(&dir).map_err(Error::io("remove", &dir))
     }
-}
-
-/// Returns the name of the group that a scope belongs to.
-pub fn name_of(scope: &ScopeName) -> Option<&str> {
-    scope.as_str().strip_prefix("group:")
 }
 
 fn scope_of(name: &str) -> Result<ScopeName, Error> {

@@ -105,9 +105,8 @@ impl Instance {
             }
             Ok(())
         })?;
-        let schema = probe.with_database(|database| Ok(database.schema()))?;
         for scope in [ScopeName::public(), ScopeName::trusted()] {
-            probe.create_scope(&scope, &schema)?;
+            probe.create_scope(&scope)?;
         }
         let store = probe.own_store()?;
         store_card(&store, &probe)?;

@@ -21,6 +21,7 @@ pub mod mend;
 pub mod merge;
 pub mod peers;
 mod prepare;
+pub mod privacy;
 pub mod progress;
 pub mod publish;
 pub mod push;
@@ -40,5 +41,6 @@ pub mod view;
 pub mod write;
 
 mod refold;
+mod route;
 mod sealer;
 mod vouch;

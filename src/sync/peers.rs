@@ -1,13 +1,16 @@
-//! Peers: adding, trusting, following.
+//! Peers: adding, finding, following.
 
 use std::path::Path;
 
 use super::error::Error;
 use super::instance::Instance;
+use super::scopes::OpenScope;
+use super::trust::{Right, TrustChange};
 use crate::id::bytes::InstanceId;
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::{PREFIX, SignedCard};
 use crate::keys::identity::fingerprint_of;
+use crate::scope::manifest::draft::Since;
 use crate::state::database;
 use crate::state::peers::{Follow, PeerRow, Trust};
 use crate::sys::{clock, disk};
@@ -48,7 +51,7 @@ impl Instance {
     /// The id of a peer never changes: a card of another instance under a name that is taken is refused.
     ///
     /// # Errors
-    /// `OwnCard`, `Fingerprint`, `OlderCard`, `OtherIdentity`, `PeerNameTaken`.
+    /// `OwnCard`, `Fingerprint`, `OlderCard`, `OtherIdentity`, `PeerNameTaken`, `NameReserved`.
     pub fn peer_add(&self, card: &SignedCard, add: &PeerAdd) -> Result<PeerRow, Error> {
         let id = card.card.instance;
         if id == self.id() {
@@ -74,6 +77,13 @@ impl Instance {
         if name == self.card.card.name {
             return Err(Error::PeerNameTaken { name: name.to_string() });
         }
+        let named = self.scopes_naming(&name)?;
+        let returns = self.state.forgotten(&id)?.is_some_and(|was| was == name);
+        let keeps = known.as_ref().is_some_and(|peer| peer.name == name);
+        if !named.is_empty() && !returns && !keeps {
+            let scope = named[0].row.name.to_string();
+            return Err(Error::NameReserved { name: name.to_string(), scope });
+        }
         let before = known.as_ref().map(|peer| SignedCard::open(&peer.card).map_err(Error::Card)).transpose()?;
         if let Some(before) = &before
             && card.card.incarnation < before.card.incarnation
@@ -87,12 +97,25 @@ impl Instance {
         let transaction = self.state.transaction()?;
         self.state.put_peer(&peer)?;
         self.state.remember(&id)?;
+        if returns {
+            let mut change = TrustChange::of(&peer);
+            for scope in &named {
+                self.let_in(scope, &peer, Right::Read, Since::Beginning, &mut change)?;
+            }
+        }
         if before.is_some_and(|before| before.card.recipient != card.card.recipient) {
             self.regrant(&card.card)?;
         }
         database::commit(transaction)?;
         self.forget_database();
         Ok(peer)
+    }
+
+    /// Finds our scopes that name a peer: rows in them are meant for the instance that had this name when they were made.
+    fn scopes_naming(&self, name: &PeerName) -> Result<Vec<OpenScope>, Error> {
+        let mut scopes = self.open_scopes_of(&self.id())?;
+        scopes.retain(|scope| scope.row.name.peer_names().is_some_and(|names| names.contains(name)));
+        Ok(scopes)
     }
 
     /// Finds a peer by name, or by the first digits of its id.

@@ -39,12 +39,12 @@ impl Instance {
     /// Starts a new epoch of one of our scopes for the readers that it has.
     ///
     /// # Errors
-    /// `NotFound`; `NotOurs`; `ManifestDraft`, also if the scope is public.
+    /// `NotFound`; `ForeignScope`; `ManifestDraft`, also if the scope is public.
     pub fn scope_rotate(&self, label: &str, resealing: Resealing) -> Result<Rotated, Error> {
         let open = self.scopes_labelled(Some(label))?.into_iter().next();
         let scope = open.ok_or_else(|| Error::NotFound { what: format!("scope {label:?}") })?;
         if scope.row.origin != self.id() {
-            return Err(Error::NotOurs { scope: label.into() });
+            return Err(Error::ForeignScope { scope: label.into() });
         }
         if scope.manifest.public {
             let source = DraftError::Public { scope: scope.row.id };

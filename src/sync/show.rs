@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::error::Error;
-use super::groups::name_of as group_of;
 use super::inspect::{LogEntry, Shown};
 use super::instance::Instance;
 use super::status::PeerStatus;
@@ -113,7 +112,7 @@ impl Instance {
                 && let Some(since_epoch) = manifest.granted_since(&row.id)
             {
                 reads.push(ReadAccess { scope: name.to_string(), since_epoch });
-                groups.extend(group_of(name).map(str::to_owned));
+                groups.extend(name.group().map(str::to_owned));
             }
             if manifest.may_write(&row.id) {
                 writes.push(name.to_string());

@@ -6,10 +6,10 @@
 
 use super::error::Error;
 use super::instance::Instance;
-use super::scopes::OpenScope;
+use super::scopes::{OpenScope, reader_of};
 use crate::id::bytes::InstanceId;
 use crate::id::name::ScopeName;
-use crate::keys::card::{Card, SignedCard};
+use crate::keys::card::Card;
 use crate::scope::manifest::draft::{Reader, Since};
 use crate::state::database;
 use crate::state::peers::{PeerRow, Trust};
@@ -66,8 +66,9 @@ impl Instance {
         self.peer_trust_since(text, trust, Since::Beginning)
     }
 
-    /// Makes a peer a reader of our `trusted` scope; as `Trust::Writer`, also a writer of our public and trusted scopes.
-    /// It takes effect for the peer at the next push.
+    /// Makes a peer a reader of our `trusted` scope; as `Trust::Writer`, also a writer of every scope of ours that it
+    /// reads. It takes effect for the peer at the next push. A peer that was revoked also reads again what is shared with
+    /// it by name.
     ///
     /// With `Since::Now` a new epoch begins and the scope's records are sealed anew: it reads them as they are then, and
     /// none of what was sealed before. A reader keeps what it has been granted.
@@ -85,7 +86,9 @@ impl Instance {
         for scope in self.open_scopes_of(&self.id())? {
             let name = &scope.row.name;
             let right = if trust == Trust::Writer { Right::Write } else { Right::Read };
-            if *name == ScopeName::trusted() {
+            let named = name.peer_names().is_some_and(|names| names.contains(&peer.name));
+            let reads = scope.manifest.readers().contains(&peer.id);
+            if *name == ScopeName::trusted() || reads || named && peer.trust == Trust::Revoked {
                 self.let_in(&scope, &peer, right, since, &mut change)?;
             } else if name.is_public() && right == Right::Write && !scope.manifest.may_write(&peer.id) {
                 self.change_scope(&scope, |draft| draft.add_writer(peer.id))?;
@@ -171,7 +174,7 @@ impl Instance {
         if !reads && !writes {
             return Ok(());
         }
-        let reader = self.reader(peer)?;
+        let reader = reader_of(peer)?;
         let others = self.other_readers(scope, &[])?;
         self.change_scope(scope, |draft| {
             if reads {
@@ -246,12 +249,6 @@ impl Instance {
         Ok(())
     }
 
-    /// Returns a peer as a reader, to be sealed to as its card says.
-    pub(super) fn reader(&self, peer: &PeerRow) -> Result<Reader, Error> {
-        let card = SignedCard::open(&peer.card).map_err(Error::Card)?;
-        Ok(Reader { instance: peer.id, recipient: card.card.recipient })
-    }
-
     /// Returns the readers of one of our scopes besides ourselves and `leaving`.
     ///
     /// A reader whose card we don't have can't be sealed to and is left out; `peer forget` leaves none of those.
@@ -262,7 +259,7 @@ impl Instance {
                 && !leaving.contains(&id)
                 && let Some(peer) = self.state.peer(&id)?
             {
-                readers.push(self.reader(&peer)?);
+                readers.push(reader_of(&peer)?);
             }
         }
         Ok(readers)

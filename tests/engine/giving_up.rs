@@ -107,6 +107,32 @@ fn a_forgotten_peer_reads_nothing_more_of_ours() {
 }
 
 #[test]
+fn what_is_shared_with_a_forgotten_peer_by_name_stays_shared_with_the_others() {
+    let (_stick, alpha, beta, gamma) = thread();
+    let alice: i64 = alpha.app.value("SELECT id FROM users WHERE username = 'alice'").parse().unwrap();
+    alpha.request(alice, "for two", "peers:beta,gamma");
+    alpha.sync();
+    gamma.pull();
+    alpha.open().peer_forget("beta", Mode::Keep).unwrap();
+    for _ in 0..2 {
+        alpha.sync();
+        gamma.sync();
+    }
+    assert!(titles(&gamma).contains("for two"), "{}", titles(&gamma));
+    // Somebody else can't take the name, and so the place.
+    let impostor = Site::new("beta");
+    let taken = alpha.open().peer_add(&impostor.card(), &PeerAdd::default());
+    assert!(matches!(taken, Err(Error::NameReserved { .. })), "{taken:?}");
+    // Beta itself has it again.
+    beta.pull();
+    alpha.open().peer_add(&beta.card(), &PeerAdd::default()).unwrap();
+    alpha.request(alice, "for two again", "peers:beta,gamma");
+    alpha.sync();
+    beta.pull();
+    assert!(titles(&beta).contains("for two again"), "{}", titles(&beta));
+}
+
+#[test]
 fn an_interrupted_forgetting_goes_on_and_withdraws_nothing() {
     let (_stick, alpha, _beta, gamma) = thread();
     let before = (gamma.app.dump("help_requests"), gamma.app.dump("request_comments"));

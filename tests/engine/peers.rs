@@ -20,7 +20,6 @@ use wbsync::sync::progress::silent;
 use wbsync::sync::rotate::Resealing;
 use wbsync::sync::trust::Right;
 
-use super::forge::Forge;
 use super::support::app::App;
 use super::world::{STICK, Site, Stick, pair};
 
@@ -304,32 +303,54 @@ fn a_group_is_read_by_its_members_only() {
     assert!(matches!(alpha.open().group_create("board"), Err(Error::GroupExists { .. })));
     let change = alpha.open().group_add("board", "beta", Right::Read, Since::Beginning).unwrap();
     assert_eq!(change.reads, ["group:board"]);
-    alpha.push();
-    {
-        let instance = alpha.open();
-        let mut forge = Forge::new(&instance, &instance.id(), "group:board");
-        let stamp = forge.stamp(instance.id(), 1);
-        forge.invent("for the board", stamp, stamp);
-        forge.honestly(&stick.path());
-    }
+    let alice = alpha.app.insert_user("alice", "group:board");
+    alpha.request(alice, "for the board", "group:board");
+    alpha.sync();
     beta.pull();
     gamma.pull();
     assert_eq!(titles(&beta), "for the board");
     assert_eq!(titles(&gamma), "");
     assert!(gamma.roots(&alpha, &board).is_none());
     assert!(!holds(&opened(&stick, &keys_of(&gamma, &stick), &BTreeSet::new()), "for the board"));
+    assert!(holds(&opened(&stick, &keys_of(&beta, &stick), &BTreeSet::new()), "for the board"));
+    assert!(matches!(alpha.open().group_delete("board"), Err(Error::GroupInUse { records: 2, .. })));
     let old: BTreeSet<String> = stick.files().into_iter().collect();
     let change = alpha.open().group_remove("board", "beta").unwrap();
     assert_eq!((change.reads_no_more, change.alone), (vec!["group:board".to_owned()], vec!["group:board".to_owned()]));
     assert!(alpha.open().group_show("board").unwrap().members.is_empty());
-    {
-        let instance = alpha.open();
-        let mut forge = Forge::new(&instance, &instance.id(), "group:board");
-        let stamp = forge.stamp(instance.id(), 1);
-        forge.invent("without beta", stamp, stamp);
-        forge.honestly(&stick.path());
-    }
+    alpha.open().group_add("board", "gamma", Right::Read, Since::Now).unwrap();
+    alpha.request(alice, "without beta", "group:board");
+    alpha.sync();
     assert!(!holds(&opened(&stick, &keys_of(&beta, &stick), &old), "without beta"));
+    beta.pull();
+    gamma.pull();
+    assert_eq!(titles(&beta), "for the board");
+    assert_eq!(titles(&gamma), "for the board, without beta");
+}
+
+#[test]
+fn a_revoked_peer_loses_what_is_shared_with_it_by_name_and_trust_gives_it_back() {
+    let (stick, alpha, beta) = pair(None);
+    let gamma = third(&stick, &alpha, None);
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "for two", "peers:beta,gamma");
+    alpha.sync();
+    beta.pull();
+    gamma.pull();
+    assert_eq!([titles(&beta), titles(&gamma)], ["for two", "for two"]);
+    let change = alpha.open().peer_revoke("beta").unwrap();
+    assert_eq!(change.reads_no_more, ["peers:beta,gamma"]);
+    alpha.request(alice, "for two again", "peers:beta,gamma");
+    alpha.request(alice, "for beta", "peers:beta");
+    alpha.sync();
+    beta.pull();
+    gamma.pull();
+    assert_eq!([titles(&beta), titles(&gamma)], ["for two", "for two, for two again"]);
+    assert!(!holds(&opened(&stick, &keys_of(&beta, &stick), &BTreeSet::new()), "for beta"));
+    alpha.open().peer_trust("beta", Trust::Trusted).unwrap();
+    alpha.sync();
+    beta.pull();
+    assert_eq!(titles(&beta), "for beta, for two, for two again");
 }
 
 #[test]

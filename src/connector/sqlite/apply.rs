@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::books::{Books, Mapped};
 use super::capture::Transaction;
 use super::key::Key;
-use super::look::{self, Override};
+use super::look::{self, OWN, Override};
 use super::pace::{HOLD, Pace};
 use super::plan::{Plan, Plans};
 use super::purge::Purge;
@@ -298,8 +298,10 @@ impl<'a> Apply<'a> {
         let mut statement = self.conn.prepare_cached(&plan.sql_row)?;
         let mut rows = statement.query([key])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let mut parents = Mapped { conn: self.conn, datasets: &self.books.datasets };
-        let look = look::look(plan, row, origin, overrides, &mut parents, &mut self.buffer)?;
+        let rule = if origin == OWN { self.books.rule(self.conn, dataset, key)? } else { None };
+        let marks = self.books.marks(dataset, rule.as_deref());
+        let mut parents = Mapped { conn: self.conn, books: self.books };
+        let look = look::look(plan, row, origin, marks, overrides, &mut parents, &mut self.buffer)?;
         let raws = (0..=plan.fields.len()).map(|at| Ok(owned(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()?;
         Ok(Some(Current { raws, birth: look.birth, digest: look.digest, audience: look.audience }))
     }

@@ -175,7 +175,18 @@ impl Run<'_> {
                     let record = ids.next(conn, plan, self.books.datasets[dataset], &key, self.now)?;
                     let audience = Audience::Private(Reason::Chosen);
                     let (seen, view) = (0, self.books.view);
-                    let entry = Entry { key, origin: OWN, record, birth, digest: 0, audience, seen, view, flags: 0 };
+                    let entry = Entry {
+                        key,
+                        origin: OWN,
+                        record,
+                        birth,
+                        digest: 0,
+                        audience,
+                        seen,
+                        view,
+                        flags: 0,
+                        rule: None,
+                    };
                     self.seen(dataset, row, entry, &[], true)?;
                 }
             }
@@ -199,7 +210,8 @@ impl Run<'_> {
         newborn: bool,
     ) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
-        let look = look::look(plan, row, entry.origin, overrides, &mut self.parents, &mut self.buffer)?;
+        let marks = self.books.marks(dataset, entry.rule.as_deref());
+        let look = look::look(plan, row, entry.origin, marks, overrides, &mut self.parents, &mut self.buffer)?;
         if let Some(Audience::Private(reason)) = &look.audience {
             self.count_private(plan, *reason);
         }
@@ -267,7 +279,7 @@ impl Run<'_> {
 
     fn remember(&mut self, dataset: usize, entry: &Entry) {
         if self.plans.list[dataset].is_parent {
-            self.parents.lists[dataset].push((entry.key.clone(), entry.as_parent()));
+            self.parents.lists[dataset].push((entry.key.clone(), self.books.parent(entry)));
         }
     }
 

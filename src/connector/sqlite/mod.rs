@@ -18,6 +18,7 @@ mod purge;
 mod put;
 mod remove;
 mod snapshot;
+mod survey;
 mod timestamp;
 mod waiting;
 
@@ -33,13 +34,16 @@ use self::capture::{Stop, Transaction};
 use self::plan::{Plans, constant, quote};
 use self::purge::Purge;
 use self::snapshot::{Place, Snapshot};
-use super::contract::{Applied, Capture, Change, Connector, Context, Dropped, Parked, Position, Sighting, SinkError};
+use super::contract::{
+    Applied, Capture, Change, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+};
 use super::error::Error;
 use super::mapping::model::Mapping;
-use crate::id::name::DatasetName;
+use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::scope::audience::Audience;
+use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
 /// The most bytes of a view that the engine may keep in the bookkeeping.
@@ -101,7 +105,7 @@ impl SqliteConnector {
         }
         let sql = |source| Error::sqlite("open the database", path, options.busy_ms, source);
         let conn = snapshot::open(path, Duration::from_millis(options.busy_ms)).map_err(sql)?;
-        let plans = Plans::bind(&mapping, &conn, &sql)?;
+        let plans = Plans::bind(&mapping, &context.addressees, &conn, &sql)?;
         Ok(Self { options, mapping, context, conn, plans, carried: Applied::default() })
     }
 
@@ -121,7 +125,7 @@ impl SqliteConnector {
     }
 
     fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
-        Books::read(&self.conn, self.context.own, &self.plans).map_err(|refused| match refused {
+        Books::read(&self.conn, &self.context, &self.plans).map_err(|refused| match refused {
             Refused::Newer(found) => Error::Newer { path: self.options.path.clone(), found, known: FORMAT },
             Refused::Other(found) => Error::OtherInstance { path: self.options.path.clone(), found: found.short() },
             Refused::Damaged(why) => self.damaged(why),
@@ -184,8 +188,12 @@ impl Connector for SqliteConnector {
         self.plans.list.iter().map(|plan| plan.name.clone()).collect()
     }
 
-    fn schema(&self) -> Schema {
-        self.mapping.schema()
+    fn schema(&self, scope: &ScopeName) -> Schema {
+        self.mapping.schema(scope)
+    }
+
+    fn least_scopes(&self) -> LeastScopes {
+        self.mapping.least_scopes(&self.context.addressees)
     }
 
     fn check(&mut self) -> Result<(), Error> {
@@ -193,7 +201,7 @@ impl Connector for SqliteConnector {
         let sql = |source| Error::sqlite(doing, &self.options.path, self.options.busy_ms, source);
         // The application may have migrated its tables since we opened it.
         self.conn.flush_prepared_statement_cache();
-        self.plans = Plans::bind(&self.mapping, &self.conn, &sql)?;
+        self.plans = Plans::bind(&self.mapping, &self.context.addressees, &self.conn, &sql)?;
         self.existing_books(doing)?;
         if self.conn.is_readonly("main").map_err(sql)? {
             return Err(Error::ReadOnly { path: self.options.path.clone() });
@@ -272,6 +280,32 @@ impl Connector for SqliteConnector {
         let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
         let entry = books.find(&self.conn, dataset, id).map_err(|source| self.failed(doing, source))?;
         Ok(entry.map(|entry| entry.audience))
+    }
+
+    fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {
+        let doing = "look at the rows";
+        let books = self.books(doing)?;
+        survey::survey(&self.conn, &self.plans, &books, rows, sink).map_err(|stop| match stop {
+            survey::Stop::Sqlite(source) => self.failed(doing, source),
+            survey::Stop::Sink(source) => Error::Sink(source),
+            survey::Stop::Condition(why) => Error::Condition { why },
+        })
+    }
+
+    fn mark(&mut self, dataset: &DatasetName, keys: &[String], audience: &str) -> Result<u64, Error> {
+        let doing = "mark rows";
+        let books = self.books(doing)?;
+        let Some(dataset) = self.plans.index(dataset) else { return Ok(0) };
+        survey::mark(&self.conn, &self.plans.list[dataset], (&books, dataset), keys, audience)
+            .map_err(|source| self.failed(doing, source))?
+            .map_err(|key| Error::NotCaptured { dataset: self.plans.list[dataset].name.clone(), key })
+    }
+
+    fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error> {
+        let doing = "set a default scope";
+        let books = self.books(doing)?;
+        let Some(dataset) = self.plans.index(dataset) else { return Ok(()) };
+        self.write(doing, |conn| books.set_default(conn, dataset, audience))
     }
 
     fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error> {

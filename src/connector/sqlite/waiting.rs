@@ -248,7 +248,7 @@ fn decode(bytes: &[u8], origin: &InstanceId) -> Result<Option<Content>, cbor::er
         return Ok(None);
     }
     reader.array_of(2)?;
-    let scope = ScopeName::new(reader.text(512)?).map_err(|_| reader.invalid(0, "no scope name"))?;
+    let scope = ScopeName::new(reader.text(2048)?).map_err(|_| reader.invalid(0, "no scope name"))?;
     let mut fields = std::collections::BTreeMap::new();
     let mut keys = reader.map(FIELDS_MAX)?;
     while let Some(name) = keys.next_key(&mut reader)? {
