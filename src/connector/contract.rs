@@ -13,6 +13,7 @@ use std::error::Error as StdError;
 
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
+use crate::record::fieldtype::FieldType;
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::record::value::Value;
@@ -192,6 +193,27 @@ pub struct Decided {
     pub narrowed_by: Option<(FieldName, Option<(DatasetName, String)>)>,
 }
 
+/// A mapped field's column, as the database has it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The field.
+    pub field: FieldName,
+    /// What the field holds.
+    pub kind: FieldType,
+    /// The column, as `table.column`.
+    pub column: String,
+    /// The type that the table declares for it.
+    pub declared: String,
+    /// Whether the column gives back what of the field's type is stored in it.
+    pub fits: bool,
+    /// Whether a new row can't do without a value for it.
+    pub needed: bool,
+    /// Whether the field has a scope of its own here: others may well send it to somebody else only.
+    pub is_scoped: bool,
+}
+
 /// The error type of the engine's callbacks.
 pub type SinkError = Box<dyn StdError + Send + Sync>;
 
@@ -200,11 +222,14 @@ pub trait Connector {
     /// Lists the mapped datasets, parents before the datasets that refer to them.
     fn datasets(&self) -> Vec<DatasetName>;
 
-    /// Returns the rules of one scope of ours: how concurrent values of the mapped fields are shown in it.
+    /// Returns what the mapped fields of one scope of ours hold, and how concurrent values are shown in it.
     fn schema(&self, scope: &ScopeName) -> Schema;
 
     /// Returns the fields that are meant for fewer readers than their records.
     fn least_scopes(&self) -> LeastScopes;
+
+    /// Describes the columns of the mapped fields.
+    fn columns(&self) -> Vec<Column>;
 
     /// Checks that the mapping fits the database as it is now, and that writing would be possible.
     ///
@@ -232,6 +257,17 @@ pub trait Connector {
     /// # Errors
     /// The database can't be read or written, or the sink's own error.
     fn capture(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error>;
+
+    /// Reports what a capture would, and writes nothing: not even the bookkeeping is made. New rows get ids that
+    /// are forgotten again.
+    ///
+    /// # Errors
+    /// The database can't be read, or the sink's own error.
+    fn peek(
         &mut self,
         now: UnixMillis,
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,

@@ -1,4 +1,5 @@
-//! The schema of a scope: how concurrent values of each field are shown, and which fields move together.
+//! The schema of a scope: its fields with their types, how concurrent values of each are shown, and which fields
+//! move together.
 //!
 //! It travels in the scope's manifest, signed by the origin, so that every reader shows the same. It never
 //! changes what a merge keeps: all concurrent values stay in the cell until somebody writes the field.
@@ -6,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fieldtype::{FieldType, TYPE_BYTES_MAX};
 use crate::cbor::error::Error;
-use crate::cbor::reader::Reader;
+use crate::cbor::reader::{Kind, Reader};
 use crate::cbor::writer::Writer;
 use crate::id::name::{DatasetName, FieldName};
 
@@ -51,9 +53,12 @@ pub struct FieldRule {
     pub group: Option<FieldName>,
     /// Whether the field is meant for this scope's readers only, of records that may lie in a wider scope.
     pub overlay: bool,
+    /// What the field holds, if the origin says so in a way that we know.
+    pub kind: Option<FieldType>,
 }
 
-/// The rules of all fields that differ from the default.
+/// The rules of the fields. One that isn't named has the default: an origin names all that it sends, but those of
+/// earlier versions named only what differs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schema {
     /// The rules by dataset and field.
@@ -128,7 +133,7 @@ impl Schema {
             let mut order = writer.map(fields.len());
             for (field, rule) in fields {
                 writer.key(&mut order, field.as_str());
-                writer.array(if rule.overlay { 3 } else { 2 });
+                writer.array(2 + usize::from(rule.overlay) + usize::from(rule.kind.is_some()));
                 writer.text(rule.strategy.name());
                 match &rule.group {
                     Some(group) => writer.text(group.as_str()),
@@ -137,12 +142,15 @@ impl Schema {
                 if rule.overlay {
                     writer.bool(true);
                 }
+                if let Some(kind) = &rule.kind {
+                    writer.text(&kind.to_string());
+                }
             }
         }
         writer.finish()
     }
 
-    /// Decodes what `encode` writes. A strategy of a later version counts as `conflict`.
+    /// Decodes what `encode` writes. A strategy of a later version counts as `conflict`, a type of one as not told.
     ///
     /// # Errors
     /// Any other form.
@@ -175,9 +183,9 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
         let Some(name) = keys.next_key(reader)? else { return Ok(fields) };
         let field = FieldName::new(name).map_err(|_| reader.invalid(at, "a field has no valid name"))?;
         let at = reader.offset();
-        let length = reader.array(3)?;
-        if length < 2 {
-            return Err(reader.invalid(at, "a rule has two or three parts"));
+        let items = reader.array(4)?;
+        if items < 2 {
+            return Err(reader.invalid(at, "a rule has at least two parts"));
         }
         let name = reader.text(64)?;
         let strategy = NAMES.iter().find(|(_, known)| *known == name).map_or(Strategy::Conflict, |(found, _)| *found);
@@ -189,11 +197,16 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
             Some(FieldName::new(name).map_err(|_| reader.invalid(at, "a group has no valid name"))?)
         };
         let at = reader.offset();
-        let overlay = length == 3;
+        let overlay = items > 2 && reader.peek() == Kind::Bool;
         if overlay && !reader.bool()? {
             return Err(reader.invalid(at, "what is false is left out"));
         }
-        fields.insert(field, FieldRule { strategy, group, overlay });
+        let kind = match items - 2 - usize::from(overlay) {
+            0 => None,
+            1 => FieldType::parse(reader.text(TYPE_BYTES_MAX)?),
+            _ => return Err(reader.invalid(at, "a rule of four parts is for an overlay")),
+        };
+        fields.insert(field, FieldRule { strategy, group, overlay, kind });
     }
 }
 
@@ -201,10 +214,11 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
 mod tests {
     use super::*;
     use crate::keys::vectors::{self, Case};
+    use crate::record::fieldtype;
 
     fn sample() -> Schema {
         let name = |name: &str| FieldName::new(name).unwrap();
-        let rule = |strategy, group: Option<&str>| FieldRule { strategy, group: group.map(name), overlay: false };
+        let rule = |strategy, group: Option<&str>| FieldRule { strategy, group: group.map(name), ..Default::default() };
         let fields = BTreeMap::from([
             (name("status"), rule(Strategy::Conflict, Some("completion"))),
             (name("completed_at"), rule(Strategy::Conflict, Some("completion"))),
@@ -231,9 +245,17 @@ mod tests {
         let field = |key: &[u8], rule: &[u8]| [b"\xa1\x61d\xa1", key, rule].concat();
         let rule = |rule: &[u8]| field(b"\x61f", rule);
         let all = NAMES.iter().map(|(strategy, name)| {
-            (FieldName::new(name).unwrap(), FieldRule { strategy: *strategy, ..FieldRule::default() })
+            (FieldName::new(name).unwrap(), FieldRule { strategy: *strategy, ..Default::default() })
         });
         let all = Schema { fields: BTreeMap::from([(DatasetName::new("all").unwrap(), all.collect())]) };
+        let users = FieldType::Ref(DatasetName::new("users").unwrap());
+        let kinds = fieldtype::NAMES.iter().map(|(kind, _)| kind.clone()).chain([users]).enumerate();
+        let typed = kinds.map(|(index, kind)| {
+            (FieldName::new(&format!("f{index}")).unwrap(), FieldRule { kind: Some(kind), ..Default::default() })
+        });
+        let typed = Schema { fields: BTreeMap::from([(DatasetName::new("typed").unwrap(), typed.collect())]) };
+        assert_eq!(Schema::decode(&typed.encode()).unwrap(), typed);
+        let long_type = [b"\x83\x66latest\xf6\x78\x45ref:", "x".repeat(65).as_bytes()].concat();
         let wide = |count: usize| {
             let mut writer = Writer::new();
             writer.map(count);
@@ -245,6 +267,8 @@ mod tests {
             Case::accept("groups", sample().encode()),
             Case::accept("every-strategy", all.encode()),
             Case::accept("dataset-without-fields", b"\xa1\x61d\xa0".to_vec()),
+            Case::accept("every-type", typed.encode()),
+            Case::accept("unknown-type", rule(b"\x83\x66latest\xf6\x64uuid")),
             Case::accept("unknown-strategy", rule(b"\x82\x65later\xf6")),
             Case::reject("empty-map", b"\xa0".to_vec()),
             Case::reject("no-map", b"\x80".to_vec()),
@@ -260,6 +284,10 @@ mod tests {
             Case::reject("overlay-is-null", rule(b"\x83\x66latest\xf6\xf6")),
             Case::reject("overlay-is-false", rule(b"\x83\x66latest\xf6\xf4")),
             Case::reject("rule-of-four", rule(b"\x84\x66latest\xf6\xf5\xf5")),
+            Case::reject("rule-of-five", rule(b"\x85\x66latest\xf6\xf5\x64text\xf6")),
+            Case::reject("overlay-after-type", rule(b"\x84\x66latest\xf6\x64text\xf5")),
+            Case::reject("type-is-number", rule(b"\x83\x66latest\xf6\x01")),
+            Case::reject("type-of-69", rule(&long_type)),
             Case::reject("rule-is-text", rule(b"\x66latest")),
             Case::reject("strategy-is-null", rule(b"\x82\xf6\xf6")),
             Case::reject("strategy-of-65", rule(&long)),

@@ -57,6 +57,7 @@ codes! {
     DatabaseOfOther "database-of-other" ERROR "the bookkeeping in the database belongs to another instance or a later version";
     UnknownPreset "unknown-preset" ERROR "no preset has this name";
     Mapping "mapping" ERROR "the mapping is wrong, or doesn't fit the database";
+    Incompatible "incompatible" ERROR "records of a store don't fit the application's tables";
     NotReady "not-ready" ERROR "the application can't receive records yet";
     BadUrl "bad-url" ERROR "a remote's URL can't be used";
     Unreachable "unreachable" UNREACHABLE "a remote isn't there";

@@ -66,12 +66,13 @@ pub enum Mode {
 
 /// The edits of one scope that build on one view.
 #[derive(Debug, Default)]
-struct Edits {
-    records: BTreeMap<(DatasetName, RecordKey), Edit>,
+pub(super) struct Edits {
+    pub(super) records: BTreeMap<(DatasetName, RecordKey), Edit>,
 }
 
+/// What becomes of a record.
 #[derive(Debug)]
-enum Edit {
+pub(super) enum Edit {
     Put(Vec<u8>),
     Deleted,
     Withdrawn,
@@ -88,12 +89,13 @@ struct Collector<'a> {
 }
 
 /// A scope with the commits that rows may reflect, and the edits found so far.
-struct Working {
-    open: OpenScope,
-    applied: Option<Known>,
-    target: Option<Known>,
-    on_applied: Edits,
-    on_target: Edits,
+#[derive(Debug)]
+pub(super) struct Working {
+    pub(super) open: OpenScope,
+    pub(super) applied: Option<Known>,
+    pub(super) target: Option<Known>,
+    pub(super) on_applied: Edits,
+    pub(super) on_target: Edits,
     /// Our newest write that others can have seen.
     published: u64,
     /// Whether a row of this capture is the first to ask for the scope.
@@ -109,6 +111,13 @@ impl Instance {
     /// # Errors
     /// The database or the state can't be read or written.
     pub fn commit(&self, mode: Mode) -> Result<CommitSummary, Error> {
+        if mode == Mode::DryRun {
+            let (working, mut summary) = self.uncommitted()?;
+            for working in working {
+                working.describe(self, &mut summary)?;
+            }
+            return Ok(summary);
+        }
         self.settle_pending()?;
         self.tell(Event::Phase { name: "reading the application's rows", total: None });
         let position = self.with_database(|database| Ok(database.position()?))?;
@@ -123,14 +132,31 @@ impl Instance {
         let mut summary = summarize(&capture);
         let Collector { scopes, now, too_large, .. } = collector;
         summary.too_large = too_large;
-        if mode == Mode::DryRun {
-            for working in scopes {
-                working.describe(self, &mut summary)?;
-            }
-            return Ok(summary);
-        }
         self.keep(scopes, now, (applied, target), &capture, &mut summary)?;
         Ok(summary)
+    }
+
+    /// Finds what a commit would take, and writes nothing anywhere.
+    ///
+    /// # Errors
+    /// The database or the state can't be read.
+    pub(super) fn uncommitted(&self) -> Result<(Vec<Working>, CommitSummary), Error> {
+        self.tell(Event::Phase { name: "reading the application's rows", total: None });
+        let position = match self.state.pending()? {
+            // These commits were made; a crash kept them from the application's database.
+            Some(pending) => Position { applied: pending.applied, target: pending.target },
+            None => self.with_database(|database| Ok(database.position()?))?,
+        };
+        let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
+        let target = position.target.as_deref().map(View::decode).transpose().map_err(Error::Bookkeeping)?;
+        let mut collector = Collector::new(self, &applied, target.as_ref())?;
+        let capture = self.with_database(|database| {
+            let now = collector.now;
+            Ok(database.peek(now, &mut |sighting| collector.take(sighting).map_err(through))?)
+        })?;
+        self.tell(Event::End);
+        let Collector { scopes, too_large, .. } = collector;
+        Ok((scopes, CommitSummary { too_large, ..summarize(&capture) }))
     }
 
     /// Finishes a settlement that a crash interrupted.
@@ -386,7 +412,7 @@ impl<'a> Collector<'a> {
 
 impl Working {
     /// Reads the record that the row reflected.
-    fn record(&self, instance: &Instance, base: Base, id: &RecordId) -> Result<Option<Record>, Error> {
+    pub(super) fn record(&self, instance: &Instance, base: Base, id: &RecordId) -> Result<Option<Record>, Error> {
         let known = if base == Base::Target { &self.target } else { &self.applied };
         let Some(known) = known else { return Ok(None) };
         instance.record_at(&self.open, known, &id.dataset, &id.key)

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::code::Code;
+use super::fit::Fit;
 use crate::cbor;
 use crate::changeset;
 use crate::connector;
@@ -132,6 +133,8 @@ pub enum Error {
     LostHistory { remote: String, ours: u64, theirs: u64 },
     #[error("{remote} changed while we pushed to it")]
     Raced { remote: String },
+    #[error("records of {url} do not fit this application's tables: {why}", why = unfitting(fits))]
+    Incompatible { url: String, fits: Vec<Fit> },
     #[error("the application keeps changing rows while they are being written")]
     Restless,
     #[error("refused {count} of the documents offered by {remote}")]
@@ -245,6 +248,7 @@ impl Error {
             Self::RemoteExists { .. } => Code::RemoteExists,
             Self::NoRemote => Code::NoRemote,
             Self::Name(_) => Code::BadName,
+            Self::Incompatible { .. } => Code::Incompatible,
             Self::NotFound { .. } | Self::DifferentScopes { .. } => Code::NotFound,
             Self::NoConflict { .. } => Code::NoConflict,
             Self::NoSide { .. } | Self::NoTexts { .. } => Code::NoSide,
@@ -346,10 +350,19 @@ impl Error {
                 format!("give one of {}", known.join(", "))
             }
             Self::NotOurs => "ask its operator; `wbsync shun` keeps a record out of this instance".into(),
+            Self::Incompatible { .. } => {
+                "no row was written. Bring both applications to the same version, or correct the mapping in wbsync.toml, and \
+                 run the command again; with `--despite-schema` such records wait, named in `wbsync status`"
+                    .into()
+            }
             Self::NothingToClone => "check the URL; an instance must have pushed to it".into(),
             _ => return None,
         })
     }
+}
+
+fn unfitting(fits: &[Fit]) -> String {
+    fits.iter().flat_map(Fit::blocking_lines).collect::<Vec<_>>().join("; ")
 }
 
 fn store_code(error: &StoreError) -> Code {

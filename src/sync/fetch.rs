@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 
 use super::error::Error;
+use super::fit::Fit;
 use super::ingest::{Incoming, Ingested, Writes};
 use super::instance::Instance;
 use super::progress::Event;
@@ -38,6 +39,8 @@ pub struct FetchSummary {
     pub unreadable: u64,
     /// What was refused.
     pub refused: Vec<Refusal>,
+    /// How the records of scopes fit our tables, where that became known or changed.
+    pub fits: Vec<Fit>,
     /// Whether nobody has pushed to the remote yet.
     pub empty: bool,
     /// Objects fetched.
@@ -111,11 +114,17 @@ impl Instance {
     /// The remote can't be read at all, or the state can't be written. What single documents do wrong is
     /// in the summary.
     pub fn fetch(&self, remote: &PeerName) -> Result<FetchSummary, Error> {
-        let result = match self.open_remote(remote) {
+        // A database that can't be read is no reason not to fetch: whoever uses it says so.
+        let fitted = self.fits().unwrap_or_default();
+        let mut result = match self.open_remote(remote) {
             Ok(None) => return Ok(FetchSummary { empty: true, ..FetchSummary::default() }),
             Ok(Some(store)) => self.fetch_store(store.as_ref(), remote.as_str()),
             Err(error) => Err(error),
         };
+        if let Ok(summary) = &mut result {
+            summary.fits = self.fits().unwrap_or_default();
+            summary.fits.retain(|fit| !fitted.contains(fit));
+        }
         let now = clock::now();
         match &result {
             Ok(_) => self.state.note_exchange(remote, Exchange::Fetched, now)?,

@@ -11,6 +11,7 @@ pub mod debug;
 pub mod edit;
 pub mod error;
 pub mod fetch;
+pub mod fit;
 pub mod forget;
 pub mod groups;
 pub mod ingest;
@@ -38,6 +39,7 @@ pub mod status;
 pub mod sweep;
 pub mod trust;
 pub mod view;
+pub mod working;
 pub mod write;
 
 mod refold;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::Error;
+use super::fit::{Fit, Misfit};
 use super::instance::Instance;
 use super::view::View;
 use crate::connector::contract::Parked;
@@ -39,6 +40,10 @@ pub struct Status {
     pub private: BTreeMap<String, u64>,
     /// Records too large to travel, with their bytes: what is shared of them stays as it was.
     pub too_large: BTreeMap<String, u64>,
+    /// How the records of the scopes that we follow fit our tables, where they don't quite.
+    pub fits: Vec<Fit>,
+    /// Columns of our database whose type isn't that of their field.
+    pub misfits: Vec<Misfit>,
     /// Why the application's database can't be looked at, if so.
     pub database_error: Option<String>,
 }
@@ -114,6 +119,10 @@ impl Instance {
             let position = database.position()?;
             Ok((position, database.parked(PARKED_MAX)?, database.placeholders()?))
         });
+        let (fits, misfits) = match &looked {
+            Ok(_) => (self.fits()?, self.misfits()?),
+            Err(_) => Default::default(),
+        };
         let ((position, (parked, parked_total), placeholders), database_error) = match looked {
             Ok(looked) => (looked, None),
             Err(error) => (Default::default(), Some(explain(&error))),
@@ -139,6 +148,8 @@ impl Instance {
             unfinished_apply: position.target.is_some(),
             private: self.counts(PRIVATE_KEY)?,
             too_large: self.counts(TOO_LARGE_KEY)?,
+            fits,
+            misfits,
             database_error,
         })
     }

@@ -23,4 +23,5 @@ mod peers;
 mod protocol;
 mod tamper;
 mod withdrawal;
+mod working;
 mod world;

@@ -453,7 +453,7 @@ fn a_clone_follows_only_whom_it_expects() {
             ..InitOptions::default()
         };
         let expect = expect.iter().map(|print| (*print).to_owned()).collect();
-        let options = CloneOptions { init, follow: vec!["alpha".into()], expect };
+        let options = CloneOptions { init, follow: vec!["alpha".into()], expect, ..CloneOptions::default() };
         Instance::clone_from(stick.path().to_str().unwrap(), app.dir(), &options, app.dir(), silent()).map(|_| ())
     };
     let app = App::new();

@@ -77,6 +77,13 @@ fn describe(status: &Status) -> String {
     if !status.placeholders.is_empty() {
         text += &format!("\nplaceholders that local rows refer to: {}\n", by_name(&status.placeholders));
     }
+    let mut schema: Vec<String> = status.misfits.iter().map(|misfit| format!("  {}\n", misfit.line())).collect();
+    for fit in &status.fits {
+        schema.extend(fit.lines().into_iter().map(|line| format!("  {line}\n")));
+    }
+    if !schema.is_empty() {
+        text += &format!("\n{WARNING}schema{WARNING:#}\n{}", schema.concat());
+    }
     if !status.too_large.is_empty() {
         text += &format!("\n{}", too_large(&status.too_large));
     }

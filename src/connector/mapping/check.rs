@@ -72,6 +72,7 @@ fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Re
     for field in dataset.unique.iter().flatten() {
         known("unique", field)?;
     }
+    check_same(mapping, name, dataset)?;
     if let Some(alias) = &dataset.alias {
         if known("alias", alias)?.kind != Some(Kind::Text) {
             return bad(at("alias"), format!("the field {alias} is no text"));
@@ -108,6 +109,31 @@ fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Re
         }
     }
     check_purge(name, dataset)
+}
+
+/// What is equal must be so by what it refers to: a name that two people have chosen says nothing.
+fn check_same(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
+    if dataset.same.is_empty() {
+        return Ok(());
+    }
+    let at = format!("dataset.{name}.same");
+    let sorted = |fields: &[FieldName]| fields.iter().cloned().collect::<BTreeSet<_>>();
+    if !dataset.unique.iter().any(|set| sorted(set) == sorted(&dataset.same)) {
+        return bad(at, "these fields together are not unique: add them to `unique`");
+    }
+    if let Some(field) = dataset.same.iter().find(|field| dataset.fields[*field].reference.is_none()) {
+        return bad(
+            at,
+            format!("the field {field} is no reference: records may be equal by what they refer to, by nothing else"),
+        );
+    }
+    let refers = |other: &Dataset| other.fields.values().any(|field| field.reference.as_ref() == Some(name));
+    match mapping.dataset.iter().find(|(_, other)| refers(other)) {
+        Some((other, _)) => {
+            bad(at, format!("the dataset {other} refers to these records, so each needs a row of its own"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_scope(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
@@ -245,6 +271,14 @@ mod tests {
             ("key = \"id\"", "key = \"id\"\nstub = { name = \"{mail}\" }", "{mail}"),
             ("key = \"id\"", "key = \"id\"\npurge.files = [\"../{key}\"]", "not below"),
             ("key = \"id\"", "key = \"id\"\nunique = [[\"nick\"]]", "no field nick"),
+            ("key = \"id\"", "key = \"id\"\nsame = [\"name\"]", "not unique"),
+            ("key = \"id\"", "key = \"id\"\nunique = [[\"name\"]]\nsame = [\"name\"]", "no reference"),
+            (
+                "fields.by = { ref = \"users\", missing = \"stub\" }",
+                "fields.by = { ref = \"users\" }\nunique = [[\"by\"]]\nsame = [\"by\"]\n[dataset.notes]\ntable = \"n\"\n\
+                 key = \"id\"\nscope = { constant = \"public\" }\nfields.on = { ref = \"posts\" }",
+                "dataset notes refers",
+            ),
             ("missing = \"stub\"", "missing = \"null\", required = true", "can't be shown as NULL"),
             ("{ type = \"text\" }", "{ type = \"text\", required = true }", "for references"),
             ("{ type = \"text\" }", "{ }", "either `type` or `ref`"),

@@ -70,6 +70,9 @@ pub struct Dataset {
     /// Sets of fields that are unique in the table.
     #[serde(default)]
     pub unique: Vec<Vec<FieldName>>,
+    /// The unique set of references by which two records mean the same: one row stands for both.
+    #[serde(default)]
+    pub same: Vec<FieldName>,
     /// The unique field that gets a local alias when its value is taken.
     #[serde(default)]
     pub alias: Option<FieldName>,

@@ -1,16 +1,17 @@
-//! The schema of a mapping: the rules of its fields that differ from the default.
+//! The schema of a mapping: its fields with their types and rules, as readers are told.
 
 use std::collections::BTreeMap;
 
-use super::model::{Dataset, Field, Mapping};
+use super::model::{Dataset, Field, Kind, Mapping};
 use crate::id::name::{DatasetName, FieldName, ScopeName};
-use crate::record::schema::{FieldRule, Schema, Strategy};
+use crate::record::fieldtype::FieldType;
+use crate::record::schema::{FieldRule, Schema};
 use crate::scope::audience::{Addressees, scope_of};
 use crate::scope::fields::LeastScopes;
 
 impl Mapping {
-    /// Returns the rules of one scope of ours: how concurrent values are shown, which fields move together, and
-    /// which belong there although their record lies in a wider scope.
+    /// Returns the fields of one scope of ours: what they hold, how concurrent values are shown, which move together,
+    /// and which belong there although their record lies in a wider scope.
     ///
     /// Fields of narrower scopes are not named: whoever reads this scope needn't know of others.
     pub fn schema(&self, scope: &ScopeName) -> Schema {
@@ -52,6 +53,21 @@ impl Field {
     pub fn least_scope(&self) -> Option<ScopeName> {
         self.scope.as_deref().and_then(scope_of).filter(|scope| !scope.is_public())
     }
+
+    /// Returns what the field holds; a checked one has a type or a reference.
+    pub fn field_type(&self) -> Option<FieldType> {
+        let plain = |kind| match kind {
+            Kind::Text => FieldType::Text,
+            Kind::Int => FieldType::Int,
+            Kind::Bool => FieldType::Bool,
+            Kind::Float => FieldType::Float,
+            Kind::Timestamp => FieldType::Timestamp,
+            Kind::Bytes => FieldType::Bytes,
+            Kind::Json => FieldType::Json,
+            Kind::Decimal => FieldType::Decimal,
+        };
+        self.reference.clone().map(FieldType::Ref).or(self.kind.map(plain))
+    }
 }
 
 /// The scope of a field that is neither read nor written.
@@ -60,8 +76,8 @@ pub const NEVER: &str = "never";
 fn rule(field: &Field, scope: &ScopeName) -> Option<FieldRule> {
     let least = field.least_scope();
     let overlay = least.as_ref() == Some(scope);
-    if least.is_some() && !overlay || !overlay && field.merge == Strategy::Conflict && field.group.is_none() {
+    if least.is_some() && !overlay {
         return None;
     }
-    Some(FieldRule { strategy: field.merge, group: field.group.clone(), overlay })
+    Some(FieldRule { strategy: field.merge, group: field.group.clone(), overlay, kind: field.field_type() })
 }

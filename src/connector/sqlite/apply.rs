@@ -33,6 +33,8 @@ const FETCH_BYTES: usize = 16 << 20;
 pub(super) enum Fail {
     /// This record has to wait: for a record, or until a constraint allows it.
     Park { reason: String, waits: Option<RecordId> },
+    /// The row of another record means the same, and stands for this one too.
+    Same { by: RecordId },
     /// The application changed the row.
     Dirty,
     /// The database can't be written.
@@ -242,6 +244,7 @@ impl<'a> Apply<'a> {
                 Ok(())
             }
             Err(Fail::Dirty) => Ok(()),
+            Err(Fail::Same { by }) => self.stand_behind(dataset, id, content, &by),
             Err(Fail::Park { reason, waits }) => {
                 if from == Giver::Engine {
                     *self.applied.parked.entry(id.dataset.clone()).or_default() += 1;
@@ -279,7 +282,8 @@ impl<'a> Apply<'a> {
         }
         if self.has_waiting {
             self.unpark(dataset, id)?;
-            if matches!(done, Done::Inserted | Done::Upgraded) {
+            let makes_room = done != Done::Unchanged && !self.plans.list[dataset].spec.same.is_empty();
+            if matches!(done, Done::Inserted | Done::Upgraded) || makes_room {
                 self.wake(dataset, id)?;
             }
         }

@@ -102,9 +102,11 @@ impl From<rusqlite::Error> for Refused {
     }
 }
 
-/// Tells whether the tables are there.
+/// Tells whether the tables are there, or stand-ins for this connection.
 pub(super) fn exist(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = '_wbsync_meta'")?.exists([])
+    let sql = "SELECT 1 FROM sqlite_schema WHERE name = '_wbsync_meta'
+               UNION ALL SELECT 1 FROM sqlite_temp_schema WHERE name = '_wbsync_meta'";
+    conn.prepare_cached(sql)?.exists([])
 }
 
 /// Makes the tables, or adds the datasets that are new; the caller holds a write transaction.
@@ -114,6 +116,25 @@ pub(super) fn create(conn: &Connection, own: InstanceId, plans: &Plans) -> rusql
         conn.execute("INSERT INTO _wbsync_meta VALUES(?1)", [FORMAT])?;
         conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", params![OWN, own.as_bytes()])?;
     }
+    add_datasets(conn, plans)
+}
+
+/// Makes what `create` would as temporary tables, which only this connection sees; nothing is written to the file.
+pub(super) fn pretend(conn: &Connection, own: InstanceId, plans: &Plans) -> rusqlite::Result<()> {
+    if exist(conn)? {
+        let sql = "SELECT sql FROM main.sqlite_schema WHERE name = '_wbsync_dataset'";
+        let table: String = conn.query_row(sql, [], |row| row.get(0))?;
+        conn.execute_batch(&table.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+        conn.execute("INSERT INTO temp._wbsync_dataset SELECT * FROM main._wbsync_dataset", [])?;
+    } else {
+        conn.execute_batch(&TABLES.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+        conn.execute("INSERT INTO _wbsync_meta VALUES(?1)", [FORMAT])?;
+        conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", params![OWN, own.as_bytes()])?;
+    }
+    add_datasets(conn, plans)
+}
+
+fn add_datasets(conn: &Connection, plans: &Plans) -> rusqlite::Result<()> {
     for plan in &plans.list {
         conn.execute("INSERT OR IGNORE INTO _wbsync_dataset(name) VALUES(?1)", [plan.name.as_str()])?;
     }
@@ -250,6 +271,23 @@ impl Books {
     pub(super) fn find(&self, conn: &Connection, dataset: usize, id: &RecordId) -> rusqlite::Result<Option<Entry>> {
         let Some(origin) = self.number(&id.origin) else { return Ok(None) };
         let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 AND record = ?3");
+        let mut statement = conn.prepare_cached(&sql)?;
+        statement.query_row(params![self.datasets[dataset], origin, id.key.as_bytes()], Entry::of).optional()
+    }
+
+    /// Finds the map row whose row stands for a record that has none of its own (`same`).
+    pub(super) fn find_covering(
+        &self,
+        conn: &Connection,
+        dataset: usize,
+        id: &RecordId,
+    ) -> rusqlite::Result<Option<Entry>> {
+        let Some(origin) = self.number(&id.origin) else { return Ok(None) };
+        let sql = format!(
+            "SELECT {ENTRY} FROM _wbsync_map WHERE (dataset, origin, record) = (
+                 SELECT for_dataset, for_origin, for_record FROM _wbsync_waiting
+                 WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field = '' AND for_dataset = dataset)"
+        );
         let mut statement = conn.prepare_cached(&sql)?;
         statement.query_row(params![self.datasets[dataset], origin, id.key.as_bytes()], Entry::of).optional()
     }

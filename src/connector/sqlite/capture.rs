@@ -61,7 +61,8 @@ enum Write {
 struct Run<'a> {
     plans: &'a Plans,
     books: &'a Books,
-    writer: &'a Connection,
+    /// Where to write down what is found; without it nothing is.
+    writer: Option<&'a Connection>,
     now: UnixMillis,
     sink: &'a mut Sink<'a>,
     parents: Known,
@@ -85,11 +86,11 @@ impl Parents for Known {
     }
 }
 
-/// Reads the snapshot, writes down through `writer` what changed, and reports it.
+/// Reads the snapshot, writes down through `writer` (if there is one) what changed, and reports it.
 pub(super) fn run<'a>(
     plans: &'a Plans,
     books: &'a Books,
-    writer: &'a Connection,
+    writer: Option<&'a Connection>,
     snapshot: Snapshot,
     now: UnixMillis,
     sink: &'a mut Sink<'a>,
@@ -249,18 +250,20 @@ impl Run<'_> {
     /// Writes down what was found, then reports it.
     fn flush(&mut self) -> Result<(), Stop> {
         let found = std::mem::take(&mut self.found);
-        for batch in found.chunks(BATCH_ROWS) {
+        for (writer, batch) in
+            self.writer.iter().flat_map(|writer| found.chunks(BATCH_ROWS).map(move |batch| (writer, batch)))
+        {
             let begin = Instant::now();
-            let transaction = Transaction::begin(self.writer)?;
+            let transaction = Transaction::begin(writer)?;
             for found in batch {
                 match &found.write {
                     Write::Seen { entry, edited, overrides } => {
-                        self.books.put(self.writer, found.dataset, entry)?;
+                        self.books.put(writer, found.dataset, entry)?;
                         if *edited {
-                            self.books.set_overrides(self.writer, found.dataset, &entry.key, overrides)?;
+                            self.books.set_overrides(writer, found.dataset, &entry.key, overrides)?;
                         }
                     }
-                    Write::Vanished(entry) => self.books.vanish(self.writer, found.dataset, entry)?,
+                    Write::Vanished(entry) => self.books.vanish(writer, found.dataset, entry)?,
                 }
             }
             transaction.commit()?;

@@ -10,6 +10,7 @@ mod books;
 mod capture;
 mod convert;
 mod drop;
+mod fit;
 mod key;
 mod look;
 mod pace;
@@ -17,6 +18,7 @@ mod plan;
 mod purge;
 mod put;
 mod remove;
+mod same;
 mod snapshot;
 mod survey;
 mod timestamp;
@@ -33,9 +35,11 @@ use self::books::{Books, FORMAT, Refused, STUB};
 use self::capture::{Stop, Transaction};
 use self::plan::{Plans, constant, quote};
 use self::purge::Purge;
+use self::same::IS_COVERED;
 use self::snapshot::{Place, Snapshot};
 use super::contract::{
-    Applied, Capture, Change, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Applied, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError,
+    Surveyed,
 };
 use super::error::Error;
 use super::mapping::model::Mapping;
@@ -125,11 +129,42 @@ impl SqliteConnector {
     }
 
     fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
-        Books::read(&self.conn, &self.context, &self.plans).map_err(|refused| match refused {
+        self.books_in(&self.conn, doing)
+    }
+
+    fn books_in(&self, conn: &Connection, doing: &'static str) -> Result<Option<Books>, Error> {
+        Books::read(conn, &self.context, &self.plans).map_err(|refused| match refused {
             Refused::Newer(found) => Error::Newer { path: self.options.path.clone(), found, known: FORMAT },
             Refused::Other(found) => Error::OtherInstance { path: self.options.path.clone(), found: found.short() },
             Refused::Damaged(why) => self.damaged(why),
             Refused::Sqlite(source) => self.failed(doing, source),
+        })
+    }
+
+    fn snapshot(&self, doing: &'static str) -> Result<Snapshot, Error> {
+        let place = Place {
+            path: &self.options.path,
+            scratch: &self.options.scratch,
+            busy: Duration::from_millis(self.options.busy_ms),
+            copy_above_bytes: self.options.copy_above_bytes,
+        };
+        Snapshot::take(&self.conn, &place).map_err(|source| self.failed(doing, source))
+    }
+
+    fn read_rows(
+        &self,
+        doing: &'static str,
+        books: &Books,
+        writer: Option<&Connection>,
+        snapshot: Snapshot,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        capture::run(&self.plans, books, writer, snapshot, now, &mut |sighting| sink(sighting)).map_err(|stop| {
+            match stop {
+                Stop::Sqlite(source) => self.failed(doing, source),
+                Stop::Sink(source) => Error::Sink(source),
+            }
         })
     }
 
@@ -147,7 +182,9 @@ impl SqliteConnector {
             Fail::Source(source) => Error::Source(source),
             Fail::Books(why) => self.damaged(why),
             Fail::Park { reason, .. } => self.damaged(format!("a record can't even wait: {reason}")),
-            Fail::Dirty => unreachable!("a dirty record is listed, never an error of the whole"),
+            Fail::Same { .. } | Fail::Dirty => {
+                unreachable!("what becomes of one record is never an error of the whole")
+            }
         }
     }
 
@@ -196,6 +233,10 @@ impl Connector for SqliteConnector {
         self.mapping.least_scopes(&self.context.addressees)
     }
 
+    fn columns(&self) -> Vec<Column> {
+        fit::columns(&self.plans)
+    }
+
     fn check(&mut self) -> Result<(), Error> {
         let doing = "check the database";
         let sql = |source| Error::sqlite(doing, &self.options.path, self.options.busy_ms, source);
@@ -236,20 +277,27 @@ impl Connector for SqliteConnector {
     ) -> Result<Capture, Error> {
         let doing = "capture the application's changes";
         let books = self.books(doing)?;
-        let busy = Duration::from_millis(self.options.busy_ms);
-        let place = Place {
-            path: &self.options.path,
-            scratch: &self.options.scratch,
-            busy,
-            copy_above_bytes: self.options.copy_above_bytes,
-        };
-        let snapshot = Snapshot::take(&self.conn, &place).map_err(|source| self.failed(doing, source))?;
-        capture::run(&self.plans, &books, &self.conn, snapshot, now, &mut |sighting| sink(sighting)).map_err(|stop| {
-            match stop {
-                Stop::Sqlite(source) => self.failed(doing, source),
-                Stop::Sink(source) => Error::Sink(source),
+        let snapshot = self.snapshot(doing)?;
+        self.read_rows(doing, &books, Some(&self.conn), snapshot, now, sink)
+    }
+
+    fn peek(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let doing = "look for the application's changes";
+        let snapshot = self.snapshot(doing)?;
+        let books = match self.books_in(&snapshot.conn, doing)? {
+            Some(books) => books,
+            None => {
+                let pretended = books::pretend(&snapshot.conn, self.context.own, &self.plans);
+                pretended.map_err(|source| self.failed(doing, source))?;
+                let books = self.books_in(&snapshot.conn, doing)?;
+                books.ok_or_else(|| self.damaged("a stand-in was made and is not there".into()))?
             }
-        })
+        };
+        self.read_rows(doing, &books, None, snapshot, now, sink)
     }
 
     fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error> {
@@ -398,11 +446,14 @@ impl Connector for SqliteConnector {
         let doing = "list what waits";
         let Some(books) = self.existing_books(doing)? else { return Ok((Vec::new(), 0)) };
         let read = || -> rusqlite::Result<(Vec<Parked>, u64)> {
-            let count = "SELECT count(*) FROM _wbsync_waiting WHERE field = ''";
-            let count: i64 = self.conn.query_row(count, [], |row| row.get(0))?;
-            let sql = "SELECT d.name, w.dataset, w.origin, w.record, w.reason FROM _wbsync_waiting w
-                       JOIN _wbsync_dataset d USING(dataset) WHERE w.field = '' ORDER BY w.id LIMIT ?1";
-            let mut statement = self.conn.prepare(sql)?;
+            let waits = format!("w.field = '' AND NOT ({IS_COVERED})");
+            let count = format!("SELECT count(*) FROM _wbsync_waiting w WHERE {waits}");
+            let count: i64 = self.conn.query_row(&count, [], |row| row.get(0))?;
+            let sql = format!(
+                "SELECT d.name, w.dataset, w.origin, w.record, w.reason FROM _wbsync_waiting w
+                       JOIN _wbsync_dataset d USING(dataset) WHERE {waits} ORDER BY w.id LIMIT ?1"
+            );
+            let mut statement = self.conn.prepare(&sql)?;
             let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
             let mut parked = Vec::new();
             while let Some(row) = rows.next()? {
@@ -426,7 +477,11 @@ impl Connector for SqliteConnector {
         let doing = "find the row of a record";
         let Some(books) = self.existing_books(doing)? else { return Ok(None) };
         let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
-        let entry = books.find(&self.conn, dataset, id).map_err(|source| self.failed(doing, source))?;
+        let read = || match books.find(&self.conn, dataset, id)? {
+            None => books.find_covering(&self.conn, dataset, id),
+            found => Ok(found),
+        };
+        let entry = read().map_err(|source| self.failed(doing, source))?;
         Ok(entry.map(|entry| format!("{} {}", self.plans.list[dataset].spec.table, entry.key)))
     }
 }

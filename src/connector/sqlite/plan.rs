@@ -48,6 +48,9 @@ pub(super) struct FieldPlan {
     pub(super) name: FieldName,
     pub(super) column: String,
     pub(super) not_null: bool,
+    pub(super) has_default: bool,
+    /// The type that the table declares for the column.
+    pub(super) declared: String,
     pub(super) content: Content,
     /// The widest scope that the field may travel in, if it has one of its own.
     pub(super) least: Option<ScopeName>,
@@ -82,6 +85,7 @@ pub(super) enum ScopePlan {
 /// A column of a table, as the database declares it.
 #[derive(Debug)]
 struct Declared {
+    kind: String,
     not_null: bool,
     has_default: bool,
     primary: i64,
@@ -167,13 +171,21 @@ impl Plan {
                 }),
                 (None, kind) => Content::Plain(kind.expect("a checked field has a type or a reference")),
             };
-            let not_null = declared[&named.to_ascii_lowercase()].not_null;
+            let Declared { kind, not_null, has_default, .. } = &declared[&named.to_ascii_lowercase()];
             let least = field.least_scope();
-            if not_null && least.is_some() && !spec.stub.contains_key(field_name) {
+            if *not_null && least.is_some() && !spec.stub.contains_key(field_name) {
                 let why = "whoever doesn't receive it needs another value for the column, which can't be NULL";
                 return Err(unfit(format!("the field {field_name} has a scope of its own: give it a `stub`; {why}")));
             }
-            fields.push(FieldPlan { name: field_name.clone(), column: named.to_owned(), not_null, content, least });
+            fields.push(FieldPlan {
+                name: field_name.clone(),
+                column: named.to_owned(),
+                not_null: *not_null,
+                has_default: *has_default,
+                declared: kind.clone(),
+                content,
+                least,
+            });
         }
         let field_index = |wanted: &FieldName| {
             fields.iter().position(|field| field.name == *wanted).expect("a checked mapping names its own fields")
@@ -334,6 +346,7 @@ fn declared(conn: &Connection, table: &str) -> rusqlite::Result<BTreeMap<String,
             has_default: row.get::<_, Raw>(3)? != Raw::Null,
             primary: row.get(4)?,
             is_integer: kind.eq_ignore_ascii_case("INTEGER"),
+            kind,
         };
         columns.insert(name.to_ascii_lowercase(), declared);
     }

@@ -55,6 +55,11 @@ impl Apply<'_> {
         check_author(plan, id, content)?;
         check_only(plan, content)?;
         let wanted = self.wanted(dataset, id, content, entry.as_ref(), current.as_ref())?;
+        if entry.is_none()
+            && let Some(by) = self.same_as(dataset, &wanted)?
+        {
+            return Err(Fail::Same { by });
+        }
         let scope = match &plan.scope {
             ScopePlan::Column(_) => plan.spec.scope.column.as_deref(),
             _ => None,
