@@ -9,7 +9,7 @@ use super::database::{State, blob};
 use super::error::Error;
 use super::heads::number;
 use crate::id::bytes::{DocHash, InstanceId, NodeId, RecordKey, ScopeId};
-use crate::id::name::{DatasetName, PeerName};
+use crate::id::name::{DatasetName, NameError, PeerName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::sys::clock::UnixMillis;
 
@@ -20,6 +20,17 @@ pub struct Shunned {
     pub id: RecordId,
     /// Since when.
     pub since: UnixMillis,
+}
+
+/// Who read a scope of a peer that is forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bygone {
+    /// The peer.
+    pub origin: InstanceId,
+    /// The scope.
+    pub name: ScopeName,
+    /// Its readers that we knew, by what we called them then.
+    pub readers: BTreeSet<PeerName>,
 }
 
 /// A wish to let the keys before an epoch go.
@@ -46,6 +57,7 @@ impl State {
     /// # Errors
     /// `Query`.
     pub fn remember(&self, id: &InstanceId) -> Result<(), Error> {
+        self.run("remember a peer", "DELETE FROM bygone WHERE origin = ?1", params![id.as_bytes()])?;
         self.run("remember a peer", "DELETE FROM forgotten WHERE id = ?1", params![id.as_bytes()])
     }
 
@@ -60,6 +72,40 @@ impl State {
             .optional()
             .map_err(Error::query("look for a forgotten peer"))?;
         name.map(|name| PeerName::new(&name).map_err(|error| Error::damaged(error.to_string()))).transpose()
+    }
+
+    /// Notes who read a scope of a peer that is forgotten: what hangs on its rows stays meant for those.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn put_bygone(&self, bygone: &Bygone) -> Result<(), Error> {
+        let readers: Vec<&str> = bygone.readers.iter().map(PeerName::as_str).collect();
+        let row = params![bygone.origin.as_bytes(), bygone.name.as_str(), readers.join(",")];
+        self.run("note the readers of a scope", "INSERT OR REPLACE INTO bygone VALUES (?1, ?2, ?3)", row)
+    }
+
+    /// Reads who read the scopes of forgotten peers.
+    ///
+    /// # Errors
+    /// `Query`; `Damaged` if a name in the table isn't one.
+    pub fn bygone(&self) -> Result<Vec<Bygone>, Error> {
+        let read = |row: &rusqlite::Row<'_>| Ok((blob(row, 0)?, row.get(1)?, row.get(2)?));
+        let rows: Vec<([u8; 32], String, String)> = self
+            .connection
+            .prepare_cached("SELECT origin, name, readers FROM bygone")
+            .and_then(|mut statement| statement.query_map([], read)?.collect())
+            .map_err(Error::query("read the readers of scopes of old"))?;
+        let damaged = |error: NameError| Error::damaged(error.to_string());
+        rows.into_iter()
+            .map(|(origin, name, readers)| {
+                let readers = readers.split(',').filter(|name| !name.is_empty()).map(PeerName::new);
+                Ok(Bygone {
+                    origin: InstanceId::from_bytes(origin),
+                    name: ScopeName::new(&name).map_err(damaged)?,
+                    readers: readers.collect::<Result<_, _>>().map_err(damaged)?,
+                })
+            })
+            .collect()
     }
 
     /// Removes the row of a peer.
@@ -106,26 +152,20 @@ impl State {
         self.exists("look for a noted document", "SELECT 1 FROM noted WHERE hash = ?1", document.as_bytes())
     }
 
-    /// Removes a scope with all that hangs on it, but for its nodes.
+    /// Removes a scope with all that hangs on it, but for its nodes: what any table says of a scope, it says in a column of
+    /// that name.
     ///
     /// # Errors
     /// `Query`.
     pub fn drop_scope(&self, scope: &ScopeId) -> Result<(), Error> {
-        for table in [
-            "commits",
-            "head",
-            "fork",
-            "published",
-            "withdrawn",
-            "conflict",
-            "refold",
-            "refolded",
-            "sealed",
-            "spent",
-            "reseal",
-        ] {
-            let sql = format!("DELETE FROM {table} WHERE scope = ?1");
-            self.run("drop a scope", &sql, params![scope.as_bytes()])?;
+        let sql = "SELECT t.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table' AND c.name = 'scope'";
+        let tables: Vec<String> = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+            .map_err(Error::query("drop a scope"))?;
+        for table in tables {
+            self.run("drop a scope", &format!("DELETE FROM {table} WHERE scope = ?1"), params![scope.as_bytes()])?;
         }
         self.run("drop a scope", "DELETE FROM scope WHERE id = ?1", params![scope.as_bytes()])
     }

@@ -89,7 +89,7 @@ pub enum Error {
     UnknownGroup { name: String, known: Vec<String> },
     #[error("there is a group {name:?} already")]
     GroupExists { name: String },
-    #[error("the group {name:?} still shares {records} records")]
+    #[error("records are still shared with the group {name:?}: {records}")]
     GroupInUse { name: String, records: u64 },
     #[error("{scope} belongs to another instance; only its origin changes who reads it")]
     ForeignScope { scope: String },

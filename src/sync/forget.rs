@@ -19,6 +19,7 @@ use crate::id::bytes::{InstanceId, RecordKey, ScopeId};
 use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
 use crate::state::database;
+use crate::state::forgotten::Bygone;
 use crate::state::peers::PeerRow;
 use crate::state::scopes::ScopeRow;
 use crate::sys::clock;
@@ -67,6 +68,9 @@ impl Instance {
             self.drop_own_store_scope(&row.id)?;
         }
         let transaction = self.state.transaction()?;
+        for ((origin, name), readers) in self.readers()?.into_iter().filter(|((origin, _), _)| *origin == peer.id) {
+            self.state.put_bygone(&Bygone { origin, name, readers })?;
+        }
         for row in &scopes {
             self.drop_scope_state(row)?;
         }

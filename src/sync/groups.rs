@@ -4,6 +4,7 @@
 
 use super::error::Error;
 use super::instance::Instance;
+use super::refold::OWN_STORE_KEY;
 use super::scopes::OpenScope;
 use super::trust::{Right, TrustChange};
 use crate::id::bytes::InstanceId;
@@ -163,8 +164,9 @@ impl Instance {
         })
     }
 
-    /// Removes the documents of a scope from our own store; objects that nothing names go with the next cleaning.
+    /// Removes the documents of a scope from our own store; its objects go with the next publish.
     pub(super) fn drop_own_store_scope(&self, scope: &crate::id::bytes::ScopeId) -> Result<(), Error> {
+        self.state.set_meta(OWN_STORE_KEY, "due")?;
         let dir = self.dir().join("store").join("scopes").join(scope.to_string());
         disk::remove_tree(&dir).map_err(Error::io("remove", &dir))
     }

@@ -193,8 +193,8 @@ impl Instance {
         Ok(Addressees { members, peers: known })
     }
 
-    /// Returns the readers that we know of every scope of others that isn't public.
-    fn readers(&self) -> Result<BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>, Error> {
+    /// Returns the readers that we know of every scope of others that isn't public, also of those of peers that we forgot.
+    pub(super) fn readers(&self) -> Result<BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>, Error> {
         let peers = self.state.peers()?;
         let mut readers = BTreeMap::new();
         for row in self.state.scopes()?.into_iter().filter(|row| row.origin != self.id() && !row.name.is_public()) {
@@ -202,6 +202,9 @@ impl Instance {
             let ids = Manifest::open(&row.manifest, &row.origin).map_err(error)?.0.readers();
             let known = peers.iter().filter(|peer| peer.id == row.origin || ids.contains(&peer.id));
             readers.insert((row.origin, row.name), known.map(|peer| peer.name.clone()).collect());
+        }
+        for bygone in self.state.bygone()? {
+            readers.entry((bygone.origin, bygone.name)).or_insert(bygone.readers);
         }
         Ok(readers)
     }

@@ -107,6 +107,28 @@ fn a_forgotten_peer_reads_nothing_more_of_ours() {
 }
 
 #[test]
+fn what_hangs_on_a_narrower_row_of_a_forgotten_peer_stays_with_its_readers() {
+    let (_stick, alpha, beta, gamma) = thread();
+    beta.open().peer_trust("gamma", Trust::Trusted).unwrap();
+    beta.sync();
+    alpha.sync();
+    gamma.sync();
+    let there: i64 = alpha.app.value("SELECT id FROM help_requests WHERE title = 'secret'").parse().unwrap();
+    let alice: i64 = alpha.app.value("SELECT id FROM users WHERE username = 'alice'").parse().unwrap();
+    alpha.app.insert_comment(there, alice, "between us", "public");
+    alpha.sync();
+    gamma.sync();
+    assert!(comments(&gamma).contains("between us"), "{}", comments(&gamma));
+    alpha.open().peer_forget("beta", Mode::Keep).unwrap();
+    for _ in 0..2 {
+        assert!(alpha.pull().committed.scopes.is_empty());
+        alpha.push();
+        gamma.sync();
+    }
+    assert!(comments(&gamma).contains("between us"), "{}", comments(&gamma));
+}
+
+#[test]
 fn what_is_shared_with_a_forgotten_peer_by_name_stays_shared_with_the_others() {
     let (_stick, alpha, beta, gamma) = thread();
     let alice: i64 = alpha.app.value("SELECT id FROM users WHERE username = 'alice'").parse().unwrap();
@@ -234,6 +256,20 @@ fn request_key(instance: &wbsync::sync::instance::Instance, title: &str) -> Stri
         }
     }
     panic!("no request {title}");
+}
+
+#[test]
+fn a_row_is_only_blanked_where_its_deletion_would_take_others_along() {
+    let (_stick, alpha, _beta, _gamma) = thread();
+    let there: i64 = alpha.app.value("SELECT id FROM help_requests WHERE title = 'drill'").parse().unwrap();
+    let sql = "CREATE TABLE local_notes (id INTEGER PRIMARY KEY, text TEXT,
+        request INTEGER REFERENCES help_requests(id) ON DELETE CASCADE)";
+    alpha.app.db().execute_batch(sql).unwrap();
+    alpha.app.execute("INSERT INTO local_notes (text, request) VALUES ('mine', ?1)", &[&there]);
+    alpha.open().peer_forget("beta", Mode::Keep).unwrap();
+    assert_eq!(alpha.app.value("SELECT text FROM local_notes"), "mine");
+    assert!(!alpha.app.dump("help_requests").contains("drill"));
+    alpha.app.assert_whole();
 }
 
 #[test]

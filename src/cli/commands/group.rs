@@ -103,7 +103,11 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         }
         Command::Remove { group, peer } => {
             let change = context.instance(Purpose::Change)?.group_remove(&group, &peer)?;
-            context.answer(&change, &shut_out(&change))?;
+            let text = match change.reads_no_more.is_empty() {
+                true => format!("{} is not in {group}\n", change.name),
+                false => shut_out(&change),
+            };
+            context.answer(&change, &text)?;
             tell_shut_out(context, &change);
             Ok(())
         }
