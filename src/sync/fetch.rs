@@ -370,17 +370,6 @@ impl Instance {
         Ok(incoming.into_iter().enumerate().filter(|(at, _)| !taken.contains(at)).map(|(_, one)| one).collect())
     }
 
-    /// Says why a writer's head can't be opened: it is sealed to an epoch whose key we were not granted, or that is no more.
-    fn lacks_epoch(&self, scope: &OpenScope, head: &Head) -> Option<String> {
-        let sealed_long_ago = head.base.is_some() && !scope.keys.epochs.contains_key(&head.epoch);
-        sealed_long_ago.then(|| {
-            format!(
-                "it is sealed to epoch {}, which we can't open; its signer seals it anew at its next push",
-                head.epoch
-            )
-        })
-    }
-
     /// Tells whether the head that we hold of the origin contains all that a writer's head stands for.
     fn is_merged_by_origin(&self, scope: &OpenScope, head: &Head) -> Result<bool, Error> {
         let Some(origin) = self.state.head(&scope.row.id, &scope.row.origin)? else { return Ok(false) };

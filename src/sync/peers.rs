@@ -80,7 +80,8 @@ impl Instance {
         let named = self.scopes_naming(&name)?;
         let returns = self.state.forgotten(&id)?.is_some_and(|was| was == name);
         let keeps = known.as_ref().is_some_and(|peer| peer.name == name);
-        if !named.is_empty() && !returns && !keeps {
+        let reads = named.iter().all(|scope| scope.manifest.readers().contains(&id));
+        if !returns && !keeps && !reads {
             let scope = named[0].row.name.to_string();
             return Err(Error::NameReserved { name: name.to_string(), scope });
         }

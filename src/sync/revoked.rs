@@ -1,4 +1,5 @@
-//! Heads of revoked peers: refused with a reason, once each, so that a store that still holds them can be used.
+//! What is not taken from a store for who signed it or what it is sealed to: heads of revoked peers, cards of impostors, and
+//! heads under keys that are no more. Each is spoken of once, so that a store that still holds them can be used.
 
 use super::error::Error;
 use super::fetch::{FetchSummary, Refusal};
@@ -60,6 +61,17 @@ impl Instance {
         self.refuse_of(&peer, document, &incoming.hash, summary)
     }
 
+    /// Says why a writer's head can't be opened: it is sealed to an epoch whose key we were not granted, or that is no more.
+    pub(super) fn lacks_epoch(&self, scope: &OpenScope, head: &Head) -> Option<String> {
+        let sealed_long_ago = head.base.is_some() && !scope.keys.epochs.contains_key(&head.epoch);
+        sealed_long_ago.then(|| {
+            format!(
+                "it is sealed to epoch {}, which we can't open; its signer seals it anew at its next push",
+                head.epoch
+            )
+        })
+    }
+
     fn refuse_of(
         &self,
         peer: &PeerRow,
@@ -84,6 +96,11 @@ impl Instance {
         summary: &mut FetchSummary,
     ) -> Result<(), Error> {
         let peers = self.state.peers()?;
+        let mut pinned_names = vec![(self.card.card.name.clone(), self.id())];
+        for peer in &peers {
+            let own_name = SignedCard::open(&peer.card).map_err(Error::Card)?.card.name;
+            pinned_names.extend([(peer.name.clone(), peer.id), (own_name, peer.id)]);
+        }
         for id in store.cards().map_err(Error::store(remote))? {
             let pinned = id == self.id() || peers.iter().any(|peer| peer.id == id);
             // The id stands for its card: another card of the same instance says nothing new here.
@@ -106,9 +123,8 @@ impl Instance {
             }
             self.state.note_once(&seen)?;
             let name = &card.card.name;
-            let own = (*name == self.card.card.name).then(|| self.id());
-            if let Some(known) = peers.iter().find(|peer| peer.name == *name).map(|peer| peer.id).or(own) {
-                let (found, pinned) = (fingerprint_of(&id), fingerprint_of(&known));
+            if let Some((_, known)) = pinned_names.iter().find(|(pinned, _)| pinned == name) {
+                let (found, pinned) = (fingerprint_of(&id), fingerprint_of(known));
                 let reason = format!("it calls itself {name} and has the fingerprint {found}; {name} has {pinned}");
                 summary.refused.push(Refusal::because(document, reason, HINT_OTHER));
             }
