@@ -85,7 +85,11 @@ fn one_edited_comment_is_one_small_object_and_one_row() {
     let come = pair.beta.wbsync(&["sync", "--json"]).ok();
     assert_eq!(of_stick(&come, "fetched", "objects"), 1, "{come}");
     let applied = &come.json()["applied"];
-    assert_eq!(applied.to_string(), r#"{"inserted":{},"updated":{"comments":1},"deleted":{},"blanked":{},"parked":{}}"#, "{come}");
+    assert_eq!(
+        applied.to_string(),
+        r#"{"inserted":{},"updated":{"comments":1},"deleted":{},"blanked":{},"parked":{}}"#,
+        "{come}"
+    );
     assert_eq!(pair.beta.value("SELECT count(*) FROM request_comments WHERE body = 'Is Tuesday fine?'"), "1");
 }
 
