@@ -1,11 +1,14 @@
 //! Rows that this instance gives up: which they are, and what waits of them.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, params};
 
 use super::apply::Removal;
 use super::books::{Books, STUB};
 use super::plan::Plans;
 use crate::connector::contract::Dropped;
+use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
 
 /// Lists the records whose rows are given up, children's datasets first; placeholders are none of them.
@@ -37,6 +40,20 @@ pub(super) fn records(
         }
     }
     Ok(ids)
+}
+
+/// Counts the rows that are given up, by dataset.
+pub(super) fn counts(
+    conn: &Connection,
+    plans: &Plans,
+    books: &Books,
+    dropped: &Dropped,
+) -> rusqlite::Result<BTreeMap<DatasetName, u64>> {
+    let mut counts = BTreeMap::new();
+    for id in records(conn, plans, books, dropped)? {
+        *counts.entry(id.dataset).or_default() += 1;
+    }
+    Ok(counts)
 }
 
 /// Forgets what waits of rows that are given up, and which of them vanished.

@@ -406,12 +406,7 @@ impl Connector for SqliteConnector {
     fn count_rows(&mut self, dropped: &Dropped) -> Result<BTreeMap<DatasetName, u64>, Error> {
         let doing = "count rows";
         let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
-        let ids = drop::records(&self.conn, &self.plans, &books, dropped);
-        let mut counts = BTreeMap::new();
-        for id in ids.map_err(|source| self.failed(doing, source))? {
-            *counts.entry(id.dataset).or_default() += 1;
-        }
-        Ok(counts)
+        drop::counts(&self.conn, &self.plans, &books, dropped).map_err(|source| self.failed(doing, source))
     }
 
     fn finish_apply(&mut self) -> Result<(), Error> {
