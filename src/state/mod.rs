@@ -5,6 +5,7 @@ pub mod commits;
 pub mod conflicts;
 pub mod database;
 pub mod error;
+pub mod forgotten;
 pub mod heads;
 pub mod late;
 pub mod nodes;

@@ -11,7 +11,7 @@ use crate::connector::contract::{Applied, Change};
 use crate::id::name::DatasetName;
 
 /// How often rows may change under our hands before we give up.
-const ROUNDS_MAX: usize = 20;
+pub(super) const ROUNDS_MAX: usize = 20;
 
 /// What an apply did to the application's rows, by dataset.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
@@ -38,6 +38,9 @@ impl Instance {
     /// The database can't be written or isn't ready; `Restless` if the application never rests.
     pub fn apply(&self, mode: Mode) -> Result<ApplySummary, Error> {
         self.settle_pending()?;
+        if mode == Mode::Keep {
+            self.finish_dropping()?;
+        }
         let mut summary = ApplySummary::default();
         let mut retried = false;
         for _ in 0..ROUNDS_MAX {
@@ -83,7 +86,8 @@ impl Instance {
                 database.check_ready()?;
             }
             database.begin_apply(&target.encode())?;
-            let mut changes = self.changes(&spans, &datasets).map(|change| change.map_err(through));
+            let mut changes =
+                self.without_shunned(self.changes(&spans, &datasets))?.map(|change| change.map_err(through));
             let done = database.apply(&mut changes, &mut |rows| self.tell(Event::Done(rows)))?;
             let dirty = done.dirty.len();
             summary.add(done);
@@ -113,7 +117,7 @@ impl Instance {
     fn count(&self, applied: &View, target: &View, summary: &mut ApplySummary) -> Result<(), Error> {
         let spans = self.spans(applied, target)?;
         let datasets = self.with_database(|database| Ok(database.datasets()))?;
-        for change in self.changes(&spans, &datasets) {
+        for change in self.without_shunned(self.changes(&spans, &datasets))? {
             let Change { id, content } = change?;
             let counts = if content.is_some() { &mut summary.updated } else { &mut summary.deleted };
             *counts.entry(id.dataset).or_default() += 1;
@@ -133,7 +137,7 @@ impl ApplySummary {
         [&self.inserted, &self.updated, &self.deleted, &self.blanked].into_iter().flat_map(BTreeMap::values).sum()
     }
 
-    fn add(&mut self, done: Applied) {
+    pub(super) fn add(&mut self, done: Applied) {
         let sides = [
             (&mut self.inserted, done.inserted),
             (&mut self.updated, done.updated),

@@ -21,6 +21,7 @@ use crate::keys::document::Unverified;
 use crate::record::clock::Clock;
 use crate::scope::manifest::{Manifest, Succession, succession};
 use crate::state::heads::TrackedHead;
+use crate::state::peers::Trust;
 use crate::state::remotes::Exchange;
 use crate::state::scopes::ScopeRow;
 use crate::sys::clock;
@@ -138,6 +139,7 @@ impl Instance {
         self.tell(Event::Phase { name: "looking for new heads", total: None });
         self.make_incoming()?;
         let scopes = store.scopes().map_err(Error::store(remote))?;
+        self.refuse_impostors(store, remote, &mut summary)?;
         self.tell(Event::End);
         for id in scopes {
             let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else { continue };
@@ -160,6 +162,9 @@ impl Instance {
         id: &ScopeId,
         summary: &mut FetchSummary,
     ) -> Result<Option<ScopeRow>, Error> {
+        if self.state.is_retired(id)? {
+            return Ok(None);
+        }
         let document = format!("manifest of scope {id}");
         let bytes = match store.manifest(id) {
             Ok(Some(bytes)) => bytes,
@@ -184,7 +189,12 @@ impl Instance {
             }
         };
         // A stranger's manifest is looked at only so far that a damaged one of a peer's is noticed.
-        if origin != self.id() && self.state.peer(&origin)?.is_none() {
+        let peer = self.state.peer(&origin)?;
+        if origin != self.id() && peer.is_none() {
+            return Ok(None);
+        }
+        if let Some(peer) = peer.filter(|peer| peer.trust == Trust::Revoked) {
+            self.refuse_scope_of_revoked(store, remote, id, &peer, summary)?;
             return Ok(None);
         }
         if manifest.scope != *id {
@@ -272,6 +282,8 @@ impl Instance {
             // A former writer's head proves what it wrote, and is merged no more.
             if scope.manifest.may_write(&signer) {
                 incoming.push(fetched);
+            } else {
+                self.refuse_if_revoked(scope, &fetched, summary)?;
             }
         }
         // The origin's head first: the heads of writers build on it.
@@ -334,6 +346,13 @@ impl Instance {
             let others =
                 incoming.iter().enumerate().filter(|(other, _)| together && *other != at && !taken.contains(other));
             let others: Vec<&Incoming> = others.map(|(_, other)| other).collect();
+            if let Some(why) = self.lacks_epoch(scope, &one.head) {
+                match self.is_merged_by_origin(scope, &one.head)? {
+                    true => taken.push(at),
+                    false => held.push(format!("{document}: {why}")),
+                }
+                continue;
+            }
             match self.ingest(store, remote, scope, one, &others, writes)? {
                 Ingested::Taken { records, objects, bytes } => {
                     summary.objects += objects;

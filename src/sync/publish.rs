@@ -74,6 +74,7 @@ impl Instance {
                 self.withdraw_own_head(&store, &scope)?;
                 continue;
             }
+            let scope = self.drop_old_epochs(scope)?;
             let placed = self.place_documents(&store, &scope)?;
             if let Some(published) = self.publish_scope(&store, &scope, placed)? {
                 all.insert(scope.label(self)?, published);
@@ -134,7 +135,9 @@ impl Instance {
             }
         }
         let base = base.flatten();
-        if placed == Placed::Whole && !refold && last.as_ref().is_some_and(|last| last.commit == tip.id) {
+        let sealed_anew = self.is_sealed_anew(scope, last.as_ref())?;
+        if placed == Placed::Whole && !refold && !sealed_anew && last.as_ref().is_some_and(|last| last.commit == tip.id)
+        {
             return Ok(None);
         }
         let label = scope.label(self)?;
@@ -167,6 +170,17 @@ impl Instance {
         self.keep_head(store, scope, &head)?;
         self.tell(Event::End);
         Ok(Some(Published { seq, objects, bytes, segments: head.segments.len() }))
+    }
+
+    /// Tells whether what we wrote in another's scope, and its origin has not merged, has to be sealed to a newer epoch: else
+    /// its readers of then could not open it, nor the origin once it has let the old epochs go.
+    fn is_sealed_anew(&self, scope: &OpenScope, last: Option<&TrackedHead>) -> Result<bool, Error> {
+        match last {
+            Some(last) if scope.row.origin != self.id() => {
+                Ok(open_own(last, self)?.epoch < scope.manifest.newest_epoch().number)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Signs a head, remembers it, and moves it into our own store. After a crash in between, the next

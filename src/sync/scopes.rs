@@ -55,6 +55,10 @@ impl Instance {
         let mut draft = ManifestDraft::new(&self.identity, name, &schema, clock::now()).map_err(label)?;
         let named = name.peer_names().unwrap_or_default();
         for peer in self.state.peers()?.iter().filter(|peer| named.contains(&peer.name)) {
+            // Revoked is revoked, whoever names it.
+            if peer.trust == Trust::Revoked {
+                continue;
+            }
             draft.grant(&reader_of(peer)?, Since::Beginning).map_err(label)?;
             if peer.trust == Trust::Writer {
                 draft.add_writer(peer.id).map_err(label)?;

@@ -14,6 +14,7 @@ mod documented;
 mod exchange;
 mod habits;
 mod help;
+mod lifecycle;
 mod looking;
 mod misconfigured;
 mod people;

@@ -76,6 +76,17 @@ pub(super) enum Done {
     Unchanged,
 }
 
+/// Why rows are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// Their records are gone.
+    Gone,
+    /// This instance gives them up: what refers to them stays meant for whom it was.
+    GivenUp,
+    /// The same, where the database would take referring rows along, or alter them: rows are only blanked.
+    BlankedOnly,
+}
+
 /// Where a change comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Giver {
@@ -101,6 +112,7 @@ pub(super) struct Apply<'a> {
     pub(super) books: &'a mut Books,
     pub(super) names: &'a BTreeMap<InstanceId, PeerName>,
     pub(super) applied: Applied,
+    pub(super) removal: Removal,
     /// Parents whose rows were checked in this transaction.
     pub(super) verified: HashSet<(usize, Key)>,
     pub(super) pending: Pending,
@@ -140,6 +152,7 @@ impl<'a> Apply<'a> {
             books,
             names,
             applied: Applied::default(),
+            removal: Removal::Gone,
             verified: HashSet::new(),
             pending: Pending::default(),
             retries: VecDeque::new(),

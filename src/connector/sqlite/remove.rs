@@ -3,7 +3,7 @@
 use rusqlite::ErrorCode;
 use rusqlite::types::Value as Raw;
 
-use super::apply::{Apply, Done, Fail};
+use super::apply::{Apply, Done, Fail, Removal};
 use super::books::{Entry, STUB};
 use super::look::OWN;
 use super::plan::{Content, ScopePlan};
@@ -25,6 +25,14 @@ impl Apply<'_> {
             self.books.remove(self.conn, dataset, &entry)?;
             return Ok(Done::Unchanged);
         };
+        if self.removal == Removal::BlankedOnly {
+            if entry.is_stub() {
+                return Ok(Done::Unchanged);
+            }
+            self.blank(dataset, id, &entry)?;
+            self.stale(dataset, &entry.key, &row.raws);
+            return Ok(Done::Blanked);
+        }
         let mut done = Done::Deleted;
         let deleted = self.conn.prepare_cached(&plan.sql_delete)?.execute([&entry.key]);
         match deleted {
@@ -70,7 +78,11 @@ impl Apply<'_> {
         }
         self.update(plan, &entry.key, set)?;
         self.books.remove(self.conn, dataset, entry)?;
-        let audience = Audience::Private(Reason::Withheld);
+        let audience = match self.removal {
+            Removal::Gone => Audience::Private(Reason::Withheld),
+            // Rows that refer to it are capped by it; giving it up must not withdraw them.
+            Removal::GivenUp | Removal::BlankedOnly => entry.audience.clone(),
+        };
         self.write_down(dataset, id, entry.origin, &entry.key, audience, STUB, &[])?;
         Ok(())
     }
