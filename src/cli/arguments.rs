@@ -83,6 +83,7 @@ pub enum Command {
     Conflicts(commands::conflicts::Args),
     Resolve(commands::resolve::Args),
     Revert(commands::revert::Args),
+    Restore(commands::restore::Args),
     Debug(commands::debug::Args),
     Completions(commands::completions::Args),
     Man(commands::man::Args),

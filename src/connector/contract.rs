@@ -28,6 +28,8 @@ pub struct Sighting {
     pub id: RecordId,
     /// The view that the row reflected before the application changed it.
     pub base: Base,
+    /// Whether the row differs from what was last known of it; only a survey reports rows that don't.
+    pub changed: bool,
     /// What is there now.
     pub seen: Seen,
 }
@@ -165,6 +167,30 @@ pub trait Connector {
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error>;
 
+    /// Captures like `capture`, and reports every row: also those that are as they were last known.
+    ///
+    /// # Errors
+    /// As `capture`.
+    fn survey(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error>;
+
+    /// Gives rows that the bookkeeping doesn't know to the records that they must be: the only row that shows
+    /// a record's values, or, of an own record, that was born in the same moment. Returns those that were found.
+    ///
+    /// # Errors
+    /// The database can't be read or written, or the iterator's own error.
+    fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error>;
+
+    /// Makes own rows private that are in no scope any more, instead of deleting them. Returns those that have
+    /// no place to say so: their dataset takes its scope from elsewhere.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error>;
+
     /// Takes what a capture reported as known, and sets the applied view (and the target's, if an
     /// apply is unfinished) to views that contain it. One short transaction.
     ///
@@ -224,4 +250,7 @@ pub struct Context {
     pub own: InstanceId,
     /// What we call the other instances, for aliases.
     pub names: BTreeMap<InstanceId, PeerName>,
+    /// Whether the rows may be older than what was published of them, as after a restore from a backup:
+    /// own rows then follow what was published, their scope included.
+    pub restoring: bool,
 }

@@ -95,7 +95,7 @@ impl Instance {
     }
 
     /// Returns the view of the local heads; what is no longer followed stays as it is.
-    fn heads_view(&self, applied: &View) -> Result<View, Error> {
+    pub(super) fn heads_view(&self, applied: &View) -> Result<View, Error> {
         let mut view = applied.clone();
         for row in self.state.scopes()? {
             if let Some(head) = row.local_head
@@ -131,7 +131,7 @@ impl ApplySummary {
         [&self.inserted, &self.updated, &self.deleted].into_iter().flat_map(BTreeMap::values).sum()
     }
 
-    fn add(&mut self, done: Applied) {
+    pub(super) fn add(&mut self, done: Applied) {
         let sides = [
             (&mut self.inserted, done.inserted),
             (&mut self.updated, done.updated),

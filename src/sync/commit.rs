@@ -282,7 +282,7 @@ impl<'a> Collector<'a> {
     }
 
     fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
-        let Sighting { id, base, seen } = sighting;
+        let Sighting { id, base, seen, .. } = sighting;
         let own = self.instance.id();
         self.too_large.remove(&id.to_string());
         let (audience, fields) = match seen {

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 
 use super::error::Error;
-use super::ingest::{Incoming, Ingested, Writes};
+use super::ingest::{Incoming, Ingested, Taking, Writes};
 use super::instance::Instance;
+use super::own::{HERE, Lost};
 use super::progress::Event;
 use super::scopes::OpenScope;
 use crate::exchange::head::Head;
@@ -15,7 +16,7 @@ use crate::exchange::head::verdict::{Known as KnownHead, Verdict, verdict};
 use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::PeerName;
-use crate::keys::document::Unverified;
+use crate::keys::document::{Unverified, hash_of};
 use crate::record::clock::Clock;
 use crate::scope::manifest::{Manifest, Succession, succession};
 use crate::state::heads::TrackedHead;
@@ -126,6 +127,9 @@ impl Instance {
     fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
         let mut summary = FetchSummary::default();
         self.tell(Event::Phase { name: "looking for new heads", total: None });
+        if !self.is_restoring() {
+            self.check_own_card(store, remote)?;
+        }
         self.make_incoming()?;
         let scopes = store.scopes().map_err(Error::store(remote))?;
         self.tell(Event::End);
@@ -188,14 +192,17 @@ impl Instance {
                 summary.behind.push(document);
                 return self.followed(known);
             }
+            // The one that is out is the one that readers have.
+            Succession::Forked | Succession::New if origin == self.id() && self.is_restoring() => {}
             Succession::Forked => {
                 let reason = "its origin signed two different manifests with this number";
                 summary.refused.push(Refusal::because(document, reason, HINT_FORK));
                 return Ok(None);
             }
             Succession::New if origin == self.id() => {
-                let ours = known.map_or(0, |row| row.manifest_seq);
-                return Err(Error::LostHistory { remote: remote.into(), ours, theirs: manifest.seq });
+                let (ours, theirs) = (known.as_ref().map_or(0, |row| row.manifest_seq), manifest.seq);
+                let scope = known.map_or_else(|| id.to_string(), |row| row.name.to_string());
+                return Err(Error::LostHistory { remote: remote.into(), what: Lost::Manifest { scope, ours, theirs } });
             }
             Succession::New => {}
         }
@@ -210,7 +217,7 @@ impl Instance {
                 return Ok(None);
             }
         };
-        if !self.follows_name(&origin, &keys.name)? {
+        if origin != self.id() && !self.follows_name(&origin, &keys.name)? {
             return Ok(None);
         }
         self.state.put_manifest(&ScopeRow {
@@ -246,11 +253,12 @@ impl Instance {
         }
         writes.insert(self.id(), (self.card.card.incarnation, self.scope_row(&scope.row.id)?.sequence));
         for signer in self.signers(store, remote, scope)? {
-            if signer == self.id() {
-                self.check_own_head(store, remote, scope)?;
-                continue;
-            }
-            let Some((head, fetched)) = self.fetch_head(store, remote, scope, &signer, summary)? else { continue };
+            let found = match signer == self.id() {
+                true if self.is_restoring() => self.fetch_own_head(store, remote, scope)?,
+                true => self.check_own_head(store, remote, &scope.row).map(|()| None)?,
+                false => self.fetch_head(store, remote, scope, &signer, summary)?,
+            };
+            let Some((head, fetched)) = found else { continue };
             let best = writes.entry(signer).or_insert((0, 0));
             *best = (*best).max((head.incarnation, head.writes));
             // A former writer's head proves what it wrote, and is merged no more.
@@ -323,7 +331,7 @@ impl Instance {
                     summary.objects += objects;
                     summary.bytes += bytes;
                     summary.heads.push(FetchedHead { scope: label, signer, seq: one.head.seq, records });
-                    if scope.row.origin == self.id() {
+                    if scope.row.origin == self.id() && one.head.signer != self.id() {
                         self.relay(store, remote, &one.head, &one.document)?;
                     }
                     taken.push(at);
@@ -415,24 +423,32 @@ impl Instance {
             summary.held.push(format!("{document}: {reason}"));
             return Ok(None);
         }
-        Ok(Some((head.clone(), Incoming { head, hash, document: bytes })))
+        Ok(Some((head.clone(), Incoming { head, hash, document: bytes, taking: Taking::Head })))
     }
 
-    /// A head of ours that we never made: this instance is an old copy of itself.
-    fn check_own_head(&self, store: &dyn Store, remote: &str, scope: &OpenScope) -> Result<(), Error> {
-        let Some(bytes) = store.head(&scope.row.id, &self.id()).map_err(Error::store(remote))? else { return Ok(()) };
-        let Ok((head, hash)) = Head::open(&bytes, &self.id()) else { return Ok(()) };
-        // A head of another scope under this name was put there by somebody else, and proves nothing.
-        if head.scope != scope.row.id {
-            return Ok(());
-        }
+    /// Takes a head of our own as anybody else's, while a restore is at work.
+    fn fetch_own_head(
+        &self,
+        store: &dyn Store,
+        remote: &str,
+        scope: &OpenScope,
+    ) -> Result<Option<(Head, Incoming)>, Error> {
+        let Some((head, document)) = self.own_head_in(store, remote, &scope.row)? else { return Ok(None) };
         let known = self.state.head(&scope.row.id, &self.id())?;
-        let ours = known.as_ref().map_or(0, |known| known.seq);
-        let differs = known.is_some_and(|known| known.seq == head.seq && known.hash != hash);
-        if head.seq > ours || differs {
-            return Err(Error::LostHistory { remote: remote.into(), ours, theirs: head.seq });
+        let hash = hash_of(&document);
+        let is_known = known.as_ref().is_some_and(|known| known.hash == hash);
+        if head.base.is_none() != (scope.row.origin == self.id()) || is_known {
+            return Ok(None);
         }
-        Ok(())
+        let taking = match Self::is_newer_own(known.as_ref(), &head, &hash) {
+            true => Taking::Head,
+            false => Taking::Records,
+        };
+        // What it replaces may be a branch that another remote has published.
+        if let Some(known) = known.filter(|known| taking == Taking::Head && known.via != HERE) {
+            self.note_rescued(&scope.row.id, &known.commit)?;
+        }
+        Ok(Some((head.clone(), Incoming { head, hash, document, taking })))
     }
 
     /// Records damage of one document; an error of the whole store ends the fetch.

@@ -184,7 +184,7 @@ impl Instance {
     }
 
     /// Adds a peer found in a store; if its name is taken here, digits of its id are added to it.
-    fn add_cloned_peer(&self, card: &SignedCard) -> Result<PeerRow, Error> {
+    pub(super) fn add_cloned_peer(&self, card: &SignedCard) -> Result<PeerRow, Error> {
         match self.peer_add(card, &PeerAdd::default()) {
             Err(Error::PeerNameTaken { name }) => {
                 let name = PeerName::new(&format!("{name:.50}-{}", card.card.instance.short()))?;

@@ -9,6 +9,7 @@ use std::io;
 
 use super::error::Error;
 use super::instance::Instance;
+use super::own::HERE;
 use super::progress::Event;
 use super::scopes::OpenScope;
 use super::sealer::Sealer;
@@ -125,6 +126,10 @@ impl Instance {
             Some((_, known)) => vec![work.delta(Some(known), seq - 1)?],
             // Of lost objects nothing can be built on: the ladder begins again.
             None if placed == Placed::Incomplete => work.ladder(None)?,
+            // Of an earlier incarnation others may hold heads that we have lost: nobody can start from them.
+            None if last.as_ref().is_some_and(|last| last.incarnation != self.card.card.incarnation) => {
+                work.ladder(None)?
+            }
             None => work.ladder(last.as_ref().map(|last| open_own(last, self)).transpose()?.as_ref())?,
         };
         let (objects, bytes) = (work.objects, work.bytes);
@@ -162,7 +167,7 @@ impl Instance {
             commit: head.commit,
             writes: head.writes,
             received: head.time,
-            via: "here".into(),
+            via: HERE.into(),
         };
         let transaction = self.state.transaction()?;
         self.state.put_head(&tracked)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::error::Error;
 use super::instance::Instance;
+use super::own::Lost;
 use super::progress::Event;
 use super::publish::Published;
 use crate::exchange::copy::copy_objects;
@@ -92,6 +93,10 @@ impl Instance {
     /// # Errors
     /// The remote can't be written, was changed meanwhile, or has heads of ours that we never made.
     pub fn push(&self, remote: &PeerName) -> Result<PushSummary, Error> {
+        // Nothing is signed before the remote has shown that it knows no later state of ours.
+        if let Ok(Some(store)) = self.open_remote(remote) {
+            self.check_own(store.as_ref(), remote.as_str())?;
+        }
         // What was fetched is merged first: a writer's head builds on the newest head of the origin.
         self.merge()?;
         let published = self.publish()?;
@@ -145,7 +150,8 @@ impl Instance {
         // What is there and doesn't verify is replaced; what is newer stays.
         if let Some(Ok((theirs, _))) = there.as_ref().map(|bytes| Manifest::open(bytes, origin)) {
             if theirs.seq >= ours.seq && *origin == self.id() {
-                return Err(Error::LostHistory { remote: name.into(), ours: ours.seq, theirs: theirs.seq });
+                let (scope, ours, theirs) = (self.scope_row(scope)?.name.to_string(), ours.seq, theirs.seq);
+                return Err(Error::LostHistory { remote: name.into(), what: Lost::Manifest { scope, ours, theirs } });
             }
             if theirs.seq >= ours.seq {
                 return Ok(());
@@ -165,16 +171,19 @@ impl Instance {
     ) -> Result<(), Error> {
         let Some(bytes) = own.head(scope, signer).map_err(Error::store("this instance"))? else { return Ok(()) };
         let there = remote.head(scope, signer).map_err(Error::store(name))?;
-        if there.as_ref() == Some(&bytes) {
-            return Ok(());
-        }
         let damaged = |error| crate::state::error::Error::damaged(format!("a head in our own store: {error}"));
         let (ours, _) = Head::open(&bytes, signer).map_err(damaged)?;
+        if there.as_ref() == Some(&bytes) {
+            return if *signer == self.id() { self.confirm_own_head(scope, ours.seq) } else { Ok(()) };
+        }
         if let Some(Ok((theirs, _))) = there.as_ref().map(|bytes| Head::open(bytes, signer))
             && (theirs.incarnation, theirs.seq) >= (ours.incarnation, ours.seq)
         {
             if *signer == self.id() {
-                return Err(Error::LostHistory { remote: name.into(), ours: ours.seq, theirs: theirs.seq });
+                let scope = self.scope_label(&self.scope_row(scope)?)?;
+                let (ours, theirs) = (ours.seq, theirs.seq);
+                let what = Lost::Head { scope, ours, theirs };
+                return Err(Error::LostHistory { remote: name.into(), what });
             }
             return Ok(());
         }
@@ -189,7 +198,7 @@ impl Instance {
         let expected = there.map(|bytes| document::hash_of(&bytes));
         remote.swap_head(scope, signer, expected, &objects, &bytes).map_err(raced(name))?;
         summary.heads += 1;
-        Ok(())
+        if *signer == self.id() { self.confirm_own_head(scope, ours.seq) } else { Ok(()) }
     }
 
     /// Keeps the head of a writer of one of our scopes in our own store, so that a push brings it, the

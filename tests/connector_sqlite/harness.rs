@@ -171,7 +171,7 @@ pub(crate) fn connect(dir: &TempDir, own: &str) -> SqliteConnector {
 
 pub(crate) fn context() -> Context {
     let names = [(BETA, "beta"), (GAMMA, "gamma")].map(|(id, name)| (id, PeerName::new(name).unwrap()));
-    Context { own: OWN, names: names.into() }
+    Context { own: OWN, names: names.into(), restoring: false }
 }
 
 pub(crate) fn id(origin: InstanceId, dataset: &str, number: u8) -> RecordId {

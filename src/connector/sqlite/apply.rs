@@ -106,6 +106,8 @@ pub(super) struct Apply<'a> {
     pub(super) has_waiting: bool,
     pub(super) has_gone: bool,
     pub(super) buffer: Vec<u8>,
+    /// Whether own rows follow what was published of them.
+    pub(super) restoring: bool,
     files: BTreeSet<String>,
     purged: HashSet<(usize, usize, String)>,
     purge: Purge,
@@ -142,6 +144,7 @@ impl<'a> Apply<'a> {
             has_waiting,
             has_gone,
             buffer: Vec::new(),
+            restoring: false,
             files: BTreeSet::new(),
             purged: HashSet::new(),
             purge,

@@ -16,6 +16,7 @@ mod plan;
 mod purge;
 mod put;
 mod remove;
+mod salvage;
 mod snapshot;
 mod timestamp;
 mod waiting;
@@ -27,7 +28,7 @@ use rusqlite::{Connection, params};
 
 use self::apply::{Apply, Fail};
 use self::books::{Books, FORMAT, Refused};
-use self::capture::{Stop, Transaction};
+use self::capture::{Extent, Stop, Transaction};
 use self::plan::{Plans, constant, quote};
 use self::purge::Purge;
 use self::snapshot::{Place, Snapshot};
@@ -155,6 +156,29 @@ impl SqliteConnector {
         run().map_err(|source| self.failed(doing, source))
     }
 
+    fn read_rows(
+        &self,
+        doing: &'static str,
+        what: (UnixMillis, Extent),
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let books = self.books(doing)?;
+        let busy = Duration::from_millis(self.options.busy_ms);
+        let place = Place {
+            path: &self.options.path,
+            scratch: &self.options.scratch,
+            busy,
+            copy_above_bytes: self.options.copy_above_bytes,
+        };
+        let snapshot = Snapshot::take(&self.conn, &place).map_err(|source| self.failed(doing, source))?;
+        capture::run(&self.plans, &books, &self.conn, snapshot, what, &mut |sighting| sink(sighting)).map_err(|stop| {
+            match stop {
+                Stop::Sqlite(source) => self.failed(doing, source),
+                Stop::Sink(source) => Error::Sink(source),
+            }
+        })
+    }
+
     /// Starts a run of apply, lets `wake` queue what waits, and writes the changes.
     fn run_apply(
         &self,
@@ -170,6 +194,7 @@ impl SqliteConnector {
         let purge = Purge::new(&self.options.app_dir);
         let apply = Apply::new(&self.conn, &self.plans, &mut books, &self.context.names, purge);
         let mut apply = apply.map_err(|source| self.failed(doing, source))?;
+        apply.restoring = self.context.restoring;
         if wake_all {
             apply.wake_all().map_err(|fail| self.stopped(doing, fail))?;
         }
@@ -224,22 +249,23 @@ impl Connector for SqliteConnector {
         now: UnixMillis,
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error> {
-        let doing = "capture the application's changes";
-        let books = self.books(doing)?;
-        let busy = Duration::from_millis(self.options.busy_ms);
-        let place = Place {
-            path: &self.options.path,
-            scratch: &self.options.scratch,
-            busy,
-            copy_above_bytes: self.options.copy_above_bytes,
-        };
-        let snapshot = Snapshot::take(&self.conn, &place).map_err(|source| self.failed(doing, source))?;
-        capture::run(&self.plans, &books, &self.conn, snapshot, now, &mut |sighting| sink(sighting)).map_err(|stop| {
-            match stop {
-                Stop::Sqlite(source) => self.failed(doing, source),
-                Stop::Sink(source) => Error::Sink(source),
-            }
-        })
+        self.read_rows("capture the application's changes", (now, Extent::Changed), sink)
+    }
+
+    fn survey(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        self.read_rows("survey the application's rows", (now, Extent::Every), sink)
+    }
+
+    fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error> {
+        self.adopt_rows(records)
+    }
+
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+        self.keep_rows_home(ids)
     }
 
     fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error> {

@@ -1,0 +1,376 @@
+//! The application's rows in a restore: each is compared with what was published of its record.
+//!
+//! Rows may be older than what was published, newer, or both; the bookkeeping beside them says what it knew. What
+//! they say and nobody has heard becomes a write of the new incarnation; everything else follows the records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::RestoreSummary;
+use super::before::Before;
+use super::side::{Doubt, Outcome, Side};
+use crate::connector::contract::{Base, Capture, Change, Position, Seen, Sighting};
+use crate::id::bytes::ScopeId;
+use crate::id::name::{FieldName, ScopeName};
+use crate::record::recordid::RecordId;
+use crate::record::value::Value;
+use crate::scope::audience::Audience;
+use crate::state::database;
+use crate::sync::error::{Error, through};
+use crate::sync::instance::Instance;
+use crate::sync::progress::Event;
+use crate::sync::view::View;
+use crate::sys::clock;
+
+/// What became of the application's rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RowsSummary {
+    /// Rows compared.
+    pub compared: u64,
+    /// Rows that the bookkeeping had lost and that are known records.
+    pub recognised: u64,
+    /// Records made of rows that no remote has.
+    pub unpublished: u64,
+    /// Fields in which the rows were ahead of what was published.
+    pub edits: u64,
+    /// Fields of which both sides may be newer: both values are kept.
+    pub conflicts: u64,
+    /// Records whose rows were deleted here.
+    pub deleted: u64,
+    /// Records that were taken out of their scope because their rows are private here and were edited.
+    pub withdrawn: Vec<String>,
+    /// Own rows in no scope any more, deleted or withdrawn since the backup: kept, and private.
+    pub kept_home: Vec<String>,
+    /// Fields and records that only a copy of this instance had published.
+    pub rescued: u64,
+}
+
+/// How often the application may change rows under our hands.
+const ROUNDS_MAX: usize = 20;
+
+/// All scopes, and what the rows ask for.
+struct Survey<'a> {
+    instance: &'a Instance,
+    sides: Vec<Side>,
+    adopted: BTreeSet<RecordId>,
+    rows: RowsSummary,
+    /// Own rows to be kept private.
+    homeless: Vec<RecordId>,
+    /// Rows whose records are gone.
+    gone: Vec<RecordId>,
+}
+
+impl Instance {
+    /// Brings rows and records together.
+    pub(super) fn restore_rows(&mut self, before: &Before, summary: &mut RestoreSummary) -> Result<(), Error> {
+        // What was about to be settled belongs to another moment of the database.
+        self.state.clear_pending()?;
+        self.set_restoring(true);
+        for _ in 0..ROUNDS_MAX {
+            let gone = self.survey_rows(before, &mut summary.rows)?;
+            if self.apply_all(gone, summary)? == 0 {
+                return Ok(());
+            }
+        }
+        Err(Error::Restless)
+    }
+
+    /// Compares all rows, and commits what they say beyond the records. Returns the rows whose records are gone.
+    fn survey_rows(&self, before: &Before, rows: &mut RowsSummary) -> Result<Vec<RecordId>, Error> {
+        let position = self.with_database(|database| Ok(database.position()?))?;
+        let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
+        let target = position.target.as_deref().map(View::decode).transpose().map_err(Error::Bookkeeping)?;
+        let mut sides = Vec::new();
+        for row in self.state.scopes()? {
+            if self.follows(&row)? {
+                sides.extend(Side::new(self, before, row, (&applied, target.as_ref()))?);
+            }
+        }
+        let adopted = self.adopt_rows(&mut sides)?;
+        self.tell(Event::Phase { name: "comparing the application's rows", total: None });
+        let (homeless, gone) = Default::default();
+        let rows_so_far = std::mem::take(rows);
+        let mut survey = Survey { instance: self, sides, adopted, rows: rows_so_far, homeless, gone };
+        survey.rows.recognised += survey.adopted.len() as u64;
+        let capture = self.with_database(|database| {
+            Ok(database.survey(clock::now(), &mut |sighting| survey.take(sighting).map_err(through))?)
+        })?;
+        self.tell(Event::End);
+        survey.rescue()?;
+        survey.rows.compared += capture.rows;
+        survey.keep(&capture, &applied, target.is_some())?;
+        let mut gone = survey.gone;
+        if !survey.homeless.is_empty() {
+            let kept = survey.homeless.iter().map(ToString::to_string);
+            survey.rows.kept_home.extend(kept);
+            // A row without a place to say that it is private goes as its record went.
+            let placeless = self.with_database(|database| Ok(database.keep_home(&survey.homeless)?))?;
+            let named: BTreeSet<String> = placeless.iter().map(ToString::to_string).collect();
+            survey.rows.kept_home.retain(|kept| !named.contains(kept));
+            gone.extend(placeless);
+        }
+        *rows = survey.rows;
+        Ok(gone)
+    }
+
+    /// Finds the rows of records that the bookkeeping has lost.
+    fn adopt_rows(&self, sides: &mut [Side]) -> Result<BTreeSet<RecordId>, Error> {
+        let mut tips = View::default();
+        tips.commits.extend(sides.iter().filter_map(|side| Some((side.open.row.id, side.tip.as_ref()?.id))));
+        let spans = self.spans(&View::default(), &tips)?;
+        let datasets = self.with_database(|database| Ok(database.datasets()))?;
+        let mut changes = self.changes(&spans, &datasets).map(|change| change.map_err(through));
+        self.with_database(|database| Ok(database.adopt(&mut changes)?.into_iter().collect()))
+    }
+
+    /// Writes every record into its row. Returns how many rows the application had changed meanwhile.
+    fn apply_all(&self, mut gone: Vec<RecordId>, summary: &mut RestoreSummary) -> Result<usize, Error> {
+        let position = self.with_database(|database| Ok(database.position()?))?;
+        let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
+        let target = self.heads_view(&applied)?;
+        let spans = self.spans(&applied, &target)?;
+        let datasets = self.with_database(|database| Ok(database.datasets()))?;
+        // Children before the parents that they refer to.
+        gone.sort_by_key(|id| std::cmp::Reverse(datasets.iter().position(|dataset| *dataset == id.dataset)));
+        let touches_foreign = spans.keys().any(|origin| *origin != self.id());
+        self.tell(Event::Phase { name: "writing rows", total: None });
+        let dirty = self.with_database(|database| {
+            if touches_foreign {
+                database.check_ready()?;
+            }
+            database.begin_apply(&target.encode())?;
+            let removals = gone.into_iter().map(|id| Ok(Change { id, content: None }));
+            let mut changes = self.changes(&spans, &datasets).chain(removals).map(|change| change.map_err(through));
+            let done = database.apply(&mut changes, &mut |rows| self.tell(Event::Done(rows)))?;
+            let dirty = done.dirty.len();
+            summary.applied.add(done);
+            if dirty == 0 {
+                database.finish_apply()?;
+            }
+            Ok(dirty)
+        })?;
+        self.tell(Event::End);
+        Ok(dirty)
+    }
+}
+
+impl Survey<'_> {
+    fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
+        let Sighting { id, base, changed, seen } = sighting;
+        // What was found again is as old as the backup: nobody says that it was edited since.
+        let edited = changed && !self.adopted.contains(&id);
+        let doubt = if edited { Doubt::Edited } else { Doubt::Untouched };
+        match seen {
+            Seen::Gone => self.take_gone(&id, base),
+            Seen::Row { audience: Some(audience), fields } => self.take_own(&id, base, doubt, &audience, &fields),
+            Seen::Row { audience: None, fields } => self.take_foreign(&id, base, doubt, &fields),
+        }
+    }
+
+    /// Deletes a record whose row was deleted, unless others have changed it since.
+    fn take_gone(&mut self, id: &RecordId, base: Base) -> Result<(), Error> {
+        for index in self.of(id) {
+            let side = &self.sides[index];
+            let known = side.known(base).or(side.base.as_ref());
+            let (newest, then) = (side.at(self.instance, side.tip.as_ref(), id)?, side.at(self.instance, known, id)?);
+            if newest.is_some() && newest == then {
+                let side = &mut self.sides[index];
+                side.edits.insert((id.dataset.clone(), id.key), None);
+                side.deleted.push(id.clone());
+                self.rows.deleted += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_own(
+        &mut self,
+        id: &RecordId,
+        base: Base,
+        doubt: Doubt,
+        audience: &Audience,
+        fields: &BTreeMap<FieldName, Value>,
+    ) -> Result<(), Error> {
+        let mut holders = Vec::new();
+        for index in self.of(id) {
+            let side = &self.sides[index];
+            if side.at(self.instance, side.tip.as_ref(), id)?.is_some() {
+                holders.push(index);
+            }
+        }
+        let Some(home) = self.home(audience.scope()) else {
+            if doubt == Doubt::Edited && !holders.is_empty() {
+                self.withdraw(id, &holders);
+                self.rows.withdrawn.push(id.to_string());
+            }
+            return Ok(());
+        };
+        if doubt == Doubt::Untouched && holders.is_empty() {
+            return self.take_homeless(id, home, fields);
+        }
+        if doubt == Doubt::Edited {
+            let elsewhere: Vec<usize> = holders.iter().copied().filter(|index| *index != home).collect();
+            self.withdraw(id, &elsewhere);
+        }
+        if holders.contains(&home) {
+            return self.join(id, home, base, doubt, fields);
+        }
+        if doubt == Doubt::Edited {
+            self.sides[home].put_whole(id, None, fields);
+            self.rows.unpublished += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes an own row that is as it was known, and whose record no newest state has: never published, or gone.
+    fn take_homeless(&mut self, id: &RecordId, home: usize, fields: &BTreeMap<FieldName, Value>) -> Result<(), Error> {
+        let mut was_shared = false;
+        for index in self.of(id) {
+            was_shared |= self.sides[index].was_there(self.instance, id)?;
+        }
+        let side = &mut self.sides[home];
+        if !was_shared {
+            side.put_whole(id, None, fields);
+            self.rows.unpublished += 1;
+        } else if side.standing.lost || self.instance.state.withdrawn(&side.open.row.id, &id.dataset)?.contains(&id.key)
+        {
+            self.homeless.push(id.clone());
+        } else {
+            self.gone.push(id.clone());
+        }
+        Ok(())
+    }
+
+    fn take_foreign(
+        &mut self,
+        id: &RecordId,
+        base: Base,
+        doubt: Doubt,
+        fields: &BTreeMap<FieldName, Value>,
+    ) -> Result<(), Error> {
+        let all = self.of(id);
+        let mut is_held = false;
+        for index in all.clone() {
+            let side = &self.sides[index];
+            if side.at(self.instance, side.tip.as_ref(), id)?.is_some() {
+                is_held = true;
+                self.join(id, index, base, doubt, fields)?;
+            }
+        }
+        if is_held || all.is_empty() {
+            return Ok(());
+        }
+        if doubt == Doubt::Edited {
+            for index in all {
+                let side = &self.sides[index];
+                let then = side.at(self.instance, side.known(base).or(side.base.as_ref()), id)?;
+                if then.is_some() {
+                    // Edited here, deleted there: the record lives on.
+                    self.sides[index].put_whole(id, then, fields);
+                    self.rows.edits += 1;
+                    return Ok(());
+                }
+            }
+        }
+        self.gone.push(id.clone());
+        Ok(())
+    }
+
+    fn join(
+        &mut self,
+        id: &RecordId,
+        index: usize,
+        base: Base,
+        doubt: Doubt,
+        fields: &BTreeMap<FieldName, Value>,
+    ) -> Result<(), Error> {
+        let side = &mut self.sides[index];
+        let known = side.known(base).cloned();
+        // A row that is as it was, in step with a state that we hold, says nothing that the state doesn't.
+        if doubt == Doubt::Untouched && known.is_some() && !self.adopted.contains(id) {
+            return Ok(());
+        }
+        let Some(newest) = side.at(self.instance, side.tip.as_ref(), id)? else { return Ok(()) };
+        let Outcome { edits, conflicts } = side.join(self.instance, id, (newest, known.as_ref()), fields, doubt)?;
+        self.rows.edits += edits;
+        self.rows.conflicts += conflicts;
+        Ok(())
+    }
+
+    fn withdraw(&mut self, id: &RecordId, sides: &[usize]) {
+        for index in sides {
+            self.sides[*index].edits.insert((id.dataset.clone(), id.key), None);
+        }
+    }
+
+    /// Takes in what only a copy of this instance has published.
+    fn rescue(&mut self) -> Result<(), Error> {
+        for index in 0..self.sides.len() {
+            for rescued in self.instance.rescue(&self.sides[index])? {
+                let side = &mut self.sides[index];
+                if side.edits.contains_key(&(rescued.id.dataset.clone(), rescued.id.key)) {
+                    continue;
+                }
+                match side.at(self.instance, side.tip.as_ref(), &rescued.id)? {
+                    Some(newest) => {
+                        let joined = (newest, None);
+                        let outcome =
+                            side.join(self.instance, &rescued.id, joined, &rescued.fields, Doubt::Untouched)?;
+                        self.rows.rescued += outcome.edits + outcome.conflicts;
+                    }
+                    None => {
+                        side.put_whole(&rescued.id, None, &rescued.fields);
+                        self.rows.rescued += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what the rows said, and takes the rows as known.
+    fn keep(&mut self, capture: &Capture, applied: &View, is_applying: bool) -> Result<(), Error> {
+        let instance = self.instance;
+        let transaction = instance.state.transaction()?;
+        for side in &mut self.sides {
+            let edits = std::mem::take(&mut side.edits);
+            if edits.is_empty() {
+                continue;
+            }
+            let made = instance.compose_on(&side.open, side.tip.as_ref(), edits, side.stamp)?;
+            for id in &side.deleted {
+                instance.state.set_withdrawn(&side.open.row.id, &id.dataset, &id.key, false)?;
+            }
+            instance.advance(&side.open, &made)?;
+        }
+        database::commit(transaction)?;
+        // From nothing to the heads: every row is looked at once more when it is written.
+        let ours: BTreeSet<ScopeId> = self.sides.iter().map(|side| side.open.row.id).collect();
+        let mut view = View::default();
+        for (scope, commit) in applied.commits.iter().filter(|(scope, _)| !ours.contains(scope)) {
+            if instance.state.commit(scope, commit)?.is_some() {
+                view.commits.insert(*scope, *commit);
+            }
+        }
+        let target = if is_applying { Some(instance.heads_view(&view)?.encode()) } else { None };
+        let position = Position { applied: view.encode(), target };
+        instance.with_database(|database| Ok(database.settle(capture, &position)?))
+    }
+
+    /// The scopes that may hold a record.
+    fn of(&self, id: &RecordId) -> Vec<usize> {
+        (0..self.sides.len()).filter(|index| self.sides[*index].open.row.origin == id.origin).collect()
+    }
+
+    fn home(&self, name: Option<&ScopeName>) -> Option<usize> {
+        let own = self.instance.id();
+        let name = name?;
+        self.sides.iter().position(|side| side.open.row.origin == own && side.open.row.name == *name)
+    }
+}
+
+impl Side {
+    /// Returns the state that a row was in step with, if it is known.
+    fn known(&self, base: Base) -> Option<&crate::history::join::Known> {
+        if base == Base::Target { self.target.as_ref() } else { self.applied.as_ref() }
+    }
+}
