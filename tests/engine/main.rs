@@ -19,5 +19,6 @@ mod folding;
 mod forge;
 mod outcomes;
 mod protocol;
+mod restore;
 mod tamper;
 mod world;
