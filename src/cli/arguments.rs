@@ -69,6 +69,7 @@ pub enum Command {
     Unfollow(commands::unfollow::Args),
     Remote(commands::remote::Args),
     Scope(commands::scope::Args),
+    Privacy(commands::privacy::Args),
     Commit(commands::commit::Args),
     Fetch(commands::fetch::Args),
     Merge(commands::merge::Args),

@@ -14,6 +14,7 @@ use super::text::{HINT, WARNING, grouped};
 use crate::id::name::PeerName;
 use crate::sync::error::{Error, exit};
 use crate::sync::fetch::FetchSummary;
+use crate::sync::fit::{Fit, Misfit};
 use crate::sync::instance::{Instance, Purpose};
 use crate::sync::progress::{Watcher, silent};
 
@@ -129,6 +130,22 @@ impl Context {
                 say(&text_of(error, Some(remote.as_str())));
             }
             self.exit_with(error.exit_code());
+        }
+    }
+
+    /// Warns of columns whose type isn't that of their field.
+    pub fn warn_of_misfits(&self, misfits: &[Misfit]) {
+        for misfit in misfits {
+            self.warn(&misfit.line());
+        }
+    }
+
+    /// Warns where records of others don't quite fit our tables.
+    pub fn warn_of_fits(&self, fits: &[Fit]) {
+        for fit in fits {
+            for line in fit.lines() {
+                self.warn(&line);
+            }
         }
     }
 

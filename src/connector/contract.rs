@@ -8,15 +8,17 @@
 //! Life of a sync: `capture` (report rows that changed) → the engine commits them durably → `settle`
 //! (what was reported is now known) → the engine merges → `begin_apply`, `apply` …, `finish_apply`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
+use crate::record::fieldtype::FieldType;
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::record::value::Value;
-use crate::scope::audience::{Audience, Reason};
+use crate::scope::audience::{Addressees, Audience, Reason};
+use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
 use super::error::Error;
@@ -28,7 +30,7 @@ pub struct Sighting {
     pub id: RecordId,
     /// The view that the row reflected before the application changed it.
     pub base: Base,
-    /// Whether the row differs from what was last known of it; only a survey reports rows that don't.
+    /// Whether the row differs from what was last known of it; only a comparison reports rows that don't.
     pub changed: bool,
     /// What is there now.
     pub seen: Seen,
@@ -41,6 +43,22 @@ pub enum Base {
     Applied,
     /// The view of an apply that began and has not finished.
     Target,
+}
+
+/// Who says for whom a row is meant, before its parents narrow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The row's own column.
+    Column,
+    /// A rule for this row, beside the table.
+    Rule,
+    /// The dataset's default, beside the table.
+    Default,
+    /// The mapping says the same of all rows.
+    Mapping,
+    /// The rows that it refers to.
+    Parents,
 }
 
 /// What is there now.
@@ -125,6 +143,68 @@ pub struct Parked {
     pub reason: String,
 }
 
+/// Which rows to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rows {
+    /// All own rows, or those of one dataset.
+    Own(Option<DatasetName>),
+    /// The row with this local key, whoever's it is.
+    Key(DatasetName, String),
+    /// Rows whose record's key begins with these digits, whoever's they are.
+    Record(Option<DatasetName>, String),
+    /// Own rows that meet a condition, in the database's own language.
+    Where(DatasetName, String),
+}
+
+/// A row and for whom it is meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Surveyed {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The local key, as text.
+    pub key: String,
+    /// The record; `None` until a capture has given the row one.
+    pub id: Option<RecordId>,
+    /// For whom it is meant; of rows of other instances, the scope that brought it.
+    pub audience: Audience,
+    /// Why; `None` for rows of other instances, of which their origin decides.
+    pub decided: Option<Decided>,
+}
+
+/// Why an own row is meant for whom it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    /// The audience before anything narrowed it.
+    pub own: Audience,
+    /// Who says so.
+    pub source: Source,
+    /// What it says there, if it is a text.
+    pub text: Option<String>,
+    /// The reference that narrowed it last, and the row that it refers to, if it is there.
+    pub narrowed_by: Option<(FieldName, Option<(DatasetName, String)>)>,
+}
+
+/// A mapped field's column, as the database has it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The field.
+    pub field: FieldName,
+    /// What the field holds.
+    pub kind: FieldType,
+    /// The column, as `table.column`.
+    pub column: String,
+    /// The type that the table declares for it.
+    pub declared: String,
+    /// Whether the column gives back what of the field's type is stored in it.
+    pub fits: bool,
+    /// Whether a new row can't do without a value for it.
+    pub needed: bool,
+    /// Whether the field has a scope of its own here: others may well send it to somebody else only.
+    pub is_scoped: bool,
+}
+
 /// The error type of the engine's callbacks.
 pub type SinkError = Box<dyn StdError + Send + Sync>;
 
@@ -133,8 +213,14 @@ pub trait Connector {
     /// Lists the mapped datasets, parents before the datasets that refer to them.
     fn datasets(&self) -> Vec<DatasetName>;
 
-    /// Returns how concurrent values of the mapped fields are shown.
-    fn schema(&self) -> Schema;
+    /// Returns what the mapped fields of one scope of ours hold, and how concurrent values are shown in it.
+    fn schema(&self, scope: &ScopeName) -> Schema;
+
+    /// Returns the fields that are meant for fewer readers than their records.
+    fn least_scopes(&self) -> LeastScopes;
+
+    /// Describes the columns of the mapped fields.
+    fn columns(&self) -> Vec<Column>;
 
     /// Checks that the mapping fits the database as it is now, and that writing would be possible.
     ///
@@ -171,7 +257,18 @@ pub trait Connector {
     ///
     /// # Errors
     /// As `capture`.
-    fn survey(
+    fn compare(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error>;
+
+    /// Reports what a capture would, and writes nothing: not even the bookkeeping is made. New rows get ids that
+    /// are forgotten again.
+    ///
+    /// # Errors
+    /// The database can't be read, or the sink's own error.
+    fn peek(
         &mut self,
         now: UnixMillis,
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
@@ -203,6 +300,26 @@ pub trait Connector {
     /// # Errors
     /// The database can't be read.
     fn audience(&mut self, id: &RecordId) -> Result<Option<Audience>, Error>;
+
+    /// Looks at rows as they are now, parents first, without taking anything in.
+    ///
+    /// # Errors
+    /// The database can't be read; `Condition` if a condition isn't one; the sink's own error.
+    fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error>;
+
+    /// Says of own rows for whom they are meant: in their scope column, or beside a table that has none.
+    /// Returns how many say something else now. Transactions are as short as those of `apply`.
+    ///
+    /// # Errors
+    /// `NotCaptured` if a row of a table without a scope column has no record yet; the database can't be written.
+    fn mark(&mut self, dataset: &DatasetName, keys: &[String], audience: &str) -> Result<u64, Error>;
+
+    /// Says for whom the rows of a dataset are meant that don't say so themselves; `None` leaves it to the
+    /// mapping.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error>;
 
     /// Opens an apply towards `target`, or goes on with it.
     ///
@@ -253,4 +370,8 @@ pub struct Context {
     /// Whether the rows may be older than what was published of them, as after a restore from a backup:
     /// own rows then follow what was published, their scope included.
     pub restoring: bool,
+    /// Whom a row can name.
+    pub addressees: Addressees,
+    /// By scope of another instance, its readers that we know.
+    pub readers: BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>,
 }

@@ -73,6 +73,20 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// A condition on rows isn't one.
+    #[error("cannot use the condition: {why}")]
+    Condition {
+        /// What the database says.
+        why: String,
+    },
+    /// A row that has no record yet can't be marked beside its table.
+    #[error("cannot mark row {key} of {dataset}: it was not captured yet")]
+    NotCaptured {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The row's key.
+        key: String,
+    },
     /// A line of the application's `.env` file. Its content is never shown: it may be a secret.
     #[error("cannot read {path}, line {line}: {why}", path = path.display())]
     EnvLine {
@@ -240,6 +254,10 @@ impl Error {
             }
             Self::Unfit { dataset, .. } => format!("correct [dataset.{dataset}]; docs/mapping.md lists every key"),
             Self::NotReady { hint, .. } => hint.clone(),
+            Self::Condition { .. } => {
+                "write it as after WHERE, with the table's own columns: \"status = 'completed'\"".into()
+            }
+            Self::NotCaptured { .. } => "run `wbsync commit` first: it gives every row a record".into(),
             Self::Newer { .. } => "use the newer wbsync that wrote it".into(),
             Self::OtherInstance { .. } => {
                 "use the .wbsync directory that belongs to this database, or the database that belongs to this one"

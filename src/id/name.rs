@@ -1,6 +1,7 @@
 //! Names that people give: datasets, fields, peers and scopes.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub struct NameError {
 
 const RULE_PLAIN: &str = "1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter";
 const RULE_FIELD: &str = "1 to 64 of A-Z, a-z, 0-9, '_' and '-'";
-const RULE_SCOPE: &str = "'public', 'trusted', 'group:NAME' or 'peers:NAME,NAME'";
+const RULE_SCOPE: &str = "'public', 'trusted', 'group:NAME' or 'peers:NAME,NAME' with names that ascend";
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:expr, $check:expr) => {
@@ -134,9 +135,27 @@ impl ScopeName {
         Self("trusted".into())
     }
 
+    /// The scope of some peers; `None` for nobody, and for more than a name holds.
+    pub fn peers(names: &BTreeSet<PeerName>) -> Option<Self> {
+        let mut names: Vec<&str> = names.iter().map(PeerName::as_str).collect();
+        names.sort_unstable();
+        Self::new(&format!("peers:{}", names.join(","))).ok()
+    }
+
     /// Tells whether anyone may read this scope.
     pub fn is_public(&self) -> bool {
         &*self.0 == "public"
+    }
+
+    /// Returns the name of the group whose scope this is.
+    pub fn group(&self) -> Option<&str> {
+        self.0.strip_prefix("group:")
+    }
+
+    /// Returns the peers whose scope this is, by what its origin calls them.
+    pub fn peer_names(&self) -> Option<BTreeSet<PeerName>> {
+        let names = self.0.strip_prefix("peers:")?;
+        Some(names.split(',').map(|name| PeerName(name.into())).collect())
     }
 }
 
@@ -154,7 +173,13 @@ fn scope(text: &str) -> bool {
     text == "public"
         || text == "trusted"
         || text.strip_prefix("group:").is_some_and(plain)
-        || text.strip_prefix("peers:").is_some_and(|names| text.len() <= 512 && names.split(',').all(plain))
+        || text.strip_prefix("peers:").is_some_and(|names| text.len() <= 2048 && ascend(names))
+}
+
+/// Tells whether these are names in ascending order, so that one set of peers has one spelling.
+fn ascend(names: &str) -> bool {
+    let names: Vec<&str> = names.split(',').collect();
+    names.iter().all(|name| plain(name)) && names.windows(2).all(|pair| pair[0] < pair[1])
 }
 
 #[cfg(test)]
@@ -168,9 +193,20 @@ mod tests {
         assert!(DatasetName::new("../x").is_err());
         assert!(ScopeName::new("group:board").is_ok());
         assert!(ScopeName::new("peers:alpha,beta").is_ok());
-        for bad in ["", "private", "group:", "peers:", "peers:a,,b", "Public", "public "] {
+        for bad in ["", "private", "group:", "peers:", "peers:a,,b", "peers:b,a", "peers:a,a", "Public", "public "] {
             assert!(ScopeName::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_set_of_peers_has_one_name() {
+        let names = ["zeta", "beta", "a"].map(|name| PeerName::new(name).unwrap());
+        let scope = ScopeName::peers(&names.clone().into()).unwrap();
+        assert_eq!(scope.as_str(), "peers:a,beta,zeta");
+        assert_eq!(scope.peer_names(), Some(names.into()));
+        assert_eq!(ScopeName::peers(&BTreeSet::new()), None);
+        assert_eq!(ScopeName::public().peer_names(), None);
+        assert_eq!(ScopeName::new("group:board").unwrap().group(), Some("board"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod cell;
 pub mod clock;
 pub mod codec;
+pub mod fieldtype;
 pub mod recordid;
 pub mod schema;
 pub mod stamp;

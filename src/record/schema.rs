@@ -1,4 +1,5 @@
-//! The schema of a scope: how concurrent values of each field are shown, and which fields move together.
+//! The schema of a scope: its fields with their types, how concurrent values of each are shown, and which fields
+//! move together.
 //!
 //! It travels in the scope's manifest, signed by the origin, so that every reader shows the same. It never
 //! changes what a merge keeps: all concurrent values stay in the cell until somebody writes the field.
@@ -6,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fieldtype::{FieldType, TYPE_BYTES_MAX};
 use crate::cbor::error::Error;
-use crate::cbor::reader::Reader;
+use crate::cbor::reader::{Kind, Reader};
 use crate::cbor::writer::Writer;
 use crate::id::name::{DatasetName, FieldName};
 
@@ -49,9 +51,14 @@ pub struct FieldRule {
     pub strategy: Strategy,
     /// Fields of one group are written together: a write to one writes them all.
     pub group: Option<FieldName>,
+    /// Whether the field is meant for this scope's readers only, of records that may lie in a wider scope.
+    pub overlay: bool,
+    /// What the field holds, if the origin says so in a way that we know.
+    pub kind: Option<FieldType>,
 }
 
-/// The rules of all fields that differ from the default.
+/// The rules of the fields. One that isn't named has the default: an origin names all that it sends, but those of
+/// earlier versions named only what differs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schema {
     /// The rules by dataset and field.
@@ -100,6 +107,16 @@ impl Schema {
             .collect()
     }
 
+    /// Tells whether a field belongs to this scope although its record may lie in a wider one.
+    pub fn is_overlay(&self, dataset: &DatasetName, field: &FieldName) -> bool {
+        self.rule(dataset, field).is_some_and(|rule| rule.overlay)
+    }
+
+    /// Tells whether records of a dataset may have fields in this scope while they lie in a wider one.
+    pub fn has_overlay(&self, dataset: &DatasetName) -> bool {
+        self.fields.get(dataset).is_some_and(|fields| fields.values().any(|rule| rule.overlay))
+    }
+
     fn rule(&self, dataset: &DatasetName, field: &FieldName) -> Option<&FieldRule> {
         self.fields.get(dataset)?.get(field)
     }
@@ -116,18 +133,24 @@ impl Schema {
             let mut order = writer.map(fields.len());
             for (field, rule) in fields {
                 writer.key(&mut order, field.as_str());
-                writer.array(2);
+                writer.array(2 + usize::from(rule.overlay) + usize::from(rule.kind.is_some()));
                 writer.text(rule.strategy.name());
                 match &rule.group {
                     Some(group) => writer.text(group.as_str()),
                     None => writer.null(),
+                }
+                if rule.overlay {
+                    writer.bool(true);
+                }
+                if let Some(kind) = &rule.kind {
+                    writer.text(&kind.to_string());
                 }
             }
         }
         writer.finish()
     }
 
-    /// Decodes what `encode` writes. A strategy of a later version counts as `conflict`.
+    /// Decodes what `encode` writes. A strategy of a later version counts as `conflict`, a type of one as not told.
     ///
     /// # Errors
     /// Any other form.
@@ -159,7 +182,11 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
         let at = reader.offset();
         let Some(name) = keys.next_key(reader)? else { return Ok(fields) };
         let field = FieldName::new(name).map_err(|_| reader.invalid(at, "a field has no valid name"))?;
-        reader.array_of(2)?;
+        let at = reader.offset();
+        let items = reader.array(4)?;
+        if items < 2 {
+            return Err(reader.invalid(at, "a rule has at least two parts"));
+        }
         let name = reader.text(64)?;
         let strategy = NAMES.iter().find(|(_, known)| *known == name).map_or(Strategy::Conflict, |(found, _)| *found);
         let at = reader.offset();
@@ -169,7 +196,17 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
             let name = reader.text(64)?;
             Some(FieldName::new(name).map_err(|_| reader.invalid(at, "a group has no valid name"))?)
         };
-        fields.insert(field, FieldRule { strategy, group });
+        let at = reader.offset();
+        let overlay = items > 2 && reader.peek() == Kind::Bool;
+        if overlay && !reader.bool()? {
+            return Err(reader.invalid(at, "what is false is left out"));
+        }
+        let kind = match items - 2 - usize::from(overlay) {
+            0 => None,
+            1 => FieldType::parse(reader.text(TYPE_BYTES_MAX)?),
+            _ => return Err(reader.invalid(at, "a rule of four parts is for an overlay")),
+        };
+        fields.insert(field, FieldRule { strategy, group, overlay, kind });
     }
 }
 
@@ -177,14 +214,16 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
 mod tests {
     use super::*;
     use crate::keys::vectors::{self, Case};
+    use crate::record::fieldtype;
 
     fn sample() -> Schema {
         let name = |name: &str| FieldName::new(name).unwrap();
-        let rule = |strategy, group: Option<&str>| FieldRule { strategy, group: group.map(name) };
+        let rule = |strategy, group: Option<&str>| FieldRule { strategy, group: group.map(name), ..Default::default() };
         let fields = BTreeMap::from([
             (name("status"), rule(Strategy::Conflict, Some("completion"))),
             (name("completed_at"), rule(Strategy::Conflict, Some("completion"))),
             (name("description"), rule(Strategy::Text, None)),
+            (name("contact_email"), FieldRule { overlay: true, ..FieldRule::default() }),
         ]);
         Schema { fields: BTreeMap::from([(DatasetName::new("requests").unwrap(), fields)]) }
     }
@@ -205,10 +244,18 @@ mod tests {
     fn vectors_hold() {
         let field = |key: &[u8], rule: &[u8]| [b"\xa1\x61d\xa1", key, rule].concat();
         let rule = |rule: &[u8]| field(b"\x61f", rule);
-        let all = NAMES
-            .iter()
-            .map(|(strategy, name)| (FieldName::new(name).unwrap(), FieldRule { strategy: *strategy, group: None }));
+        let all = NAMES.iter().map(|(strategy, name)| {
+            (FieldName::new(name).unwrap(), FieldRule { strategy: *strategy, ..Default::default() })
+        });
         let all = Schema { fields: BTreeMap::from([(DatasetName::new("all").unwrap(), all.collect())]) };
+        let users = FieldType::Ref(DatasetName::new("users").unwrap());
+        let kinds = fieldtype::NAMES.iter().map(|(kind, _)| kind.clone()).chain([users]).enumerate();
+        let typed = kinds.map(|(index, kind)| {
+            (FieldName::new(&format!("f{index}")).unwrap(), FieldRule { kind: Some(kind), ..Default::default() })
+        });
+        let typed = Schema { fields: BTreeMap::from([(DatasetName::new("typed").unwrap(), typed.collect())]) };
+        assert_eq!(Schema::decode(&typed.encode()).unwrap(), typed);
+        let long_type = [b"\x83\x66latest\xf6\x78\x45ref:", "x".repeat(65).as_bytes()].concat();
         let wide = |count: usize| {
             let mut writer = Writer::new();
             writer.map(count);
@@ -220,6 +267,8 @@ mod tests {
             Case::accept("groups", sample().encode()),
             Case::accept("every-strategy", all.encode()),
             Case::accept("dataset-without-fields", b"\xa1\x61d\xa0".to_vec()),
+            Case::accept("every-type", typed.encode()),
+            Case::accept("unknown-type", rule(b"\x83\x66latest\xf6\x64uuid")),
             Case::accept("unknown-strategy", rule(b"\x82\x65later\xf6")),
             Case::reject("empty-map", b"\xa0".to_vec()),
             Case::reject("no-map", b"\x80".to_vec()),
@@ -232,7 +281,13 @@ mod tests {
             Case::reject("datasets-unsorted", b"\xa2\x61e\xa0\x61d\xa0".to_vec()),
             Case::reject("field-of-no-name", field(b"\x60", b"\x82\x66latest\xf6")),
             Case::reject("rule-of-one", rule(b"\x81\x66latest")),
-            Case::reject("rule-of-three", rule(b"\x83\x66latest\xf6\xf6")),
+            Case::reject("overlay-is-null", rule(b"\x83\x66latest\xf6\xf6")),
+            Case::reject("overlay-is-false", rule(b"\x83\x66latest\xf6\xf4")),
+            Case::reject("rule-of-four", rule(b"\x84\x66latest\xf6\xf5\xf5")),
+            Case::reject("rule-of-five", rule(b"\x85\x66latest\xf6\xf5\x64text\xf6")),
+            Case::reject("overlay-after-type", rule(b"\x84\x66latest\xf6\x64text\xf5")),
+            Case::reject("type-is-number", rule(b"\x83\x66latest\xf6\x01")),
+            Case::reject("type-of-69", rule(&long_type)),
             Case::reject("rule-is-text", rule(b"\x66latest")),
             Case::reject("strategy-is-null", rule(b"\x82\xf6\xf6")),
             Case::reject("strategy-of-65", rule(&long)),

@@ -258,7 +258,8 @@ impl Manifest {
 }
 
 impl Access {
-    fn readers(&self) -> impl Iterator<Item = InstanceId> {
+    /// Returns who was granted the secret by name, ascending; nobody if it is in clear.
+    pub fn readers(&self) -> impl Iterator<Item = InstanceId> {
         let grants = match self {
             Self::Clear(_) => &[][..],
             Self::Granted(grants) => grants,

@@ -71,13 +71,7 @@ impl State {
             .execute(
                 "INSERT INTO jump VALUES (?1, ?2, ?3, ?4, ?5, 0) ON CONFLICT DO UPDATE
                  SET hash = ?3, incarnation = ?4, seq = ?5, accepted = 0 WHERE hash <> ?3",
-                (
-                    jump.scope.as_bytes(),
-                    signer.as_bytes(),
-                    jump.hash.as_bytes(),
-                    jump.incarnation,
-                    number(jump.seq),
-                ),
+                (jump.scope.as_bytes(), signer.as_bytes(), jump.hash.as_bytes(), jump.incarnation, number(jump.seq)),
             )
             .map_err(Error::query("note a jump"))?;
         Ok(())

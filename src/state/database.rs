@@ -26,6 +26,9 @@ CREATE TABLE head (
 ) WITHOUT ROWID;
 CREATE TABLE fork (scope BLOB NOT NULL, signer BLOB NOT NULL, ours BLOB NOT NULL, theirs BLOB NOT NULL, seen INTEGER NOT NULL,
     PRIMARY KEY (scope, signer));
+CREATE TABLE fork_settled (scope BLOB NOT NULL, signer BLOB NOT NULL, PRIMARY KEY (scope, signer)) WITHOUT ROWID;
+CREATE TABLE jump (scope BLOB NOT NULL, signer BLOB NOT NULL, hash BLOB NOT NULL, incarnation INTEGER NOT NULL,
+    seq INTEGER NOT NULL, accepted INTEGER NOT NULL, PRIMARY KEY (scope, signer)) WITHOUT ROWID;
 CREATE TABLE published (scope BLOB NOT NULL, seq INTEGER NOT NULL, commit_id BLOB NOT NULL, PRIMARY KEY (scope, seq)) WITHOUT ROWID;
 CREATE TABLE withdrawn (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL,
     PRIMARY KEY (scope, dataset, record)) WITHOUT ROWID;

@@ -96,23 +96,30 @@ impl State {
         theirs: &[u8],
         now: UnixMillis,
     ) -> Result<(), Error> {
+        // After an earlier fork was settled this is another one.
+        let settled = self
+            .connection
+            .execute("DELETE FROM fork_settled WHERE scope = ?1 AND signer = ?2", (scope.as_bytes(), signer.as_bytes()))
+            .map_err(Error::query("reopen a fork"))?;
+        let or = if settled > 0 { "REPLACE" } else { "IGNORE" };
         self.connection
             .execute(
-                "INSERT OR IGNORE INTO fork VALUES (?1, ?2, ?3, ?4, ?5)",
+                &format!("INSERT OR {or} INTO fork VALUES (?1, ?2, ?3, ?4, ?5)"),
                 (scope.as_bytes(), signer.as_bytes(), ours, theirs, number(now.0)),
             )
             .map_err(Error::query("keep a fork proof"))?;
         Ok(())
     }
 
-    /// Tells whether a signer is known to have made two histories of a scope.
+    /// Tells whether a signer is known to have made two histories of a scope, and nobody has settled it.
     ///
     /// # Errors
     /// `Query`.
     pub fn is_forked(&self, scope: &ScopeId, signer: &InstanceId) -> Result<bool, Error> {
         self.connection
             .query_row(
-                "SELECT EXISTS (SELECT 1 FROM fork WHERE scope = ?1 AND signer = ?2)",
+                "SELECT EXISTS (SELECT 1 FROM fork WHERE scope = ?1 AND signer = ?2) AND NOT EXISTS
+                 (SELECT 1 FROM fork_settled WHERE scope = ?1 AND signer = ?2)",
                 (scope.as_bytes(), signer.as_bytes()),
                 |row| row.get(0),
             )

@@ -11,10 +11,11 @@ use super::view::View;
 use crate::connector::contract::{Change, Content};
 use crate::history::join::Known;
 use crate::id::bytes::{InstanceId, RecordKey};
-use crate::id::name::{DatasetName, FieldName};
+use crate::id::name::DatasetName;
 use crate::merge::strategy::show;
-use crate::record::cell::{Cell, Record};
+use crate::record::cell::Record;
 use crate::record::recordid::RecordId;
+use crate::record::value::Value;
 use crate::state::database::State;
 use crate::tree::diff::{Diff, diff};
 use crate::tree::root::Root;
@@ -117,39 +118,93 @@ impl Instance {
         let key = RecordKey::from_slice(&least).ok_or_else(|| {
             crate::state::error::Error::damaged(format!("a key of dataset {dataset} is no record key"))
         })?;
-        let mut puts = Vec::new();
-        let mut quiet = Vec::new();
+        let id = RecordId { origin: *origin, dataset: dataset.clone(), key };
+        let mut pieces = Pieces::default();
+        let (mut before, mut quiet) = (Vec::new(), Vec::new());
+        let mut touched = false;
         for (side, span) in sides.iter_mut().zip(spans) {
             match side.next_if(|next| next.as_ref().is_ok_and(|difference| difference.key == least)) {
-                Some(Ok(difference)) => puts.extend(difference.right.map(|bytes| (span, bytes))),
+                Some(Ok(difference)) => {
+                    before.extend(difference.left);
+                    if let Some(bytes) = difference.right {
+                        touched = true;
+                        pieces.add(span, decode_record(&bytes, origin, dataset, &key)?, dataset);
+                    }
+                }
                 _ => quiet.push(span),
             }
         }
-        let id = RecordId { origin: *origin, dataset: dataset.clone(), key };
-        match (pass, puts.is_empty()) {
-            (Pass::Puts, true) | (Pass::Deletions, false) => Ok(Some(None)),
-            (Pass::Puts, false) => {
-                let mut best: Option<(&Span, Record)> = None;
-                for (span, bytes) in puts {
-                    let record = decode_record(&bytes, origin, dataset, &key)?;
-                    if best.as_ref().is_none_or(|(_, best)| newest(best) < newest(&record)) {
-                        best = Some((span, record));
-                    }
-                }
-                Ok(Some(best.map(|(span, record)| put(id, span, record))))
+        let moved = pieces.whole.is_some();
+        if (pass, touched) == (Pass::Puts, false) || (pass, moved) == (Pass::Deletions, true) {
+            return Ok(Some(None));
+        }
+        // Another scope of the same origin may hold the record, or more fields of it, unchanged.
+        for span in quiet {
+            let Some(after) = span.after.as_ref().filter(|_| !moved || span.scope.schema.has_overlay(dataset)) else {
+                continue;
+            };
+            if let Some(record) = self.record_at(&span.scope, after, dataset, &key)? {
+                pieces.add(span, record, dataset);
             }
-            (Pass::Deletions, true) => {
-                // Gone from one scope; another of the same origin may hold it unchanged.
-                for span in quiet {
-                    let Some(after) = &span.after else { continue };
-                    if let Some(record) = self.record_at(&span.scope, after, dataset, &key)? {
-                        return Ok(Some(Some(put(id, span, record))));
-                    }
-                }
-                Ok(Some(Some(Change { id, content: None })))
+        }
+        match (pass, &pieces.whole) {
+            (Pass::Puts, None) => Ok(Some(None)),
+            (Pass::Deletions, Some(_)) if touched => Ok(Some(None)),
+            (Pass::Deletions, None) => Ok(Some(Some(Change { id, content: None }))),
+            (_, Some(_)) => {
+                let content = pieces.content(&id).expect("the record is there");
+                let content = without_lost(content, &id, &before, spans)?;
+                Ok(Some(Some(Change { id, content: Some(content) })))
             }
         }
     }
+}
+
+/// A record as it lies in several scopes of one origin.
+#[derive(Default)]
+struct Pieces<'a> {
+    /// The record itself: if two scopes have it, because it is on its way from one to the other, the newer.
+    whole: Option<(&'a Span, Record)>,
+    /// Fields of narrower scopes.
+    overlays: Vec<(&'a Span, Record)>,
+}
+
+impl<'a> Pieces<'a> {
+    fn add(&mut self, span: &'a Span, record: Record, dataset: &DatasetName) {
+        if !span.scope.is_whole(dataset, &record) {
+            self.overlays.push((span, record));
+        } else if self.whole.as_ref().is_none_or(|(_, whole)| newest(whole) < newest(&record)) {
+            self.whole = Some((span, record));
+        }
+    }
+
+    /// Returns what a row is to show; `None` if no scope has the record itself.
+    fn content(&self, id: &RecordId) -> Option<Content> {
+        let (span, whole) = self.whole.as_ref()?;
+        let mut fields = BTreeMap::new();
+        for (span, record) in self.overlays.iter().map(|(span, record)| (*span, record)).chain([(*span, whole)]) {
+            let schema = &span.scope.schema;
+            for (field, cell) in &record.cells {
+                fields.insert(field.clone(), show(cell, schema.strategy(&id.dataset, field), &id.origin).value);
+            }
+        }
+        Some(Content { scope: span.scope.row.name.clone(), fields })
+    }
+}
+
+/// Adds that fields of narrower scopes which were here and aren't any more show nothing.
+fn without_lost(mut content: Content, id: &RecordId, before: &[Vec<u8>], spans: &[Span]) -> Result<Content, Error> {
+    if !spans.iter().any(|span| span.scope.schema.has_overlay(&id.dataset)) {
+        return Ok(content);
+    }
+    for bytes in before {
+        for field in decode_record(bytes, &id.origin, &id.dataset, &id.key)?.cells.into_keys() {
+            if spans.iter().any(|span| span.scope.schema.is_overlay(&id.dataset, &field)) {
+                content.fields.entry(field).or_insert(Value::Null);
+            }
+        }
+    }
+    Ok(content)
 }
 
 impl Span {
@@ -166,13 +221,6 @@ impl Span {
         }
         diff(state, &self.scope.row.id_key, &before, &after)
     }
-}
-
-fn put(id: RecordId, span: &Span, record: Record) -> Change {
-    let schema = &span.scope.schema;
-    let shown = |field: &FieldName, cell: &Cell| show(cell, schema.strategy(&id.dataset, field), &id.origin).value;
-    let fields = record.cells.iter().map(|(field, cell)| (field.clone(), shown(field, cell))).collect();
-    Change { id, content: Some(Content { scope: span.scope.row.name.clone(), fields }) }
 }
 
 fn newest(record: &Record) -> Option<(crate::sys::clock::UnixMillis, crate::record::stamp::Stamp)> {

@@ -57,6 +57,7 @@ codes! {
     DatabaseOfOther "database-of-other" ERROR "the bookkeeping in the database belongs to another instance or a later version";
     UnknownPreset "unknown-preset" ERROR "no preset has this name";
     Mapping "mapping" ERROR "the mapping is wrong, or doesn't fit the database";
+    Incompatible "incompatible" ERROR "records of a store don't fit the application's tables";
     NotReady "not-ready" ERROR "the application can't receive records yet";
     BadUrl "bad-url" ERROR "a remote's URL can't be used";
     Unreachable "unreachable" UNREACHABLE "a remote isn't there";
@@ -86,6 +87,8 @@ codes! {
     NotEdited "not-edited" ERROR "a conflict was not settled in the editor";
     NotRevertible "not-revertible" ERROR "a commit can't be reverted";
     BadValue "bad-value" ERROR "a text is no value for a field";
+    UnknownAudience "unknown-audience" ERROR "a scope is nobody's that rows can be shared with";
+    NotOurs "not-ours" REFUSED "a row belongs to another instance";
     Ambiguous "ambiguous" ERROR "a few digits match several things";
     Document "document" DAMAGED "a file isn't the document, object or CBOR that it should be";
     NoKey "no-key" REFUSED "none of our keys opens an object";
@@ -93,6 +96,7 @@ codes! {
     Merge "merge" ERROR "commits can't be merged";
     Changeset "changeset" ERROR "a changeset can't be made or sealed";
     LostHistory "lost-history" REFUSED "a remote has documents of ours that this instance never made: it is an old copy, or one of two";
+    StillForked "still-forked" REFUSED "a peer that published two histories was not restored since";
     RestoreUnfinished "restore-unfinished" BUSY "a `restore` was begun and has to be finished first";
     RestoreAlone "restore-alone" UNREACHABLE "no remote can be asked what this instance published";
     NothingToRestore "nothing-to-restore" ERROR "no remote holds anything of this instance";

@@ -5,22 +5,26 @@ use std::collections::BTreeMap;
 use super::error::{Error, through};
 use super::instance::Instance;
 use super::progress::Event;
+use super::route::{self, Routed};
 use super::scopes::OpenScope;
 use super::status::{PRIVATE_KEY, TOO_LARGE_KEY};
 use super::view::View;
 use super::write::Write;
 use crate::connector::contract::{Base, Capture, Position, Seen, Sighting};
 use crate::connector::error as connector;
+use crate::connector::mapping::model::Mapping;
 use crate::history::commit::{Commit, Making};
 use crate::history::join::Known;
 use crate::id::bytes::{InstanceId, RecordKey, ScopeId};
-use crate::id::name::DatasetName;
+use crate::id::name::{DatasetName, ScopeName};
 use crate::record::cell::Record;
 use crate::record::clock::Clock;
 use crate::record::codec::{self, CAPTURED_BYTES_MAX};
 use crate::record::recordid::RecordId;
 use crate::record::stamp::Stamp;
-use crate::scope::audience::Audience;
+use crate::record::value::Value;
+use crate::scope::audience::{Audience, Reason};
+use crate::scope::fields::LeastScopes;
 use crate::state::database;
 use crate::state::pending::PendingSettle;
 use crate::sys::clock::{self, UnixMillis};
@@ -62,12 +66,13 @@ pub enum Mode {
 
 /// The edits of one scope that build on one view.
 #[derive(Debug, Default)]
-struct Edits {
-    records: BTreeMap<(DatasetName, RecordKey), Edit>,
+pub(super) struct Edits {
+    pub(super) records: BTreeMap<(DatasetName, RecordKey), Edit>,
 }
 
+/// What becomes of a record.
 #[derive(Debug)]
-enum Edit {
+pub(super) enum Edit {
     Put(Vec<u8>),
     Deleted,
     Withdrawn,
@@ -77,19 +82,24 @@ enum Edit {
 struct Collector<'a> {
     instance: &'a Instance,
     scopes: Vec<Working>,
+    least: LeastScopes,
+    mapping: Mapping,
     too_large: BTreeMap<String, u64>,
     now: UnixMillis,
 }
 
 /// A scope with the commits that rows may reflect, and the edits found so far.
-struct Working {
-    open: OpenScope,
-    applied: Option<Known>,
-    target: Option<Known>,
-    on_applied: Edits,
-    on_target: Edits,
+#[derive(Debug)]
+pub(super) struct Working {
+    pub(super) open: OpenScope,
+    pub(super) applied: Option<Known>,
+    pub(super) target: Option<Known>,
+    pub(super) on_applied: Edits,
+    pub(super) on_target: Edits,
     /// Our newest write that others can have seen.
     published: u64,
+    /// Whether a row of this capture is the first to ask for the scope.
+    is_new: bool,
 }
 
 impl Instance {
@@ -101,6 +111,13 @@ impl Instance {
     /// # Errors
     /// The database or the state can't be read or written.
     pub fn commit(&self, mode: Mode) -> Result<CommitSummary, Error> {
+        if mode == Mode::DryRun {
+            let (working, mut summary) = self.uncommitted()?;
+            for working in working {
+                working.describe(self, &mut summary)?;
+            }
+            return Ok(summary);
+        }
         self.settle_pending()?;
         self.tell(Event::Phase { name: "reading the application's rows", total: None });
         let position = self.with_database(|database| Ok(database.position()?))?;
@@ -115,14 +132,31 @@ impl Instance {
         let mut summary = summarize(&capture);
         let Collector { scopes, now, too_large, .. } = collector;
         summary.too_large = too_large;
-        if mode == Mode::DryRun {
-            for working in scopes {
-                working.describe(self, &mut summary)?;
-            }
-            return Ok(summary);
-        }
         self.keep(scopes, now, (applied, target), &capture, &mut summary)?;
         Ok(summary)
+    }
+
+    /// Finds what a commit would take, and writes nothing anywhere.
+    ///
+    /// # Errors
+    /// The database or the state can't be read.
+    pub(super) fn uncommitted(&self) -> Result<(Vec<Working>, CommitSummary), Error> {
+        self.tell(Event::Phase { name: "reading the application's rows", total: None });
+        let position = match self.state.pending()? {
+            // These commits were made; a crash kept them from the application's database.
+            Some(pending) => Position { applied: pending.applied, target: pending.target },
+            None => self.with_database(|database| Ok(database.position()?))?,
+        };
+        let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
+        let target = position.target.as_deref().map(View::decode).transpose().map_err(Error::Bookkeeping)?;
+        let mut collector = Collector::new(self, &applied, target.as_ref())?;
+        let capture = self.with_database(|database| {
+            let now = collector.now;
+            Ok(database.peek(now, &mut |sighting| collector.take(sighting).map_err(through))?)
+        })?;
+        self.tell(Event::End);
+        let Collector { scopes, too_large, .. } = collector;
+        Ok((scopes, CommitSummary { too_large, ..summarize(&capture) }))
     }
 
     /// Finishes a settlement that a crash interrupted.
@@ -184,6 +218,9 @@ impl Instance {
     ) -> Result<(), Error> {
         if working.on_applied.records.is_empty() && working.on_target.records.is_empty() {
             return Ok(());
+        }
+        if working.is_new {
+            self.state.put_manifest(&working.open.row)?;
         }
         let label = working.open.label(self)?;
         let row = &working.open.row;
@@ -275,42 +312,56 @@ impl<'a> Collector<'a> {
             let applied = known(&id, applied)?;
             let (on_applied, on_target) = (Edits::default(), Edits::default());
             let published = instance.state.head(&id, &instance.id())?.map_or(0, |head| head.writes);
-            scopes.push(Working { open, applied, target, on_applied, on_target, published });
+            scopes.push(Working { open, applied, target, on_applied, on_target, published, is_new: false });
         }
         let too_large = instance.counts(TOO_LARGE_KEY)?;
-        Ok(Self { instance, scopes, too_large, now: clock::now() })
+        let least = instance.with_database(|database| Ok(database.least_scopes()))?;
+        Ok(Self { instance, scopes, least, mapping: instance.mapping()?, too_large, now: clock::now() })
     }
 
     fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
         let Sighting { id, base, seen, .. } = sighting;
-        let own = self.instance.id();
         self.too_large.remove(&id.to_string());
         let (audience, fields) = match seen {
             Seen::Row { audience, fields } => (audience, Some(fields)),
             Seen::Gone => (None, None),
         };
         let gone = fields.is_none();
-        for index in 0..self.scopes.len() {
-            let scope = &self.scopes[index];
-            if scope.open.row.origin != id.origin {
-                continue;
+        let is_own = id.origin == self.instance.id();
+        let mut routed = Routed::default();
+        if let (Some(Audience::Shared(row)), Some(fields), true) = (&audience, &fields, is_own) {
+            routed = route::own(&self.least, &id.dataset, row, fields);
+            for scope in routed.keys() {
+                self.make_room(scope)?;
             }
-            let held = scope.record(self.instance, base, &id)?;
-            let belongs = match &audience {
-                Some(audience) => audience.scope() == Some(&scope.open.row.name),
-                // A record of another instance stays in whatever scope it is in.
-                None => id.origin != own && held.is_some() && !gone,
-            };
-            let edit = if belongs {
-                let fields = fields.as_ref().expect("a row that belongs to a scope is there");
-                let write = Write { scope: &scope.open, stamp: self.stamp(scope, base), published: scope.published };
-                let bytes = write.onto(held, &id.dataset, fields).map(|record| codec::encode(&record, &id.origin));
-                bytes.and_then(|bytes| self.bounded(&id, bytes)).map(Edit::Put)
-            } else if held.is_some() && (gone || id.origin == own) {
-                let withdrawn = matches!(audience, Some(Audience::Private(_) | Audience::Shared(_)));
-                Some(if withdrawn { Edit::Withdrawn } else { Edit::Deleted })
-            } else {
-                None
+        }
+        let mut held = Vec::new();
+        for (index, scope) in self.scopes.iter().enumerate().filter(|(_, scope)| scope.open.row.origin == id.origin) {
+            held.push((index, scope.record(self.instance, base, &id)?));
+        }
+        if let (Some(fields), false) = (fields, is_own) {
+            let scopes = held.iter().map(|(index, record)| (&self.scopes[*index].open, record.as_ref()));
+            routed = route::foreign(&self.least, &id.dataset, scopes, fields);
+        }
+        for (index, held) in held {
+            let scope = &self.scopes[index];
+            let name = &scope.open.row.name;
+            let edit = match routed.remove(name) {
+                Some(fields) => {
+                    let is_row = audience.as_ref().is_none_or(|audience| audience.scope() == Some(name));
+                    if held.is_none() && !(is_own && is_row) && fields.values().all(|value| *value == Value::Null) {
+                        continue;
+                    }
+                    let write =
+                        Write { scope: &scope.open, stamp: self.stamp(scope, base), published: scope.published };
+                    let bytes = write.onto(held, &id.dataset, &fields).map(|record| codec::encode(&record, &id.origin));
+                    bytes.and_then(|bytes| self.bounded(&id, bytes)).map(Edit::Put)
+                }
+                None if held.is_some() && (gone || is_own) => {
+                    let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
+                    Some(if deleted { Edit::Deleted } else { Edit::Withdrawn })
+                }
+                None => None,
             };
             if let Some(edit) = edit {
                 let scope = &mut self.scopes[index];
@@ -318,6 +369,19 @@ impl<'a> Collector<'a> {
                 edits.records.insert((id.dataset.clone(), id.key), edit);
             }
         }
+        Ok(())
+    }
+
+    /// Makes a scope of ours that a row asks for and that isn't there yet.
+    fn make_room(&mut self, name: &ScopeName) -> Result<(), Error> {
+        let own = self.instance.id();
+        if self.scopes.iter().any(|scope| scope.open.row.origin == own && scope.open.row.name == *name) {
+            return Ok(());
+        }
+        let open = self.instance.draft_scope(name, &self.mapping)?;
+        let (on_applied, on_target) = (Edits::default(), Edits::default());
+        let (applied, target, published) = (None, None, 0);
+        self.scopes.push(Working { open, applied, target, on_applied, on_target, published, is_new: true });
         Ok(())
     }
 
@@ -345,7 +409,7 @@ impl<'a> Collector<'a> {
 
 impl Working {
     /// Reads the record that the row reflected.
-    fn record(&self, instance: &Instance, base: Base, id: &RecordId) -> Result<Option<Record>, Error> {
+    pub(super) fn record(&self, instance: &Instance, base: Base, id: &RecordId) -> Result<Option<Record>, Error> {
         let known = if base == Base::Target { &self.target } else { &self.applied };
         let Some(known) = known else { return Ok(None) };
         instance.record_at(&self.open, known, &id.dataset, &id.key)

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::code::Code;
+use super::fit::Fit;
 use super::own::Lost;
 use crate::cbor;
 use crate::changeset;
@@ -57,6 +58,10 @@ pub enum Error {
     Schema { scope: String, source: cbor::error::Error },
     #[error("cannot change the manifest of scope {scope}")]
     ManifestDraft { scope: String, source: scope::manifest::draft::DraftError },
+    #[error("{found:?} is nobody that rows can be shared with")]
+    UnknownAudience { found: String, groups: Vec<String>, peers: Vec<String> },
+    #[error("this row belongs to another instance, which decides who sees it")]
+    NotOurs,
     #[error("cannot read the records of scope {scope}")]
     Tree { scope: String, source: tree::error::TreeError },
     #[error("cannot merge scope {scope}")]
@@ -105,6 +110,8 @@ pub enum Error {
     Ambiguous { what: String, count: usize },
     #[error("{remote} {what}")]
     LostHistory { remote: String, what: Lost },
+    #[error("{peer} still shows two histories of {scope}: it was not restored since")]
+    StillForked { peer: String, scope: String },
     #[error("a restore of this instance was begun and isn't finished")]
     RestoreUnfinished,
     #[error("none of the remotes can be asked for what this instance published")]
@@ -113,6 +120,8 @@ pub enum Error {
     NothingToRestore { remote: String },
     #[error("{remote} changed while we pushed to it")]
     Raced { remote: String },
+    #[error("records of {url} do not fit this application's tables: {why}", why = unfitting(fits))]
+    Incompatible { url: String, fits: Vec<Fit> },
     #[error("the application keeps changing rows while they are being written")]
     Restless,
     #[error("refused {count} of the documents offered by {remote}")]
@@ -147,6 +156,8 @@ pub mod exit {
     pub const DAMAGED: u8 = 6;
     /// Somebody else is at work.
     pub const BUSY: u8 = 7;
+    /// An audit or a check found something.
+    pub const FINDINGS: u8 = 8;
     /// Try again later.
     pub const RETRY: u8 = 75;
 }
@@ -214,6 +225,7 @@ impl Error {
             Self::RemoteExists { .. } => Code::RemoteExists,
             Self::NoRemote => Code::NoRemote,
             Self::Name(_) => Code::BadName,
+            Self::Incompatible { .. } => Code::Incompatible,
             Self::NotFound { .. } | Self::DifferentScopes { .. } => Code::NotFound,
             Self::NoConflict { .. } => Code::NoConflict,
             Self::NoSide { .. } | Self::NoTexts { .. } => Code::NoSide,
@@ -222,12 +234,15 @@ impl Error {
             Self::BadValue { .. } => Code::BadValue,
             Self::Ambiguous { .. } => Code::Ambiguous,
             Self::LostHistory { .. } => Code::LostHistory,
+            Self::StillForked { .. } => Code::StillForked,
             Self::RestoreUnfinished => Code::RestoreUnfinished,
             Self::RestoreAlone => Code::RestoreAlone,
             Self::NothingToRestore { .. } => Code::NothingToRestore,
             Self::Raced { .. } => Code::Raced,
             Self::Restless => Code::Restless,
             Self::Refused { .. } => Code::Refused,
+            Self::UnknownAudience { .. } => Code::UnknownAudience,
+            Self::NotOurs => Code::NotOurs,
             Self::NothingToClone => Code::NothingToClone,
             Self::Document { .. } => Code::Document,
             Self::NoKey { .. } => Code::NoKey,
@@ -282,6 +297,10 @@ impl Error {
                 "`wbsync log` lists commits, `wbsync scope list` scopes, `wbsync diff SCOPE` records".into()
             }
             Self::LostHistory { what, .. } => what.hint().into(),
+            Self::StillForked { peer, .. } => format!(
+                "ask {peer}'s operator to stop one of its two copies and to run `wbsync restore` on the other; then fetch, \
+                 and accept again"
+            ),
             Self::RestoreUnfinished => "`wbsync restore` finishes it; until then nothing else may change anything".into(),
             Self::RestoreAlone => "plug in or reach a remote that this instance pushed to. What it published and has \
                  lost can come from nowhere else; `--without-remotes` goes on without, and a peer that holds more keeps it \
@@ -299,10 +318,28 @@ impl Error {
             Self::NoKey { .. } => {
                 "it is sealed to readers among whom we are not; `--key FILE` takes another key".into()
             }
+            Self::UnknownAudience { groups, peers, .. } => {
+                let mut known = vec!["private".to_owned(), "public".into(), "trusted".into()];
+                known.extend(groups.iter().cloned());
+                if !peers.is_empty() {
+                    known.push(format!("peers:NAME,NAME (of {})", peers.join(", ")));
+                }
+                format!("give one of {}", known.join(", "))
+            }
+            Self::NotOurs => "ask its operator; `wbsync shun` keeps a record out of this instance".into(),
+            Self::Incompatible { .. } => {
+                "no row was written. Bring both applications to the same version, or correct the mapping in wbsync.toml, and \
+                 run the command again; with `--despite-schema` such records wait, named in `wbsync status`"
+                    .into()
+            }
             Self::NothingToClone => "check the URL; an instance must have pushed to it".into(),
             _ => return None,
         })
     }
+}
+
+fn unfitting(fits: &[Fit]) -> String {
+    fits.iter().flat_map(Fit::blocking_lines).collect::<Vec<_>>().join("; ")
 }
 
 fn store_code(error: &StoreError) -> Code {
@@ -357,6 +394,8 @@ fn database_code(error: &connector::error::Error) -> Code {
         | Database::UnknownColumn { .. }
         | Database::Unfit { .. } => Code::Mapping,
         Database::NotReady { .. } => Code::NotReady,
+        Database::Condition { .. } => Code::BadValue,
+        Database::NotCaptured { .. } => Code::NotFound,
         Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
         Database::File { .. }
         | Database::Sqlite { .. }

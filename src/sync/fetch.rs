@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 
 use super::error::Error;
+use super::fit::Fit;
 use super::ingest::{Incoming, Ingested, Taking, Writes};
 use super::instance::Instance;
 use super::own::{HERE, Lost};
@@ -19,6 +20,7 @@ use crate::id::name::PeerName;
 use crate::keys::document::{Unverified, hash_of};
 use crate::record::clock::Clock;
 use crate::scope::manifest::{Manifest, Succession, succession};
+use crate::state::accepted::Jump;
 use crate::state::heads::TrackedHead;
 use crate::state::remotes::Exchange;
 use crate::state::scopes::ScopeRow;
@@ -38,6 +40,8 @@ pub struct FetchSummary {
     pub unreadable: u64,
     /// What was refused.
     pub refused: Vec<Refusal>,
+    /// How the records of scopes fit our tables, where that became known or changed.
+    pub fits: Vec<Fit>,
     /// Whether nobody has pushed to the remote yet.
     pub empty: bool,
     /// Objects fetched.
@@ -99,9 +103,9 @@ impl Refusal {
 }
 
 const HINT_DAMAGED: &str = "ask the instance that wrote it to push again, or fetch from another remote";
-const HINT_FORK: &str =
-    "both versions are kept as proof; ask the peer whether its keys were copied, and don't merge from it until then";
-const HINT_JUMP: &str = "ask the peer whether this is right; nothing is taken until then";
+const HINT_FORK: &str = "both are kept as proof, and nothing of this peer's is merged until it is settled: its operator stops one of \
+                         the two copies and runs `wbsync restore` on the other; then `wbsync peer accept NAME` here";
+const HINT_JUMP: &str = "ask the peer whether this is right; if it is, `wbsync peer accept NAME` and fetch again; nothing is taken until then";
 const HINT_RIGHT: &str = "the scope's origin can allow it: `wbsync peer trust NAME --write`";
 
 impl Instance {
@@ -111,11 +115,17 @@ impl Instance {
     /// The remote can't be read at all, or the state can't be written. What single documents do wrong is
     /// in the summary.
     pub fn fetch(&self, remote: &PeerName) -> Result<FetchSummary, Error> {
-        let result = match self.open_remote(remote) {
+        // A database that can't be read is no reason not to fetch: whoever uses it says so.
+        let fitted = self.fits().unwrap_or_default();
+        let mut result = match self.open_remote(remote) {
             Ok(None) => return Ok(FetchSummary { empty: true, ..FetchSummary::default() }),
             Ok(Some(store)) => self.fetch_store(store.as_ref(), remote.as_str()),
             Err(error) => Err(error),
         };
+        if let Ok(summary) = &mut result {
+            summary.fits = self.fits().unwrap_or_default();
+            summary.fits.retain(|fit| !fitted.contains(fit));
+        }
         let now = clock::now();
         match &result {
             Ok(_) => self.state.note_exchange(remote, Exchange::Fetched, now)?,
@@ -231,6 +241,8 @@ impl Instance {
             local_head: None,
             sequence: 0,
         })?;
+        // Who reads the scope caps what is ours and hangs on its rows.
+        self.forget_database();
         Ok(Some(self.scope_row(id)?))
     }
 
@@ -411,7 +423,10 @@ impl Instance {
                 summary.refused.push(Refusal::because(document, reason, HINT_FORK));
                 return Ok(None);
             }
+            Verdict::WildJump if self.state.is_jump_accepted(&scope.row.id, signer, &hash)? => {}
             Verdict::WildJump => {
+                let (seq, incarnation) = (head.seq, head.incarnation);
+                self.state.put_jump(signer, &Jump { scope: scope.row.id, seq, incarnation, hash })?;
                 let seq = known.map_or(0, |known| known.seq);
                 let reason = format!("its number jumps from {seq} to {}", head.seq);
                 summary.refused.push(Refusal::because(document, reason, HINT_JUMP));

@@ -188,6 +188,7 @@ impl Instance {
             received: clock::now(),
             via: remote.to_owned(),
         })?;
+        self.state.clear_jump(&scope.row.id, &head.signer)?;
         database::commit(transaction)?;
         self.remove_incoming(&prepared)?;
         self.tell(Event::End);

@@ -9,6 +9,7 @@ use super::commit::Mode;
 use super::config::{self, Config};
 use super::error::Error;
 use super::fetch::FetchSummary;
+use super::fit::Fit;
 use super::instance::{DIR, FORMAT, Instance, LOCK_FILE, Purpose};
 use super::peers::PeerAdd;
 use super::progress::{Watcher, silent};
@@ -42,6 +43,18 @@ pub struct CloneOptions {
     pub follow: Vec<String>,
     /// Fingerprints that must be among those of the store.
     pub expect: Option<String>,
+    /// Whether to go on where records won't fit our tables.
+    pub schema: Unfitting,
+}
+
+/// What a clone does where the schemas say that records will have to wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unfitting {
+    /// Refuses, before any row is written.
+    #[default]
+    Refuse,
+    /// Lets those records wait.
+    Wait,
 }
 
 /// What a clone did.
@@ -105,9 +118,8 @@ impl Instance {
             }
             Ok(())
         })?;
-        let schema = probe.with_database(|database| Ok(database.schema()))?;
         for scope in [ScopeName::public(), ScopeName::trusted()] {
-            probe.create_scope(&scope, &schema)?;
+            probe.create_scope(&scope)?;
         }
         let store = probe.own_store()?;
         store_card(&store, &probe)?;
@@ -118,7 +130,7 @@ impl Instance {
     /// Makes an instance and fills the application from a store, or goes on where a crash ended that.
     ///
     /// # Errors
-    /// As `init`; `NothingToClone`; the store can't be read; the application isn't ready.
+    /// As `init`; `NothingToClone`; `Incompatible` if records won't fit our tables, before any is written; the store can't be read; the application isn't ready.
     pub fn clone_from(
         url_text: &str,
         root: &Path,
@@ -128,7 +140,7 @@ impl Instance {
     ) -> Result<(Self, CloneSummary), Error> {
         let url = super::remotes::parse(url_text, current_dir)?;
         let store = url::open(&url).map_err(Error::store(url.to_string()))?;
-        let cards = cards_in(store.as_ref(), &url.to_string())?;
+        let (cards, refused) = cards_in(store.as_ref(), &url.to_string())?;
         let wanted: Vec<&SignedCard> = cards
             .iter()
             .filter(|card| {
@@ -167,7 +179,12 @@ impl Instance {
             peers.push((peer.name.to_string(), Self::fingerprint(&peer.id)));
         }
         peers.sort();
-        let fetched = instance.fetch(&remote)?;
+        let mut fetched = instance.fetch(&remote)?;
+        fetched.refused.extend(refused);
+        let blocked: Vec<Fit> = instance.fits()?.into_iter().filter(Fit::blocks).collect();
+        if options.schema == Unfitting::Refuse && !blocked.is_empty() {
+            return Err(Error::Incompatible { url: url.to_string(), fits: blocked });
+        }
         instance.commit(Mode::Keep)?;
         instance.merge()?;
         let applied = instance.apply(Mode::Keep)?;

@@ -263,25 +263,21 @@ impl Instance {
         }
     }
 
-    /// Lists how records differ from one commit to another of the same scope; without `from`, from the
-    /// parent of `to`.
+    /// Lists how records differ from one commit to another of the same scope. `COMMIT^` as the first is that
+    /// commit's parent: of a merge the one with the least id, of the first commit nothing.
     ///
     /// # Errors
     /// `NotFound`, `Ambiguous`, `DifferentScopes`.
-    pub fn diff(&self, from: Option<&str>, to: &str) -> Result<Vec<RecordDiff>, Error> {
+    pub fn diff(&self, from: &str, to: &str) -> Result<Vec<RecordDiff>, Error> {
         let (open, to) = self.find_commit(to)?;
-        let from = match from {
-            Some(from) => {
-                let (other, from) = self.find_commit(from)?;
-                if from.commit.scope != to.commit.scope {
-                    return Err(Error::DifferentScopes { from: other.label(self)?, to: open.label(self)? });
-                }
-                Some(from)
-            }
-            None => match to.commit.parents().first() {
-                Some(parent) => self.state.commit(&open.row.id, parent)?,
-                None => None,
-            },
+        let (other, found) = self.find_commit(from.strip_suffix('^').unwrap_or(from))?;
+        if found.commit.scope != to.commit.scope {
+            return Err(Error::DifferentScopes { from: other.label(self)?, to: open.label(self)? });
+        }
+        let from = match (from.ends_with('^'), found.commit.parents().first()) {
+            (false, _) => Some(found),
+            (true, Some(parent)) => Some(self.state.known_commit(&open.row.id, parent)?),
+            (true, None) => None,
         };
         let mut diffs = Vec::new();
         let before = from.as_ref().map(|known| &known.commit);

@@ -4,7 +4,7 @@
 //! `store/` (our outgoing store), `incoming/` (objects being fetched) and `lock`.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::config::{self, Config};
@@ -16,9 +16,11 @@ use crate::connector::dburl;
 use crate::connector::mapping::model::Mapping;
 use crate::connector::sqlite::{Options, SqliteConnector};
 use crate::id::bytes::InstanceId;
-use crate::id::name::PeerName;
+use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::SignedCard;
 use crate::keys::identity::Identity;
+use crate::scope::audience::Addressees;
+use crate::scope::manifest::Manifest;
 use crate::state::database::State;
 use crate::sys::disk::{self, Lock, TEMPORARY_PREFIX};
 use crate::transport::dir::DirStore;
@@ -187,16 +189,62 @@ impl Instance {
         work(slot.as_mut().expect("it was opened just above").as_mut())
     }
 
-    fn open_database(&self) -> Result<Box<dyn Connector>, Error> {
+    /// Reads the mapping of the application's tables.
+    ///
+    /// # Errors
+    /// `Database` if it isn't written as it should be.
+    pub fn mapping(&self) -> Result<Mapping, Error> {
         let origin = self.root.join(config::FILE).display().to_string();
-        let mapping = Mapping::load(self.config.preset.as_deref(), self.config.mapping(), &origin)?;
+        Ok(Mapping::load(self.config.preset.as_deref(), self.config.mapping(), &origin)?)
+    }
+
+    /// Returns whom rows can name: the peers, and the groups with their members.
+    ///
+    /// # Errors
+    /// `State`, `Manifest`.
+    pub fn addressees(&self) -> Result<Addressees, Error> {
+        let peers = self.state.peers()?;
+        let mut members = BTreeMap::new();
+        for row in self.state.scopes_of(&self.id())? {
+            if row.name.is_public() || row.name.peer_names().is_some() {
+                continue;
+            }
+            let error = |source| Error::Manifest { scope: row.name.to_string(), source };
+            let readers = Manifest::open(&row.manifest, &row.origin).map_err(error)?.0.readers();
+            let named = peers.iter().filter(|peer| readers.contains(&peer.id)).map(|peer| peer.name.clone());
+            members.insert(row.name, named.collect());
+        }
+        Ok(Addressees { members, peers: peers.into_iter().map(|peer| peer.name).collect() })
+    }
+
+    /// Returns the readers that we know of every scope of others that isn't public.
+    fn readers(&self) -> Result<BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>, Error> {
+        let peers = self.state.peers()?;
+        let mut readers = BTreeMap::new();
+        for row in self.state.scopes()?.into_iter().filter(|row| row.origin != self.id() && !row.name.is_public()) {
+            let error = |source| Error::Manifest { scope: row.name.to_string(), source };
+            let ids = Manifest::open(&row.manifest, &row.origin).map_err(error)?.0.readers();
+            let known = peers.iter().filter(|peer| peer.id == row.origin || ids.contains(&peer.id));
+            readers.insert((row.origin, row.name), known.map(|peer| peer.name.clone()).collect());
+        }
+        Ok(readers)
+    }
+
+    /// Closes the application's database: peers, groups or manifests changed, and the next use must know.
+    pub fn forget_database(&self) {
+        *self.connector.borrow_mut() = None;
+    }
+
+    fn open_database(&self) -> Result<Box<dyn Connector>, Error> {
+        let mapping = self.mapping()?;
         let path = match &self.config.database {
             Some(url) => dburl::parse(url, &self.root)?,
             None => dburl::discover(&self.root, std::env::var("DATABASE_URL").ok().as_deref())?.path,
         };
         let names: BTreeMap<InstanceId, PeerName> =
             self.state.peers()?.into_iter().map(|peer| (peer.id, peer.name)).collect();
-        let context = Context { own: self.id(), names, restoring: self.restoring };
+        let (addressees, readers, restoring) = (self.addressees()?, self.readers()?, self.restoring);
+        let context = Context { own: self.id(), names, addressees, readers, restoring };
         let mut options = Options::new(&path, &self.root, &self.dir);
         options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
         Ok(Box::new(SqliteConnector::open(options, mapping, context)?))

@@ -11,6 +11,7 @@ use super::instance::Instance;
 use super::merge::ScopeMerge;
 use super::scopes::OpenScope;
 use crate::history::join::{Cut, Known};
+use crate::id::name::ScopeName;
 use crate::merge::strategy::show;
 use crate::record::cell::{Cell, Record};
 use crate::record::recordid::RecordId;
@@ -68,6 +69,7 @@ impl Instance {
         joined: &Known,
         mends: &mut Edits,
     ) -> Result<(), Error> {
+        let least = self.with_database(|database| Ok(database.least_scopes()))?;
         self.each_difference(scope, Some(&before.commit), &joined.commit, &mut |dataset, key, bytes| {
             if bytes.is_none() {
                 return Ok(());
@@ -75,7 +77,8 @@ impl Instance {
             let id = RecordId { origin: self.id(), dataset: dataset.clone(), key: *key };
             let audience = self.with_database(|database| Ok(database.audience(&id)?))?;
             // A row that is gone here was deleted; a concurrent edit brings it back, which is shown.
-            if audience.is_some_and(|audience| audience.scope() != Some(&scope.row.name)) {
+            let belongs = |row: &ScopeName| least.routes(dataset, row).contains(&scope.row.name);
+            if audience.is_some_and(|audience| !audience.scope().is_some_and(belongs)) {
                 mends.insert((dataset.clone(), *key), None);
             }
             Ok(())

@@ -1,5 +1,6 @@
 //! The engine: commit, fetch, merge, apply, publish and push over one instance.
 
+pub mod accept;
 pub mod apply;
 pub mod blame;
 pub mod changes;
@@ -11,6 +12,7 @@ pub mod debug;
 pub mod edit;
 pub mod error;
 pub mod fetch;
+pub mod fit;
 pub mod ingest;
 pub mod init;
 pub mod inspect;
@@ -20,6 +22,7 @@ pub mod merge;
 pub mod own;
 pub mod peers;
 mod prepare;
+pub mod privacy;
 pub mod progress;
 pub mod publish;
 pub mod push;
@@ -32,7 +35,9 @@ pub mod scopes;
 pub mod show;
 pub mod status;
 pub mod view;
+pub mod working;
 pub mod write;
 
+mod route;
 mod sealer;
 mod vouch;

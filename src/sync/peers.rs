@@ -92,7 +92,7 @@ impl Instance {
     }
 
     /// Makes a peer a reader of our `trusted` scope, with all of its history; with `write`, also a writer
-    /// of our public and trusted scopes. It takes effect for the peer at the next push.
+    /// of every scope of ours that it reads. It takes effect for the peer at the next push.
     ///
     /// # Errors
     /// `UnknownPeer`, `ManifestDraft`.
@@ -102,7 +102,8 @@ impl Instance {
         let transaction = self.state.transaction()?;
         for scope in self.open_scopes_of(&self.id())? {
             let reads = scope.row.name == ScopeName::trusted() && !scope.manifest.readers().contains(&peer.id);
-            let writes = trust == Trust::Writer && !scope.manifest.may_write(&peer.id);
+            let may_read = reads || scope.manifest.public || scope.manifest.readers().contains(&peer.id);
+            let writes = trust == Trust::Writer && may_read && !scope.manifest.may_write(&peer.id);
             if reads || writes {
                 self.change_scope(&scope, |draft| {
                     if reads {

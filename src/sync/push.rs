@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::Error;
+use super::fetch::Refusal;
 use super::instance::Instance;
 use super::own::Lost;
 use super::progress::Event;
@@ -217,22 +218,28 @@ impl Instance {
     }
 }
 
-/// Reads the cards in a store; cards that don't verify are left out.
+/// Reads the cards in a store, and says which don't count and why.
 ///
 /// # Errors
 /// `Store`.
-pub fn cards_in(store: &dyn Store, name: &str) -> Result<Vec<SignedCard>, Error> {
-    let mut cards = Vec::new();
+pub fn cards_in(store: &dyn Store, name: &str) -> Result<(Vec<SignedCard>, Vec<Refusal>), Error> {
+    let (mut cards, mut refused) = (Vec::new(), Vec::new());
     for id in store.cards().map_err(Error::store(name))? {
         let Some(bytes) = store.card(&id).map_err(Error::store(name))? else { continue };
-        if let Ok(card) = SignedCard::open(&bytes)
-            && card.card.instance == id
-        {
-            cards.push(card);
+        let document = format!("card of {}", id.short());
+        match SignedCard::open(&bytes) {
+            Ok(card) if card.card.instance == id => cards.push(card),
+            Ok(card) => {
+                let reason = format!("it is the card of {}", card.card.instance.short());
+                refused.push(Refusal::because(document, reason, HINT_CARD).damaged());
+            }
+            Err(error) => refused.push(Refusal::new(document, &error, HINT_CARD).damaged()),
         }
     }
-    Ok(cards)
+    Ok((cards, refused))
 }
+
+const HINT_CARD: &str = "the instance puts it right with its next push";
 
 fn raced(name: &str) -> impl FnOnce(StoreError) -> Error {
     let name = name.to_owned();

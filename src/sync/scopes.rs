@@ -2,11 +2,16 @@
 
 use super::error::Error;
 use super::instance::Instance;
+use crate::connector::mapping::model::Mapping;
 use crate::id::bytes::{InstanceId, ScopeId};
-use crate::id::name::ScopeName;
+use crate::id::name::{DatasetName, ScopeName};
+use crate::keys::card::SignedCard;
+use crate::keys::identity::Identity;
+use crate::record::cell::Record;
 use crate::record::schema::Schema;
-use crate::scope::manifest::draft::{ManifestDraft, Signed};
+use crate::scope::manifest::draft::{ManifestDraft, Reader, Signed, Since};
 use crate::scope::manifest::{Keys, Manifest};
+use crate::state::peers::{PeerRow, Trust};
 use crate::state::scopes::ScopeRow;
 use crate::sys::clock;
 use crate::tree::key::IdKey;
@@ -25,6 +30,11 @@ pub struct OpenScope {
 }
 
 impl OpenScope {
+    /// Tells whether a record of this scope stands for itself, or only adds fields to one of a wider scope.
+    pub fn is_whole(&self, dataset: &DatasetName, record: &Record) -> bool {
+        record.cells.is_empty() || record.cells.keys().any(|field| !self.schema.is_overlay(dataset, field))
+    }
+
     /// Returns `name` of our own scopes and `peer/name` of others', for people.
     pub fn label(&self, instance: &Instance) -> Result<String, Error> {
         instance.scope_label(&self.row)
@@ -35,12 +45,29 @@ impl Instance {
     /// Makes one of our scopes, signed and stored in the local state.
     ///
     /// # Errors
+    /// `ManifestDraft`, `State`; whatever is wrong with the mapping.
+    pub fn create_scope(&self, name: &ScopeName) -> Result<(), Error> {
+        Ok(self.state.put_manifest(&self.draft_scope(name, &self.mapping()?)?.row)?)
+    }
+
+    /// Makes one of our scopes, signed and not stored. A scope of peers is granted to those that it names;
+    /// those of them that may edit our records may edit these too.
+    ///
+    /// # Errors
     /// `ManifestDraft`, `State`.
-    pub fn create_scope(&self, name: &ScopeName, schema: &Schema) -> Result<(), Error> {
+    pub(super) fn draft_scope(&self, name: &ScopeName, mapping: &Mapping) -> Result<OpenScope, Error> {
         let label = |source| Error::ManifestDraft { scope: name.to_string(), source };
-        let draft = ManifestDraft::new(&self.identity, name, &schema.encode(), clock::now()).map_err(label)?;
-        let signed = draft.sign().map_err(label)?;
-        self.put_own_manifest(name, signed)
+        let schema = mapping.schema(name).encode();
+        let mut draft = ManifestDraft::new(&self.identity, name, &schema, clock::now()).map_err(label)?;
+        let named = name.peer_names().unwrap_or_default();
+        for peer in self.state.peers()?.iter().filter(|peer| named.contains(&peer.name)) {
+            draft.grant(&reader_of(peer)?, Since::Beginning).map_err(label)?;
+            if peer.trust == Trust::Writer {
+                draft.add_writer(peer.id).map_err(label)?;
+            }
+        }
+        let row = own_row(name, draft.sign().map_err(label)?, &self.identity)?;
+        Ok(self.open_scope(row)?.expect("the origin is a reader of its own scope"))
     }
 
     /// Changes the manifest of one of our scopes.
@@ -58,7 +85,7 @@ impl Instance {
             .map_err(label)?;
         change(&mut draft).map_err(label)?;
         let signed = draft.sign().map_err(label)?;
-        self.put_own_manifest(name, signed)
+        Ok(self.state.put_manifest(&own_row(name, signed, &self.identity)?)?)
     }
 
     /// Brings the schemas of our scopes in step with the mapping.
@@ -66,31 +93,13 @@ impl Instance {
     /// # Errors
     /// `ManifestDraft`, `State`.
     pub(super) fn refresh_schemas(&self) -> Result<(), Error> {
-        let schema = self.with_database(|database| Ok(database.schema()))?;
+        let mapping = self.mapping()?;
         for scope in self.open_scopes_of(&self.id())? {
+            let schema = mapping.schema(&scope.row.name);
             if scope.schema != schema {
                 self.change_scope(&scope, |draft| draft.set_schema(&schema.encode()))?;
             }
         }
-        Ok(())
-    }
-
-    fn put_own_manifest(&self, name: &ScopeName, signed: Signed) -> Result<(), Error> {
-        let id = signed.manifest.scope;
-        let manifest_error = |source| Error::Manifest { scope: name.to_string(), source };
-        let keys = signed.manifest.unlock(&self.identity).map_err(manifest_error)?;
-        let keys = keys.expect("the origin is a reader of its own scope");
-        self.state.put_manifest(&ScopeRow {
-            id,
-            origin: self.id(),
-            name: name.clone(),
-            id_key: IdKey::from_bytes(*keys.id_key),
-            manifest: signed.bytes,
-            manifest_seq: signed.manifest.seq,
-            manifest_hash: signed.hash,
-            local_head: None,
-            sequence: 0,
-        })?;
         Ok(())
     }
 
@@ -165,4 +174,28 @@ impl Instance {
         }
         Ok(self.state.peer(id)?.map_or_else(|| id.short(), |peer| peer.name.to_string()))
     }
+}
+
+/// Makes the row of one of our scopes out of its manifest.
+fn own_row(name: &ScopeName, signed: Signed, identity: &Identity) -> Result<ScopeRow, Error> {
+    let manifest_error = |source| Error::Manifest { scope: name.to_string(), source };
+    let keys = signed.manifest.unlock(identity).map_err(manifest_error)?;
+    let keys = keys.expect("the origin is a reader of its own scope");
+    Ok(ScopeRow {
+        id: signed.manifest.scope,
+        origin: identity.id(),
+        name: name.clone(),
+        id_key: IdKey::from_bytes(*keys.id_key),
+        manifest: signed.bytes,
+        manifest_seq: signed.manifest.seq,
+        manifest_hash: signed.hash,
+        local_head: None,
+        sequence: 0,
+    })
+}
+
+/// Returns where to seal for a peer, as its card says.
+pub(super) fn reader_of(peer: &PeerRow) -> Result<Reader, Error> {
+    let card = SignedCard::open(&peer.card).map_err(Error::Card)?;
+    Ok(Reader { instance: peer.id, recipient: card.card.recipient })
 }

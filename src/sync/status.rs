@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::Error;
+use super::fit::{Fit, Misfit};
 use super::instance::Instance;
 use super::view::View;
 use crate::connector::contract::Parked;
@@ -36,6 +37,10 @@ pub struct Status {
     pub private: BTreeMap<String, u64>,
     /// Records too large to travel, with their bytes: what is shared of them stays as it was.
     pub too_large: BTreeMap<String, u64>,
+    /// How the records of the scopes that we follow fit our tables, where they don't quite.
+    pub fits: Vec<Fit>,
+    /// Columns of our database whose type isn't that of their field.
+    pub misfits: Vec<Misfit>,
     /// Why the application's database can't be looked at, if so.
     pub database_error: Option<String>,
 }
@@ -111,6 +116,10 @@ impl Instance {
             let position = database.position()?;
             Ok((position, database.parked(PARKED_MAX)?))
         });
+        let (fits, misfits) = match &looked {
+            Ok(_) => (self.fits()?, self.misfits()?),
+            Err(_) => Default::default(),
+        };
         let (position, (parked, parked_total), database_error) = match looked {
             Ok((position, parked)) => (position, parked, None),
             Err(error) => (Default::default(), Default::default(), Some(explain(&error))),
@@ -135,6 +144,8 @@ impl Instance {
             unfinished_apply: position.target.is_some(),
             private: self.counts(PRIVATE_KEY)?,
             too_large: self.counts(TOO_LARGE_KEY)?,
+            fits,
+            misfits,
             database_error,
         })
     }

@@ -29,8 +29,10 @@ impl Write<'_> {
     ) -> Option<Record> {
         let is_new = held.is_none();
         let mut record = held.unwrap_or_default();
-        let differs = |field: &FieldName, value: &Value| {
-            !self.shown(&record, dataset, field).is_some_and(|shown| shown.same(value))
+        // A field that a record doesn't have shows nothing, and nothing again is no edit.
+        let differs = |field: &FieldName, value: &Value| match self.shown(&record, dataset, field) {
+            Some(shown) => !shown.same(value),
+            None => is_new || *value != Value::Null,
         };
         let mut changed: BTreeSet<FieldName> =
             fields.iter().filter(|(field, value)| differs(field, value)).map(|(field, _)| field.clone()).collect();

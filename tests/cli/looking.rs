@@ -48,14 +48,40 @@ fn show_and_diff() {
     check!("show_scope", alpha.wbsync(&["show", "beta/public"]).ok());
     check!("show_unknown", alpha.wbsync(&["show", "zzzz"]).exits(1));
     check!("show_unknown_json", alpha.wbsync(&["show", "requests/ffff", "--json"]).exits(1));
-    check!("diff", beta.wbsync(&["diff", "beta/public"]).exits(1));
-    check!("diff_first", beta.wbsync(&["diff", "public"]).ok());
+    check!("diff", beta.wbsync(&["diff", "beta/public", "public"]).exits(1));
+    check!("diff_first", beta.wbsync(&["diff", "public^", "public"]).ok());
     check!("diff_none", alpha.wbsync(&["diff", "public", "public"]).ok());
     let first = alpha.wbsync(&["log", "public", "--json"]).ok().json();
     let first = first["commits"].as_array().unwrap().last().unwrap()["commit"].as_str().unwrap().to_owned();
     check!("diff_two", alpha.wbsync(&["diff", &first[..12], "public"]).ok());
     check!("diff_json", alpha.wbsync(&["diff", &first[..12], "public", "--json"]).ok());
+    // A merge has its parents in the order of their ids, which are others in every run.
+    let commits = alpha.wbsync(&["log", "public", "--json"]).ok().json();
+    let captured =
+        |commit: &&serde_json::Value| commit["author"] == "alpha" && commit["parents"] != serde_json::json!([]);
+    let edit = commits["commits"].as_array().unwrap().iter().find(captured).unwrap()["commit"].as_str().unwrap();
+    check!("diff_parent", alpha.wbsync(&["diff", &format!("{}^", &edit[..12]), &edit[..12]]).ok());
     check!("diff_two_scopes", alpha.wbsync(&["diff", "public", "beta/public"]).exits(1));
+}
+
+#[test]
+fn diff_with_the_database() {
+    let pair = Pair::new();
+    let alpha = &pair.alpha;
+    check!("diff_before_the_first_commit", alpha.wbsync(&["diff"]).ok());
+    pair.disagree();
+    check!("diff_database_clean", alpha.wbsync(&["diff"]).ok());
+    alpha.execute("UPDATE help_requests SET status = 'completed' WHERE description = 'from alpha'", &[]);
+    alpha.execute("UPDATE help_requests SET description = 'whisper' WHERE description = 'nobody''s business'", &[]);
+    alpha.execute("UPDATE users SET sync_scope = 'private' WHERE username = 'alice'", &[]);
+    let first = alpha.wbsync(&["log", "public", "--json"]).ok().json();
+    let first = first["commits"].as_array().unwrap().last().unwrap()["commit"].as_str().unwrap().to_owned();
+    check!("diff_database", alpha.wbsync(&["diff"]).ok());
+    check!("diff_database_json", alpha.wbsync(&["diff", "--json"]).ok());
+    check!("diff_commit_database", alpha.wbsync(&["diff", &first[..12], "database"]).ok());
+    let short = alpha.wbsync(&["diff", &first[..12], "--json"]).ok().stdout;
+    assert_eq!(short, alpha.wbsync(&["diff", &first[..12], "database", "--json"]).ok().stdout);
+    check!("diff_database_first", alpha.wbsync(&["diff", "database", "public"]).exits(1));
 }
 
 #[test]

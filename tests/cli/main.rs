@@ -17,5 +17,6 @@ mod help;
 mod looking;
 mod misconfigured;
 mod people;
+mod schemas;
 mod settling;
 mod shown;

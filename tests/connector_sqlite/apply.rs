@@ -227,7 +227,7 @@ fn nobody_speaks_for_a_member_of_another_instance() {
 
 #[test]
 fn what_a_column_or_constraint_refuses_waits_with_a_reason() {
-    let mut app = App::new();
+    let mut app = App::with("", "[dataset.vouches]\nsame = []");
     app.settle();
     let (bea, ben) = (id(BETA, "users", 1), id(BETA, "users", 2));
     let vouch = |number: u8| {

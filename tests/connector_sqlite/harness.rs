@@ -12,7 +12,7 @@ use wbsync::id::bytes::{InstanceId, RecordKey};
 use wbsync::id::name::{DatasetName, FieldName, PeerName, ScopeName};
 use wbsync::record::recordid::RecordId;
 use wbsync::record::value::Value;
-use wbsync::scope::audience::Audience;
+use wbsync::scope::audience::{Addressees, Audience};
 use wbsync::sys::clock::UnixMillis;
 
 pub(crate) const OWN: InstanceId = InstanceId::from_bytes([1; 32]);
@@ -171,7 +171,13 @@ pub(crate) fn connect(dir: &TempDir, own: &str) -> SqliteConnector {
 
 pub(crate) fn context() -> Context {
     let names = [(BETA, "beta"), (GAMMA, "gamma")].map(|(id, name)| (id, PeerName::new(name).unwrap()));
-    Context { own: OWN, names: names.into(), restoring: false }
+    Context {
+        own: OWN,
+        names: names.into(),
+        addressees: Addressees::default(),
+        readers: BTreeMap::new(),
+        restoring: false,
+    }
 }
 
 pub(crate) fn id(origin: InstanceId, dataset: &str, number: u8) -> RecordId {

@@ -6,4 +6,5 @@ mod apply;
 mod capture;
 mod failing;
 mod harness;
+mod same;
 mod speed;

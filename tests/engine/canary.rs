@@ -80,9 +80,11 @@ fn a_seeded_canary_never_leaves() {
     let instance = alpha.open();
     said += &serde_json::to_string(&instance.status().unwrap()).unwrap();
     said += &serde_json::to_string(&instance.log(None, 1000).unwrap()).unwrap();
+    said += &serde_json::to_string(&instance.diff_database(None).unwrap()).unwrap();
+    said += &serde_json::to_string(&instance.diff_database(Some("public")).unwrap()).unwrap();
     for error in [
         instance.fetch(&PeerName::new("nowhere").unwrap()).map(drop),
-        instance.diff(Some("00"), "ff").map(drop),
+        instance.diff("00", "ff").map(drop),
         instance.show_record(WORD).map(drop),
     ] {
         said += &explain(&error.unwrap_err()).replace(&format!("{WORD:?}"), "").replace(WORD, "");

@@ -272,7 +272,7 @@ impl World {
         let requests = format!("(SELECT * FROM help_requests WHERE {SHOWN_REQUESTS})");
         let comments = format!(
             "(SELECT c.body, r.title FROM request_comments c JOIN {requests} r ON r.id = c.help_request_id
-              WHERE c.deleted_at IS NULL AND c.sync_scope IN ('public', 'trusted'))"
+              WHERE c.deleted_at IS NULL AND c.sync_scope <> 'private')"
         );
         let columns = ["title", "description", "status", "completed_at", "sync_scope"];
         app.dump_columns(&requests, &columns)

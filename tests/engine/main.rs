@@ -21,4 +21,5 @@ mod outcomes;
 mod protocol;
 mod restore;
 mod tamper;
+mod working;
 mod world;

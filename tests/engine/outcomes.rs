@@ -116,26 +116,117 @@ fn a_record_deleted_on_both_sides_is_gone() {
     same_records(&alpha, &beta);
 }
 
-#[test]
-fn a_second_vouch_of_one_pair_waits_and_is_named_in_the_status() {
-    let (_stick, alpha, beta) = pair(None);
+/// A vouch of alice for bob, both of alpha, made in the application of each: beta's stays home, because it isn't alice who
+/// made it there. Returns the keys of the two rows.
+fn both_vouch(alpha: &Site, beta: &Site) -> (i64, i64) {
     let [alice, bob] = ["alice", "bob"].map(|name| alpha.app.insert_user(name, "public"));
-    settle_down(&[&alpha, &beta]);
-    let key = |name: &str| -> i64 {
-        beta.app.value(&format!("SELECT id FROM users WHERE username LIKE '{name}%'")).parse().unwrap()
-    };
-    let local = beta.app.insert_vouch(key("alice"), key("bob"));
+    settle_down(&[alpha, beta]);
+    let local = beta.app.insert_vouch(user(beta, "alice"), user(beta, "bob"));
     let shared = alpha.app.insert_vouch(alice, bob);
-    settle_down(&[&alpha, &beta]);
-    let status = beta.open().status().unwrap();
-    assert_eq!((status.parked_total, beta.app.value("SELECT group_concat(id) FROM vouches")), (1, local.to_string()));
-    assert!(status.parked[0].record.starts_with("vouches/"), "{:?}", status.parked);
-    assert_eq!(alpha.app.value("SELECT group_concat(id) FROM vouches"), shared.to_string(), "the local one stays home");
-    // With the local one gone there is room for it.
+    settle_down(&[alpha, beta]);
+    (shared, local)
+}
+
+fn user(site: &Site, name: &str) -> i64 {
+    site.app.value(&format!("SELECT id FROM users WHERE username = '{name}'")).parse().unwrap()
+}
+
+const VOUCHES: &str = "SELECT coalesce(group_concat(id), 'none') FROM vouches";
+
+/// The vouches that a site holds as records, wherever they are from.
+fn vouches(site: &Site) -> Vec<String> {
+    let records = site.records().into_iter().map(|(_, name, _)| name);
+    records.filter(|name| name.starts_with("vouches/")).collect()
+}
+
+#[test]
+fn a_vouch_of_the_same_pair_is_covered_by_the_row_that_is_there() {
+    let (_stick, alpha, beta) = pair(None);
+    let (shared, local) = both_vouch(&alpha, &beta);
+    assert_eq!((alpha.app.value(VOUCHES), beta.app.value(VOUCHES)), (shared.to_string(), local.to_string()));
+    assert_eq!(beta.open().status().unwrap().parked_total, 0, "nobody has to do anything");
+    let vouch = vouches(&beta).remove(0);
+    let shown = beta.open().show_record(&vouch).unwrap();
+    assert_eq!((shown.origin.as_str(), shown.row), ("alpha", Some(format!("vouches {local}"))), "the row is both");
+    same_records(&alpha, &beta);
+}
+
+#[test]
+fn a_covered_vouch_takes_the_place_of_the_row_that_is_deleted() {
+    let (_stick, alpha, beta) = pair(None);
+    let (_, local) = both_vouch(&alpha, &beta);
+    let born = "SELECT created_at FROM vouches";
+    assert_ne!(alpha.app.value(born), beta.app.value(born));
     beta.app.execute("DELETE FROM vouches WHERE id = ?1", &[&local]);
     settle_down(&[&alpha, &beta]);
-    assert_eq!(beta.app.value("SELECT count(*) FROM vouches"), "1");
-    assert_eq!(beta.open().status().unwrap().parked_total, 0);
+    assert_eq!(alpha.app.value(born), beta.app.value(born), "alpha's vouch is in its place");
+    same_records(&alpha, &beta);
+}
+
+#[test]
+fn deleting_a_covered_vouch_changes_nothing_that_is_seen() {
+    let (_stick, alpha, beta) = pair(None);
+    let (shared, local) = both_vouch(&alpha, &beta);
+    let before = beta.app.dump("vouches");
+    alpha.app.execute("DELETE FROM vouches WHERE id = ?1", &[&shared]);
+    settle_down(&[&alpha, &beta]);
+    assert_eq!((alpha.app.value(VOUCHES), beta.app.dump("vouches")), ("none".into(), before));
+    // Nor is anything left that could come back.
+    beta.app.execute("DELETE FROM vouches WHERE id = ?1", &[&local]);
+    settle_down(&[&alpha, &beta]);
+    assert_eq!((beta.app.value(VOUCHES), vouches(&beta).len()), ("none".into(), 0));
+}
+
+/// Makes a site where whoever is at an instance may vouch for anybody: then two can share the same vouch.
+fn free(site: &Site) {
+    let path = site.app.dir().join("wbsync.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}\n[dataset.vouches.fields.voucher]\nauthor = false\n")).unwrap();
+}
+
+#[test]
+fn two_shared_vouches_of_one_pair_show_as_one_row_everywhere() {
+    let (_stick, alpha, beta) = pair(None);
+    for site in [&alpha, &beta] {
+        free(site);
+    }
+    let (shared, local) = both_vouch(&alpha, &beta);
+    assert_eq!((vouches(&alpha).len(), vouches(&beta).len()), (2, 2), "both travel");
+    assert_eq!((alpha.app.value(VOUCHES), beta.app.value(VOUCHES)), (shared.to_string(), local.to_string()));
+    assert_eq!([&alpha, &beta].map(|site| site.open().status().unwrap().parked_total), [0, 0]);
+    for origin in [&alpha, &beta] {
+        same_records(origin, &alpha);
+        same_records(origin, &beta);
+    }
+}
+
+#[test]
+fn of_two_foreign_vouches_of_one_pair_the_other_takes_the_place_of_the_one_that_goes() {
+    let (stick, alpha, beta) = pair(None);
+    let gamma = Site::new("gamma");
+    for site in [&alpha, &beta, &gamma] {
+        free(site);
+    }
+    gamma.knows(&alpha, None);
+    gamma.knows(&beta, None);
+    gamma.uses(&stick);
+    both_vouch(&alpha, &beta);
+    settle_down(&[&alpha, &beta, &gamma]);
+    let born = "SELECT created_at FROM vouches";
+    let (shown, other) = match gamma.app.value(born) == alpha.app.value(born) {
+        true => (&alpha, &beta),
+        false => (&beta, &alpha),
+    };
+    assert_eq!(gamma.app.value(born), shown.app.value(born));
+    assert_eq!((vouches(&gamma).len(), gamma.open().status().unwrap().parked_total), (2, 0));
+    let left = other.app.value(born);
+    shown.app.execute("DELETE FROM vouches", &[]);
+    settle_down(&[&alpha, &beta, &gamma]);
+    // Whose it was sees the other one too, now that its own is gone.
+    assert_eq!([&alpha, &beta, &gamma].map(|site| site.app.value(born)), [left.as_str(); 3]);
+    other.app.execute("DELETE FROM vouches", &[]);
+    settle_down(&[&alpha, &beta, &gamma]);
+    assert_eq!([&alpha, &beta, &gamma].map(|site| site.app.value(VOUCHES)), ["none"; 3]);
 }
 
 #[test]
@@ -237,6 +328,27 @@ fn a_column_that_others_do_not_have_keeps_its_local_values() {
     settle_down(&[&alpha, &beta]);
     assert_eq!(beta.app.value("SELECT place FROM help_requests WHERE title = 'long ladder'"), "the barn");
     same_records(&alpha, &beta);
+}
+
+#[test]
+fn a_value_of_another_type_waits_and_is_kept_whole() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let bytes = "\n[dataset.requests.fields]\ntitle = { type = \"bytes\" }\n";
+    let path = beta.app.dir().join("wbsync.toml");
+    fs::write(&path, fs::read_to_string(&path).unwrap() + bytes).unwrap();
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "ladder", "public");
+    settle_down(&[&alpha, &beta]);
+    let status = beta.open().status().unwrap();
+    assert_eq!((status.parked_total, status.fits[0].mismatched[0].field.as_str()), (1, "requests.title"));
+    assert_eq!(beta.app.value("SELECT count(*) FROM help_requests"), "0");
+    same_records(&alpha, &beta);
+    // Beta holds what alpha wrote: once its mapping is right, the row is there.
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace(bytes, "")).unwrap();
+    settle_down(&[&alpha, &beta]);
+    assert_eq!(beta.app.value("SELECT title FROM help_requests"), "ladder");
+    assert!(beta.open().status().unwrap().fits.is_empty());
+    assert_eq!(clone(&stick, "gamma").app.value("SELECT title FROM help_requests"), "ladder");
 }
 
 /// The page names every test of this file, and only tests that there are.

@@ -1,11 +1,11 @@
 //! An instance whose database, `.wbsync`, or both were put back from a backup a week old: nothing published is lost,
 //! nothing edited here is lost, peers go on with it.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::cell::Cell;
 
 use wbsync::id::name::PeerName;
 use wbsync::state::peers::Trust;

@@ -8,7 +8,7 @@ use super::init::Options;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{bytes, count, table};
-use crate::sync::init::CloneOptions;
+use crate::sync::init::{CloneOptions, Unfitting};
 use crate::sync::instance::Instance;
 
 /// Make an instance and fill the application from a store
@@ -34,6 +34,9 @@ pub struct Args {
     /// Go on only if one of the instances has this fingerprint
     #[arg(long, value_name = "FINGERPRINT")]
     expect: Option<String>,
+    /// Go on where records won't fit the application's tables: they wait
+    #[arg(long)]
+    despite_schema: bool,
 }
 
 /// Runs it.
@@ -46,7 +49,8 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         None => context.dir.clone(),
     };
     let is_pinned = args.expect.is_some();
-    let options = CloneOptions { init: args.options.into_init(), follow: args.follow, expect: args.expect };
+    let schema = if args.despite_schema { Unfitting::Wait } else { Unfitting::Refuse };
+    let options = CloneOptions { init: args.options.into_init(), follow: args.follow, expect: args.expect, schema };
     let (instance, summary) = Instance::clone_from(&args.url, &root, &options, &context.dir, context.watcher())?;
     let rows: Vec<[String; 2]> = summary.peers.iter().map(|(name, print)| [name.clone(), print.clone()]).collect();
     let text = format!(
@@ -63,6 +67,8 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let value = json!({ "name": instance.card.card.name, "fingerprint": fingerprint, "peers": peers,
         "fetched": fetched, "applied": applied });
     context.answer(&value, &text)?;
+    context.warn_of_misfits(&instance.misfits()?);
+    context.warn_of_fits(&instance.fits()?);
     context.report_refused([(&args.url, fetched)]);
     if !is_pinned {
         context.hint("compare the fingerprints with those that the instances' owners see in `wbsync id --fingerprint`");

@@ -26,7 +26,8 @@ pub struct Args {
 /// As `Instance::commit`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Keep };
-    let summary = context.instance(Purpose::Change)?.commit(mode)?;
+    let purpose = if args.dry_run { Purpose::Look } else { Purpose::Change };
+    let summary = context.instance(purpose)?.commit(mode)?;
     context.answer(&summary, &describe(&summary, mode))?;
     if !summary.private.is_empty() {
         context.note(&format!("private: {}", private(&summary.private)));

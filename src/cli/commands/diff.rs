@@ -1,48 +1,65 @@
-//! `wbsync diff`: what changed between two commits.
+//! `wbsync diff`: what changed between two commits, or since one in the application's database.
 
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{ADDED, HEADING, REMOVED, tame};
+use crate::cli::text::{ADDED, HEADING, REMOVED, private, tame};
 use crate::sync::inspect::RecordDiff;
 use crate::sync::instance::Purpose;
+use crate::sync::working::{DATABASE, WorkingDiff};
 
-/// Show how records differ between two commits of a scope
+/// Show how records differ between commits and the application's database
 ///
-/// A commit is given by its first digits, or by a scope's name for the newest one there. With one commit, it is
-/// compared with its parent.
+/// Without a commit: what the database has that isn't committed. With one: what differs from it to the database. With two:
+/// from one to the other. A commit is given by its first digits, or by a scope's name for the newest one there; `^` behind
+/// the first is its parent, `database` as the second the application's database. Private rows are only counted.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "wbsync diff [OPTIONS] [FROM] <TO>",
+    override_usage = "wbsync diff [OPTIONS] [FROM] [TO]",
     after_help = "\
 Examples:
+  wbsync diff
   wbsync diff public
-  wbsync diff 27f3a1b2 94c01d7e"
+  wbsync diff 27f3a1b2 database
+  wbsync diff 27f3a1b2 94c01d7e
+  wbsync diff public^ public"
 )]
 pub struct Args {
-    /// The commits: FROM and TO, or only TO
-    #[arg(value_name = "COMMIT", num_args = 1..=2, required = true)]
+    /// The commits: none, FROM, or FROM and TO
+    #[arg(value_name = "COMMIT", num_args = 0..=2)]
     commits: Vec<String>,
 }
 
 /// Runs it.
 ///
 /// # Errors
-/// As `Instance::diff`.
+/// As `Instance::diff` and `Instance::diff_database`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
-    let (from, to) = match &args.commits[..] {
-        [to] => (None, to),
-        [from, to] => (Some(from.as_str()), to),
-        _ => unreachable!("clap takes one or two"),
+    let instance = context.instance(Purpose::Look)?;
+    let from = match &args.commits[..] {
+        [from, to] if to != DATABASE => {
+            let records = instance.diff(from, to)?;
+            let text: String = records.iter().map(|record| describe(record, "")).collect();
+            return context.answer(&json!({ "records": records }), &text);
+        }
+        given => given.first().map(String::as_str),
     };
-    let records = context.instance(Purpose::Look)?.diff(from, to)?;
-    let text: String = records.iter().map(describe).collect();
-    context.answer(&json!({ "records": records }), &text)
+    let diff = instance.diff_database(from)?;
+    context.answer(&diff, &describe_working(&diff))?;
+    if !diff.private.is_empty() {
+        context.note(&format!("private: {}", private(&diff.private)));
+    }
+    context.note_speed(diff.rows);
+    Ok(())
 }
 
-fn describe(diff: &RecordDiff) -> String {
-    let mut text = format!("{HEADING}{} {}{HEADING:#}\n", diff.change, diff.record);
+fn describe_working(diff: &WorkingDiff) -> String {
+    diff.records.iter().map(|record| describe(&record.diff, &format!(" ({})", record.scope))).collect()
+}
+
+fn describe(diff: &RecordDiff, place: &str) -> String {
+    let mut text = format!("{HEADING}{} {}{place}{HEADING:#}\n", diff.change, diff.record);
     for (field, (old, new)) in &diff.fields {
         if let Some(old) = old {
             text += &format!("  {REMOVED}- {field}: {}{REMOVED:#}\n", value_text(old));

@@ -51,11 +51,14 @@ pub fn describe(fetched: &Each<FetchSummary>) -> String {
         if summary.objects > 0 {
             text += &format!("fetched {remote}: {} in {}\n", bytes(summary.bytes), count(summary.objects, "object"));
         }
+        for fit in &summary.fits {
+            text += &fit.lines().iter().map(|line| format!("fetched {remote}: {line}\n")).collect::<String>();
+        }
         for held in &summary.held {
             text += &format!("fetched {remote}: waiting: {held}\n");
         }
         if !summary.behind.is_empty() {
-            text += &format!("fetched {remote}: it is behind what we know\n");
+            text += &format!("fetched {remote}: it is behind what we know: {}\n", summary.behind.join(", "));
         }
         if summary.unreadable > 0 {
             text +=

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use crate::sync::fit::Fit;
 use crate::sync::instance::Purpose;
 use crate::sync::peers::split_scope;
 
@@ -38,8 +39,14 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Change)?;
     let what = scope.as_ref().map_or_else(|| "all that we may read".into(), |scope| format!("scope {scope}"));
     let is_new = instance.follow(peer, scope.clone())?;
+    let of_peer = |fit: &Fit| fit.scopes.iter().any(|scope| scope.split('/').next() == Some(peer));
+    let fits: Vec<Fit> = instance.fits()?.into_iter().filter(of_peer).collect();
     let text = if is_new { "following" } else { "already following" };
-    context.answer(&json!({ "peer": peer, "scope": scope, "new": is_new }), &format!("{text} {peer}: {what}\n"))?;
+    context.answer(
+        &json!({ "peer": peer, "scope": scope, "new": is_new, "fits": fits }),
+        &format!("{text} {peer}: {what}\n"),
+    )?;
+    context.warn_of_fits(&fits);
     if is_new {
         context.hint("`wbsync pull` fetches it");
     }

@@ -56,6 +56,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         &json!({ "name": name, "id": instance.id(), "fingerprint": fingerprint, "card": line }),
         &format!("name         {name}\nfingerprint  {fingerprint}\ncard         {line}\n"),
     )?;
+    context.warn_of_misfits(&instance.misfits()?);
     context.note(
         "\nNext steps:\n  wbsync peer add CARD          add another instance by its card; give it yours\n  \
          wbsync peer trust NAME        let it read what is marked `trusted`\n  \

@@ -15,6 +15,7 @@ pub mod log;
 pub mod man;
 pub mod merge;
 pub mod peer;
+pub mod privacy;
 pub mod pull;
 pub mod push;
 pub mod remote;
@@ -69,6 +70,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Unfollow(args) => unfollow::run(context, args),
         Command::Remote(args) => remote::run(context, args),
         Command::Scope(args) => scope::run(context, args),
+        Command::Privacy(args) => privacy::run(context, args),
         Command::Commit(args) => commit::run(context, args),
         Command::Fetch(args) => fetch::run(context, args),
         Command::Merge(args) => merge::run(context, args),

@@ -74,6 +74,13 @@ fn describe(status: &Status) -> String {
         let number = count(status.parked_total, "record");
         text += &format!("\n{WARNING}{number} waiting{WARNING:#}\n{}{}", table("  ", &rows), rest(total, LISTED_MAX));
     }
+    let mut schema: Vec<String> = status.misfits.iter().map(|misfit| format!("  {}\n", misfit.line())).collect();
+    for fit in &status.fits {
+        schema.extend(fit.lines().into_iter().map(|line| format!("  {line}\n")));
+    }
+    if !schema.is_empty() {
+        text += &format!("\n{WARNING}schema{WARNING:#}\n{}", schema.concat());
+    }
     if !status.too_large.is_empty() {
         text += &format!("\n{}", too_large(&status.too_large));
     }

@@ -6,7 +6,7 @@ use super::model::{Constant, Dataset, Field, Kind, Mapping, Missing};
 use super::template;
 use crate::connector::error::Error;
 use crate::id::name::{DatasetName, FieldName};
-use crate::scope::audience::Audience;
+use crate::scope::audience::scope_of;
 
 /// The names that templates of constants know.
 pub const ROW_NAMES: [&str; 3] = ["id", "id8", "born"];
@@ -52,8 +52,8 @@ pub fn order(mapping: &Mapping) -> Result<Vec<DatasetName>, Error> {
 
 fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
     let at = |key: &str| format!("dataset.{name}.{key}");
-    if dataset.fields.is_empty() {
-        return bad(at("fields"), "a record needs at least one field");
+    if dataset.fields.values().all(|field| field.scope.is_some()) {
+        return bad(at("fields"), "a record needs at least one field without a scope of its own");
     }
     let mut columns = BTreeSet::new();
     for (field_name, field) in &dataset.fields {
@@ -64,6 +64,7 @@ fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Re
         }
     }
     check_scope(name, dataset)?;
+    check_groups(name, dataset)?;
     let known = |key: &str, field: &FieldName| match dataset.fields.get(field) {
         Some(found) => Ok(found),
         None => bad(at(key), format!("there is no field {field}")),
@@ -71,9 +72,13 @@ fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Re
     for field in dataset.unique.iter().flatten() {
         known("unique", field)?;
     }
+    check_same(mapping, name, dataset)?;
     if let Some(alias) = &dataset.alias {
         if known("alias", alias)?.kind != Some(Kind::Text) {
             return bad(at("alias"), format!("the field {alias} is no text"));
+        }
+        if dataset.fields[alias].scope.is_some() {
+            return bad(at("alias"), format!("the field {alias} has a scope of its own"));
         }
         if !dataset.unique.iter().any(|set| set.len() == 1 && set[0] == *alias) {
             return bad(at("alias"), format!("the field {alias} is not unique: add [\"{alias}\"] to `unique`"));
@@ -106,6 +111,31 @@ fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Re
     check_purge(name, dataset)
 }
 
+/// What is equal must be so by what it refers to: a name that two people have chosen says nothing.
+fn check_same(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
+    if dataset.same.is_empty() {
+        return Ok(());
+    }
+    let at = format!("dataset.{name}.same");
+    let sorted = |fields: &[FieldName]| fields.iter().cloned().collect::<BTreeSet<_>>();
+    if !dataset.unique.iter().any(|set| sorted(set) == sorted(&dataset.same)) {
+        return bad(at, "these fields together are not unique: add them to `unique`");
+    }
+    if let Some(field) = dataset.same.iter().find(|field| dataset.fields[*field].reference.is_none()) {
+        return bad(
+            at,
+            format!("the field {field} is no reference: records may be equal by what they refer to, by nothing else"),
+        );
+    }
+    let refers = |other: &Dataset| other.fields.values().any(|field| field.reference.as_ref() == Some(name));
+    match mapping.dataset.iter().find(|(_, other)| refers(other)) {
+        Some((other, _)) => {
+            bad(at, format!("the dataset {other} refers to these records, so each needs a row of its own"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn check_scope(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
     let at = format!("dataset.{name}.scope");
     let scope = &dataset.scope;
@@ -115,9 +145,9 @@ fn check_scope(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
     }
     if let Some(constant) = &scope.constant
         && constant != "private"
-        && Audience::from_value(Some(constant)).scope().is_none()
+        && scope_of(constant).is_none()
     {
-        return bad(at, format!("{constant:?} is none of public, trusted, private"));
+        return bad(at, format!("{constant:?} is none of public, trusted, group:NAME, peers:NAME,NAME, private"));
     }
     let parents = scope.parents.as_deref();
     if parents.is_some_and(<[FieldName]>::is_empty) {
@@ -131,7 +161,31 @@ fn check_scope(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
     Ok(())
 }
 
+/// Fields that are written together must be seen together.
+fn check_groups(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
+    for (field_name, field) in dataset.fields.iter().filter(|(_, field)| field.group.is_some()) {
+        let apart = dataset
+            .fields
+            .iter()
+            .find(|(_, other)| other.group == field.group && other.least_scope() != field.least_scope());
+        if let Some((other, _)) = apart {
+            let why = format!("{other} is in the same group and has another scope");
+            return bad(format!("dataset.{name}.fields.{field_name}.scope"), why);
+        }
+    }
+    Ok(())
+}
+
 fn check_field(mapping: &Mapping, at: &str, field: &Field) -> Result<(), Error> {
+    if let Some(scope) = &field.scope {
+        if scope_of(scope).is_none() {
+            let why = format!("{scope:?} is none of public, trusted, group:NAME, peers:NAME,NAME, never");
+            return bad(format!("{at}.scope"), why);
+        }
+        if field.required || field.author {
+            return bad(format!("{at}.scope"), "whoever sees the record needs this reference");
+        }
+    }
     match (&field.reference, field.kind) {
         (Some(_), Some(_)) => bad(at, "a reference has no `type`"),
         (None, None) => bad(at, "either `type` or `ref` is wanted"),
@@ -217,6 +271,14 @@ mod tests {
             ("key = \"id\"", "key = \"id\"\nstub = { name = \"{mail}\" }", "{mail}"),
             ("key = \"id\"", "key = \"id\"\npurge.files = [\"../{key}\"]", "not below"),
             ("key = \"id\"", "key = \"id\"\nunique = [[\"nick\"]]", "no field nick"),
+            ("key = \"id\"", "key = \"id\"\nsame = [\"name\"]", "not unique"),
+            ("key = \"id\"", "key = \"id\"\nunique = [[\"name\"]]\nsame = [\"name\"]", "no reference"),
+            (
+                "fields.by = { ref = \"users\", missing = \"stub\" }",
+                "fields.by = { ref = \"users\" }\nunique = [[\"by\"]]\nsame = [\"by\"]\n[dataset.notes]\ntable = \"n\"\n\
+                 key = \"id\"\nscope = { constant = \"public\" }\nfields.on = { ref = \"posts\" }",
+                "dataset notes refers",
+            ),
             ("missing = \"stub\"", "missing = \"null\", required = true", "can't be shown as NULL"),
             ("{ type = \"text\" }", "{ type = \"text\", required = true }", "for references"),
             ("{ type = \"text\" }", "{ }", "either `type` or `ref`"),

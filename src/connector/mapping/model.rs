@@ -62,11 +62,17 @@ pub struct Dataset {
     /// A column that is not NULL once the application deleted the row.
     #[serde(default)]
     pub soft_delete: Option<String>,
-    /// The fields of the record.
+    /// The fields of the record that travel.
     pub fields: BTreeMap<FieldName, Field>,
+    /// The fields whose scope is `never`: neither read nor written.
+    #[serde(skip)]
+    pub never: BTreeMap<FieldName, Field>,
     /// Sets of fields that are unique in the table.
     #[serde(default)]
     pub unique: Vec<Vec<FieldName>>,
+    /// The unique set of references by which two records mean the same: one row stands for both.
+    #[serde(default)]
+    pub same: Vec<FieldName>,
     /// The unique field that gets a local alias when its value is taken.
     #[serde(default)]
     pub alias: Option<FieldName>,
@@ -134,6 +140,9 @@ pub struct Field {
     /// The group of fields that are written together.
     #[serde(default)]
     pub group: Option<FieldName>,
+    /// The widest scope that the field may travel in, or `never`; left out, it goes where its record goes.
+    #[serde(default)]
+    pub scope: Option<String>,
 }
 
 /// Logical types.
@@ -225,6 +234,7 @@ impl Mapping {
         let failed = |source| Error::ReadMapping { from: from.to_owned(), source };
         let mut mapping: Self = toml::Value::Table(table).try_into().map_err(failed)?;
         mapping.dataset.retain(|_, dataset| dataset.enabled);
+        mapping.dataset.values_mut().for_each(Dataset::set_apart);
         super::check::check(&mapping)?;
         Ok(mapping)
     }
@@ -237,6 +247,7 @@ impl Mapping {
         let failed = |source| Error::ReadMapping { from: from.to_owned(), source };
         let mut mapping: Self = toml::from_str(text).map_err(failed)?;
         mapping.dataset.retain(|_, dataset| dataset.enabled);
+        mapping.dataset.values_mut().for_each(Dataset::set_apart);
         super::check::check(&mapping)?;
         Ok(mapping)
     }

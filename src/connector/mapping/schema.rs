@@ -1,28 +1,83 @@
-//! The schema of a mapping: the rules of its fields that differ from the default.
+//! The schema of a mapping: its fields with their types and rules, as readers are told.
 
 use std::collections::BTreeMap;
 
-use super::model::{Field, Mapping};
-use crate::record::schema::{FieldRule, Schema, Strategy};
+use super::model::{Dataset, Field, Kind, Mapping};
+use crate::id::name::{DatasetName, FieldName, ScopeName};
+use crate::record::fieldtype::FieldType;
+use crate::record::schema::{FieldRule, Schema};
+use crate::scope::audience::{Addressees, scope_of};
+use crate::scope::fields::LeastScopes;
 
 impl Mapping {
-    /// Returns how concurrent values of the mapped fields are shown, and which fields move together.
-    pub fn schema(&self) -> Schema {
+    /// Returns the fields of one scope of ours: what they hold, how concurrent values are shown, which move together,
+    /// and which belong there although their record lies in a wider scope.
+    ///
+    /// Fields of narrower scopes are not named: whoever reads this scope needn't know of others.
+    pub fn schema(&self, scope: &ScopeName) -> Schema {
         let mut schema = Schema::default();
         for (dataset, rules) in &self.dataset {
-            let fields: BTreeMap<_, _> =
-                rules.fields.iter().filter_map(|(name, field)| Some((name.clone(), rule(field)?))).collect();
+            let rule = |(name, field): (&FieldName, &Field)| Some((name.clone(), rule(field, scope)?));
+            let fields: BTreeMap<_, _> = rules.fields.iter().filter_map(rule).collect();
             if !fields.is_empty() {
                 schema.fields.insert(dataset.clone(), fields);
             }
         }
         schema
     }
+
+    /// Returns the fields that are meant for fewer readers than their records.
+    pub fn least_scopes(&self, addressees: &Addressees) -> LeastScopes {
+        let mut fields: BTreeMap<DatasetName, BTreeMap<FieldName, ScopeName>> = BTreeMap::new();
+        for (dataset, rules) in &self.dataset {
+            let scoped: BTreeMap<_, _> =
+                rules.fields.iter().filter_map(|(name, field)| Some((name.clone(), field.least_scope()?))).collect();
+            if !scoped.is_empty() {
+                fields.insert(dataset.clone(), scoped);
+            }
+        }
+        LeastScopes { fields, addressees: addressees.clone() }
+    }
 }
 
-fn rule(field: &Field) -> Option<FieldRule> {
-    if field.merge == Strategy::Conflict && field.group.is_none() {
+impl Dataset {
+    /// Takes out the fields that never travel, and keeps them by name.
+    pub(super) fn set_apart(&mut self) {
+        let never = self.fields.extract_if(.., |_, field| field.scope.as_deref() == Some(NEVER));
+        self.never = never.collect();
+    }
+}
+
+impl Field {
+    /// Returns the widest scope that the field may travel in; `None` wherever its record does.
+    pub fn least_scope(&self) -> Option<ScopeName> {
+        self.scope.as_deref().and_then(scope_of).filter(|scope| !scope.is_public())
+    }
+
+    /// Returns what the field holds; a checked one has a type or a reference.
+    pub fn field_type(&self) -> Option<FieldType> {
+        let plain = |kind| match kind {
+            Kind::Text => FieldType::Text,
+            Kind::Int => FieldType::Int,
+            Kind::Bool => FieldType::Bool,
+            Kind::Float => FieldType::Float,
+            Kind::Timestamp => FieldType::Timestamp,
+            Kind::Bytes => FieldType::Bytes,
+            Kind::Json => FieldType::Json,
+            Kind::Decimal => FieldType::Decimal,
+        };
+        self.reference.clone().map(FieldType::Ref).or(self.kind.map(plain))
+    }
+}
+
+/// The scope of a field that is neither read nor written.
+pub const NEVER: &str = "never";
+
+fn rule(field: &Field, scope: &ScopeName) -> Option<FieldRule> {
+    let least = field.least_scope();
+    let overlay = least.as_ref() == Some(scope);
+    if least.is_some() && !overlay {
         return None;
     }
-    Some(FieldRule { strategy: field.merge, group: field.group.clone() })
+    Some(FieldRule { strategy: field.merge, group: field.group.clone(), overlay, kind: field.field_type() })
 }

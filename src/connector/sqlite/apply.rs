@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::books::{Books, Mapped};
 use super::capture::Transaction;
 use super::key::Key;
-use super::look::{self, Override};
+use super::look::{self, OWN, Override};
 use super::pace::{HOLD, Pace};
 use super::plan::{Plan, Plans};
 use super::purge::Purge;
@@ -33,6 +33,8 @@ const FETCH_BYTES: usize = 16 << 20;
 pub(super) enum Fail {
     /// This record has to wait: for a record, or until a constraint allows it.
     Park { reason: String, waits: Option<RecordId> },
+    /// The row of another record means the same, and stands for this one too.
+    Same { by: RecordId },
     /// The application changed the row.
     Dirty,
     /// The database can't be written.
@@ -230,6 +232,7 @@ impl<'a> Apply<'a> {
                 Ok(())
             }
             Err(Fail::Dirty) => Ok(()),
+            Err(Fail::Same { by }) => self.stand_behind(dataset, id, content, &by),
             Err(Fail::Park { reason, waits }) => {
                 if from == Giver::Engine {
                     *self.applied.parked.entry(id.dataset.clone()).or_default() += 1;
@@ -266,7 +269,8 @@ impl<'a> Apply<'a> {
         }
         if self.has_waiting {
             self.unpark(dataset, id)?;
-            if matches!(done, Done::Inserted | Done::Upgraded) {
+            let makes_room = done != Done::Unchanged && !self.plans.list[dataset].spec.same.is_empty();
+            if matches!(done, Done::Inserted | Done::Upgraded) || makes_room {
                 self.wake(dataset, id)?;
             }
         }
@@ -285,8 +289,10 @@ impl<'a> Apply<'a> {
         let mut statement = self.conn.prepare_cached(&plan.sql_row)?;
         let mut rows = statement.query([key])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let mut parents = Mapped { conn: self.conn, datasets: &self.books.datasets };
-        let look = look::look(plan, row, origin, overrides, &mut parents, &mut self.buffer)?;
+        let rule = if origin == OWN { self.books.rule(self.conn, dataset, key)? } else { None };
+        let marks = self.books.marks(dataset, rule.as_deref());
+        let mut parents = Mapped { conn: self.conn, books: self.books };
+        let look = look::look(plan, row, origin, marks, overrides, &mut parents, &mut self.buffer)?;
         let raws = (0..=plan.fields.len()).map(|at| Ok(owned(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()?;
         Ok(Some(Current { raws, birth: look.birth, digest: look.digest, audience: look.audience }))
     }

@@ -3,16 +3,17 @@
 //! A map row says which record a row is, the digest of what was last seen or written, under which
 //! capture (`seen`: trusted once settled) and which view the row was last in step with (`view`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::types::Value as Raw;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::key::Key;
-use super::look::{OWN, Override, Parent, Parents};
+use super::look::{Marks, OWN, Override, Parent, Parents};
 use super::plan::Plans;
+use crate::connector::contract::Context;
 use crate::id::bytes::{InstanceId, RecordKey};
-use crate::id::name::{FieldName, ScopeName};
+use crate::id::name::{FieldName, PeerName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::scope::audience::{Audience, Reason};
 
@@ -24,11 +25,11 @@ pub(super) const STUB: i64 = 1;
 const TABLES: &str = "
 CREATE TABLE _wbsync_meta(format INTEGER NOT NULL);
 CREATE TABLE _wbsync_origin(origin INTEGER PRIMARY KEY, instance BLOB NOT NULL UNIQUE);
-CREATE TABLE _wbsync_dataset(dataset INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE _wbsync_dataset(dataset INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, audience TEXT);
 CREATE TABLE _wbsync_map(
     dataset INTEGER NOT NULL, key NOT NULL, origin INTEGER NOT NULL, record BLOB NOT NULL,
     birth INTEGER NOT NULL, digest INTEGER NOT NULL, audience TEXT NOT NULL,
-    seen INTEGER NOT NULL, view INTEGER NOT NULL, flags INTEGER NOT NULL,
+    seen INTEGER NOT NULL, view INTEGER NOT NULL, flags INTEGER NOT NULL, rule TEXT,
     PRIMARY KEY(dataset, key)) WITHOUT ROWID;
 CREATE UNIQUE INDEX _wbsync_map_record ON _wbsync_map(dataset, origin, record);
 CREATE TABLE _wbsync_override(
@@ -60,8 +61,11 @@ pub(super) struct Books {
     /// Instances by their small numbers; 0 is our own.
     pub(super) origins: Vec<InstanceId>,
     numbers: HashMap<InstanceId, i64>,
+    readers: BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>,
     /// The small number of each dataset, in the order of the plans.
     pub(super) datasets: Vec<i64>,
+    /// By dataset, for whom rows are meant that don't say so themselves.
+    pub(super) defaults: Vec<Option<String>>,
 }
 
 /// A map row.
@@ -76,10 +80,12 @@ pub(super) struct Entry {
     pub(super) seen: i64,
     pub(super) view: i64,
     pub(super) flags: i64,
+    /// For whom the row is meant, if that was said beside the row.
+    pub(super) rule: Option<String>,
 }
 
 /// The columns of an `Entry`, in its order.
-pub(super) const ENTRY: &str = "key, origin, record, birth, digest, audience, seen, view, flags";
+pub(super) const ENTRY: &str = "key, origin, record, birth, digest, audience, seen, view, flags, rule";
 
 /// Why the bookkeeping can't be used.
 #[derive(Debug)]
@@ -96,9 +102,11 @@ impl From<rusqlite::Error> for Refused {
     }
 }
 
-/// Tells whether the tables are there.
+/// Tells whether the tables are there, or stand-ins for this connection.
 pub(super) fn exist(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = '_wbsync_meta'")?.exists([])
+    let sql = "SELECT 1 FROM sqlite_schema WHERE name = '_wbsync_meta'
+               UNION ALL SELECT 1 FROM sqlite_temp_schema WHERE name = '_wbsync_meta'";
+    conn.prepare_cached(sql)?.exists([])
 }
 
 /// Makes the tables, or adds the datasets that are new; the caller holds a write transaction.
@@ -108,6 +116,25 @@ pub(super) fn create(conn: &Connection, own: InstanceId, plans: &Plans) -> rusql
         conn.execute("INSERT INTO _wbsync_meta VALUES(?1)", [FORMAT])?;
         conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", params![OWN, own.as_bytes()])?;
     }
+    add_datasets(conn, plans)
+}
+
+/// Makes what `create` would as temporary tables, which only this connection sees; nothing is written to the file.
+pub(super) fn pretend(conn: &Connection, own: InstanceId, plans: &Plans) -> rusqlite::Result<()> {
+    if exist(conn)? {
+        let sql = "SELECT sql FROM main.sqlite_schema WHERE name = '_wbsync_dataset'";
+        let table: String = conn.query_row(sql, [], |row| row.get(0))?;
+        conn.execute_batch(&table.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+        conn.execute("INSERT INTO temp._wbsync_dataset SELECT * FROM main._wbsync_dataset", [])?;
+    } else {
+        conn.execute_batch(&TABLES.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+        conn.execute("INSERT INTO _wbsync_meta VALUES(?1)", [FORMAT])?;
+        conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", params![OWN, own.as_bytes()])?;
+    }
+    add_datasets(conn, plans)
+}
+
+fn add_datasets(conn: &Connection, plans: &Plans) -> rusqlite::Result<()> {
     for plan in &plans.list {
         conn.execute("INSERT OR IGNORE INTO _wbsync_dataset(name) VALUES(?1)", [plan.name.as_str()])?;
     }
@@ -116,7 +143,7 @@ pub(super) fn create(conn: &Connection, own: InstanceId, plans: &Plans) -> rusql
 
 impl Books {
     /// Reads the bookkeeping; `None` if it isn't there or lacks a dataset.
-    pub(super) fn read(conn: &Connection, own: InstanceId, plans: &Plans) -> Result<Option<Self>, Refused> {
+    pub(super) fn read(conn: &Connection, context: &Context, plans: &Plans) -> Result<Option<Self>, Refused> {
         if !exist(conn)? {
             return Ok(None);
         }
@@ -135,15 +162,18 @@ impl Books {
             }
         }
         match origins.first() {
-            Some(first) if *first == own => {}
+            Some(first) if *first == context.own => {}
             Some(first) => return Err(Refused::Other(*first)),
             None => return Err(Refused::Damaged("no instance is recorded".into())),
         }
-        let mut datasets = Vec::new();
+        let (mut datasets, mut defaults) = (Vec::new(), Vec::new());
         for plan in &plans.list {
-            let mut find = conn.prepare_cached("SELECT dataset FROM _wbsync_dataset WHERE name = ?1")?;
-            match find.query_row([plan.name.as_str()], |row| row.get(0)).optional()? {
-                Some(number) => datasets.push(number),
+            let mut find = conn.prepare_cached("SELECT dataset, audience FROM _wbsync_dataset WHERE name = ?1")?;
+            match find.query_row([plan.name.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()? {
+                Some((number, default)) => {
+                    datasets.push(number);
+                    defaults.push(default);
+                }
                 None => return Ok(None),
             }
         }
@@ -152,7 +182,8 @@ impl Books {
         let mut statement = conn.prepare_cached(sql)?;
         Ok(Some(statement.query_row([], |row| {
             let (settled, view, applied, target) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            Ok(Self { settled, view, applied, target, origins, numbers, datasets })
+            let readers = context.readers.clone();
+            Ok(Self { settled, view, applied, target, origins, numbers, readers, datasets, defaults })
         })?))
     }
 
@@ -191,12 +222,73 @@ impl Books {
         RecordId { origin, dataset: plans.list[dataset].name.clone(), key: RecordKey::from_bytes(record) }
     }
 
+    /// Returns a row as rows of ours see it that refer to it.
+    pub(super) fn parent(&self, entry: &Entry) -> Parent {
+        let audience = self.seen_from_here(entry.origin, entry.audience.clone());
+        Parent { origin: entry.origin, record: entry.record, audience }
+    }
+
+    /// Returns who of ours may see what hangs on a row of another instance: its readers, one by one, since its
+    /// `trusted` are not our `trusted`.
+    fn seen_from_here(&self, origin: i64, audience: Audience) -> Audience {
+        let Some(scope) = audience.scope().filter(|scope| origin != OWN && !scope.is_public()) else { return audience };
+        let instance = usize::try_from(origin).ok().and_then(|number| self.origins.get(number));
+        let readers = instance.and_then(|instance| self.readers.get(&(*instance, scope.clone())));
+        readers.and_then(ScopeName::peers).map_or(Audience::Private(Reason::Parent), Audience::Shared)
+    }
+
+    /// Returns what operators said beside the rows of a dataset.
+    pub(super) fn marks<'a>(&'a self, dataset: usize, rule: Option<&'a str>) -> Marks<'a> {
+        Marks { rule, default: self.defaults[dataset].as_deref() }
+    }
+
+    /// Returns for whom a row is meant, if that was said beside it.
+    pub(super) fn rule(&self, conn: &Connection, dataset: usize, key: &Key) -> rusqlite::Result<Option<String>> {
+        let mut statement = conn.prepare_cached("SELECT rule FROM _wbsync_map WHERE dataset = ?1 AND key = ?2")?;
+        Ok(statement.query_row(params![self.datasets[dataset], key], |row| row.get(0)).optional()?.flatten())
+    }
+
+    /// Says beside a row for whom it is meant.
+    pub(super) fn set_rule(&self, conn: &Connection, dataset: usize, key: &Key, rule: &str) -> rusqlite::Result<()> {
+        let mut statement = conn.prepare_cached("UPDATE _wbsync_map SET rule = ?3 WHERE dataset = ?1 AND key = ?2")?;
+        statement.execute(params![self.datasets[dataset], key, rule])?;
+        Ok(())
+    }
+
+    /// Says for whom rows are meant that don't say so themselves; `None` leaves it to the mapping.
+    pub(super) fn set_default(
+        &self,
+        conn: &Connection,
+        dataset: usize,
+        audience: Option<&str>,
+    ) -> rusqlite::Result<()> {
+        let mut statement = conn.prepare_cached("UPDATE _wbsync_dataset SET audience = ?2 WHERE dataset = ?1")?;
+        statement.execute(params![self.datasets[dataset], audience])?;
+        Ok(())
+    }
+
     /// Finds the map row of a record.
     pub(super) fn find(&self, conn: &Connection, dataset: usize, id: &RecordId) -> rusqlite::Result<Option<Entry>> {
         let Some(origin) = self.number(&id.origin) else { return Ok(None) };
-        let sql = "SELECT key, origin, record, birth, digest, audience, seen, view, flags FROM _wbsync_map
-                   WHERE dataset = ?1 AND origin = ?2 AND record = ?3";
-        let mut statement = conn.prepare_cached(sql)?;
+        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 AND record = ?3");
+        let mut statement = conn.prepare_cached(&sql)?;
+        statement.query_row(params![self.datasets[dataset], origin, id.key.as_bytes()], Entry::of).optional()
+    }
+
+    /// Finds the map row whose row stands for a record that has none of its own (`same`).
+    pub(super) fn find_covering(
+        &self,
+        conn: &Connection,
+        dataset: usize,
+        id: &RecordId,
+    ) -> rusqlite::Result<Option<Entry>> {
+        let Some(origin) = self.number(&id.origin) else { return Ok(None) };
+        let sql = format!(
+            "SELECT {ENTRY} FROM _wbsync_map WHERE (dataset, origin, record) = (
+                 SELECT for_dataset, for_origin, for_record FROM _wbsync_waiting
+                 WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field = '' AND for_dataset = dataset)"
+        );
+        let mut statement = conn.prepare_cached(&sql)?;
         statement.query_row(params![self.datasets[dataset], origin, id.key.as_bytes()], Entry::of).optional()
     }
 
@@ -226,13 +318,15 @@ impl Books {
         Ok(())
     }
 
-    /// Writes a map row, in place of that of the same record.
+    /// Writes a map row, in place of that of the same record. What was said beside a row stays while the key is
+    /// the same record's.
     pub(super) fn put(&self, conn: &Connection, dataset: usize, entry: &Entry) -> rusqlite::Result<()> {
         let sql = "INSERT INTO _wbsync_map(dataset, key, origin, record, birth, digest, audience, seen, view, flags)
                    VALUES(:dataset, :key, :origin, :record, :birth, :digest, :audience, :seen, :view, :flags)
                    ON CONFLICT(dataset, key) DO UPDATE SET origin = excluded.origin, record = excluded.record,
                    birth = excluded.birth, digest = excluded.digest, audience = excluded.audience,
-                   seen = excluded.seen, view = excluded.view, flags = excluded.flags";
+                   seen = excluded.seen, view = excluded.view, flags = excluded.flags,
+                   rule = CASE WHEN origin = excluded.origin AND record = excluded.record THEN rule END";
         conn.prepare_cached(sql)?.execute(named_params! {
             ":dataset": self.datasets[dataset], ":key": entry.key, ":origin": entry.origin, ":record": entry.record,
             ":birth": entry.birth, ":digest": entry.digest, ":audience": audience_text(&entry.audience),
@@ -281,16 +375,12 @@ impl Entry {
             seen: row.get(6)?,
             view: row.get(7)?,
             flags: row.get(8)?,
+            rule: row.get(9)?,
         })
     }
 
     pub(super) fn is_stub(&self) -> bool {
         self.flags & STUB != 0
-    }
-
-    /// Returns the row as its children see it.
-    pub(super) fn as_parent(&self) -> Parent {
-        Parent { origin: self.origin, record: self.record, audience: self.audience.clone() }
     }
 }
 
@@ -298,16 +388,17 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Mapped<'a> {
     pub(super) conn: &'a Connection,
-    pub(super) datasets: &'a [i64],
+    pub(super) books: &'a Books,
 }
 
 impl Parents for Mapped<'_> {
     fn find(&mut self, dataset: usize, key: &Key) -> rusqlite::Result<Option<Parent>> {
         let sql = "SELECT origin, record, audience FROM _wbsync_map WHERE dataset = ?1 AND key = ?2";
         let mut statement = self.conn.prepare_cached(sql)?;
-        let found = statement.query_row(params![self.datasets[dataset], key], |row| {
-            let audience = audience_of(row.get_ref(2)?.as_str()?);
-            Ok(Parent { origin: row.get(0)?, record: row.get(1)?, audience })
+        let found = statement.query_row(params![self.books.datasets[dataset], key], |row| {
+            let (origin, audience) = (row.get(0)?, audience_of(row.get_ref(2)?.as_str()?));
+            let audience = self.books.seen_from_here(origin, audience);
+            Ok(Parent { origin, record: row.get(1)?, audience })
         });
         found.optional()
     }

@@ -72,7 +72,8 @@ enum Write {
 struct Run<'a> {
     plans: &'a Plans,
     books: &'a Books,
-    writer: &'a Connection,
+    /// Where to write down what is found; without it nothing is.
+    writer: Option<&'a Connection>,
     now: UnixMillis,
     extent: Extent,
     sink: &'a mut Sink<'a>,
@@ -97,11 +98,11 @@ impl Parents for Known {
     }
 }
 
-/// Reads the snapshot, writes down through `writer` what changed, and reports it.
+/// Reads the snapshot, writes down through `writer` (if there is one) what changed, and reports it.
 pub(super) fn run<'a>(
     plans: &'a Plans,
     books: &'a Books,
-    writer: &'a Connection,
+    writer: Option<&'a Connection>,
     snapshot: Snapshot,
     (now, extent): (UnixMillis, Extent),
     sink: &'a mut Sink<'a>,
@@ -188,7 +189,18 @@ impl Run<'_> {
                     let record = ids.next(conn, plan, self.books.datasets[dataset], &key, self.now)?;
                     let audience = Audience::Private(Reason::Chosen);
                     let (seen, view) = (0, self.books.view);
-                    let entry = Entry { key, origin: OWN, record, birth, digest: 0, audience, seen, view, flags: 0 };
+                    let entry = Entry {
+                        key,
+                        origin: OWN,
+                        record,
+                        birth,
+                        digest: 0,
+                        audience,
+                        seen,
+                        view,
+                        flags: 0,
+                        rule: None,
+                    };
                     self.seen(dataset, row, entry, &[], true)?;
                 }
             }
@@ -212,7 +224,8 @@ impl Run<'_> {
         newborn: bool,
     ) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
-        let look = look::look(plan, row, entry.origin, overrides, &mut self.parents, &mut self.buffer)?;
+        let marks = self.books.marks(dataset, entry.rule.as_deref());
+        let look = look::look(plan, row, entry.origin, marks, overrides, &mut self.parents, &mut self.buffer)?;
         if let Some(Audience::Private(reason)) = &look.audience {
             self.count_private(plan, *reason);
         }
@@ -260,19 +273,21 @@ impl Run<'_> {
     /// Writes down what was found, then reports it.
     fn flush(&mut self) -> Result<(), Stop> {
         let found = std::mem::take(&mut self.found);
-        for batch in found.chunks(BATCH_ROWS) {
+        for (writer, batch) in
+            self.writer.iter().flat_map(|writer| found.chunks(BATCH_ROWS).map(move |batch| (writer, batch)))
+        {
             let begin = Instant::now();
-            let transaction = Transaction::begin(self.writer)?;
+            let transaction = Transaction::begin(writer)?;
             for found in batch {
                 match &found.write {
                     Write::Seen { entry, edited, overrides } => {
-                        self.books.put(self.writer, found.dataset, entry)?;
+                        self.books.put(writer, found.dataset, entry)?;
                         if *edited {
-                            self.books.set_overrides(self.writer, found.dataset, &entry.key, overrides)?;
+                            self.books.set_overrides(writer, found.dataset, &entry.key, overrides)?;
                         }
                     }
                     Write::Nothing => {}
-                    Write::Vanished(entry) => self.books.vanish(self.writer, found.dataset, entry)?,
+                    Write::Vanished(entry) => self.books.vanish(writer, found.dataset, entry)?,
                 }
             }
             transaction.commit()?;
@@ -291,7 +306,7 @@ impl Run<'_> {
 
     fn remember(&mut self, dataset: usize, entry: &Entry) {
         if self.plans.list[dataset].is_parent {
-            self.parents.lists[dataset].push((entry.key.clone(), entry.as_parent()));
+            self.parents.lists[dataset].push((entry.key.clone(), self.books.parent(entry)));
         }
     }
 

@@ -10,8 +10,9 @@ use rusqlite::types::{Value as Raw, ValueRef};
 use super::convert::Logical;
 use super::key::Key;
 use super::plan::{Content, Plan, Plans, ScopePlan, matches};
+use crate::connector::contract::Source;
 use crate::id::bytes::{InstanceId, RecordKey};
-use crate::id::name::FieldName;
+use crate::id::name::{FieldName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
 use crate::scope::audience::{Audience, Reason};
@@ -40,6 +41,26 @@ pub(super) struct Override {
     pub(super) reason: String,
 }
 
+/// What operators said beside a row for whom it is meant.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Marks<'a> {
+    /// Of this row.
+    pub(super) rule: Option<&'a str>,
+    /// Of all rows of the dataset that don't say so themselves.
+    pub(super) default: Option<&'a str>,
+}
+
+/// For whom an own row is meant, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Decision {
+    pub(super) audience: Audience,
+    /// What the row's own audience was before anything narrowed it.
+    pub(super) own: Audience,
+    pub(super) source: Source,
+    /// The reference, by its field's index, that narrowed it last.
+    pub(super) narrowed_by: Option<usize>,
+}
+
 /// What a row says.
 #[derive(Debug)]
 pub(super) struct Look<'r> {
@@ -55,10 +76,27 @@ pub(super) fn look<'r>(
     plan: &Plan,
     row: &'r Row<'_>,
     origin: i64,
+    marks: Marks<'_>,
     overrides: &[Override],
     parents: &mut dyn Parents,
     buffer: &mut Vec<u8>,
 ) -> rusqlite::Result<Look<'r>> {
+    let values = values(plan, row, overrides, parents)?;
+    let audience = match origin {
+        OWN => Some(decide(plan, row, marks, &values)?.audience),
+        _ => None,
+    };
+    let digest = digest(plan, audience.as_ref(), &values, buffer);
+    Ok(Look { values, birth: birth(plan, row, buffer)?, digest, audience })
+}
+
+/// Returns what the fields of a row show.
+pub(super) fn values<'r>(
+    plan: &Plan,
+    row: &'r Row<'_>,
+    overrides: &[Override],
+    parents: &mut dyn Parents,
+) -> rusqlite::Result<Vec<Logical<'r>>> {
     let mut values = Vec::with_capacity(plan.fields.len());
     for (index, field) in plan.fields.iter().enumerate() {
         let raw = row.get_ref(index + 1)?;
@@ -73,12 +111,7 @@ pub(super) fn look<'r>(
             },
         });
     }
-    let audience = match origin {
-        OWN => Some(audience(plan, row, &values)?),
-        _ => None,
-    };
-    let digest = digest(plan, audience.as_ref(), &values, buffer);
-    Ok(Look { values, birth: birth(plan, row, buffer)?, digest, audience })
+    Ok(values)
 }
 
 /// Returns the digest of the columns that never change in a row's life.
@@ -124,8 +157,75 @@ impl Look<'_> {
     }
 }
 
-fn audience(plan: &Plan, row: &Row<'_>, values: &[Logical<'_>]) -> rusqlite::Result<Audience> {
-    let private = |reason| Ok(Audience::Private(reason));
+/// Decides for whom an own row is meant. `values` are those that the row shows.
+pub(super) fn decide(
+    plan: &Plan,
+    row: &Row<'_>,
+    marks: Marks<'_>,
+    values: &[Logical<'_>],
+) -> rusqlite::Result<Decision> {
+    let (own, source) = stated(plan, row, marks)?;
+    let mut decision = Decision { audience: own.clone(), own, source, narrowed_by: None };
+    if let Some(reason) = excluded(plan, row)? {
+        decision.audience = Audience::Private(reason);
+        return Ok(decision);
+    }
+    let capping = match &plan.scope {
+        ScopePlan::Parents(fields) => fields.as_slice(),
+        _ => &[],
+    };
+    for (index, reference) in plan.refs() {
+        let value = &values[index];
+        let before = decision.audience.clone();
+        if reference.required || capping.contains(&index) {
+            decision.audience = match value {
+                Logical::Ref(parent) => decision.audience.capped_by(&parent.audience, &plan.addressees),
+                // A parent that isn't there, or isn't shown, can't vouch for anything.
+                _ if decision.audience.scope().is_some() => Audience::Private(Reason::Withheld),
+                _ => decision.audience,
+            };
+        }
+        let foreign = matches!(value, Logical::Ref(parent) if parent.origin != OWN);
+        let broken = *value == Logical::Dangling && plan.fields[index].not_null;
+        if decision.audience.scope().is_some() && (reference.author && foreign || broken) {
+            decision.audience = Audience::Private(Reason::Withheld);
+        }
+        if decision.audience != before {
+            decision.narrowed_by = Some(index);
+        }
+    }
+    Ok(decision)
+}
+
+/// Returns the audience that the row has by itself, and who says so.
+fn stated(plan: &Plan, row: &Row<'_>, marks: Marks<'_>) -> rusqlite::Result<(Audience, Source)> {
+    let read = |text: Option<&str>| Audience::from_value(text, &plan.addressees);
+    if let (Some(rule), false) = (marks.rule, matches!(plan.scope, ScopePlan::Column(_))) {
+        return Ok((read(Some(rule)), Source::Rule));
+    }
+    let (own, source) = match &plan.scope {
+        ScopePlan::Column(at) => {
+            let value = match row.get_ref(*at)? {
+                ValueRef::Null => None,
+                ValueRef::Text(bytes) => Some(std::str::from_utf8(bytes).unwrap_or("\u{fffd}")),
+                _ => Some("\u{fffd}"),
+            };
+            if value.is_some_and(|value| !value.is_empty()) {
+                return Ok((read(value), Source::Column));
+            }
+            (read(None), Source::Column)
+        }
+        ScopePlan::Constant(audience) => (audience.clone(), Source::Mapping),
+        ScopePlan::Parents(_) => (Audience::Shared(ScopeName::public()), Source::Parents),
+    };
+    Ok(match marks.default {
+        Some(default) => (read(Some(default)), Source::Default),
+        None => (own, source),
+    })
+}
+
+/// Tells why a row stays home whatever its audience is.
+fn excluded(plan: &Plan, row: &Row<'_>) -> rusqlite::Result<Option<Reason>> {
     for (at, patterns) in &plan.filters {
         let passes = match row.get_ref(*at)? {
             ValueRef::Text(bytes) => std::str::from_utf8(bytes).is_ok_and(|text| matches(patterns, text)),
@@ -133,44 +233,13 @@ fn audience(plan: &Plan, row: &Row<'_>, values: &[Logical<'_>]) -> rusqlite::Res
             _ => false,
         };
         if !passes {
-            return private(Reason::Filtered);
+            return Ok(Some(Reason::Filtered));
         }
     }
-    if let Some(at) = plan.soft_delete
-        && row.get_ref(at)? != ValueRef::Null
-    {
-        return private(Reason::SoftDeleted);
+    match plan.soft_delete {
+        Some(at) if row.get_ref(at)? != ValueRef::Null => Ok(Some(Reason::SoftDeleted)),
+        _ => Ok(None),
     }
-    let under = |audience: Audience, value: &Logical<'_>| match value {
-        Logical::Ref(parent) => audience.capped_by(&parent.audience),
-        // A parent that isn't there, or isn't shown, can't vouch for anything.
-        _ if audience.scope().is_some() => Audience::Private(Reason::Withheld),
-        _ => audience,
-    };
-    let mut audience = match &plan.scope {
-        ScopePlan::Column(at) => match row.get_ref(*at)? {
-            ValueRef::Null => Audience::from_value(None),
-            ValueRef::Text(bytes) => Audience::from_value(Some(std::str::from_utf8(bytes).unwrap_or("\u{fffd}"))),
-            _ => Audience::Private(Reason::UnknownScope),
-        },
-        ScopePlan::Constant(audience) => audience.clone(),
-        ScopePlan::Parents(fields) => {
-            let public = Audience::Shared(crate::id::name::ScopeName::public());
-            fields.iter().fold(public, |audience, index| under(audience, &values[*index]))
-        }
-    };
-    for (index, reference) in plan.refs() {
-        let value = &values[index];
-        if reference.required {
-            audience = under(audience, value);
-        }
-        let foreign = matches!(value, Logical::Ref(parent) if parent.origin != OWN);
-        let broken = *value == Logical::Dangling && plan.fields[index].not_null;
-        if audience.scope().is_some() && (reference.author && foreign || broken) {
-            audience = Audience::Private(Reason::Withheld);
-        }
-    }
-    Ok(audience)
 }
 
 fn digest(plan: &Plan, audience: Option<&Audience>, values: &[Logical<'_>], buffer: &mut Vec<u8>) -> i64 {
@@ -185,6 +254,12 @@ fn digest(plan: &Plan, audience: Option<&Audience>, values: &[Logical<'_>], buff
                 if *value != Logical::Hidden {
                     buffer.push(b'\n');
                     buffer.extend_from_slice(field.name.as_str().as_bytes());
+                    // Where a field goes is a part of what the row says.
+                    if let (Some(least), Some(row)) = (&field.least, shared.and_then(Audience::scope)) {
+                        buffer.push(b'@');
+                        let goes = plan.addressees.common(least, row);
+                        buffer.extend_from_slice(goes.as_ref().map_or("", ScopeName::as_str).as_bytes());
+                    }
                     buffer.push(b'=');
                     value.digest(buffer);
                 }

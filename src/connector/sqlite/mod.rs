@@ -9,6 +9,7 @@ mod apply;
 mod books;
 mod capture;
 mod convert;
+mod fit;
 mod key;
 mod look;
 mod pace;
@@ -17,7 +18,9 @@ mod purge;
 mod put;
 mod remove;
 mod salvage;
+mod same;
 mod snapshot;
+mod survey;
 mod timestamp;
 mod waiting;
 
@@ -31,14 +34,18 @@ use self::books::{Books, FORMAT, Refused};
 use self::capture::{Extent, Stop, Transaction};
 use self::plan::{Plans, constant, quote};
 use self::purge::Purge;
+use self::same::IS_COVERED;
 use self::snapshot::{Place, Snapshot};
-use super::contract::{Applied, Capture, Change, Connector, Context, Parked, Position, Sighting, SinkError};
+use super::contract::{
+    Applied, Capture, Change, Column, Connector, Context, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+};
 use super::error::Error;
 use super::mapping::model::Mapping;
-use crate::id::name::DatasetName;
+use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::scope::audience::Audience;
+use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
 /// The most bytes of a view that the engine may keep in the bookkeeping.
@@ -100,7 +107,7 @@ impl SqliteConnector {
         }
         let sql = |source| Error::sqlite("open the database", path, options.busy_ms, source);
         let conn = snapshot::open(path, Duration::from_millis(options.busy_ms)).map_err(sql)?;
-        let plans = Plans::bind(&mapping, &conn, &sql)?;
+        let plans = Plans::bind(&mapping, &context.addressees, &conn, &sql)?;
         Ok(Self { options, mapping, context, conn, plans, carried: Applied::default() })
     }
 
@@ -120,11 +127,42 @@ impl SqliteConnector {
     }
 
     fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
-        Books::read(&self.conn, self.context.own, &self.plans).map_err(|refused| match refused {
+        self.books_in(&self.conn, doing)
+    }
+
+    fn books_in(&self, conn: &Connection, doing: &'static str) -> Result<Option<Books>, Error> {
+        Books::read(conn, &self.context, &self.plans).map_err(|refused| match refused {
             Refused::Newer(found) => Error::Newer { path: self.options.path.clone(), found, known: FORMAT },
             Refused::Other(found) => Error::OtherInstance { path: self.options.path.clone(), found: found.short() },
             Refused::Damaged(why) => self.damaged(why),
             Refused::Sqlite(source) => self.failed(doing, source),
+        })
+    }
+
+    fn snapshot(&self, doing: &'static str) -> Result<Snapshot, Error> {
+        let place = Place {
+            path: &self.options.path,
+            scratch: &self.options.scratch,
+            busy: Duration::from_millis(self.options.busy_ms),
+            copy_above_bytes: self.options.copy_above_bytes,
+        };
+        Snapshot::take(&self.conn, &place).map_err(|source| self.failed(doing, source))
+    }
+
+    fn read_rows(
+        &self,
+        doing: &'static str,
+        books: &Books,
+        writer: Option<&Connection>,
+        snapshot: Snapshot,
+        what: (UnixMillis, Extent),
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        capture::run(&self.plans, books, writer, snapshot, what, &mut |sighting| sink(sighting)).map_err(|stop| {
+            match stop {
+                Stop::Sqlite(source) => self.failed(doing, source),
+                Stop::Sink(source) => Error::Sink(source),
+            }
         })
     }
 
@@ -142,7 +180,9 @@ impl SqliteConnector {
             Fail::Source(source) => Error::Source(source),
             Fail::Books(why) => self.damaged(why),
             Fail::Park { reason, .. } => self.damaged(format!("a record can't even wait: {reason}")),
-            Fail::Dirty => unreachable!("a dirty record is listed, never an error of the whole"),
+            Fail::Same { .. } | Fail::Dirty => {
+                unreachable!("what becomes of one record is never an error of the whole")
+            }
         }
     }
 
@@ -154,29 +194,6 @@ impl SqliteConnector {
             transaction.commit()
         };
         run().map_err(|source| self.failed(doing, source))
-    }
-
-    fn read_rows(
-        &self,
-        doing: &'static str,
-        what: (UnixMillis, Extent),
-        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
-    ) -> Result<Capture, Error> {
-        let books = self.books(doing)?;
-        let busy = Duration::from_millis(self.options.busy_ms);
-        let place = Place {
-            path: &self.options.path,
-            scratch: &self.options.scratch,
-            busy,
-            copy_above_bytes: self.options.copy_above_bytes,
-        };
-        let snapshot = Snapshot::take(&self.conn, &place).map_err(|source| self.failed(doing, source))?;
-        capture::run(&self.plans, &books, &self.conn, snapshot, what, &mut |sighting| sink(sighting)).map_err(|stop| {
-            match stop {
-                Stop::Sqlite(source) => self.failed(doing, source),
-                Stop::Sink(source) => Error::Sink(source),
-            }
-        })
     }
 
     /// Starts a run of apply, lets `wake` queue what waits, and writes the changes.
@@ -207,8 +224,16 @@ impl Connector for SqliteConnector {
         self.plans.list.iter().map(|plan| plan.name.clone()).collect()
     }
 
-    fn schema(&self) -> Schema {
-        self.mapping.schema()
+    fn schema(&self, scope: &ScopeName) -> Schema {
+        self.mapping.schema(scope)
+    }
+
+    fn least_scopes(&self) -> LeastScopes {
+        self.mapping.least_scopes(&self.context.addressees)
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        fit::columns(&self.plans)
     }
 
     fn check(&mut self) -> Result<(), Error> {
@@ -216,7 +241,7 @@ impl Connector for SqliteConnector {
         let sql = |source| Error::sqlite(doing, &self.options.path, self.options.busy_ms, source);
         // The application may have migrated its tables since we opened it.
         self.conn.flush_prepared_statement_cache();
-        self.plans = Plans::bind(&self.mapping, &self.conn, &sql)?;
+        self.plans = Plans::bind(&self.mapping, &self.context.addressees, &self.conn, &sql)?;
         self.existing_books(doing)?;
         if self.conn.is_readonly("main").map_err(sql)? {
             return Err(Error::ReadOnly { path: self.options.path.clone() });
@@ -249,15 +274,21 @@ impl Connector for SqliteConnector {
         now: UnixMillis,
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error> {
-        self.read_rows("capture the application's changes", (now, Extent::Changed), sink)
+        let doing = "capture the application's changes";
+        let books = self.books(doing)?;
+        let snapshot = self.snapshot(doing)?;
+        self.read_rows(doing, &books, Some(&self.conn), snapshot, (now, Extent::Changed), sink)
     }
 
-    fn survey(
+    fn compare(
         &mut self,
         now: UnixMillis,
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error> {
-        self.read_rows("survey the application's rows", (now, Extent::Every), sink)
+        let doing = "compare the application's rows";
+        let books = self.books(doing)?;
+        let snapshot = self.snapshot(doing)?;
+        self.read_rows(doing, &books, Some(&self.conn), snapshot, (now, Extent::Every), sink)
     }
 
     fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error> {
@@ -266,6 +297,25 @@ impl Connector for SqliteConnector {
 
     fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
         self.keep_rows_home(ids)
+    }
+
+    fn peek(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let doing = "look for the application's changes";
+        let snapshot = self.snapshot(doing)?;
+        let books = match self.books_in(&snapshot.conn, doing)? {
+            Some(books) => books,
+            None => {
+                let pretended = books::pretend(&snapshot.conn, self.context.own, &self.plans);
+                pretended.map_err(|source| self.failed(doing, source))?;
+                let books = self.books_in(&snapshot.conn, doing)?;
+                books.ok_or_else(|| self.damaged("a stand-in was made and is not there".into()))?
+            }
+        };
+        self.read_rows(doing, &books, None, snapshot, (now, Extent::Changed), sink)
     }
 
     fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error> {
@@ -296,6 +346,32 @@ impl Connector for SqliteConnector {
         let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
         let entry = books.find(&self.conn, dataset, id).map_err(|source| self.failed(doing, source))?;
         Ok(entry.map(|entry| entry.audience))
+    }
+
+    fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {
+        let doing = "look at the rows";
+        let books = self.books(doing)?;
+        survey::survey(&self.conn, &self.plans, &books, rows, sink).map_err(|stop| match stop {
+            survey::Stop::Sqlite(source) => self.failed(doing, source),
+            survey::Stop::Sink(source) => Error::Sink(source),
+            survey::Stop::Condition(why) => Error::Condition { why },
+        })
+    }
+
+    fn mark(&mut self, dataset: &DatasetName, keys: &[String], audience: &str) -> Result<u64, Error> {
+        let doing = "mark rows";
+        let books = self.books(doing)?;
+        let Some(dataset) = self.plans.index(dataset) else { return Ok(0) };
+        survey::mark(&self.conn, &self.plans.list[dataset], (&books, dataset), keys, audience)
+            .map_err(|source| self.failed(doing, source))?
+            .map_err(|key| Error::NotCaptured { dataset: self.plans.list[dataset].name.clone(), key })
+    }
+
+    fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error> {
+        let doing = "set a default scope";
+        let books = self.books(doing)?;
+        let Some(dataset) = self.plans.index(dataset) else { return Ok(()) };
+        self.write(doing, |conn| books.set_default(conn, dataset, audience))
     }
 
     fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error> {
@@ -340,11 +416,14 @@ impl Connector for SqliteConnector {
         let doing = "list what waits";
         let Some(books) = self.existing_books(doing)? else { return Ok((Vec::new(), 0)) };
         let read = || -> rusqlite::Result<(Vec<Parked>, u64)> {
-            let count = "SELECT count(*) FROM _wbsync_waiting WHERE field = ''";
-            let count: i64 = self.conn.query_row(count, [], |row| row.get(0))?;
-            let sql = "SELECT d.name, w.dataset, w.origin, w.record, w.reason FROM _wbsync_waiting w
-                       JOIN _wbsync_dataset d USING(dataset) WHERE w.field = '' ORDER BY w.id LIMIT ?1";
-            let mut statement = self.conn.prepare(sql)?;
+            let waits = format!("w.field = '' AND NOT ({IS_COVERED})");
+            let count = format!("SELECT count(*) FROM _wbsync_waiting w WHERE {waits}");
+            let count: i64 = self.conn.query_row(&count, [], |row| row.get(0))?;
+            let sql = format!(
+                "SELECT d.name, w.dataset, w.origin, w.record, w.reason FROM _wbsync_waiting w
+                       JOIN _wbsync_dataset d USING(dataset) WHERE {waits} ORDER BY w.id LIMIT ?1"
+            );
+            let mut statement = self.conn.prepare(&sql)?;
             let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
             let mut parked = Vec::new();
             while let Some(row) = rows.next()? {
@@ -368,7 +447,11 @@ impl Connector for SqliteConnector {
         let doing = "find the row of a record";
         let Some(books) = self.existing_books(doing)? else { return Ok(None) };
         let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
-        let entry = books.find(&self.conn, dataset, id).map_err(|source| self.failed(doing, source))?;
+        let read = || match books.find(&self.conn, dataset, id)? {
+            None => books.find_covering(&self.conn, dataset, id),
+            found => Ok(found),
+        };
+        let entry = read().map_err(|source| self.failed(doing, source))?;
         Ok(entry.map(|entry| format!("{} {}", self.plans.list[dataset].spec.table, entry.key)))
     }
 }

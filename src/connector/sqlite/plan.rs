@@ -1,6 +1,7 @@
 //! The mapping bound to the tables of one database: column positions and statements.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Raw;
@@ -8,8 +9,8 @@ use rusqlite::types::Value as Raw;
 use crate::connector::error::Error;
 use crate::connector::mapping::check;
 use crate::connector::mapping::model::{Constant, Dataset, Kind, Mapping, Missing};
-use crate::id::name::{DatasetName, FieldName};
-use crate::scope::audience::Audience;
+use crate::id::name::{DatasetName, FieldName, ScopeName};
+use crate::scope::audience::{Addressees, Audience};
 
 /// All datasets, parents first.
 #[derive(Debug)]
@@ -25,7 +26,9 @@ pub(super) struct Plan {
     pub(super) spec: Dataset,
     /// Key first, then the fields in order, then scope, filter, only, soft-delete and birth columns.
     pub(super) fields: Vec<FieldPlan>,
+    pub(super) has_integer_key: bool,
     pub(super) scope: ScopePlan,
+    pub(super) addressees: Arc<Addressees>,
     /// Columns and the values or prefixes that let a row leave.
     pub(super) filters: Vec<(usize, Vec<String>)>,
     pub(super) soft_delete: Option<usize>,
@@ -45,7 +48,12 @@ pub(super) struct FieldPlan {
     pub(super) name: FieldName,
     pub(super) column: String,
     pub(super) not_null: bool,
+    pub(super) has_default: bool,
+    /// The type that the table declares for the column.
+    pub(super) declared: String,
     pub(super) content: Content,
+    /// The widest scope that the field may travel in, if it has one of its own.
+    pub(super) least: Option<ScopeName>,
 }
 
 /// What a column holds.
@@ -77,6 +85,7 @@ pub(super) enum ScopePlan {
 /// A column of a table, as the database declares it.
 #[derive(Debug)]
 struct Declared {
+    kind: String,
     not_null: bool,
     has_default: bool,
     primary: i64,
@@ -87,16 +96,18 @@ impl Plans {
     /// Binds a mapping to the tables as they are now.
     pub(super) fn bind(
         mapping: &Mapping,
+        addressees: &Addressees,
         conn: &Connection,
         sql: &dyn Fn(rusqlite::Error) -> Error,
     ) -> Result<Self, Error> {
+        let addressees = Arc::new(addressees.clone());
         let order = check::order(mapping)?;
         let by_name: BTreeMap<_, _> = order.iter().enumerate().map(|(index, name)| (name.clone(), index)).collect();
         let mut list = Vec::with_capacity(order.len());
         for name in order {
             let spec = mapping.dataset[&name].clone();
             let declared = declared(conn, &spec.table).map_err(sql)?;
-            let mut plan = Plan::bind(name, spec, &declared, &by_name)?;
+            let mut plan = Plan::bind(name, spec, &declared, &by_name, &addressees)?;
             plan.purge_rows = purge_rows(conn, &plan.spec).map_err(sql)?;
             list.push(plan);
         }
@@ -118,6 +129,7 @@ impl Plan {
         spec: Dataset,
         declared: &BTreeMap<String, Declared>,
         by_name: &BTreeMap<DatasetName, usize>,
+        addressees: &Arc<Addressees>,
     ) -> Result<Self, Error> {
         if declared.is_empty() {
             return Err(Error::UnknownTable { dataset: name, table: spec.table });
@@ -159,15 +171,28 @@ impl Plan {
                 }),
                 (None, kind) => Content::Plain(kind.expect("a checked field has a type or a reference")),
             };
-            let not_null = declared[&named.to_ascii_lowercase()].not_null;
-            fields.push(FieldPlan { name: field_name.clone(), column: named.to_owned(), not_null, content });
+            let Declared { kind, not_null, has_default, .. } = &declared[&named.to_ascii_lowercase()];
+            let least = field.least_scope();
+            if *not_null && least.is_some() && !spec.stub.contains_key(field_name) {
+                let why = "whoever doesn't receive it needs another value for the column, which can't be NULL";
+                return Err(unfit(format!("the field {field_name} has a scope of its own: give it a `stub`; {why}")));
+            }
+            fields.push(FieldPlan {
+                name: field_name.clone(),
+                column: named.to_owned(),
+                not_null: *not_null,
+                has_default: *has_default,
+                declared: kind.clone(),
+                content,
+                least,
+            });
         }
         let field_index = |wanted: &FieldName| {
             fields.iter().position(|field| field.name == *wanted).expect("a checked mapping names its own fields")
         };
         let scope = match (&spec.scope.column, &spec.scope.constant, &spec.scope.parents) {
             (Some(named), _, _) => ScopePlan::Column(column(named)?),
-            (_, Some(constant), _) => ScopePlan::Constant(Audience::from_value(Some(constant))),
+            (_, Some(constant), _) => ScopePlan::Constant(Audience::from_value(Some(constant), addressees)),
             (_, _, parents) => ScopePlan::Parents(parents.iter().flatten().map(field_index).collect()),
         };
         let mut filters = Vec::new();
@@ -242,7 +267,9 @@ impl Plan {
             name,
             spec,
             fields,
+            has_integer_key: key_is_chosen,
             scope,
+            addressees: addressees.clone(),
             filters,
             soft_delete,
             birth,
@@ -319,6 +346,7 @@ fn declared(conn: &Connection, table: &str) -> rusqlite::Result<BTreeMap<String,
             has_default: row.get::<_, Raw>(3)? != Raw::Null,
             primary: row.get(4)?,
             is_integer: kind.eq_ignore_ascii_case("INTEGER"),
+            kind,
         };
         columns.insert(name.to_ascii_lowercase(), declared);
     }

@@ -4,7 +4,7 @@ use rusqlite::types::Value as Raw;
 use rusqlite::{OptionalExtension, params, params_from_iter};
 
 use super::apply::{Apply, Current, Done, Fail};
-use super::books::{Entry, STUB};
+use super::books::{ENTRY, Entry, STUB};
 use super::convert;
 use super::key::Key;
 use super::look::{OWN, Override};
@@ -56,6 +56,11 @@ impl Apply<'_> {
         check_author(plan, id, content)?;
         check_only(plan, content)?;
         let wanted = self.wanted(dataset, id, content, entry.as_ref(), current.as_ref())?;
+        if entry.is_none()
+            && let Some(by) = self.same_as(dataset, &wanted)?
+        {
+            return Err(Fail::Same { by });
+        }
         let scope = match &plan.scope {
             ScopePlan::Column(_) => plan.spec.scope.column.as_deref(),
             _ => None,
@@ -140,6 +145,14 @@ impl Apply<'_> {
                 wanted.raws.push(None);
                 continue;
             };
+            if let (Value::Null, Some(_), true) = (value, &field.least, field.not_null) {
+                let stub = plan.spec.stub.get(&field.name).expect("such a field has a stub");
+                let shown = constant(stub, |text| fill(text, id));
+                let reason = "it is not shared with us".to_owned();
+                wanted.overrides.push(Override { field: field.name.clone(), shown: shown.clone(), reason });
+                wanted.raws.push(Some(shown));
+                continue;
+            }
             let raw = match (&field.content, value) {
                 (Column::Plain(kind), value) => match shown {
                     Some(shown) if convert::shows(*kind, shown, value) => shown.clone(),
@@ -274,9 +287,8 @@ impl Apply<'_> {
 
     /// Moves the map row of a row that the application deleted, and whose key was handed out again.
     fn displace(&mut self, dataset: usize, key: &Key) -> Result<(), Fail> {
-        let sql = "SELECT key, origin, record, birth, digest, audience, seen, view, flags FROM _wbsync_map
-                   WHERE dataset = ?1 AND key = ?2";
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND key = ?2");
+        let mut statement = self.conn.prepare_cached(&sql)?;
         let found = statement.query_row(params![self.books.datasets[dataset], key], Entry::of).optional()?;
         if let Some(entry) = found {
             self.books.vanish(self.conn, dataset, &entry)?;
@@ -321,7 +333,18 @@ impl Apply<'_> {
         };
         let (seen, view) = (self.books.settled, self.books.target_view());
         let (record, key) = (*id.key.as_bytes(), key.clone());
-        let entry = Entry { key, origin, record, birth: row.birth, digest: row.digest, audience, seen, view, flags };
+        let entry = Entry {
+            key,
+            origin,
+            record,
+            birth: row.birth,
+            digest: row.digest,
+            audience,
+            seen,
+            view,
+            flags,
+            rule: None,
+        };
         self.books.put(self.conn, dataset, &entry)?;
         Ok(row.raws)
     }

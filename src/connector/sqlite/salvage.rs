@@ -120,14 +120,15 @@ impl SqliteConnector {
         let mut statement = self.conn.prepare_cached(&plan.sql_row)?;
         let mut rows = statement.query([&key])?;
         let Some(row) = rows.next()? else { return Ok(false) };
-        let mut parents = Mapped { conn: &self.conn, datasets: &books.datasets };
-        let look = look::look(plan, row, origin, &[], &mut parents, &mut Vec::new())?;
+        let mut parents = Mapped { conn: &self.conn, books };
+        let look = look::look(plan, row, origin, books.marks(dataset, None), &[], &mut parents, &mut Vec::new())?;
         let audience = look.audience.unwrap_or_else(|| Audience::Shared(content.scope.clone()));
         // What says something else than its record counts as edited.
         let digest = if shows { look.digest } else { look.digest.wrapping_add(1) };
         let (seen, view) = (books.settled, books.view);
         let record = *id.key.as_bytes();
-        let entry = Entry { key, origin, record, birth: look.birth, digest, audience, seen, view, flags: 0 };
+        let entry =
+            Entry { key, origin, record, birth: look.birth, digest, audience, seen, view, flags: 0, rule: None };
         books.put(&self.conn, dataset, &entry)?;
         Ok(true)
     }

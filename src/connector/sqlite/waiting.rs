@@ -26,12 +26,24 @@ impl Apply<'_> {
         reason: &str,
         waits: Option<&RecordId>,
     ) -> Result<(), Fail> {
-        let origin = self.books.intern(self.conn, &id.origin)?;
-        self.write_waiting(dataset, origin, id, "", Some(encode(content, &id.origin)), reason, waits)?;
+        self.keep_waiting(dataset, id, content, reason, waits)?;
         match content {
             Some(content) => self.cover(dataset, id, content, reason),
             None => Ok(()),
         }
+    }
+
+    /// Writes a change down among what waits.
+    pub(super) fn keep_waiting(
+        &mut self,
+        dataset: usize,
+        id: &RecordId,
+        content: Option<&Content>,
+        reason: &str,
+        waits: Option<&RecordId>,
+    ) -> Result<(), Fail> {
+        let origin = self.books.intern(self.conn, &id.origin)?;
+        self.write_waiting(dataset, origin, id, "", Some(encode(content, &id.origin)), reason, waits)
     }
 
     /// Forgets that a record waits.
@@ -43,7 +55,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Queues what waits for a record that arrived.
+    /// Queues what waits for a record that arrived, or whose row no longer stands for others.
     pub(super) fn wake(&mut self, dataset: usize, id: &RecordId) -> Result<(), Fail> {
         let Some(origin) = self.books.number(&id.origin) else { return Ok(()) };
         let sql = "SELECT id FROM _wbsync_waiting
@@ -248,7 +260,7 @@ fn decode(bytes: &[u8], origin: &InstanceId) -> Result<Option<Content>, cbor::er
         return Ok(None);
     }
     reader.array_of(2)?;
-    let scope = ScopeName::new(reader.text(512)?).map_err(|_| reader.invalid(0, "no scope name"))?;
+    let scope = ScopeName::new(reader.text(2048)?).map_err(|_| reader.invalid(0, "no scope name"))?;
     let mut fields = std::collections::BTreeMap::new();
     let mut keys = reader.map(FIELDS_MAX)?;
     while let Some(name) = keys.next_key(&mut reader)? {

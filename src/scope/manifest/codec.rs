@@ -237,6 +237,6 @@ pub(super) fn decode_details(bytes: &[u8], public: bool) -> Result<Details, Cbor
 }
 
 const FORMAT: u64 = 1;
-const NAME_BYTES_MAX: usize = 512;
+const NAME_BYTES_MAX: usize = 2048;
 /// Sequence numbers and times fit a signed integer of 64 bits, which databases and other languages have.
 const NUMBER_MAX: u64 = i64::MAX as u64;

@@ -187,11 +187,10 @@ impl Instance {
 
     /// Makes own scopes that are nowhere, and steps over numbers under which two manifests were signed.
     fn settle_manifests(&self, before: &Before) -> Result<(), Error> {
-        let schema = self.with_database(|database| Ok(database.schema()))?;
         let own = self.open_scopes_of(&self.id())?;
         for name in [ScopeName::public(), ScopeName::trusted()] {
             if !own.iter().any(|scope| scope.row.name == name) {
-                self.create_scope(&name, &schema)?;
+                self.create_scope(&name)?;
             }
         }
         for scope in own {

@@ -11,13 +11,16 @@ use super::side::{Doubt, Outcome, Side};
 use crate::connector::contract::{Base, Capture, Change, Position, Seen, Sighting};
 use crate::id::bytes::ScopeId;
 use crate::id::name::{FieldName, ScopeName};
+use crate::record::codec::{self, CAPTURED_BYTES_MAX};
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
 use crate::scope::audience::Audience;
+use crate::scope::fields::LeastScopes;
 use crate::state::database;
 use crate::sync::error::{Error, through};
 use crate::sync::instance::Instance;
 use crate::sync::progress::Event;
+use crate::sync::route::{self, Routed};
 use crate::sync::view::View;
 use crate::sys::clock;
 
@@ -51,6 +54,8 @@ const ROUNDS_MAX: usize = 20;
 struct Survey<'a> {
     instance: &'a Instance,
     sides: Vec<Side>,
+    before: &'a Before,
+    least: LeastScopes,
     adopted: BTreeSet<RecordId>,
     rows: RowsSummary,
     /// Own rows to be kept private.
@@ -89,10 +94,11 @@ impl Instance {
         self.tell(Event::Phase { name: "comparing the application's rows", total: None });
         let (homeless, gone) = Default::default();
         let rows_so_far = std::mem::take(rows);
-        let mut survey = Survey { instance: self, sides, adopted, rows: rows_so_far, homeless, gone };
+        let least = self.with_database(|database| Ok(database.least_scopes()))?;
+        let mut survey = Survey { instance: self, sides, before, least, adopted, rows: rows_so_far, homeless, gone };
         survey.rows.recognised += survey.adopted.len() as u64;
         let capture = self.with_database(|database| {
-            Ok(database.survey(clock::now(), &mut |sighting| survey.take(sighting).map_err(through))?)
+            Ok(database.compare(clock::now(), &mut |sighting| survey.take(sighting).map_err(through))?)
         })?;
         self.tell(Event::End);
         survey.rescue()?;
@@ -190,6 +196,13 @@ impl Survey<'_> {
         audience: &Audience,
         fields: &BTreeMap<FieldName, Value>,
     ) -> Result<(), Error> {
+        let mut routed = Routed::new();
+        if let Some(row) = audience.scope() {
+            routed = route::own(&self.least, &id.dataset, row, fields);
+            for name in routed.keys() {
+                self.make_room(name)?;
+            }
+        }
         let mut holders = Vec::new();
         for index in self.of(id) {
             let side = &self.sides[index];
@@ -197,42 +210,67 @@ impl Survey<'_> {
                 holders.push(index);
             }
         }
-        let Some(home) = self.home(audience.scope()) else {
-            if doubt == Doubt::Edited && !holders.is_empty() {
-                self.withdraw(id, &holders);
+        if doubt == Doubt::Untouched && holders.is_empty() {
+            return if routed.is_empty() { Ok(()) } else { self.take_homeless(id, audience, &routed) };
+        }
+        if doubt == Doubt::Edited {
+            let meant = |index: &usize| routed.contains_key(&self.sides[*index].open.row.name);
+            let elsewhere: Vec<usize> = holders.iter().copied().filter(|index| !meant(index)).collect();
+            for index in &elsewhere {
+                self.sides[*index].edits.insert((id.dataset.clone(), id.key), None);
+            }
+            if routed.is_empty() {
                 self.rows.withdrawn.push(id.to_string());
             }
+        }
+        for (name, fields) in &routed {
+            let index = self.named(name);
+            if holders.contains(&index) {
+                self.join(id, index, base, doubt, fields)?;
+            } else if doubt == Doubt::Edited {
+                self.put_new(id, index, audience, fields);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a record in a scope; one that holds only fields for fewer readers needs something in them.
+    fn put_new(&mut self, id: &RecordId, index: usize, audience: &Audience, fields: &BTreeMap<FieldName, Value>) {
+        let side = &mut self.sides[index];
+        let is_home = audience.scope() == Some(&side.open.row.name);
+        if is_home || fields.values().any(|value| *value != Value::Null) {
+            side.put_whole(id, None, fields);
+            self.rows.unpublished += u64::from(is_home);
+        }
+    }
+
+    /// Makes a scope of ours that a row asks for and that is nowhere.
+    fn make_room(&mut self, name: &ScopeName) -> Result<(), Error> {
+        let own = self.instance.id();
+        if self.sides.iter().any(|side| side.open.row.origin == own && side.open.row.name == *name) {
             return Ok(());
-        };
-        if doubt == Doubt::Untouched && holders.is_empty() {
-            return self.take_homeless(id, home, fields);
         }
-        if doubt == Doubt::Edited {
-            let elsewhere: Vec<usize> = holders.iter().copied().filter(|index| *index != home).collect();
-            self.withdraw(id, &elsewhere);
-        }
-        if holders.contains(&home) {
-            return self.join(id, home, base, doubt, fields);
-        }
-        if doubt == Doubt::Edited {
-            self.sides[home].put_whole(id, None, fields);
-            self.rows.unpublished += 1;
+        self.instance.create_scope(name)?;
+        for row in self.instance.state.scopes_of(&own)?.into_iter().filter(|row| row.name == *name) {
+            self.sides.extend(Side::new(self.instance, self.before, row, (&View::default(), None))?);
         }
         Ok(())
     }
 
     /// Takes an own row that is as it was known, and whose record no newest state has: never published, or gone.
-    fn take_homeless(&mut self, id: &RecordId, home: usize, fields: &BTreeMap<FieldName, Value>) -> Result<(), Error> {
-        let mut was_shared = false;
+    fn take_homeless(&mut self, id: &RecordId, audience: &Audience, routed: &Routed) -> Result<(), Error> {
+        let (mut was_shared, mut is_lost, mut is_withdrawn) = (false, false, false);
         for index in self.of(id) {
-            was_shared |= self.sides[index].was_there(self.instance, id)?;
+            let side = &self.sides[index];
+            was_shared |= side.was_there(self.instance, id)?;
+            is_lost |= side.standing.lost;
+            is_withdrawn |= self.instance.state.withdrawn(&side.open.row.id, &id.dataset)?.contains(&id.key);
         }
-        let side = &mut self.sides[home];
         if !was_shared {
-            side.put_whole(id, None, fields);
-            self.rows.unpublished += 1;
-        } else if side.standing.lost || self.instance.state.withdrawn(&side.open.row.id, &id.dataset)?.contains(&id.key)
-        {
+            for (name, fields) in routed {
+                self.put_new(id, self.named(name), audience, fields);
+            }
+        } else if is_lost || is_withdrawn {
             self.homeless.push(id.clone());
         } else {
             self.gone.push(id.clone());
@@ -248,12 +286,18 @@ impl Survey<'_> {
         fields: &BTreeMap<FieldName, Value>,
     ) -> Result<(), Error> {
         let all = self.of(id);
-        let mut is_held = false;
-        for index in all.clone() {
-            let side = &self.sides[index];
-            if side.at(self.instance, side.tip.as_ref(), id)?.is_some() {
-                is_held = true;
-                self.join(id, index, base, doubt, fields)?;
+        let mut held = Vec::new();
+        for index in &all {
+            let side = &self.sides[*index];
+            held.push((*index, side.at(self.instance, side.tip.as_ref(), id)?));
+        }
+        let is_held = held.iter().any(|(_, record)| record.is_some());
+        let scopes = held.iter().map(|(index, record)| (&self.sides[*index].open, record.as_ref()));
+        let mut routed = route::foreign(&self.least, &id.dataset, scopes, fields.clone());
+        for (index, record) in &held {
+            let fields = routed.remove(&self.sides[*index].open.row.name);
+            if let (Some(_), Some(fields)) = (record, fields) {
+                self.join(id, *index, base, doubt, &fields)?;
             }
         }
         if is_held || all.is_empty() {
@@ -296,12 +340,6 @@ impl Survey<'_> {
         Ok(())
     }
 
-    fn withdraw(&mut self, id: &RecordId, sides: &[usize]) {
-        for index in sides {
-            self.sides[*index].edits.insert((id.dataset.clone(), id.key), None);
-        }
-    }
-
     /// Takes in what only a copy of this instance has published.
     fn rescue(&mut self) -> Result<(), Error> {
         for index in 0..self.sides.len() {
@@ -332,7 +370,13 @@ impl Survey<'_> {
         let instance = self.instance;
         let transaction = instance.state.transaction()?;
         for side in &mut self.sides {
-            let edits = std::mem::take(&mut side.edits);
+            let mut edits = std::mem::take(&mut side.edits);
+            // What is too large to travel stays as it was, as at every commit.
+            edits.retain(|_, record| {
+                record
+                    .as_ref()
+                    .is_none_or(|record| codec::encode(record, &side.open.row.origin).len() <= CAPTURED_BYTES_MAX)
+            });
             if edits.is_empty() {
                 continue;
             }
@@ -361,10 +405,11 @@ impl Survey<'_> {
         (0..self.sides.len()).filter(|index| self.sides[*index].open.row.origin == id.origin).collect()
     }
 
-    fn home(&self, name: Option<&ScopeName>) -> Option<usize> {
+    /// The own scope of a name, which was made if it wasn't there.
+    fn named(&self, name: &ScopeName) -> usize {
         let own = self.instance.id();
-        let name = name?;
-        self.sides.iter().position(|side| side.open.row.origin == own && side.open.row.name == *name)
+        let found = self.sides.iter().position(|side| side.open.row.origin == own && side.open.row.name == *name);
+        found.expect("room was made for every scope that a row asks for")
     }
 }
 

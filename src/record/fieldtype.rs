@@ -1,0 +1,80 @@
+//! What a field holds, by its origin's word: so that another instance can tell beforehand whether its columns fit.
+//!
+//! It is a description and no rule: a value of another type is a value all the same. Spelling: format/schema.md.
+
+use std::fmt;
+
+use crate::id::name::DatasetName;
+
+/// The type of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldType {
+    /// Any Unicode text.
+    Text,
+    /// A 64-bit integer.
+    Int,
+    /// True or false.
+    Bool,
+    /// A float.
+    Float,
+    /// A point in time.
+    Timestamp,
+    /// Bytes.
+    Bytes,
+    /// A JSON document.
+    Json,
+    /// A decimal number.
+    Decimal,
+    /// A record of this dataset.
+    Ref(DatasetName),
+}
+
+/// The most bytes of a spelled type: `ref:` and a dataset's name.
+pub const TYPE_BYTES_MAX: usize = 68;
+
+impl FieldType {
+    /// Reads what `Display` writes; `None` for anything else, such as a type of a later version.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(dataset) = text.strip_prefix("ref:") {
+            return DatasetName::new(dataset).ok().map(Self::Ref);
+        }
+        NAMES.iter().find(|(_, name)| *name == text).map(|(kind, _)| kind.clone())
+    }
+}
+
+impl fmt::Display for FieldType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ref(dataset) => write!(f, "ref:{dataset}"),
+            plain => f.write_str(NAMES.iter().find(|(kind, _)| kind == plain).expect("every plain type has a name").1),
+        }
+    }
+}
+
+/// The plain types by name.
+pub const NAMES: [(FieldType, &str); 8] = [
+    (FieldType::Text, "text"),
+    (FieldType::Int, "int"),
+    (FieldType::Bool, "bool"),
+    (FieldType::Float, "float"),
+    (FieldType::Timestamp, "timestamp"),
+    (FieldType::Bytes, "bytes"),
+    (FieldType::Json, "json"),
+    (FieldType::Decimal, "decimal"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_read_as_they_are_spelled() {
+        let users = FieldType::Ref(DatasetName::new("users").unwrap());
+        for kind in NAMES.iter().map(|(kind, _)| kind).chain([&users]) {
+            assert_eq!(FieldType::parse(&kind.to_string()).as_ref(), Some(kind));
+        }
+        for text in ["", "Text", "ref", "ref:", "ref:No Name", "uuid"] {
+            assert_eq!(FieldType::parse(text), None, "{text}");
+        }
+    }
+}
