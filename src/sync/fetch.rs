@@ -9,7 +9,7 @@ use super::error::Error;
 use super::fit::Fit;
 use super::ingest::{Incoming, Ingested, Taking, Writes};
 use super::instance::Instance;
-use super::own::{HERE, Lost};
+use super::own::Lost;
 use super::progress::Event;
 use super::scopes::OpenScope;
 use crate::exchange::head::Head;
@@ -459,8 +459,8 @@ impl Instance {
             true => Taking::Head,
             false => Taking::Records,
         };
-        // What it replaces may be a branch that another remote has published.
-        if let Some(known) = known.filter(|known| taking == Taking::Head && known.via != HERE) {
+        // What it replaces may be on another line, published elsewhere by one of two copies.
+        if let Some(known) = known.filter(|_| taking == Taking::Head) {
             self.note_rescued(&scope.row.id, &known.commit)?;
         }
         Ok(Some((head.clone(), Incoming { head, hash, document, taking })))

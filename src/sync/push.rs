@@ -95,7 +95,9 @@ impl Instance {
     /// The remote can't be written, was changed meanwhile, or has heads of ours that we never made.
     pub fn push(&self, remote: &PeerName) -> Result<PushSummary, Error> {
         // Nothing is signed before the remote has shown that it knows no later state of ours.
-        if let Ok(Some(store)) = self.open_remote(remote) {
+        if !self.is_restoring()
+            && let Ok(Some(store)) = self.open_remote(remote)
+        {
             self.check_own(store.as_ref(), remote.as_str())?;
         }
         // What was fetched is merged first: a writer's head builds on the newest head of the origin.

@@ -29,8 +29,8 @@ pub(super) struct Before {
 /// What was known of one scope.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct ScopeBefore {
-    /// Our newest head: its document's hash and its number.
-    head: Option<(String, u64)>,
+    /// Our newest head.
+    head: Option<HeadBefore>,
     /// The manifest: its number and hash.
     manifest: (u64, String),
     /// The local head.
@@ -41,11 +41,22 @@ struct ScopeBefore {
     branch: BTreeSet<String>,
 }
 
+/// Our newest head of a scope.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct HeadBefore {
+    hash: String,
+    incarnation: u32,
+    seq: u64,
+    writes: u64,
+}
+
 /// How a scope stood when the restore began, and what the remotes have said since.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     /// Whether remotes had something newer of ours.
     pub(super) lost: bool,
+    /// Whether what we had published is surely on another line than what the remotes have.
+    pub(super) off_line: bool,
     /// Commits that are no history.
     branch: BTreeSet<String>,
     /// A commit that the rows surely contained; it tells what has changed since.
@@ -107,7 +118,12 @@ impl Instance {
             }
         }
         Ok(ScopeBefore {
-            head: head.map(|head| (head.hash.to_string(), head.seq)),
+            head: head.map(|head| HeadBefore {
+                hash: head.hash.to_string(),
+                incarnation: head.incarnation,
+                seq: head.seq,
+                writes: head.writes,
+            }),
             manifest: (row.manifest_seq, row.manifest_hash.to_string()),
             local: row.local_head.map(|id| id.to_string()),
             seen: seen.map(|seen| seen.id.to_string()),
@@ -122,7 +138,7 @@ impl Instance {
         let Some(known) = before.scopes.get(&row.id.to_string()) else {
             return Ok(Standing { lost: head.is_some(), ..Standing::default() });
         };
-        let is_news = |hash: String| known.head.as_ref().is_none_or(|(known, _)| *known != hash);
+        let is_news = |hash: String| known.head.as_ref().is_none_or(|known| known.hash != hash);
         let found = head.filter(|head| is_news(head.hash.to_string()));
         let mut branch = BTreeSet::new();
         if let Some(head) = &found {
@@ -133,11 +149,15 @@ impl Instance {
         }
         let base = [&known.local, &known.seen].into_iter().flatten().find(|id| !branch.contains(*id));
         let base = base.and_then(|id| id.parse().ok());
-        Ok(Standing { lost: found.is_some(), branch, base })
+        // Under one number, or with fewer writes under a later one, no head is a successor of the other.
+        let off_line = found.as_ref().zip(known.head.as_ref()).is_some_and(|(found, known)| {
+            found.incarnation == known.incarnation && (found.seq == known.seq || found.writes < known.writes)
+        });
+        Ok(Standing { lost: found.is_some(), off_line, branch, base })
     }
 
     /// Walks the commits that one builds on, as far as we hold them.
-    fn ancestors(&self, scope: &ScopeId, tip: CommitId) -> Result<BTreeSet<CommitId>, Error> {
+    pub(super) fn ancestors(&self, scope: &ScopeId, tip: CommitId) -> Result<BTreeSet<CommitId>, Error> {
         let (mut found, mut queue) = (BTreeSet::new(), VecDeque::from([tip]));
         while let Some(id) = queue.pop_front() {
             if found.len() < COMMITS_MAX
@@ -166,12 +186,12 @@ impl Instance {
                 self.note_restored_from(&row.id, head.incarnation, head.seq)?;
                 if standing.lost {
                     forgets = true;
-                    let ours = known.and_then(|known| known.head.as_ref()).map_or(0, |(_, seq)| *seq);
+                    let ours = known.and_then(|known| known.head.as_ref()).map_or(0, |known| known.seq);
                     lost.insert(scope.clone(), Newest { scope, ours, theirs: head.seq });
                 }
             }
             let is_branch = row.local_head.is_some_and(|id| standing.branch.contains(&id.to_string()));
-            if is_branch && !before.rebased {
+            if (is_branch || standing.off_line) && !before.rebased {
                 self.state.clear_local_head(&row.id)?;
             }
         }

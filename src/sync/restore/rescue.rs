@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::side::Side;
+use crate::history::join::Known;
 use crate::id::bytes::{CommitId, ScopeId};
 use crate::id::name::FieldName;
 use crate::merge::strategy::show;
@@ -18,7 +19,10 @@ use crate::sys::clock::UnixMillis;
 /// What a copy wrote into one record.
 pub(super) struct Rescued {
     pub(super) id: RecordId,
-    pub(super) fields: BTreeMap<FieldName, Value>,
+    /// Fields of which the copy had seen what the newest state says.
+    pub(super) on_top: BTreeMap<FieldName, Value>,
+    /// Fields that both may have written.
+    pub(super) beside: BTreeMap<FieldName, Value>,
 }
 
 /// When each of our writes was made, by incarnation and number.
@@ -69,20 +73,30 @@ impl Instance {
             if line.id == tip.id || !self.holds_trees(&line.commit)? {
                 continue;
             }
+            let lineage = self.lineage(side, &line)?;
             self.each_difference(&side.open, Some(&tip.commit), &line.commit, &mut |dataset, key, bytes| {
                 let Some(bytes) = bytes else { return Ok(()) };
                 let theirs = decode_record(bytes, &row.origin, dataset, key)?;
                 let ours = self.record_at(&side.open, tip, dataset, key)?;
-                let strange = self.strange(&theirs, ours.as_ref(), &times);
+                let strange = self.strange(&theirs, ours.as_ref(), tip, &times);
                 if strange.is_empty() {
                     return Ok(());
                 }
                 let wanted = theirs.cells.iter().filter(|(field, _)| ours.is_none() || strange.contains(field));
                 let schema = &side.open.schema;
                 let shown = |field, cell: &Cell| show(cell, schema.strategy(dataset, field), &row.origin).value;
-                let fields = wanted.map(|(field, cell)| (field.clone(), shown(field, cell))).collect();
                 let id = RecordId { origin: row.origin, dataset: dataset.clone(), key: *key };
-                found.push(Rescued { id, fields });
+                let mut rescued = Rescued { id, on_top: BTreeMap::new(), beside: BTreeMap::new() };
+                for (field, cell) in wanted {
+                    let held = ours.as_ref().and_then(|ours| ours.cells.get(field));
+                    let is_on_top = match held {
+                        Some(held) => self.knew(side, &lineage, &rescued.id, field, held)?,
+                        None => false,
+                    };
+                    let fields = if is_on_top { &mut rescued.on_top } else { &mut rescued.beside };
+                    fields.insert(field.clone(), shown(field, cell));
+                }
+                found.push(rescued);
                 Ok(())
             })?;
         }
@@ -90,7 +104,13 @@ impl Instance {
     }
 
     /// Finds the fields that hold a write which is not on our line.
-    fn strange<'a>(&self, theirs: &'a Record, ours: Option<&Record>, times: &Times) -> BTreeSet<&'a FieldName> {
+    fn strange<'a>(
+        &self,
+        theirs: &'a Record,
+        ours: Option<&Record>,
+        tip: &Known,
+        times: &Times,
+    ) -> BTreeSet<&'a FieldName> {
         let mut strange = BTreeSet::new();
         for (field, element) in theirs.elements().filter(|(_, element)| element.stamp.author == self.id()) {
             let stamp = &element.stamp;
@@ -99,13 +119,47 @@ impl Instance {
             let held = ours.and_then(|ours| ours.cells.get(field)).map_or(&[][..], Cell::elements);
             let older = held.iter().any(|held| {
                 let held = &held.stamp;
-                held.author == self.id() && (held.incarnation, held.sequence) < number
+                held.author == self.id() && held.incarnation == number.0 && held.sequence < number.1
             });
-            if other_time || older {
+            if other_time || older || !tip.commit.clock.covers(stamp) {
                 strange.insert(field);
             }
         }
         strange
+    }
+
+    /// The states that a commit builds on, as far as we hold them.
+    fn lineage(&self, side: &Side, line: &Known) -> Result<Vec<Known>, Error> {
+        let mut lineage = Vec::new();
+        for id in self.ancestors(&side.open.row.id, line.id)? {
+            if let Some(known) = self.state.commit(&side.open.row.id, &id)?
+                && self.holds_trees(&known.commit)?
+            {
+                lineage.push(known);
+            }
+        }
+        Ok(lineage)
+    }
+
+    /// Tells whether a copy had seen all that a field says in the newest state.
+    fn knew(
+        &self,
+        side: &Side,
+        lineage: &[Known],
+        id: &RecordId,
+        field: &FieldName,
+        held: &Cell,
+    ) -> Result<bool, Error> {
+        let mut unseen: Vec<_> = held.elements().iter().map(|element| element.stamp).collect();
+        for known in lineage {
+            let Some(record) = self.record_at(&side.open, known, &id.dataset, &id.key)? else { continue };
+            let said = record.cells.get(field).map_or(&[][..], Cell::elements);
+            unseen.retain(|stamp| said.iter().all(|element| element.stamp != *stamp));
+            if unseen.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Finds when our writes in the newest state were made, as far as they still show.

@@ -348,18 +348,17 @@ impl Survey<'_> {
                 if side.edits.contains_key(&(rescued.id.dataset.clone(), rescued.id.key)) {
                     continue;
                 }
-                match side.at(self.instance, side.tip.as_ref(), &rescued.id)? {
-                    Some(newest) => {
-                        let joined = (newest, None);
-                        let outcome =
-                            side.join(self.instance, &rescued.id, joined, &rescued.fields, Doubt::Untouched)?;
-                        self.rows.rescued += outcome.edits + outcome.conflicts;
-                    }
-                    None => {
-                        side.put_whole(&rescued.id, None, &rescued.fields);
-                        self.rows.rescued += 1;
-                    }
-                }
+                let Some(newest) = side.at(self.instance, side.tip.as_ref(), &rescued.id)? else {
+                    let whole = rescued.on_top.into_iter().chain(rescued.beside).collect();
+                    side.put_whole(&rescued.id, None, &whole);
+                    self.rows.rescued += 1;
+                    continue;
+                };
+                self.rows.rescued += side.put_fields(&rescued.id, newest.clone(), &rescued.on_top);
+                let edited = side.edits.get(&(rescued.id.dataset.clone(), rescued.id.key)).cloned().flatten();
+                let joined = (edited.unwrap_or(newest), None);
+                let outcome = side.join(self.instance, &rescued.id, joined, &rescued.beside, Doubt::Elsewhere)?;
+                self.rows.rescued += outcome.edits + outcome.conflicts;
             }
         }
         Ok(())

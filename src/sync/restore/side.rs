@@ -50,6 +50,8 @@ pub(super) enum Doubt {
     Edited,
     /// It is as it was last known, or nothing is known of it.
     Untouched,
+    /// A copy of this instance published it, beside what counts.
+    Elsewhere,
 }
 
 /// What became of the fields of a row.
@@ -143,7 +145,8 @@ impl Side {
             if was_so {
                 continue;
             }
-            if then.as_ref().is_some_and(|then| then.cells.get(field) == cell) {
+            let is_common = doubt != Doubt::Elsewhere;
+            if is_common && then.as_ref().is_some_and(|then| then.cells.get(field) == cell) {
                 clean.insert(field.clone(), value.clone());
             } else {
                 beside.push((field.clone(), value.clone()));
@@ -168,7 +171,7 @@ impl Side {
             // What may be out of date must not be shown in the place of what is newer.
             let latest = held.iter().map(|element| element.stamp.time).max();
             let time = match (doubt, latest) {
-                (Doubt::Untouched, Some(latest)) => UnixMillis(latest.0.saturating_sub(1)),
+                (Doubt::Untouched | Doubt::Elsewhere, Some(latest)) => UnixMillis(latest.0.saturating_sub(1)),
                 _ => self.stamp.time,
             };
             let own = Element { stamp: Stamp { time, ..self.stamp }, value, over };
@@ -179,6 +182,14 @@ impl Side {
             self.edits.insert((id.dataset.clone(), id.key), Some(record));
         }
         Ok(outcome)
+    }
+
+    /// Takes in fields that a copy of this instance wrote on top of what the newest state still says.
+    pub(super) fn put_fields(&mut self, id: &RecordId, newest: Record, fields: &BTreeMap<FieldName, Value>) -> u64 {
+        let write = Write { scope: &self.open, stamp: self.stamp, published: self.published };
+        let Some(record) = write.onto(Some(newest), &id.dataset, fields) else { return 0 };
+        self.edits.insert((id.dataset.clone(), id.key), Some(record));
+        fields.len() as u64
     }
 
     /// Tells whether some state of the scope that we hold and trust has the record.
@@ -223,7 +234,10 @@ impl Side {
         let strange = instance.rescued(&row.id)?;
         let mut history = Vec::new();
         for commit in instance.state.commits(&row.id, HISTORY_MAX)? {
-            let is_strange = !strange.is_empty() && strange.contains(&commit.id(&row.id_key));
+            // What we stood on ourselves is history unless it is surely on another line.
+            let id = commit.id(&row.id_key);
+            let is_ours = !self.standing.off_line && self.base.as_ref().is_some_and(|base| base.id == id);
+            let is_strange = !is_ours && strange.contains(&id);
             if self.standing.counts(&commit, &row.id_key) && !is_strange && instance.holds_trees(&commit)? {
                 history.push(commit);
             }
