@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accept;
 mod canary;
 mod converge;
 mod crash;
