@@ -17,6 +17,7 @@ mod help;
 mod looking;
 mod misconfigured;
 mod people;
+mod restoring;
 mod schemas;
 mod settling;
 mod shown;
