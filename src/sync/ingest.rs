@@ -257,9 +257,7 @@ impl<'a> Building<'a> {
             })
         })?;
         let is_last = index + 1 == segment.objects.len();
-        // The newest changeset leads to the head's commit; all parts of an older one to the same.
-        let tip =
-            self.tip.get_or_insert(if segment.to_seq == self.head.seq { self.head.commit } else { part.span.tip });
+        let tip = self.tip.get_or_insert(part.span.tip);
         let fits = part.span.scope == self.scope.row.id
             && part.span.tip == *tip
             && part.span.from == segment.from_seq
@@ -331,6 +329,9 @@ impl<'a> Building<'a> {
         let Some(bytes) = self.commits.get(&head.commit) else {
             return refuse(format!("its commit {} is not among what it carries", head.commit));
         };
+        if self.tip != Some(head.commit) {
+            return refuse("its newest changeset leads to another commit than it signs");
+        }
         let commit = Commit::decode(bytes).map_err(|error| {
             Stop::Refuse(Refusal::because("", format!("its commit is not canonical: {error}"), HINT_SIGNER))
         })?;
