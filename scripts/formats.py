@@ -556,7 +556,7 @@ def head(data, signer=None):
     payload, key = open_document("head", data, signer)
     value = whole(shape(
         seq=NUMBER, base=maybe(shape(seq=NUMBER, commit=ID)), prev=maybe(ID), time=TIME, epoch=uint(1, U32),
-        scope=blob(16), commit=ID, format=FORMAT, signer=ID, writes=TIME, observed=maybe(blob(0, 262144)),
+        scope=blob(16), commit=ID, format=FORMAT, signer=ID, writes=TIME,
         segments=many(0, 64, shape(to=NUMBER, **{"from": TIME}, objects=many(1, 65536, items(ID, uint(1, 128 * MIB))))),
         incarnation=INCARNATION, manifest_seq=NUMBER), payload)
     segments, based = value["segments"], value["base"] is not None

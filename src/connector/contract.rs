@@ -30,6 +30,8 @@ pub struct Sighting {
     pub id: RecordId,
     /// The view that the row reflected before the application changed it.
     pub base: Base,
+    /// Whether the row differs from what was last known of it; only a comparison reports rows that don't.
+    pub changed: bool,
     /// What is there now.
     pub seen: Seen,
 }
@@ -262,6 +264,16 @@ pub trait Connector {
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error>;
 
+    /// Captures like `capture`, and reports every row: also those that are as they were last known.
+    ///
+    /// # Errors
+    /// As `capture`.
+    fn compare(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error>;
+
     /// Reports what a capture would, and writes nothing: not even the bookkeeping is made. New rows get ids that
     /// are forgotten again.
     ///
@@ -272,6 +284,20 @@ pub trait Connector {
         now: UnixMillis,
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error>;
+
+    /// Gives rows that the bookkeeping doesn't know to the records that they must be: the only row that shows
+    /// a record's values, or, of an own record, that was born in the same moment. Returns those that were found.
+    ///
+    /// # Errors
+    /// The database can't be read or written, or the iterator's own error.
+    fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error>;
+
+    /// Makes own rows private that are in no scope any more, instead of deleting them. Returns those that have
+    /// no place to say so: their dataset takes its scope from elsewhere.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error>;
 
     /// Takes what a capture reported as known, and sets the applied view (and the target's, if an
     /// apply is unfinished) to views that contain it. One short transaction.
@@ -374,6 +400,9 @@ pub struct Context {
     pub own: InstanceId,
     /// What we call the other instances, for aliases.
     pub names: BTreeMap<InstanceId, PeerName>,
+    /// Whether the rows may be older than what was published of them, as after a restore from a backup:
+    /// own rows then follow what was published, their scope included.
+    pub restoring: bool,
     /// Whom a row can name.
     pub addressees: Addressees,
     /// By scope of another instance, its readers that we know.

@@ -30,6 +30,9 @@ CREATE TABLE seen (scope BLOB NOT NULL, signer BLOB NOT NULL, incarnation INTEGE
     hash BLOB NOT NULL, document BLOB NOT NULL, PRIMARY KEY (scope, signer, incarnation, seq)) WITHOUT ROWID;
 CREATE TABLE receipt (scope BLOB NOT NULL, signer BLOB NOT NULL, incarnation INTEGER NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL,
     hash BLOB NOT NULL, document BLOB NOT NULL, statement BLOB NOT NULL, PRIMARY KEY (scope, signer)) WITHOUT ROWID;
+CREATE TABLE fork_settled (scope BLOB NOT NULL, signer BLOB NOT NULL, PRIMARY KEY (scope, signer)) WITHOUT ROWID;
+CREATE TABLE jump (scope BLOB NOT NULL, signer BLOB NOT NULL, hash BLOB NOT NULL, incarnation INTEGER NOT NULL,
+    seq INTEGER NOT NULL, accepted INTEGER NOT NULL, PRIMARY KEY (scope, signer)) WITHOUT ROWID;
 CREATE TABLE published (scope BLOB NOT NULL, seq INTEGER NOT NULL, commit_id BLOB NOT NULL, PRIMARY KEY (scope, seq)) WITHOUT ROWID;
 CREATE TABLE withdrawn (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, time INTEGER NOT NULL,
     head INTEGER, PRIMARY KEY (scope, dataset, record)) WITHOUT ROWID;

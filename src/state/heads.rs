@@ -84,14 +84,30 @@ impl State {
         Ok(())
     }
 
-    /// Tells whether a signer is known to have made two histories of a scope.
+    /// Forgets that a fork was settled, and its proof: the signer has made another one.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn reopen_fork(&self, scope: &ScopeId, signer: &InstanceId) -> Result<(), Error> {
+        let ids = (scope.as_bytes(), signer.as_bytes());
+        let query = Error::query("reopen a fork");
+        let settled = self.connection.execute("DELETE FROM fork_settled WHERE scope = ?1 AND signer = ?2", ids);
+        if settled.map_err(&query)? > 0 {
+            let sql = "DELETE FROM fork WHERE scope = ?1 AND signer = ?2 AND kind = 'heads'";
+            self.connection.execute(sql, ids).map_err(&query)?;
+        }
+        Ok(())
+    }
+
+    /// Tells whether a signer is known to have made two histories of a scope, and nobody has settled it.
     ///
     /// # Errors
     /// `Query`.
     pub fn is_forked(&self, scope: &ScopeId, signer: &InstanceId) -> Result<bool, Error> {
         self.connection
             .query_row(
-                "SELECT EXISTS (SELECT 1 FROM fork WHERE scope = ?1 AND signer = ?2 AND kind = 'heads')",
+                "SELECT EXISTS (SELECT 1 FROM fork WHERE scope = ?1 AND signer = ?2 AND kind = 'heads') AND NOT EXISTS
+                  (SELECT 1 FROM fork_settled WHERE scope = ?1 AND signer = ?2)",
                 (scope.as_bytes(), signer.as_bytes()),
                 |row| row.get(0),
             )

@@ -1,6 +1,7 @@
 //! The local state of an instance: nodes, commits, heads, peers and what we follow, in one SQLite
 //! database in WAL mode, so that several commands can read while one writes.
 
+pub mod accepted;
 pub mod commits;
 pub mod conflicts;
 pub mod database;

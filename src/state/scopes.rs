@@ -99,6 +99,17 @@ impl State {
         Ok(())
     }
 
+    /// Forgets a scope's local head: what it joined is to be joined again.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn clear_local_head(&self, scope: &ScopeId) -> Result<(), Error> {
+        self.connection
+            .execute("UPDATE scope SET local_head = NULL WHERE id = ?1", [scope.as_bytes()])
+            .map_err(Error::query("forget a local head"))?;
+        Ok(())
+    }
+
     /// Remembers our newest capture sequence in a scope.
     ///
     /// # Errors

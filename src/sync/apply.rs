@@ -101,7 +101,7 @@ impl Instance {
     }
 
     /// Returns the view of the local heads; what is no longer followed stays as it is.
-    fn heads_view(&self, applied: &View) -> Result<View, Error> {
+    pub(super) fn heads_view(&self, applied: &View) -> Result<View, Error> {
         let mut view = applied.clone();
         for row in self.state.scopes()? {
             if let Some(head) = row.local_head

@@ -105,7 +105,11 @@ codes! {
     Records "records" DAMAGED "records of the local state are damaged";
     Merge "merge" ERROR "commits can't be merged";
     Changeset "changeset" ERROR "a changeset can't be made or sealed";
-    LostHistory "lost-history" REFUSED "a remote has heads of ours that this instance never made";
+    LostHistory "lost-history" REFUSED "a remote has documents of ours that this instance never made: it is an old copy, or one of two";
+    StillForked "still-forked" REFUSED "a peer that published two histories was not restored since";
+    RestoreUnfinished "restore-unfinished" BUSY "a `restore` was begun and has to be finished first";
+    RestoreAlone "restore-alone" UNREACHABLE "no remote can be asked what this instance published";
+    NothingToRestore "nothing-to-restore" ERROR "no remote holds anything of this instance";
     Refused "refused" REFUSED "documents of a remote were refused";
     Restless "restless" RETRY "the application kept changing rows";
 }

@@ -83,7 +83,7 @@ impl<'a> Collector<'a> {
     }
 
     pub(super) fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
-        let Sighting { id, base, seen } = sighting;
+        let Sighting { id, base, seen, .. } = sighting;
         self.too_large.remove(&id.to_string());
         let (audience, fields) = match seen {
             Seen::Row { audience, fields } => (audience, Some(fields)),

@@ -33,7 +33,21 @@ impl Instance {
     /// # Errors
     /// A tree that can't be read or written.
     pub(super) fn compose(&self, scope: &OpenScope, base: &Known, edits: Edits, stamp: Stamp) -> Result<Known, Error> {
-        let mut datasets = base.commit.datasets.clone();
+        self.compose_on(scope, Some(base), edits, stamp)
+    }
+
+    /// Composes like `compose`, also as the first commit of a scope.
+    ///
+    /// # Errors
+    /// As `compose`.
+    pub(super) fn compose_on(
+        &self,
+        scope: &OpenScope,
+        base: Option<&Known>,
+        edits: Edits,
+        stamp: Stamp,
+    ) -> Result<Known, Error> {
+        let mut datasets = base.map(|base| base.commit.datasets.clone()).unwrap_or_default();
         let mut by_dataset: BTreeMap<DatasetName, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
         for ((dataset, key), record) in edits {
             if scope.row.origin == self.id() {
@@ -52,10 +66,10 @@ impl Instance {
                 datasets.insert(dataset, root)
             };
         }
-        let mut seen = base.commit.clock.clone();
+        let mut seen = base.map(|base| base.commit.clock.clone()).unwrap_or_default();
         seen.advance(stamp.author, stamp.incarnation, stamp.sequence);
         let Stamp { author, incarnation, sequence, time } = stamp;
-        let making = Making::Capture { parent: Some(base.id), author, incarnation, sequence, time };
+        let making = Making::Capture { parent: base.map(|base| base.id), author, incarnation, sequence, time };
         let commit = Commit { scope: scope.row.id, clock: seen, datasets, making };
         let id = self.state.put_commit(&scope.row.id, &scope.row.id_key, &commit.encode())?;
         self.state.set_sequence(&scope.row.id, sequence)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::code::Code;
 use super::fit::Fit;
+use super::own::Lost;
 use crate::cbor;
 use crate::changeset;
 use crate::connector;
@@ -133,8 +134,16 @@ pub enum Error {
     DifferentScopes { from: String, to: String },
     #[error("{what} matches {count} things here")]
     Ambiguous { what: String, count: usize },
-    #[error("{remote} has a head of ours (number {theirs}) that this instance never made (it is at {ours})")]
-    LostHistory { remote: String, ours: u64, theirs: u64 },
+    #[error("{remote} {what}")]
+    LostHistory { remote: String, what: Lost },
+    #[error("{peer} still shows two histories of {scope}: it was not restored since")]
+    StillForked { peer: String, scope: String },
+    #[error("a restore of this instance was begun and isn't finished")]
+    RestoreUnfinished,
+    #[error("none of the remotes can be asked for what this instance published")]
+    RestoreAlone,
+    #[error("{remote} offers nothing of ours to restore from, and neither does any other remote that was asked")]
+    NothingToRestore { remote: String },
     #[error("{remote} changed while we pushed to it")]
     Raced { remote: String },
     #[error("records of {url} do not fit this application's tables: {why}", why = unfitting(fits))]
@@ -262,6 +271,10 @@ impl Error {
             Self::BadValue { .. } => Code::BadValue,
             Self::Ambiguous { .. } => Code::Ambiguous,
             Self::LostHistory { .. } => Code::LostHistory,
+            Self::StillForked { .. } => Code::StillForked,
+            Self::RestoreUnfinished => Code::RestoreUnfinished,
+            Self::RestoreAlone => Code::RestoreAlone,
+            Self::NothingToRestore { .. } => Code::NothingToRestore,
             Self::Raced { .. } => Code::Raced,
             Self::Restless => Code::Restless,
             Self::Refused { .. } => Code::Refused,
@@ -340,13 +353,25 @@ impl Error {
             Self::NotFound { .. } => {
                 "`wbsync log` lists commits, `wbsync scope list` scopes, `wbsync diff SCOPE` records".into()
             }
-            Self::LostHistory { .. } => "this instance was restored from a backup, or copied. Do not push; restore \
-                 the newest backup of .wbsync, or start a new identity"
+            Self::LostHistory { what, .. } => what.hint().into(),
+            Self::StillForked { peer, .. } => format!(
+                "ask {peer}'s operator to stop one of its two copies and to run `wbsync restore` on the other; then fetch, \
+                 and accept again"
+            ),
+            Self::RestoreUnfinished => "`wbsync restore` finishes it; until then nothing else may change anything".into(),
+            Self::RestoreAlone => "plug in or reach a remote that this instance pushed to. What it published and has \
+                 lost can come from nowhere else; `--without-remotes` goes on without, and a peer that holds more keeps it \
+                 to itself"
                 .into(),
+            Self::NothingToRestore { .. } => {
+                "check the URL; `--without-remotes` makes a new beginning with the keys that are here".into()
+            }
             Self::Raced { .. } => "pull, then push again".into(),
             Self::Restless => "try again in a quieter moment".into(),
             Self::Refused { .. } => "nothing of them was kept; see the reasons above".into(),
-            Self::LostCommit { .. } => "restore .wbsync from a backup".into(),
+            Self::LostCommit { .. } => "the application's database is newer than .wbsync, as after a restore from a \
+                 backup: run `wbsync restore`"
+                .into(),
             Self::NoKey { .. } => {
                 "it is sealed to readers among whom we are not; `--key FILE` takes another key".into()
             }

@@ -3,13 +3,14 @@
 //! A document that fails any check is refused by name and changes nothing; the others still count.
 
 use std::collections::BTreeMap;
-use std::error::Error as StdError;
 
 use super::error::Error;
 use super::fit::Fit;
-use super::ingest::{Incoming, Ingested, Writes};
+use super::ingest::{Incoming, Ingested, Taking, Writes};
 use super::instance::Instance;
+use super::own::Lost;
 use super::progress::Event;
+use super::refusal::{HINT_DAMAGED, HINT_FORK, Refusal};
 use super::scopes::OpenScope;
 use crate::exchange::head::Head;
 use crate::exchange::head::verdict::{Known as KnownHead, Verdict, verdict};
@@ -17,9 +18,10 @@ use crate::exchange::receipt::fork::ForkKind;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::PeerName;
-use crate::keys::document::Unverified;
+use crate::keys::document::{Unverified, hash_of};
 use crate::record::clock::Clock;
 use crate::scope::manifest::{Manifest, Succession, succession};
+use crate::state::accepted::Jump;
 use crate::state::heads::TrackedHead;
 use crate::state::peers::Trust;
 use crate::state::remotes::Exchange;
@@ -63,49 +65,7 @@ pub struct FetchedHead {
     pub records: u64,
 }
 
-/// A document that was refused.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Refusal {
-    /// Which document.
-    pub document: String,
-    /// Why.
-    pub reason: String,
-    /// What to do next.
-    pub hint: String,
-    /// Whether it is damaged, rather than wrong.
-    pub damaged: bool,
-}
-
-impl Refusal {
-    /// Makes a refusal out of an error and its causes.
-    pub fn new(document: impl Into<String>, error: &dyn StdError, hint: &str) -> Self {
-        let mut reason = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            reason.push_str(": ");
-            reason.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self { document: document.into(), reason, hint: hint.into(), damaged: false }
-    }
-
-    /// Makes a refusal for a reason in words.
-    pub fn because(document: impl Into<String>, reason: impl Into<String>, hint: &str) -> Self {
-        Self { document: document.into(), reason: reason.into(), hint: hint.into(), damaged: false }
-    }
-
-    /// Marks the document as damaged.
-    #[must_use]
-    pub fn damaged(mut self) -> Self {
-        self.damaged = true;
-        self
-    }
-}
-
-pub(super) const HINT_DAMAGED: &str = "ask the instance that wrote it to push again, or fetch from another remote";
-pub(super) const HINT_FORK: &str =
-    "both versions are kept as proof; ask the peer whether its keys were copied, and don't merge from it until then";
-const HINT_JUMP: &str = "ask the peer whether this is right; nothing is taken until then";
+const HINT_JUMP: &str = "ask the peer whether this is right; if it is, `wbsync peer accept NAME` and fetch again; nothing is taken until then";
 const HINT_RIGHT: &str = "the scope's origin can allow it: `wbsync peer trust NAME --write`";
 
 impl Instance {
@@ -137,6 +97,9 @@ impl Instance {
     fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
         let mut summary = FetchSummary::default();
         self.tell(Event::Phase { name: "looking for new heads", total: None });
+        if !self.is_restoring() {
+            self.check_own_card(store, remote)?;
+        }
         self.make_incoming()?;
         let scopes = store.scopes().map_err(Error::store(remote))?;
         self.refuse_impostors(store, remote, &mut summary)?;
@@ -208,6 +171,8 @@ impl Instance {
                 summary.behind.push(document);
                 return self.followed(known);
             }
+            // The one that is out is the one that readers have.
+            Succession::Forked | Succession::New if origin == self.id() && self.is_restoring() => {}
             Succession::Forked => {
                 let known = known.expect("a fork needs something to differ from");
                 self.keep_proof(ForkKind::Manifests, (id, &origin), &known.manifest, &bytes)?;
@@ -216,8 +181,9 @@ impl Instance {
                 return Ok(None);
             }
             Succession::New if origin == self.id() => {
-                let ours = known.map_or(0, |row| row.manifest_seq);
-                return Err(Error::LostHistory { remote: remote.into(), ours, theirs: manifest.seq });
+                let (ours, theirs) = (known.as_ref().map_or(0, |row| row.manifest_seq), manifest.seq);
+                let scope = known.map_or_else(|| id.to_string(), |row| row.name.to_string());
+                return Err(Error::LostHistory { remote: remote.into(), what: Lost::Manifest { scope, ours, theirs } });
             }
             Succession::New => {}
         }
@@ -232,7 +198,7 @@ impl Instance {
                 return Ok(None);
             }
         };
-        if !self.follows_name(&origin, &keys.name)? {
+        if origin != self.id() && !self.follows_name(&origin, &keys.name)? {
             return Ok(None);
         }
         self.state.put_manifest(&ScopeRow {
@@ -272,11 +238,12 @@ impl Instance {
         }
         writes.insert(self.id(), (self.card.card.incarnation, self.scope_row(&scope.row.id)?.sequence));
         for signer in self.signers(store, remote, scope)? {
-            if signer == self.id() {
-                self.check_own_head(store, remote, scope)?;
-                continue;
-            }
-            let Some((head, fetched)) = self.fetch_head(store, remote, scope, &signer, summary)? else { continue };
+            let found = match signer == self.id() {
+                true if self.is_restoring() => self.fetch_own_head(store, remote, scope)?,
+                true => self.check_own_head(store, remote, &scope.row).map(|()| None)?,
+                false => self.fetch_head(store, remote, scope, &signer, summary)?,
+            };
+            let Some((head, fetched)) = found else { continue };
             let best = writes.entry(signer).or_insert((0, 0));
             *best = (*best).max((head.incarnation, head.writes));
             // A former writer's head proves what it wrote, and is merged no more.
@@ -358,7 +325,7 @@ impl Instance {
                     summary.objects += objects;
                     summary.bytes += bytes;
                     summary.heads.push(FetchedHead { scope: label, signer, seq: one.head.seq, records });
-                    if scope.row.origin == self.id() {
+                    if scope.row.origin == self.id() && one.head.signer != self.id() {
                         self.relay(store, remote, &one.head, &one.document)?;
                     }
                     taken.push(at);
@@ -444,12 +411,16 @@ impl Instance {
             }
             Verdict::Forked => {
                 let known = known.expect("a fork needs something to differ from");
+                self.state.reopen_fork(&scope.row.id, signer)?;
                 self.keep_proof(ForkKind::Heads, (&scope.row.id, signer), &known.document, &bytes)?;
                 let reason = format!("its signer has published two histories (head {} differs)", head.seq);
                 summary.refused.push(Refusal::because(document, reason, HINT_FORK));
                 return Ok(None);
             }
+            Verdict::WildJump if self.state.is_jump_accepted(&scope.row.id, signer, &hash)? => {}
             Verdict::WildJump => {
+                let (seq, incarnation) = (head.seq, head.incarnation);
+                self.state.put_jump(signer, &Jump { scope: scope.row.id, seq, incarnation, hash })?;
                 let seq = known.map_or(0, |known| known.seq);
                 let reason = format!("its number jumps from {seq} to {}", head.seq);
                 summary.refused.push(Refusal::because(document, reason, HINT_JUMP));
@@ -461,24 +432,32 @@ impl Instance {
             summary.held.push(format!("{document}: {reason}"));
             return Ok(None);
         }
-        Ok(Some((head.clone(), Incoming { head, hash, document: bytes })))
+        Ok(Some((head.clone(), Incoming { head, hash, document: bytes, taking: Taking::Head })))
     }
 
-    /// A head of ours that we never made: this instance is an old copy of itself.
-    fn check_own_head(&self, store: &dyn Store, remote: &str, scope: &OpenScope) -> Result<(), Error> {
-        let Some(bytes) = store.head(&scope.row.id, &self.id()).map_err(Error::store(remote))? else { return Ok(()) };
-        let Ok((head, hash)) = Head::open(&bytes, &self.id()) else { return Ok(()) };
-        // A head of another scope under this name was put there by somebody else, and proves nothing.
-        if head.scope != scope.row.id {
-            return Ok(());
-        }
+    /// Takes a head of our own as anybody else's, while a restore is at work.
+    fn fetch_own_head(
+        &self,
+        store: &dyn Store,
+        remote: &str,
+        scope: &OpenScope,
+    ) -> Result<Option<(Head, Incoming)>, Error> {
+        let Some((head, document)) = self.own_head_in(store, remote, &scope.row)? else { return Ok(None) };
         let known = self.state.head(&scope.row.id, &self.id())?;
-        let ours = known.as_ref().map_or(0, |known| known.seq);
-        let differs = known.is_some_and(|known| known.seq == head.seq && known.hash != hash);
-        if head.seq > ours || differs {
-            return Err(Error::LostHistory { remote: remote.into(), ours, theirs: head.seq });
+        let hash = hash_of(&document);
+        let is_known = known.as_ref().is_some_and(|known| known.hash == hash);
+        if head.base.is_none() != (scope.row.origin == self.id()) || is_known {
+            return Ok(None);
         }
-        Ok(())
+        let taking = match Self::is_newer_own(known.as_ref(), &head, &hash) {
+            true => Taking::Head,
+            false => Taking::Records,
+        };
+        // What it replaces may be on another line, published elsewhere by one of two copies.
+        if let Some(known) = known.filter(|_| taking == Taking::Head) {
+            self.note_rescued(&scope.row.id, &known.commit)?;
+        }
+        Ok(Some((head.clone(), Incoming { head, hash, document, taking })))
     }
 
     /// Records damage of one document; an error of the whole store ends the fetch.

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use super::error::Error;
-use super::fetch::Refusal;
 use super::instance::Instance;
 use super::prepare::Prepared;
 use super::progress::Event;
+use super::refusal::Refusal;
 use super::scopes::OpenScope;
 use super::vouch::Vouchers;
 use crate::changeset::entry::Body;
@@ -41,6 +41,17 @@ pub struct Incoming {
     pub hash: DocHash,
     /// The signed document.
     pub document: Vec<u8>,
+    /// What it is wanted for.
+    pub taking: Taking,
+}
+
+/// What a head is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taking {
+    /// To be tracked as its signer's newest.
+    Head,
+    /// Only its records: an older head of ours, from which a restore may have something to save.
+    Records,
 }
 
 /// What became of a head.
@@ -84,6 +95,8 @@ pub(super) struct Building<'a> {
     pub(super) commits: BTreeMap<CommitId, Vec<u8>>,
     /// Who vouches for the words that are not the signer's own.
     pub(super) vouchers: Vouchers<'a>,
+    /// The commit that the changeset being read leads to.
+    tip: Option<CommitId>,
     records: u64,
     /// Whether the origin took records out of the scope.
     withdraws: bool,
@@ -122,7 +135,10 @@ impl Instance {
         let objects = prepared.files.len() as u64;
         let bytes = prepared.segments.iter().flat_map(|segment| &segment.objects).map(|object| object.bytes).sum();
         let transaction = self.state.transaction()?;
-        let mut vouchers = Vouchers::new(self, scope, writes);
+        let mut vouchers = match head.signer == self.id() {
+            true => Vouchers::nobody(self, scope, writes),
+            false => Vouchers::new(self, scope, writes),
+        };
         for other in &said {
             let mut building = Building::new(self, scope, other, Vouchers::nobody(self, scope, writes));
             match building.run(other, writes) {
@@ -156,6 +172,12 @@ impl Instance {
             }
         }
         let records = building.records;
+        if incoming.taking == Taking::Records {
+            self.note_rescued(&scope.row.id, &head.commit)?;
+            database::commit(transaction)?;
+            self.remove_incoming(&prepared)?;
+            return Ok(Ingested::Taken { records, objects, bytes });
+        }
         // A snapshot says nothing of what it leaves out.
         if building.withdraws || prepared.start.is_none() && self.leaves_out(scope, head)? {
             self.note_withdrawn_by_origin(scope)?;
@@ -173,6 +195,7 @@ impl Instance {
             via: remote.to_owned(),
         })?;
         self.state.put_seen(head, &incoming.hash, &incoming.document)?;
+        self.state.clear_jump(&scope.row.id, &head.signer)?;
         database::commit(transaction)?;
         self.remove_incoming(&prepared)?;
         self.tell(Event::End);
@@ -191,6 +214,7 @@ impl<'a> Building<'a> {
             stamps: Clock::default(),
             commits: BTreeMap::new(),
             vouchers,
+            tip: None,
             records: 0,
             withdraws: false,
         }
@@ -204,6 +228,7 @@ impl<'a> Building<'a> {
         let mut done = 0;
         for segment in &prepared.segments {
             let mut last_key = None;
+            self.tip = None;
             for (index, object) in segment.objects.iter().enumerate() {
                 let file = files.next().expect("one file was fetched for each object");
                 let sealed = fs::read(file).map_err(Error::io("read", file)).map_err(Stop::Fail)?;
@@ -240,7 +265,9 @@ impl<'a> Building<'a> {
             })
         })?;
         let is_last = index + 1 == segment.objects.len();
+        let tip = self.tip.get_or_insert(part.span.tip);
         let fits = part.span.scope == self.scope.row.id
+            && part.span.tip == *tip
             && part.span.from == segment.from_seq
             && part.part as usize == index
             && part.last == is_last;
@@ -329,6 +356,9 @@ impl<'a> Building<'a> {
         let Some(bytes) = self.commits.get(&head.commit) else {
             return refuse(format!("its commit {} is not among what it carries", head.commit));
         };
+        if self.tip != Some(head.commit) {
+            return refuse("its newest changeset leads to another commit than it signs");
+        }
         let commit = Commit::decode(bytes).map_err(|error| {
             Stop::Refuse(Refusal::because("", format!("its commit is not canonical: {error}"), HINT_SIGNER))
         })?;
@@ -343,7 +373,10 @@ impl<'a> Building<'a> {
         }
         for (author, incarnation, sequence) in commit.clock.iter() {
             let signed = writes.get(&author).copied().unwrap_or((0, 0));
-            let known = author == head.signer || incarnation < signed.0 || (incarnation, sequence) <= signed;
+            let known = author == head.signer
+                || head.signer == self.instance.id()
+                || incarnation < signed.0
+                || (incarnation, sequence) <= signed;
             if !known {
                 let author = self.instance.instance_label(&author).map_err(Stop::Fail)?;
                 return refuse(format!("it claims write {sequence} of {author}, whose own head does not show it"));
@@ -351,6 +384,9 @@ impl<'a> Building<'a> {
         }
         if let Some(known) =
             self.instance.state.head(&row.id, &head.signer).map_err(|error| Stop::Fail(error.into()))?
+            // Who was restored from a backup may have lost what it published; and so may we have.
+            && known.incarnation == head.incarnation
+            && head.signer != self.instance.id()
         {
             let known = self.instance.state.known_commit(&row.id, &known.commit);
             if !commit.clock.contains(&known.map_err(|error| Stop::Fail(error.into()))?.commit.clock) {

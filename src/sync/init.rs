@@ -140,7 +140,7 @@ impl Instance {
     ) -> Result<(Self, CloneSummary), Error> {
         let url = super::remotes::parse(url_text, current_dir)?;
         let store = url::open(&url, None).map_err(Error::store(url.to_string()))?;
-        let cards = cards_in(store.as_ref(), &url.to_string())?;
+        let (cards, refused) = cards_in(store.as_ref(), &url.to_string())?;
         let wanted: Vec<&SignedCard> = cards
             .iter()
             .filter(|card| {
@@ -174,7 +174,8 @@ impl Instance {
             peers.push((peer.name.to_string(), Self::fingerprint(&peer.id)));
         }
         peers.sort();
-        let fetched = instance.fetch(&remote)?;
+        let mut fetched = instance.fetch(&remote)?;
+        fetched.refused.extend(refused);
         let blocked: Vec<Fit> = instance.fits()?.into_iter().filter(Fit::blocks).collect();
         if options.schema == Unfitting::Refuse && !blocked.is_empty() {
             return Err(Error::Incompatible { url: url.to_string(), fits: blocked });
@@ -195,7 +196,7 @@ impl Instance {
     }
 
     /// Adds a peer found in a store; if its name is taken here, digits of its id are added to it.
-    fn add_cloned_peer(&self, card: &SignedCard) -> Result<PeerRow, Error> {
+    pub(super) fn add_cloned_peer(&self, card: &SignedCard) -> Result<PeerRow, Error> {
         match self.peer_add(card, &PeerAdd::default()) {
             Err(Error::PeerNameTaken { name }) => {
                 let name = PeerName::new(&format!("{name:.50}-{}", card.card.instance.short()))?;

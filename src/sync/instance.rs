@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use super::config::{self, Config};
 use super::error::Error;
 use super::progress::{Event, Watcher};
+use super::restore;
 use crate::connector::contract::{Connector, Context};
 use crate::connector::dburl;
 use crate::connector::mapping::model::Mapping;
-use crate::connector::sqlite::{Options, SqliteConnector};
+use crate::connector::sqlite::SqliteConnector;
+use crate::connector::sqlite::options::Options;
 use crate::id::bytes::InstanceId;
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::SignedCard;
@@ -48,6 +50,8 @@ pub struct Instance {
     /// Whoever watches long work.
     pub watcher: Watcher,
     connector: RefCell<Option<Box<dyn Connector>>>,
+    /// Whether a restore is at work: what remotes have of ours counts more than what we have.
+    restoring: bool,
     _lock: Option<Lock>,
 }
 
@@ -58,6 +62,8 @@ pub enum Purpose {
     Look,
     /// Change something: one command at a time.
     Change,
+    /// Change something, also while a restore isn't finished.
+    Restore,
 }
 
 impl Instance {
@@ -92,11 +98,14 @@ impl Instance {
         check_format(root, &dir)?;
         let lock = match purpose {
             Purpose::Look => None,
-            Purpose::Change => {
+            Purpose::Change | Purpose::Restore => {
                 let path = dir.join(LOCK_FILE);
                 let lock = Lock::try_take(&path).map_err(Error::io("lock", &path))?;
                 let lock = lock.ok_or_else(|| Error::Busy { path: dir.clone() })?;
                 sweep(&dir)?;
+                if purpose == Purpose::Change && restore::is_unfinished(&dir)? {
+                    return Err(Error::RestoreUnfinished);
+                }
                 Some(lock)
             }
         };
@@ -121,7 +130,29 @@ impl Instance {
         let card = SignedCard::open(&card).map_err(Error::Card)?;
         let state = State::open(&dir.join("state.db"))?;
         let root = root.to_owned();
-        Ok(Self { root, dir, config, identity, card, state, watcher, connector: RefCell::new(None), _lock: lock })
+        Ok(Self {
+            root,
+            dir,
+            config,
+            identity,
+            card,
+            state,
+            watcher,
+            connector: RefCell::new(None),
+            restoring: false,
+            _lock: lock,
+        })
+    }
+
+    /// Tells whether a restore is at work.
+    pub(super) fn is_restoring(&self) -> bool {
+        self.restoring
+    }
+
+    /// Begins or ends the work of a restore; the database is opened anew.
+    pub(super) fn set_restoring(&mut self, restoring: bool) {
+        self.restoring = restoring;
+        *self.connector.borrow_mut() = None;
     }
 
     /// Returns our id.
@@ -222,7 +253,8 @@ impl Instance {
         };
         let names: BTreeMap<InstanceId, PeerName> =
             self.state.peers()?.into_iter().map(|peer| (peer.id, peer.name)).collect();
-        let context = Context { own: self.id(), names, addressees: self.addressees()?, readers: self.readers()? };
+        let (addressees, readers, restoring) = (self.addressees()?, self.readers()?, self.restoring);
+        let context = Context { own: self.id(), names, addressees, readers, restoring };
         let mut options = Options::new(&path, &self.root, &self.dir);
         options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
         Ok(Box::new(SqliteConnector::open(options, mapping, context)?))

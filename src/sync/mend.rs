@@ -38,7 +38,8 @@ impl Instance {
                 mends.insert((cut.dataset.clone(), cut.key), Some(record));
             }
         }
-        if scope.row.origin == self.id() {
+        // During a restore the rows may be older than what was published: they say nothing about it yet.
+        if scope.row.origin == self.id() && !self.is_restoring() {
             self.withdraw_again(scope, before, joined, &mut mends)?;
         }
         if mends.is_empty() {

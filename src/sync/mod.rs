@@ -1,5 +1,6 @@
 //! The engine: commit, fetch, merge, apply, publish and push over one instance.
 
+pub mod accept;
 pub mod apply;
 pub mod blame;
 pub mod changes;
@@ -23,14 +24,17 @@ pub mod instance;
 pub mod late;
 pub mod mend;
 pub mod merge;
+pub mod own;
 pub mod peers;
 mod prepare;
 pub mod privacy;
 pub mod progress;
 pub mod publish;
 pub mod push;
+pub mod refusal;
 pub mod remotes;
 pub mod resolve;
+pub mod restore;
 pub mod revert;
 mod revoked;
 pub mod rotate;

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::error::Error;
-use super::fetch::Refusal;
 use super::ingest::{HINT_AGAIN, Incoming, Ingested};
 use super::instance::Instance;
 use super::progress::Event;
+use super::refusal::Refusal;
 use super::scopes::OpenScope;
 use crate::exchange::fetch::{FetchError, fetch_object};
 use crate::exchange::head::{Head, ObjectRef, Segment};
@@ -55,6 +55,10 @@ impl Instance {
     /// Returns the commit that the head's changesets start from, with the head number it stands for.
     fn start_of(&self, scope: &OpenScope, head: &Head) -> Result<Result<Option<(u64, Known)>, String>, Error> {
         let Some(base) = &head.base else {
+            // Our own newest may be a branch of what a backup took back: only a snapshot is sure.
+            if head.signer == self.id() {
+                return Ok(Ok(None));
+            }
             let known = self.state.head(&scope.row.id, &head.signer)?;
             let known = known.filter(|known| known.incarnation == head.incarnation);
             let Some(known) = known else { return Ok(Ok(None)) };

@@ -9,6 +9,7 @@ use std::io;
 
 use super::error::Error;
 use super::instance::Instance;
+use super::own::HERE;
 use super::progress::Event;
 use super::refold::OWN_STORE_KEY;
 use super::scopes::OpenScope;
@@ -150,6 +151,10 @@ impl Instance {
             None if refold => work.refolded(&open_own(last.as_ref().expect("checked just above"), self)?)?,
             // Of lost objects nothing can be built on: the ladder begins again.
             None if placed == Placed::Incomplete => work.ladder(None)?,
+            // Of an earlier incarnation others may hold heads that we have lost: nobody can start from them.
+            None if last.as_ref().is_some_and(|last| last.incarnation != self.card.card.incarnation) => {
+                work.ladder(None)?
+            }
             None => work.ladder(last.as_ref().map(|last| open_own(last, self)).transpose()?.as_ref())?,
         };
         let (objects, bytes) = (work.objects, work.bytes);
@@ -197,7 +202,7 @@ impl Instance {
             commit: head.commit,
             writes: head.writes,
             received: head.time,
-            via: "here".into(),
+            via: HERE.into(),
         };
         let transaction = self.state.transaction()?;
         self.state.put_head(&tracked)?;

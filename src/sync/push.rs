@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::error::Error;
 use super::instance::Instance;
+use super::own::Lost;
 use super::progress::Event;
 use super::publish::Published;
+use super::refusal::Refusal;
 use crate::exchange::copy::copy_objects;
 use crate::exchange::head::Head;
 use crate::exchange::store::{Store, StoreError};
@@ -98,6 +100,12 @@ impl Instance {
     /// # Errors
     /// The remote can't be written, was changed meanwhile, or has heads of ours that we never made.
     pub fn push(&self, remote: &PeerName) -> Result<PushSummary, Error> {
+        // Nothing is signed before the remote has shown that it knows no later state of ours.
+        if !self.is_restoring()
+            && let Ok(Some(store)) = self.open_remote(remote)
+        {
+            self.check_own(store.as_ref(), remote.as_str())?;
+        }
         // What was fetched is merged first: a writer's head builds on the newest head of the origin.
         self.merge()?;
         let published = self.publish()?;
@@ -157,7 +165,8 @@ impl Instance {
         // What is there and doesn't verify is replaced; what is newer stays.
         if let Some(Ok((theirs, _))) = there.as_ref().map(|bytes| Manifest::open(bytes, origin)) {
             if theirs.seq >= ours.seq && *origin == self.id() {
-                return Err(Error::LostHistory { remote: name.into(), ours: ours.seq, theirs: theirs.seq });
+                let (scope, ours, theirs) = (self.scope_row(scope)?.name.to_string(), ours.seq, theirs.seq);
+                return Err(Error::LostHistory { remote: name.into(), what: Lost::Manifest { scope, ours, theirs } });
             }
             if theirs.seq >= ours.seq {
                 return Ok(());
@@ -178,16 +187,19 @@ impl Instance {
         let name = place.as_str();
         let Some(bytes) = own.head(scope, signer).map_err(Error::store("this instance"))? else { return Ok(()) };
         let there = remote.head(scope, signer).map_err(Error::store(name))?;
-        if there.as_ref() == Some(&bytes) {
-            return Ok(());
-        }
         let damaged = |error| crate::state::error::Error::damaged(format!("a head in our own store: {error}"));
         let (ours, _) = Head::open(&bytes, signer).map_err(damaged)?;
+        if there.as_ref() == Some(&bytes) {
+            return if *signer == self.id() { self.confirm_own_head(scope, ours.seq) } else { Ok(()) };
+        }
         if let Some(Ok((theirs, _))) = there.as_ref().map(|bytes| Head::open(bytes, signer))
             && (theirs.incarnation, theirs.seq) >= (ours.incarnation, ours.seq)
         {
             if *signer == self.id() {
-                return Err(Error::LostHistory { remote: name.into(), ours: ours.seq, theirs: theirs.seq });
+                let scope = self.scope_label(&self.scope_row(scope)?)?;
+                let (ours, theirs) = (ours.seq, theirs.seq);
+                let what = Lost::Head { scope, ours, theirs };
+                return Err(Error::LostHistory { remote: name.into(), what });
             }
             return Ok(());
         }
@@ -205,7 +217,7 @@ impl Instance {
         let expected = there.map(|bytes| document::hash_of(&bytes));
         remote.swap_head(scope, signer, expected, &objects, &bytes).map_err(raced(name))?;
         summary.heads += 1;
-        Ok(())
+        if *signer == self.id() { self.confirm_own_head(scope, ours.seq) } else { Ok(()) }
     }
 
     /// Keeps the head of a writer of one of our scopes in our own store, so that a push brings it, the
@@ -224,22 +236,28 @@ impl Instance {
     }
 }
 
-/// Reads the cards in a store; cards that don't verify are left out.
+/// Reads the cards in a store, and says which don't count and why.
 ///
 /// # Errors
 /// `Store`.
-pub fn cards_in(store: &dyn Store, name: &str) -> Result<Vec<SignedCard>, Error> {
-    let mut cards = Vec::new();
+pub fn cards_in(store: &dyn Store, name: &str) -> Result<(Vec<SignedCard>, Vec<Refusal>), Error> {
+    let (mut cards, mut refused) = (Vec::new(), Vec::new());
     for id in store.cards().map_err(Error::store(name))? {
         let Some(bytes) = store.card(&id).map_err(Error::store(name))? else { continue };
-        if let Ok(card) = SignedCard::open(&bytes)
-            && card.card.instance == id
-        {
-            cards.push(card);
+        let document = format!("card of {}", id.short());
+        match SignedCard::open(&bytes) {
+            Ok(card) if card.card.instance == id => cards.push(card),
+            Ok(card) => {
+                let reason = format!("it is the card of {}", card.card.instance.short());
+                refused.push(Refusal::because(document, reason, HINT_CARD).damaged());
+            }
+            Err(error) => refused.push(Refusal::new(document, &error, HINT_CARD).damaged()),
         }
     }
-    Ok(cards)
+    Ok((cards, refused))
 }
+
+const HINT_CARD: &str = "the instance puts it right with its next push";
 
 fn raced(name: &str) -> impl FnOnce(StoreError) -> Error {
     let name = name.to_owned();

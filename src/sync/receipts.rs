@@ -5,9 +5,10 @@
 //! the word of who hands them on.
 
 use super::error::Error;
-use super::fetch::{FetchSummary, HINT_DAMAGED, HINT_FORK, Refusal};
+use super::fetch::FetchSummary;
 use super::instance::Instance;
 use super::push::PushSummary;
+use super::refusal::{HINT_DAMAGED, HINT_FORK, Refusal};
 use super::scopes::OpenScope;
 use super::view::View;
 use crate::changeset::seal::{self, Padding, seal};

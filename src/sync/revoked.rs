@@ -2,9 +2,10 @@
 //! heads under keys that are no more. Each is spoken of once, so that a store that still holds them can be used.
 
 use super::error::Error;
-use super::fetch::{FetchSummary, Refusal};
+use super::fetch::FetchSummary;
 use super::ingest::Incoming;
 use super::instance::Instance;
+use super::refusal::Refusal;
 use super::scopes::OpenScope;
 use crate::exchange::head::Head;
 use crate::exchange::store::Store;

@@ -166,8 +166,13 @@ impl Building<'_> {
         match memory {
             Memory::True => return Ok(()),
             Memory::False => return self.usurped(&author),
-            // All that we ever wrote is here.
-            Memory::Nothing if author == self.vouchers.instance.id() => return self.usurped(&author),
+            // All that we ever wrote is here, unless a backup took some of it back.
+            Memory::Nothing
+                if author == self.vouchers.instance.id()
+                    && self.vouchers.instance.remembers(stamp.incarnation).map_err(Stop::Fail)? =>
+            {
+                return self.usurped(&author);
+            }
             Memory::Nothing | Memory::Gaps => {}
         }
         // The author has replaced the write; the next merge with the author's head drops it, true or not.

@@ -85,7 +85,10 @@ impl Write<'_> {
         }
         let cell = record.cells.get(field)?;
         match cell.elements() {
-            [only] if only.stamp.author == self.stamp.author && only.stamp.sequence > self.published => {
+            [only]
+                if (only.stamp.author, only.stamp.incarnation) == (self.stamp.author, self.stamp.incarnation)
+                    && only.stamp.sequence > self.published =>
+            {
                 only.over.clone()
             }
             _ => self.shown(record, dataset, field),

@@ -18,6 +18,7 @@ mod lifecycle;
 mod looking;
 mod misconfigured;
 mod people;
+mod restoring;
 mod schemas;
 mod served;
 mod settling;

@@ -2,7 +2,8 @@
 
 use wbsync::connector::contract::{Base, Connector, Seen};
 use wbsync::connector::mapping::model::Mapping;
-use wbsync::connector::sqlite::{Options, SqliteConnector};
+use wbsync::connector::sqlite::SqliteConnector;
+use wbsync::connector::sqlite::options::Options;
 use wbsync::id::name::ScopeName;
 use wbsync::record::value::Value;
 use wbsync::scope::audience::{Audience, Reason};

@@ -4,7 +4,8 @@ use rusqlite::Connection;
 use wbsync::connector::contract::{Connector, Context};
 use wbsync::connector::error::Error;
 use wbsync::connector::mapping::model::Mapping;
-use wbsync::connector::sqlite::{Options, SqliteConnector};
+use wbsync::connector::sqlite::SqliteConnector;
+use wbsync::connector::sqlite::options::Options;
 
 use super::harness::*;
 

@@ -7,7 +7,8 @@ use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use wbsync::connector::contract::{Applied, Capture, Change, Connector, Content, Context, Position, Seen, Sighting};
 use wbsync::connector::mapping::model::Mapping;
-use wbsync::connector::sqlite::{Options, SqliteConnector};
+use wbsync::connector::sqlite::SqliteConnector;
+use wbsync::connector::sqlite::options::Options;
 use wbsync::id::bytes::{InstanceId, RecordKey};
 use wbsync::id::name::{DatasetName, FieldName, PeerName, ScopeName};
 use wbsync::record::recordid::RecordId;
@@ -171,7 +172,13 @@ pub(crate) fn connect(dir: &TempDir, own: &str) -> SqliteConnector {
 
 pub(crate) fn context() -> Context {
     let names = [(BETA, "beta"), (GAMMA, "gamma")].map(|(id, name)| (id, PeerName::new(name).unwrap()));
-    Context { own: OWN, names: names.into(), addressees: Addressees::default(), readers: BTreeMap::new() }
+    Context {
+        own: OWN,
+        names: names.into(),
+        addressees: Addressees::default(),
+        readers: BTreeMap::new(),
+        restoring: false,
+    }
 }
 
 pub(crate) fn id(origin: InstanceId, dataset: &str, number: u8) -> RecordId {

@@ -13,7 +13,7 @@ use super::world::{STICK, Saved, Site, Stick, pair};
 
 /// What a crash can separate: each is durable on its own.
 #[derive(Debug, Clone, Copy)]
-enum Part {
+pub enum Part {
     State,
     App,
     Store,
@@ -30,7 +30,7 @@ impl Part {
 }
 
 /// Puts a part of a saved site in the place of the present one.
-fn put_back(site: &Site, saved: &Saved, part: Part) {
+pub fn put_back(site: &Site, saved: &Saved, part: Part) {
     let path = part.path(site);
     let from = saved.path().join(path.strip_prefix(site.app.dir()).unwrap());
     if path.is_dir() {
@@ -169,7 +169,7 @@ fn a_state_older_than_the_applications_database_after_a_push_says_so() {
     put_back(&alpha, &before, Part::State);
     let error = alpha.try_pull(STICK).unwrap_err();
     assert!(matches!(error, Error::LostCommit { .. } | Error::LostHistory { .. }), "{error:?}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("backup")), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("wbsync restore")), "{error:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use wbsync::id::bytes::{DocHash, ScopeId};
 use wbsync::id::name::ScopeName;
 use wbsync::keys::document::hash_of;
 use wbsync::state::peers::Trust;
-use wbsync::sync::fetch::Refusal;
+use wbsync::sync::refusal::Refusal;
 use wbsync::sync::round::PullSummary;
 use wbsync::sys::clock::UnixMillis;
 use wbsync::transport::dir::DirStore;

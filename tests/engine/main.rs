@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accept;
 mod canary;
 mod converge;
 mod crash;
@@ -23,6 +24,7 @@ mod outcomes;
 mod peers;
 mod privacy;
 mod protocol;
+mod restore;
 mod tamper;
 mod withdrawal;
 mod working;

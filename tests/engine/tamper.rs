@@ -6,7 +6,7 @@ use std::path::Path;
 
 use wbsync::state::peers::Trust;
 use wbsync::sync::error::Error;
-use wbsync::sync::fetch::Refusal;
+use wbsync::sync::refusal::Refusal;
 use wbsync::sync::round::PullSummary;
 use wbsync::sync::status::explain;
 use wbsync::testing::prng::Prng;

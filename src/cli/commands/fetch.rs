@@ -58,7 +58,7 @@ pub fn describe(fetched: &Each<FetchSummary>) -> String {
             text += &format!("fetched {remote}: waiting: {held}\n");
         }
         if !summary.behind.is_empty() {
-            text += &format!("fetched {remote}: it is behind what we know\n");
+            text += &format!("fetched {remote}: it is behind what we know: {}\n", summary.behind.join(", "));
         }
         if summary.unreadable > 0 {
             text +=

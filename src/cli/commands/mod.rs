@@ -22,6 +22,7 @@ pub mod pull;
 pub mod push;
 pub mod remote;
 pub mod resolve;
+pub mod restore;
 pub mod revert;
 pub mod scope;
 pub mod serve;
@@ -89,6 +90,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Blame(args) => blame::run(context, args),
         Command::Conflicts(args) => conflicts::run(context, args),
         Command::Resolve(args) => resolve::run(context, args),
+        Command::Restore(args) => restore::run(context, args),
         Command::Revert(args) => revert::run(context, args),
         Command::Shun(args) => shun::run(context, args),
         Command::Unshun(args) => unshun::run(context, args),

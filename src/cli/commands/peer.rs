@@ -106,6 +106,15 @@ Examples:
         #[arg(long)]
         yes: bool,
     },
+    /// Go on with an instance whose heads wait for you: it published two histories, or its numbers jump
+    ///
+    /// Two histories are settled by a `wbsync restore` on its side. Ask its operator what happened before you accept:
+    /// whoever has stolen its keys can do the same.
+    #[command(after_help = "Examples:\n  wbsync peer accept beta")]
+    Accept {
+        /// Its name here, or the first digits of its id
+        name: String,
+    },
 }
 
 /// Runs it.
@@ -194,6 +203,21 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
                 context.hint("`wbsync push` tells the others that it reads our scopes no more");
             }
             Ok(())
+        }
+        Command::Accept { name } => {
+            let accepted = context.instance(Purpose::Change)?.peer_accept(&name)?;
+            let name = &accepted.name;
+            let mut text = String::new();
+            for scope in &accepted.forks {
+                text += &format!("{name}'s heads of {scope} count again; the proof of its two histories is kept\n");
+            }
+            for jump in &accepted.jumps {
+                text += &format!("{name}'s head {jump} is taken by the next fetch\n");
+            }
+            if text.is_empty() {
+                text = format!("nothing of {name} waits to be accepted\n");
+            }
+            context.answer(&accepted, &text)
         }
     }
 }

@@ -122,6 +122,8 @@ pub(super) struct Apply<'a> {
     pub(super) has_waiting: bool,
     pub(super) has_gone: bool,
     pub(super) buffer: Vec<u8>,
+    /// Whether own rows follow what was published of them.
+    pub(super) restoring: bool,
     files: BTreeSet<String>,
     purged: HashSet<(usize, usize, String)>,
     purge: Purge,
@@ -159,6 +161,7 @@ impl<'a> Apply<'a> {
             has_waiting,
             has_gone,
             buffer: Vec::new(),
+            restoring: false,
             files: BTreeSet::new(),
             purged: HashSet::new(),
             purge,

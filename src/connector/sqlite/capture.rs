@@ -41,6 +41,15 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
+/// Which rows a capture reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Those that changed.
+    Changed,
+    /// All.
+    Every,
+}
+
 /// What is to be written down, and the report that follows.
 struct Found {
     dataset: usize,
@@ -56,6 +65,8 @@ enum Write {
         overrides: Vec<Override>,
     },
     Vanished(Entry),
+    /// The row is as it was known.
+    Nothing,
 }
 
 struct Run<'a> {
@@ -64,6 +75,7 @@ struct Run<'a> {
     /// Where to write down what is found; without it nothing is.
     writer: Option<&'a Connection>,
     now: UnixMillis,
+    extent: Extent,
     sink: &'a mut Sink<'a>,
     parents: Known,
     capture: Capture,
@@ -92,7 +104,7 @@ pub(super) fn run<'a>(
     books: &'a Books,
     writer: Option<&'a Connection>,
     snapshot: Snapshot,
-    now: UnixMillis,
+    (now, extent): (UnixMillis, Extent),
     sink: &'a mut Sink<'a>,
 ) -> Result<Capture, Stop> {
     let mut run = Run {
@@ -100,6 +112,7 @@ pub(super) fn run<'a>(
         books,
         writer,
         now,
+        extent,
         sink,
         parents: Known { lists: plans.list.iter().map(|_| Vec::new()).collect() },
         capture: Capture { number: books.settled.unsigned_abs() + 1, ..Capture::default() },
@@ -131,7 +144,7 @@ impl Run<'_> {
             let number: i64 = row.get(0)?;
             let Some(dataset) = self.books.datasets.iter().position(|known| *known == number) else { continue };
             let id = self.books.record_id(self.plans, dataset, row.get(1)?, row.get(2)?);
-            leftovers.push(Sighting { id, base: self.base(row.get(3)?), seen: Seen::Gone });
+            leftovers.push(Sighting { id, base: self.base(row.get(3)?), changed: true, seen: Seen::Gone });
         }
         Ok(leftovers)
     }
@@ -221,7 +234,7 @@ impl Run<'_> {
             let fields = look.fields(plan, self.plans, &self.books.origins);
             let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
             let seen = Seen::Row { audience: look.audience.clone(), fields };
-            let report = Some(Sighting { id, base: self.base(entry.view), seen });
+            let report = Some(Sighting { id, base: self.base(entry.view), changed: true, seen });
             entry.digest = look.digest;
             entry.seen = self.books.settled + 1;
             if let Some(audience) = &look.audience {
@@ -233,6 +246,15 @@ impl Run<'_> {
             self.found.push(Found { dataset, write: Write::Seen { entry, edited, overrides: still }, report });
         } else {
             self.remember(dataset, &entry);
+            if self.extent == Extent::Every {
+                let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
+                let seen = Seen::Row {
+                    audience: look.audience.clone(),
+                    fields: look.fields(plan, self.plans, &self.books.origins),
+                };
+                let report = Some(Sighting { id, base: self.base(entry.view), changed: false, seen });
+                self.found.push(Found { dataset, write: Write::Nothing, report });
+            }
         }
         Ok(())
     }
@@ -241,6 +263,7 @@ impl Run<'_> {
         let report = (!entry.is_stub()).then(|| Sighting {
             id: self.books.record_id(self.plans, dataset, entry.origin, entry.record),
             base: self.base(entry.view),
+            changed: true,
             seen: Seen::Gone,
         });
         self.found.push(Found { dataset, write: Write::Vanished(entry), report });
@@ -263,6 +286,7 @@ impl Run<'_> {
                             self.books.set_overrides(writer, found.dataset, &entry.key, overrides)?;
                         }
                     }
+                    Write::Nothing => {}
                     Write::Vanished(entry) => self.books.vanish(writer, found.dataset, entry)?,
                 }
             }

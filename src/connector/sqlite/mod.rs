@@ -13,11 +13,13 @@ mod drop;
 mod fit;
 mod key;
 mod look;
+pub mod options;
 mod pace;
 mod plan;
 mod purge;
 mod put;
 mod remove;
+mod salvage;
 mod same;
 mod snapshot;
 mod survey;
@@ -25,14 +27,14 @@ mod timestamp;
 mod waiting;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
 use self::apply::{Apply, Fail};
 use self::books::{Books, FORMAT, Refused, STUB};
-use self::capture::{Stop, Transaction};
+use self::capture::{Extent, Stop, Transaction};
+use self::options::Options;
 use self::plan::{Plans, constant, quote};
 use self::purge::Purge;
 use self::same::IS_COVERED;
@@ -53,21 +55,6 @@ use crate::sys::clock::UnixMillis;
 /// The most bytes of a view that the engine may keep in the bookkeeping.
 pub const VIEW_BYTES_MAX: usize = 16 << 20;
 
-/// Where the database is and how to behave there.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The SQLite file.
-    pub path: PathBuf,
-    /// The directory that the application runs in: cache files are below it.
-    pub app_dir: PathBuf,
-    /// A private directory for temporary copies of the database.
-    pub scratch: PathBuf,
-    /// How long to wait for a lock.
-    pub busy_ms: u64,
-    /// A rollback-journal database above this size is copied before it is read; 64 MiB by default.
-    pub copy_above_bytes: u64,
-}
-
 /// An application's SQLite database.
 #[derive(Debug)]
 pub struct SqliteConnector {
@@ -78,19 +65,6 @@ pub struct SqliteConnector {
     plans: Plans,
     /// What was applied while an apply began, to be told with the first batch.
     carried: Applied,
-}
-
-impl Options {
-    /// Makes options with the default waiting time of 10 s.
-    pub fn new(path: &Path, app_dir: &Path, scratch: &Path) -> Self {
-        Self {
-            path: path.into(),
-            app_dir: app_dir.into(),
-            scratch: scratch.into(),
-            busy_ms: 10_000,
-            copy_above_bytes: 64 << 20,
-        }
-    }
 }
 
 impl SqliteConnector {
@@ -157,10 +131,10 @@ impl SqliteConnector {
         books: &Books,
         writer: Option<&Connection>,
         snapshot: Snapshot,
-        now: UnixMillis,
+        what: (UnixMillis, Extent),
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error> {
-        capture::run(&self.plans, books, writer, snapshot, now, &mut |sighting| sink(sighting)).map_err(|stop| {
+        capture::run(&self.plans, books, writer, snapshot, what, &mut |sighting| sink(sighting)).map_err(|stop| {
             match stop {
                 Stop::Sqlite(source) => self.failed(doing, source),
                 Stop::Sink(source) => Error::Sink(source),
@@ -213,6 +187,7 @@ impl SqliteConnector {
         let purge = Purge::new(&self.options.app_dir);
         let apply = Apply::new(&self.conn, &self.plans, &mut books, &self.context.names, purge);
         let mut apply = apply.map_err(|source| self.failed(doing, source))?;
+        apply.restoring = self.context.restoring;
         if wake_all {
             apply.wake_all().map_err(|fail| self.stopped(doing, fail))?;
         }
@@ -278,7 +253,26 @@ impl Connector for SqliteConnector {
         let doing = "capture the application's changes";
         let books = self.books(doing)?;
         let snapshot = self.snapshot(doing)?;
-        self.read_rows(doing, &books, Some(&self.conn), snapshot, now, sink)
+        self.read_rows(doing, &books, Some(&self.conn), snapshot, (now, Extent::Changed), sink)
+    }
+
+    fn compare(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let doing = "compare the application's rows";
+        let books = self.books(doing)?;
+        let snapshot = self.snapshot(doing)?;
+        self.read_rows(doing, &books, Some(&self.conn), snapshot, (now, Extent::Every), sink)
+    }
+
+    fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error> {
+        self.adopt_rows(records)
+    }
+
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+        self.keep_rows_home(ids)
     }
 
     fn peek(
@@ -297,7 +291,7 @@ impl Connector for SqliteConnector {
                 books.ok_or_else(|| self.damaged("a stand-in was made and is not there".into()))?
             }
         };
-        self.read_rows(doing, &books, None, snapshot, now, sink)
+        self.read_rows(doing, &books, None, snapshot, (now, Extent::Changed), sink)
     }
 
     fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error> {

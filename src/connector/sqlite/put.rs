@@ -36,6 +36,7 @@ impl Apply<'_> {
         // What became private here while others still had it stays as it is.
         if let Some(entry) = &entry
             && stays_home(entry)
+            && !self.restoring
         {
             return Ok(Done::Unchanged);
         }
@@ -73,7 +74,7 @@ impl Apply<'_> {
                     }
                 }
                 let moves = entry.is_stub() || entry.audience.scope() != Some(&content.scope);
-                if let Some(column) = scope.filter(|_| origin != OWN && moves) {
+                if let Some(column) = scope.filter(|_| (origin != OWN || self.restoring) && moves) {
                     set.push((column, Raw::Text(content.scope.to_string())));
                 }
                 let touched = !set.is_empty();

@@ -1,0 +1,457 @@
+//! An instance whose database, `.wbsync`, or both were put back from a backup a week old: nothing published is lost,
+//! nothing edited here is lost, peers go on with it.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use wbsync::id::name::PeerName;
+use wbsync::state::peers::Trust;
+use wbsync::sync::commit::Mode;
+use wbsync::sync::error::Error;
+use wbsync::sync::instance::{Instance, Purpose};
+use wbsync::sync::progress::silent;
+use wbsync::sync::restore::{RestoreOptions, RestoreSummary, bare};
+
+use super::crash::{Part, put_back};
+use super::support::app::App;
+use super::world::{STICK, Saved, Site, Stick, pair};
+
+/// Alpha with a backup a week old, and beta, a writer of alpha's; both are in step when this returns.
+struct Week {
+    stick: Stick,
+    alpha: Site,
+    beta: Site,
+    backup: Saved,
+}
+
+fn id_of(site: &Site, title: &str) -> i64 {
+    site.app.value(&format!("SELECT id FROM help_requests WHERE title = '{title}'")).parse().unwrap()
+}
+
+fn describe(site: &Site, title: &str, text: &str) {
+    site.edit(id_of(site, title), "description", text);
+}
+
+fn week() -> Week {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    for title in ["kept", "quiet", "edited later", "deleted later", "hidden later"] {
+        alpha.request(alice, title, "public");
+    }
+    alpha.request(alice, "shared later", "private");
+    let bob = beta.app.insert_user("bob", "public");
+    for title in ["of beta", "of beta, edited later"] {
+        beta.request(bob, title, "public");
+    }
+    for site in [&alpha, &beta, &alpha, &beta] {
+        site.sync();
+    }
+    let backup = alpha.save();
+    describe(&alpha, "edited later", "on Monday");
+    alpha.sync();
+    beta.sync();
+    describe(&beta, "kept", "by beta");
+    describe(&beta, "of beta, edited later", "on Tuesday");
+    beta.request(bob, "new at beta", "public");
+    beta.sync();
+    describe(&alpha, "edited later", "on Wednesday");
+    let new = alpha.request(alice, "new at alpha", "public");
+    alpha.app.insert_comment(new, alice, "under it", "public");
+    alpha.app.execute("DELETE FROM help_requests WHERE title = 'deleted later'", &[]);
+    alpha.app.execute("UPDATE help_requests SET sync_scope = 'private' WHERE title = 'hidden later'", &[]);
+    alpha.app.execute("UPDATE help_requests SET sync_scope = 'public' WHERE title = 'shared later'", &[]);
+    for site in [&alpha, &beta, &alpha, &beta] {
+        site.sync();
+    }
+    Week { stick, alpha, beta, backup }
+}
+
+impl Week {
+    fn put_back_wbsync(&self) {
+        Saved::of(&self.backup.path().join(".wbsync")).restore(&self.alpha.app.dir().join(".wbsync"));
+    }
+
+    fn put_back_database(&self) {
+        put_back(&self.alpha, &self.backup, Part::App);
+    }
+
+    /// Both sides exchange until nothing moves, and hold the same.
+    fn converges(&self) {
+        for site in [&self.beta, &self.alpha, &self.beta, &self.alpha] {
+            site.sync();
+        }
+        for site in [&self.alpha, &self.beta] {
+            site.app.assert_whole();
+        }
+        assert_eq!(self.alpha.local_heads(), self.beta.local_heads());
+        assert_eq!(shared(&self.alpha), shared(&self.beta));
+    }
+}
+
+/// What is public: titles, descriptions and comments.
+fn shared(site: &Site) -> BTreeSet<String> {
+    let requests = "(SELECT * FROM help_requests WHERE sync_scope = 'public')";
+    let requests = site.app.dump_columns(requests, &["title", "description"]);
+    let comments = "request_comments c JOIN help_requests r ON r.id = c.help_request_id";
+    let comments = site.app.dump_columns(comments, &["body", "title"]);
+    requests.lines().chain(comments.lines()).map(str::to_owned).collect()
+}
+
+fn open_to_restore(site: &Site) -> Instance {
+    Instance::open(site.app.dir(), Purpose::Restore, silent()).unwrap()
+}
+
+#[track_caller]
+fn restore(site: &Site) -> RestoreSummary {
+    let summary = open_to_restore(site).restore(&RestoreOptions::default(), Mode::Keep).unwrap();
+    assert!(summary.pushed.failed.is_empty(), "{:?}", summary.pushed.failed);
+    for fetched in summary.fetched.values() {
+        assert!(fetched.refused.is_empty() && fetched.held.is_empty(), "{fetched:?}");
+    }
+    summary
+}
+
+fn count(site: &Site, title: &str) -> String {
+    site.app.value(&format!("SELECT count(*) FROM help_requests WHERE title = '{title}'"))
+}
+
+fn description(site: &Site, title: &str) -> String {
+    site.app.value(&format!("SELECT description FROM help_requests WHERE title = '{title}'"))
+}
+
+#[test]
+fn an_old_database_beside_a_current_wbsync_catches_up() {
+    let week = week();
+    let Week { alpha, beta, .. } = &week;
+    let expected = shared(alpha);
+    week.put_back_database();
+    describe(alpha, "quiet", "after the backup came back");
+    alpha.request(1, "made after", "public");
+    let summary = restore(alpha);
+    assert_eq!(summary.incarnation, (0, 1));
+    assert!(summary.lost.is_empty(), "{:?}", summary.lost);
+    assert_eq!(summary.rows.conflicts, 0, "{:?}", summary.rows);
+    let now = shared(alpha);
+    let missing: Vec<_> = expected.difference(&now).filter(|line| !line.contains("quiet")).collect();
+    assert!(missing.is_empty(), "{missing:?} in {now:?}");
+    assert_eq!(description(alpha, "quiet"), "after the backup came back");
+    assert_eq!(count(alpha, "deleted later"), "0");
+    let scope = "SELECT sync_scope FROM help_requests WHERE title =";
+    assert_eq!(alpha.app.value(&format!("{scope} 'hidden later'")), "private", "withdrawn, not deleted");
+    assert_eq!(alpha.app.value(&format!("{scope} 'shared later'")), "public");
+    week.converges();
+    for title in ["made after", "new at alpha", "new at beta", "shared later"] {
+        assert_eq!(count(beta, title), "1", "{title}");
+    }
+    assert_eq!(count(beta, "hidden later"), "0");
+    assert_eq!(description(beta, "quiet"), "after the backup came back");
+}
+
+#[test]
+fn a_row_that_the_backup_had_not_captured_yet_is_the_record_that_it_became() {
+    let (_stick, alpha, beta) = pair(None);
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.sync();
+    alpha.request(alice, "just written", "public");
+    alpha.request(alice, "written and edited", "public");
+    let backup = alpha.save();
+    alpha.sync();
+    describe(&alpha, "written and edited", "later");
+    alpha.sync();
+    put_back(&alpha, &backup, Part::App);
+    let summary = restore(&alpha);
+    assert_eq!(summary.rows.recognised, 2, "{:?}", summary.rows);
+    for site in [&beta, &alpha, &beta] {
+        site.sync();
+    }
+    for site in [&alpha, &beta] {
+        assert_eq!(count(site, "just written"), "1");
+        assert_eq!(count(site, "written and edited"), "1");
+        assert_eq!(description(site, "written and edited"), "later", "{}", site.name);
+    }
+}
+
+/// The database is current, `.wbsync` a week old.
+fn current_database(week: &Week) -> (String, BTreeSet<String>) {
+    let Week { alpha, beta, .. } = week;
+    describe(beta, "edited later", "beta at last");
+    beta.push();
+    // Captured and never published.
+    describe(alpha, "quiet", "captured only");
+    alpha.request(1, "captured only", "public");
+    alpha.open().commit(Mode::Keep).unwrap();
+    let id = record_of(alpha, "captured only");
+    // Not even captured.
+    describe(alpha, "edited later", "alpha at last");
+    alpha.app.execute("UPDATE help_requests SET title = 'kept and renamed' WHERE title = 'kept'", &[]);
+    (id, shared(alpha))
+}
+
+fn record_of(site: &Site, title: &str) -> String {
+    let records = site.records();
+    let found = records.iter().find(|(_, _, record)| format!("{record:?}").contains(&format!("Text({title:?})")));
+    found.map(|(_, key, _)| key.clone()).unwrap_or_else(|| panic!("{title} is no record"))
+}
+
+fn check_current_database(week: &Week, id: &str, expected: &BTreeSet<String>) {
+    let Week { alpha, beta, .. } = week;
+    week.converges();
+    for site in [alpha, beta] {
+        let now = shared(site);
+        let missing: Vec<_> = expected.difference(&now).filter(|line| !line.contains("edited later")).collect();
+        assert!(missing.is_empty(), "{}: {missing:?} in {now:?}", site.name);
+        assert_eq!(description(site, "kept and renamed"), "by beta");
+        assert_eq!(description(site, "quiet"), "captured only");
+        assert_eq!(count(site, "captured only"), "1");
+        assert_eq!(record_of(site, "captured only"), id, "{}", site.name);
+        let held = format!("{:?}", site.records());
+        assert!(held.contains("alpha at last") && held.contains("beta at last"), "{}: both are kept", site.name);
+        assert!(["alpha at last", "beta at last"].contains(&description(site, "edited later").as_str()));
+    }
+    assert!(alpha.open().status().unwrap().conflicts.iter().any(|conflict| conflict.ends_with(".description")));
+}
+
+#[test]
+fn an_old_wbsync_beside_a_current_database_catches_up() {
+    let week = week();
+    let (id, expected) = current_database(&week);
+    week.put_back_wbsync();
+    let error = week.alpha.try_pull(STICK).unwrap_err();
+    assert!(matches!(error, Error::LostCommit { .. } | Error::LostHistory { .. }), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("wbsync restore")), "{error:?}");
+    let summary = restore(&week.alpha);
+    assert!(summary.lost.contains_key("public"), "{:?}", summary.lost);
+    check_current_database(&week, &id, &expected);
+    assert_eq!(count(&week.alpha, "deleted later"), "0", "what was deleted and published stays deleted");
+}
+
+#[test]
+fn both_from_the_same_old_moment_catch_up() {
+    let week = week();
+    let Week { alpha, beta, .. } = &week;
+    let expected = shared(alpha);
+    week.put_back_wbsync();
+    week.put_back_database();
+    describe(alpha, "quiet", "after the backup came back");
+    alpha.request(1, "made after", "public");
+    let before = Saved::of(&week.stick.path());
+    let error = alpha.try_pull(STICK).unwrap_err();
+    assert!(matches!(error, Error::LostHistory { .. }), "{error:?}");
+    let error = alpha.try_push(STICK).unwrap_err();
+    assert!(matches!(error, Error::LostHistory { .. }), "{error:?}");
+    assert_eq!(super::world::files_under(before.path()), week.stick.files(), "nothing was sent");
+    let summary = restore(alpha);
+    assert_eq!(summary.rows.conflicts, 0, "{:?}", summary.rows);
+    assert_eq!(summary.rows.kept_home.len(), 2, "{:?}", summary.rows);
+    for title in ["deleted later", "hidden later"] {
+        let scope = alpha.app.value(&format!("SELECT sync_scope FROM help_requests WHERE title = '{title}'"));
+        assert_eq!(scope, "private", "{title}");
+    }
+    week.converges();
+    let now = shared(beta);
+    let missing: Vec<_> = expected.difference(&now).filter(|line| !line.contains("quiet")).collect();
+    assert!(missing.is_empty(), "{missing:?} in {now:?}");
+    assert_eq!(description(beta, "quiet"), "after the backup came back");
+    assert_eq!(count(beta, "made after"), "1");
+    for title in ["deleted later", "hidden later"] {
+        assert_eq!(count(beta, title), "0", "{title}");
+    }
+}
+
+/// Leaves nothing of an instance but its keys, and completes it.
+fn only_keys(week: &Week) {
+    let dir = week.alpha.app.dir();
+    for entry in fs::read_dir(dir.join(".wbsync")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("keys") {
+            fs::remove_dir_all(&path).unwrap();
+        } else if path.is_file() {
+            fs::remove_file(&path).unwrap();
+        }
+    }
+    let url = week.stick.path();
+    assert!(bare::complete(dir, url.to_str(), None, dir).unwrap());
+    assert!(!bare::complete(dir, url.to_str(), None, dir).unwrap());
+    let stick = PeerName::new(STICK).unwrap();
+    open_to_restore(&week.alpha).remote_add(&stick, url.to_str().unwrap(), dir).unwrap();
+}
+
+#[test]
+fn from_the_keys_alone_an_instance_comes_back() {
+    let week = week();
+    let (id, expected) = current_database(&week);
+    only_keys(&week);
+    let summary = restore(&week.alpha);
+    assert!(summary.peers.iter().any(|peer| peer.contains("knows beta again")), "{:?}", summary.peers);
+    assert!(summary.peers.iter().any(|peer| peer.contains("follows beta/public again")), "{:?}", summary.peers);
+    check_current_database(&week, &id, &expected);
+    assert_eq!(week.alpha.open().peer_named("beta").unwrap().trust, Trust::Writer);
+}
+
+#[test]
+fn from_the_keys_and_a_database_without_bookkeeping_rows_are_recognised() {
+    let week = week();
+    let Week { alpha, beta, .. } = &week;
+    let expected = shared(alpha);
+    let tables = "SELECT group_concat('DROP TABLE ' || name, ';') FROM sqlite_schema
+                  WHERE type = 'table' AND name LIKE '\\_wbsync\\_%' ESCAPE '\\'";
+    alpha.app.db().execute_batch(&alpha.app.value(tables)).unwrap();
+    only_keys(&week);
+    let instance = open_to_restore(alpha);
+    let card = beta.card();
+    instance.peer_add(&card, &Default::default()).unwrap();
+    instance.follow("beta", None).unwrap();
+    drop(instance);
+    let summary = restore(alpha);
+    assert!(summary.rows.recognised > 5, "{:?}", summary.rows);
+    assert_eq!(shared(alpha), expected);
+    week.converges();
+    assert_eq!(shared(beta), expected, "nothing doubled");
+}
+
+#[test]
+fn an_empty_database_is_filled_with_all_that_was_published() {
+    let week = week();
+    let Week { alpha, .. } = &week;
+    let expected = shared(alpha);
+    let fresh = App::new();
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{suffix}", alpha.app.db_path().display()));
+    }
+    fs::copy(fresh.db_path(), alpha.app.db_path()).unwrap();
+    restore(alpha);
+    assert_eq!(shared(alpha), expected);
+    week.converges();
+    assert_eq!(shared(alpha), expected);
+}
+
+#[test]
+fn after_a_restore_an_instance_goes_on_as_before_and_can_be_restored_again() {
+    let week = week();
+    let Week { alpha, beta, .. } = &week;
+    for round in 1..=2 {
+        week.put_back_wbsync();
+        week.put_back_database();
+        assert_eq!(restore(alpha).incarnation, (0, round));
+        describe(alpha, "quiet", &format!("in incarnation {round}"));
+        alpha.sync();
+        describe(beta, "kept", &format!("by beta, {round}"));
+        week.converges();
+        assert_eq!(description(beta, "quiet"), format!("in incarnation {round}"));
+        assert_eq!(description(alpha, "kept"), format!("by beta, {round}"));
+    }
+    let again = restore(alpha);
+    assert!(again.lost.is_empty() && again.rows.edits == 0 && again.rows.conflicts == 0, "{again:?}");
+    week.converges();
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_no_remote_is_no_restore() {
+    let week = week();
+    week.put_back_wbsync();
+    week.put_back_database();
+    let (before, stick) = (week.alpha.save(), Saved::of(&week.stick.path()));
+    let summary = open_to_restore(&week.alpha).restore(&RestoreOptions::default(), Mode::DryRun).unwrap();
+    assert_eq!(summary.incarnation, (0, 1));
+    assert!(summary.asked[STICK].newer.iter().any(|newer| newer.scope == "public"), "{summary:?}");
+    assert_eq!(week.alpha.app.dump("help_requests").len(), week.alpha.app.dump("help_requests").len());
+    assert_eq!(
+        super::world::files_under(before.path()).iter().filter(|file| !file.contains("db-")).collect::<Vec<_>>(),
+        super::world::files_under(week.alpha.app.dir()).iter().filter(|file| !file.contains("db-")).collect::<Vec<_>>()
+    );
+    let away = week.stick.path().with_extension("away");
+    fs::rename(week.stick.path(), &away).unwrap();
+    let error = open_to_restore(&week.alpha).restore(&RestoreOptions::default(), Mode::Keep).unwrap_err();
+    assert!(matches!(error, Error::RestoreAlone) && error.exit_code() == 4 && error.hint().is_some(), "{error:?}");
+    assert!(Instance::open(week.alpha.app.dir(), Purpose::Change, silent()).is_ok(), "nothing was begun");
+    fs::rename(&away, week.stick.path()).unwrap();
+    drop(stick);
+    restore(&week.alpha);
+    week.converges();
+}
+
+#[test]
+fn a_copy_of_an_instance_is_noticed_and_a_restore_of_one_settles_it() {
+    let week = week();
+    let Week { alpha, beta, .. } = &week;
+    let copy = Site { app: App::new(), name: "copy" };
+    Saved::of(alpha.app.dir()).restore(copy.app.dir());
+    describe(&copy, "quiet", "at the copy");
+    copy.sync();
+    describe(alpha, "of beta", "seen at alpha");
+    describe(alpha, "edited later", "at the first");
+    let error = alpha.try_push(STICK).unwrap_err();
+    assert!(matches!(error, Error::LostHistory { .. }), "{error:?}");
+    restore(alpha);
+    week.converges();
+    assert_eq!(description(beta, "quiet"), "at the copy");
+    assert_eq!(description(beta, "edited later"), "at the first");
+    for error in [copy.try_pull(STICK).unwrap_err(), copy.try_push(STICK).unwrap_err()] {
+        let text = error.to_string();
+        assert!(matches!(error, Error::LostHistory { .. }) && text.contains("incarnation 1"), "{error:?}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("stop the other")), "{error:?}");
+    }
+}
+
+#[test]
+fn two_published_histories_are_both_taken_in() {
+    let week = week();
+    let Week { alpha, beta, .. } = &week;
+    let other = Stick::new();
+    let copy = Site { app: App::new(), name: "copy" };
+    Saved::of(alpha.app.dir()).restore(copy.app.dir());
+    alpha.uses_as(&other, "other");
+    describe(&copy, "quiet", "at the copy");
+    copy.request(1, "made at the copy", "public");
+    copy.sync();
+    describe(alpha, "edited later", "at the first");
+    alpha.open().commit(Mode::Keep).unwrap();
+    alpha.try_push("other").unwrap();
+    let summary = open_to_restore(alpha).restore(&RestoreOptions::default(), Mode::Keep).unwrap();
+    assert!(summary.pushed.failed.is_empty(), "{:?}", summary.pushed.failed);
+    week.converges();
+    for site in [alpha, beta] {
+        assert_eq!(description(site, "quiet"), "at the copy", "{}", site.name);
+        assert_eq!(count(site, "made at the copy"), "1", "{}", site.name);
+        assert_eq!(description(site, "edited later"), "at the first", "{}", site.name);
+    }
+    drop(other);
+}
+
+/// Whatever step a restore is interrupted at, running it again ends as if it had run through.
+#[test]
+fn an_interrupted_restore_is_finished_by_the_next() {
+    let week = week();
+    let (id, expected) = current_database(&week);
+    week.put_back_wbsync();
+    let (site, stick, peer) = (week.alpha.save(), Saved::of(&week.stick.path()), week.beta.save());
+    let mut step = 0;
+    loop {
+        let left = Rc::new(Cell::new(step));
+        let counter = left.clone();
+        let watcher = Box::new(move |_: wbsync::sync::progress::Event<'_>| {
+            assert!(counter.get() > 0, "interrupted");
+            counter.set(counter.get() - 1);
+        });
+        let mut instance = Instance::open(week.alpha.app.dir(), Purpose::Restore, watcher).unwrap();
+        let ran = catch_unwind(AssertUnwindSafe(|| instance.restore(&RestoreOptions::default(), Mode::Keep)));
+        drop(instance);
+        if let Ok(done) = ran {
+            done.unwrap();
+            check_current_database(&week, &id, &expected);
+            assert!(step > 5, "a restore has steps");
+            return;
+        }
+        let refused = Instance::open(week.alpha.app.dir(), Purpose::Change, silent()).map(drop).unwrap_err();
+        assert!(matches!(refused, Error::RestoreUnfinished), "step {step}: {refused:?}");
+        restore(&week.alpha);
+        check_current_database(&week, &id, &expected);
+        week.alpha.restore(&site);
+        week.beta.restore(&peer);
+        stick.restore(&week.stick.path());
+        step += 7;
+    }
+}
