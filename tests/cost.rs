@@ -85,7 +85,11 @@ fn one_edited_comment_is_one_small_object_and_one_row() {
     let come = pair.beta.wbsync(&["sync", "--json"]).ok();
     assert_eq!(of_stick(&come, "fetched", "objects"), 1, "{come}");
     let applied = &come.json()["applied"];
-    assert_eq!(applied.to_string(), r#"{"inserted":{},"updated":{"comments":1},"deleted":{},"parked":{}}"#, "{come}");
+    assert_eq!(
+        applied.to_string(),
+        r#"{"inserted":{},"updated":{"comments":1},"deleted":{},"blanked":{},"parked":{}}"#,
+        "{come}"
+    );
     assert_eq!(pair.beta.value("SELECT count(*) FROM request_comments WHERE body = 'Is Tuesday fine?'"), "1");
 }
 
@@ -120,6 +124,32 @@ fn a_sync_of_nothing_moves_and_writes_nothing() {
         pair.beta.wbsync(&["sync"]).ok();
     }
     quiet(13);
+}
+
+/// The price of forgetting: one snapshot at the origin, and at a follower no more than the records concerned.
+#[test]
+fn a_withdrawal_costs_a_snapshot_here_and_a_small_delta_there() {
+    let pair = Pair::new(10_000);
+    let snapshot: u64 = files(&pair.store().join("objects")).iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let sql = "UPDATE help_requests SET sync_scope = 'private' WHERE id = (SELECT min(id) FROM help_requests \
+        WHERE sync_scope = 'public' AND status = 'open')";
+    assert_eq!(pair.alpha.db().execute(sql, []).unwrap(), 1);
+    let sent = pair.alpha.wbsync(&["sync", "--json"]).ok();
+    let (bytes, removed) = (of_stick(&sent, "pushed", "bytes"), of_stick(&sent, "pushed", "removed"));
+    let come = pair.beta.wbsync(&["sync", "--json"]).ok();
+    let fetched = of_stick(&come, "fetched", "bytes");
+    eprintln!(
+        "one withdrawal in 10,000 records: {bytes} bytes of {snapshot} pushed, {removed} objects removed, {fetched} bytes fetched"
+    );
+    assert!(removed > 0 && bytes < snapshot + snapshot / 8, "{sent}");
+    assert!(fetched < 4096, "{come}");
+    pair.alpha.execute(
+        "UPDATE help_requests SET title = 'after' WHERE id = (SELECT min(id) FROM help_requests \
+        WHERE sync_scope = 'public' AND status = 'open')",
+        &[],
+    );
+    let sent = pair.alpha.wbsync(&["sync", "--json"]).ok();
+    assert!(of_stick(&sent, "pushed", "bytes") < 4096, "the next push is small again: {sent}");
 }
 
 #[test]

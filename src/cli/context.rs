@@ -1,6 +1,6 @@
 //! What every command has at hand: where it runs, how it speaks, and the instance.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -100,6 +100,21 @@ impl Context {
         }
     }
 
+    /// Asks on the terminal whether to go on.
+    ///
+    /// # Errors
+    /// `Usage` if there is no terminal to ask on, or the answer isn't yes.
+    pub fn confirm(&self, what: &str) -> Result<(), Failure> {
+        if self.global.json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            let message = format!("to {what}, give --yes; it is asked for on a terminal only");
+            return Err(Failure::Usage(message));
+        }
+        match agreed(what, &mut io::stdin().lock(), &mut anstream::stderr()).map_err(Failure::Output)? {
+            true => Ok(()),
+            false => Err(Failure::Usage("nothing was done".into())),
+        }
+    }
+
     /// Says what the user should know or do next.
     pub fn hint(&self, text: &str) {
         self.note(&format!("{HINT}hint:{HINT:#} {text}"));
@@ -195,4 +210,30 @@ impl Context {
 /// Writes a line to stderr; if that fails there is nobody left to tell.
 pub fn say(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Asks whether to go on; anything but yes is no.
+fn agreed(what: &str, input: &mut impl BufRead, output: &mut impl Write) -> io::Result<bool> {
+    write!(output, "{what}? (y/N) ")?;
+    output.flush()?;
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        let asked = |text: &str| {
+            let mut output = Vec::new();
+            let agreed = agreed("forget beta", &mut text.as_bytes(), &mut output).unwrap();
+            assert_eq!(String::from_utf8(output).unwrap(), "forget beta? (y/N) ");
+            agreed
+        };
+        assert!(["y\n", "Y\n", " yes \n"].into_iter().all(asked));
+        assert!(!["", "\n", "n\n", "yeah\n", "no y\n"].into_iter().any(asked));
+    }
 }

@@ -5,4 +5,5 @@ pub mod commands;
 pub mod context;
 pub mod failure;
 pub mod progress;
+pub mod qr;
 pub mod text;

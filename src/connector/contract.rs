@@ -115,6 +115,15 @@ pub struct Content {
     pub fields: BTreeMap<FieldName, Value>,
 }
 
+/// Rows that this instance gives up without anybody else's losing them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dropped {
+    /// All rows of records born at an instance, and what waits of them.
+    Origin(InstanceId),
+    /// The row of one record.
+    Record(RecordId),
+}
+
 /// What became of one batch of changes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Applied {
@@ -122,8 +131,10 @@ pub struct Applied {
     pub inserted: BTreeMap<DatasetName, u64>,
     /// Rows updated.
     pub updated: BTreeMap<DatasetName, u64>,
-    /// Rows deleted or blanked.
+    /// Rows deleted.
     pub deleted: BTreeMap<DatasetName, u64>,
+    /// Rows that became placeholders instead, because local rows refer to them.
+    pub blanked: BTreeMap<DatasetName, u64>,
     /// Records whose row already showed the content.
     pub unchanged: u64,
     /// Records that wait (for a parent, or because a constraint refused them), by dataset.
@@ -315,6 +326,22 @@ pub trait Connector {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Applied, Error>;
 
+    /// Removes rows of other instances' records within an open apply, as `apply` removes those of records that are gone:
+    /// children first, a row that others refer to is blanked.
+    ///
+    /// Unlike there, nothing changes for whom the rows that refer to a blanked one are meant: to give up a row is no
+    /// statement about it, and must not look like one to anybody.
+    ///
+    /// # Errors
+    /// The database can't be written at all.
+    fn drop_rows(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error>;
+
+    /// Counts the rows that `drop_rows` would remove or blank, by dataset.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn count_rows(&mut self, dropped: &Dropped) -> Result<BTreeMap<DatasetName, u64>, Error>;
+
     /// Closes the apply: the target is the applied view now.
     ///
     /// # Errors
@@ -326,6 +353,12 @@ pub trait Connector {
     /// # Errors
     /// The database can't be read.
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error>;
+
+    /// Counts the placeholders: rows that stand for records which left, or have not come.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error>;
 
     /// Finds the local row of a record, as `table key`, for people.
     ///

@@ -40,8 +40,6 @@ pub struct Head {
     pub base: Option<Base>,
     /// What carries the commit, oldest first. Empty only if a base carries all of it.
     pub segments: Vec<Segment>,
-    /// The heads of others that the signer had seen, sealed; at most 256 KiB.
-    pub observed: Option<Vec<u8>>,
     /// When it was signed, by the signer's own clock.
     pub time: UnixMillis,
 }
@@ -132,8 +130,6 @@ pub const SEGMENTS_MAX: usize = 64;
 pub const OBJECTS_MAX: usize = 65_536;
 /// No object is longer.
 pub const OBJECT_BYTES_MAX: u64 = 128 << 20;
-/// The sealed heads of others have at most this many bytes.
-pub const OBSERVED_BYTES_MAX: usize = 256 << 10;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

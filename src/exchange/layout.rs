@@ -22,6 +22,8 @@ pub enum StorePath {
     Manifest(ScopeId),
     /// `scopes/<scope-id>/heads/<instance-id>`: what one signer says of a scope.
     Head(ScopeId, InstanceId),
+    /// `scopes/<scope-id>/receipts/<instance-id>`: what one reader says that it has applied of a scope.
+    Receipt(ScopeId, InstanceId),
     /// `instances/<instance-id>`: the card of an instance.
     Card(InstanceId),
 }
@@ -32,7 +34,9 @@ impl StorePath {
         match self {
             StorePath::Format => FORMAT_BYTES_MAX,
             StorePath::Object(_) => OBJECT_BYTES_MAX,
-            StorePath::Manifest(_) | StorePath::Head(..) | StorePath::Card(_) => DOCUMENT_BYTES_MAX,
+            StorePath::Manifest(_) | StorePath::Head(..) | StorePath::Receipt(..) | StorePath::Card(_) => {
+                DOCUMENT_BYTES_MAX
+            }
         }
     }
 
@@ -52,6 +56,7 @@ impl fmt::Display for StorePath {
             }
             StorePath::Manifest(scope) => write!(f, "scopes/{scope}/manifest"),
             StorePath::Head(scope, signer) => write!(f, "scopes/{scope}/heads/{signer}"),
+            StorePath::Receipt(scope, signer) => write!(f, "scopes/{scope}/receipts/{signer}"),
             StorePath::Card(instance) => write!(f, "instances/{instance}"),
         }
     }
@@ -78,6 +83,7 @@ fn parse(text: &str) -> Option<StorePath> {
             match parts.next()? {
                 "manifest" => StorePath::Manifest(scope),
                 "heads" => StorePath::Head(scope, parts.next()?.parse().ok()?),
+                "receipts" => StorePath::Receipt(scope, parts.next()?.parse().ok()?),
                 _ => return None,
             }
         }
@@ -151,6 +157,7 @@ mod tests {
             (StorePath::Object(object), format!("objects/ab/{}.age", "ab".repeat(32))),
             (StorePath::Manifest(scope), format!("scopes/{}/manifest", "5c".repeat(16))),
             (StorePath::Head(scope, instance), format!("scopes/{}/heads/{}", "5c".repeat(16), "1a".repeat(32))),
+            (StorePath::Receipt(scope, instance), format!("scopes/{}/receipts/{}", "5c".repeat(16), "1a".repeat(32))),
             (StorePath::Card(instance), format!("instances/{}", "1a".repeat(32))),
         ] {
             assert_eq!(path.to_string(), text);
@@ -185,6 +192,9 @@ mod tests {
             format!("scopes/{scope}/heads"),
             format!("scopes/{scope}/heads/"),
             format!("scopes/{scope}/heads/.."),
+            format!("scopes/{scope}/receipts/"),
+            format!("scopes/{scope}/receipts/{scope}"),
+            format!("scopes/{scope}/receipt/{id}"),
             format!("scopes/{scope}/manifest/x"),
             format!("scopes/../{scope}/manifest"),
             format!("scopes/{id}/manifest"),

@@ -7,4 +7,5 @@ pub mod copy;
 pub mod fetch;
 pub mod head;
 pub mod layout;
+pub mod receipt;
 pub mod store;

@@ -68,6 +68,33 @@ pub trait Store: Send + Sync {
         bytes: &[u8],
     ) -> Result<(), StoreError>;
 
+    /// Removes the head of `scope` by `signer` if its hash is `expected`; tells whether it did. Objects stay.
+    ///
+    /// For the scope's origin, whose own head contains all that the other one stands for, and for the signer itself. Nobody
+    /// is rolled back by it: a missing head says nothing.
+    ///
+    /// # Errors
+    /// `Swapped` with the hash found, if another one is there.
+    fn remove_head(&self, scope: &ScopeId, signer: &InstanceId, expected: DocHash) -> Result<bool, StoreError>;
+
+    /// Returns the readers with a receipt of `scope`; none if the scope is unknown.
+    fn receipts(&self, scope: &ScopeId) -> Result<Vec<InstanceId>, StoreError>;
+
+    /// Returns the receipt of `scope` by `reader`. Foreign bytes, of at most `DOCUMENT_BYTES_MAX`.
+    fn receipt(&self, scope: &ScopeId, reader: &InstanceId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Replaces the receipt of `scope` by `reader` as `swap_manifest` does.
+    ///
+    /// # Errors
+    /// `Swapped`; `TooLarge`.
+    fn swap_receipt(
+        &self,
+        scope: &ScopeId,
+        reader: &InstanceId,
+        expected: Option<DocHash>,
+        bytes: &[u8],
+    ) -> Result<(), StoreError>;
+
     /// Replaces the card of `instance` as `swap_manifest` does.
     ///
     /// # Errors

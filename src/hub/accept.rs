@@ -4,6 +4,7 @@
 
 use crate::exchange::head::Head;
 use crate::exchange::head::verdict::{Known, Verdict, verdict};
+use crate::exchange::receipt::Receipt;
 use crate::hub::refusal::Refusal;
 use crate::id::bytes::{InstanceId, ObjectId, ScopeId};
 use crate::keys::card::SignedCard;
@@ -70,6 +71,25 @@ pub fn head(
         Verdict::Older { .. } => Err(Refusal::new(409, "older", "a newer head of this signer is held here")),
         Verdict::Forked => Err(Refusal::new(409, "forked", "its signer signed two histories of this scope")),
         Verdict::WildJump => Err(Refusal::new(409, "wild-jump", "its number jumps too far from the one held here")),
+    }
+}
+
+/// Checks a receipt of `scope` by `reader` against the one held.
+///
+/// # Errors
+/// `invalid`; `older` if the held one is newer.
+pub fn receipt((scope, reader): (&ScopeId, &InstanceId), held: Option<&[u8]>, bytes: &[u8]) -> Result<(), Refusal> {
+    let (receipt, _) =
+        Receipt::open(bytes, reader).map_err(|error| Refusal::invalid("this is no receipt of this reader", &error))?;
+    if receipt.scope != *scope {
+        return Err(Refusal::new(422, "invalid", "this receipt is for another scope"));
+    }
+    let known = held.and_then(|held| Receipt::open(held, reader).ok()).map(|(known, _)| known);
+    match known {
+        Some(known) if (known.incarnation, known.seq) > (receipt.incarnation, receipt.seq) => {
+            Err(Refusal::new(409, "older", "a newer receipt of this reader is held here"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -70,6 +70,7 @@ impl Catalogue {
         for scope in store.scopes()? {
             paths.push(StorePath::Manifest(scope));
             paths.extend(store.heads(&scope)?.into_iter().map(|signer| StorePath::Head(scope, signer)));
+            paths.extend(store.receipts(&scope)?.into_iter().map(|reader| StorePath::Receipt(scope, reader)));
         }
         paths.sort_unstable();
         let gone: Vec<StorePath> =
@@ -132,7 +133,7 @@ impl Catalogue {
                 };
             }
             StorePath::Head(..) => self.carry_head(path, &bytes),
-            StorePath::Card(_) | StorePath::Object(_) | StorePath::Format => {}
+            StorePath::Receipt(..) | StorePath::Card(_) | StorePath::Object(_) | StorePath::Format => {}
         }
         Ok(())
     }
@@ -168,7 +169,9 @@ impl Catalogue {
     /// Tells whether `caller` may read a document.
     pub fn may_see(&self, caller: &Caller, serves_public: bool, path: &StorePath) -> bool {
         match path {
-            StorePath::Manifest(scope) | StorePath::Head(scope, _) => self.may_read(caller, serves_public, scope),
+            StorePath::Manifest(scope) | StorePath::Head(scope, _) | StorePath::Receipt(scope, _) => {
+                self.may_read(caller, serves_public, scope)
+            }
             StorePath::Card(instance) => self.may_read_card(caller, serves_public, instance),
             StorePath::Object(object) => self.may_read_object(caller, serves_public, object),
             StorePath::Format => true,
@@ -209,6 +212,27 @@ impl Catalogue {
             _ => None,
         };
         self.documents.range(first..=last).filter_map(|(path, _)| signer(path)).collect()
+    }
+
+    /// Returns the readers with a receipt of a scope.
+    pub fn receipts(&self, scope: &ScopeId) -> Vec<InstanceId> {
+        let [first, last] = [[0; 32], [255; 32]].map(|id| StorePath::Receipt(*scope, InstanceId::from_bytes(id)));
+        let reader = |path: &StorePath| match path {
+            StorePath::Receipt(_, reader) => Some(*reader),
+            _ => None,
+        };
+        self.documents.range(first..=last).filter_map(|(path, _)| reader(path)).collect()
+    }
+
+    /// Tells whether an instance is the origin of a scope.
+    pub fn is_origin(&self, instance: &InstanceId, scope: &ScopeId) -> bool {
+        self.rules.get(scope).is_some_and(|rules| rules.origin == *instance)
+    }
+
+    /// Tells whether every scope that ever had the object, as far as is known, is this origin's.
+    pub fn carries_for(&self, origin: &InstanceId, object: &ObjectId) -> bool {
+        let scopes = self.carried.get(object).map(Vec::as_slice).unwrap_or_default();
+        !scopes.is_empty() && scopes.iter().all(|scope| self.is_origin(origin, scope))
     }
 
     /// Returns the newest change's number.
@@ -316,6 +340,7 @@ pub fn read(store: &DirStore, path: &StorePath) -> Result<Option<Vec<u8>>, Store
     match path {
         StorePath::Manifest(scope) => store.manifest(scope),
         StorePath::Head(scope, signer) => store.head(scope, signer),
+        StorePath::Receipt(scope, reader) => store.receipt(scope, reader),
         StorePath::Card(instance) => store.card(instance),
         StorePath::Object(_) | StorePath::Format => Ok(None),
     }

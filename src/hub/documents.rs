@@ -19,7 +19,7 @@ use crate::hub::refusal::Refusal;
 use crate::hub::service::{Hub, checked_body};
 use crate::id::bytes::DocHash;
 use crate::keys::document::hash_of;
-use crate::transport::http::wire::{document_tag, hash_of_tag};
+use crate::transport::http::wire::{Removed, document_tag, hash_of_tag};
 
 /// Answers a request about a document.
 ///
@@ -47,7 +47,11 @@ pub async fn answer(
             let expected = expected(&parts)?;
             hub.work(move || put(&worker, &caller, &path, expected, &bytes)).await
         }
-        _ => Err(Refusal::new(405, "method", "this path knows GET and PUT")),
+        Method::DELETE if matches!(path, StorePath::Head(..)) => {
+            let expected = expected(&parts)?;
+            hub.work(move || delete_head(&worker, &caller, &path, expected)).await
+        }
+        _ => Err(Refusal::new(405, "method", "this path knows GET and PUT, and of heads DELETE")),
     }
 }
 
@@ -82,6 +86,25 @@ fn expected(parts: &Parts) -> Result<Option<DocHash>, Refusal> {
         ([], []) => Err(Refusal::new(428, "no-condition", "say what is replaced: If-Match, or If-None-Match: *")),
         _ => Err(Refusal::malformed("give one of If-Match and If-None-Match, once")),
     }
+}
+
+/// Removes a head: for its signer, and for the origin of its scope, whose own head contains it.
+fn delete_head(hub: &Hub, caller: &Caller, path: &StorePath, expected: Option<DocHash>) -> Result<Answer, Refusal> {
+    let StorePath::Head(scope, signer) = path else { return Err(Refusal::not_found()) };
+    if !caller.may_write() {
+        return Err(not_a_writer(caller));
+    }
+    let is_its_own = match caller.id() {
+        Some(id) => id == *signer || hub.catalogue()?.is_origin(&id, scope),
+        None => false,
+    };
+    if !caller.is_admin() && !is_its_own {
+        return Err(Refusal::new(403, "not-yours", "only its signer and the scope's origin may remove a head"));
+    }
+    let expected = expected.ok_or_else(|| Refusal::malformed("say with If-Match which head is meant"))?;
+    let removed = hub.store.remove_head(scope, signer, expected)?;
+    hub.note(*path)?;
+    Ok(answer::json(&Removed { removed }))
 }
 
 fn put(
@@ -135,6 +158,17 @@ fn put(
             }
             let objects = accept::head((scope, signer), manifest.as_deref(), held, bytes)?;
             hub.store.swap_head(scope, signer, expected, &objects, bytes)?;
+        }
+        StorePath::Receipt(scope, reader) => {
+            let is_reader = hub.catalogue()?.may_read(caller, hub.options.public, scope);
+            if !caller.is_admin() && (caller.id() != Some(*reader) || !is_reader) {
+                return Err(Refusal::new(403, "not-yours", "only a reader of the scope may bring its own receipt"));
+            }
+            if !is_there && found != expected {
+                return Err(swapped().into());
+            }
+            accept::receipt((scope, reader), held, bytes)?;
+            hub.store.swap_receipt(scope, reader, expected, bytes)?;
         }
         StorePath::Card(instance) => {
             if !caller.is_admin() && caller.id() != Some(*instance) {

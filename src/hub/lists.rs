@@ -43,6 +43,17 @@ pub fn heads(hub: &Hub, caller: &Caller, scope: &ScopeId) -> Result<Answer, Refu
     Ok(names(if may { catalogue.heads(scope) } else { Vec::new() }))
 }
 
+/// Lists the readers with a receipt of a scope; none if the caller may not read it.
+///
+/// # Errors
+/// `unsigned`; as the store fails.
+pub fn receipts(hub: &Hub, caller: &Caller, scope: &ScopeId) -> Result<Answer, Refusal> {
+    listens(hub, caller)?;
+    let catalogue = hub.catalogue()?;
+    let may = catalogue.may_read(caller, hub.options.public, scope);
+    Ok(names(if may { catalogue.receipts(scope) } else { Vec::new() }))
+}
+
 /// Lists the cards that the caller may read.
 ///
 /// # Errors

@@ -175,9 +175,9 @@ impl Hub {
             }
             (_, "missing" | "offers" | "join") => Err(Refusal::new(405, "method", "this path knows only POST")),
             (method, path) => {
-                if let Some(scope) = heads_of(path) {
+                if let Some((scope, list)) = list_of(path) {
                     return match *method {
-                        Method::GET => self.work(move || lists::heads(&hub, &caller, &scope)).await,
+                        Method::GET => self.work(move || list(&hub, &caller, &scope)).await,
                         _ => Err(Refusal::new(405, "method", "this path knows only GET")),
                     };
                 }
@@ -318,8 +318,17 @@ fn json_of<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         .map_err(|error| Refusal::malformed("the body is not the JSON of this request").inside(error))
 }
 
-fn heads_of(path: &str) -> Option<ScopeId> {
-    path.strip_prefix("scopes/")?.strip_suffix("/heads")?.parse().ok()
+/// What answers with a list about one scope.
+type ScopeList = fn(&Hub, &Caller, &ScopeId) -> Result<Answer, Refusal>;
+
+fn list_of(path: &str) -> Option<(ScopeId, ScopeList)> {
+    let (scope, what) = path.strip_prefix("scopes/")?.split_once('/')?;
+    let list: ScopeList = match what {
+        "heads" => lists::heads,
+        "receipts" => lists::receipts,
+        _ => return None,
+    };
+    Some((scope.parse().ok()?, list))
 }
 
 /// The description of the protocol for other people's tools.

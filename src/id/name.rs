@@ -16,6 +16,7 @@ pub struct NameError {
 }
 
 const RULE_PLAIN: &str = "1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter";
+const RULE_DATASET: &str = "1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter; of an overlay, '+' behind them";
 const RULE_FIELD: &str = "1 to 64 of A-Z, a-z, 0-9, '_' and '-'";
 const RULE_SCOPE: &str = "'public', 'trusted', 'group:NAME' or 'peers:NAME,NAME' with names that ascend";
 
@@ -104,8 +105,8 @@ macro_rules! canonical_order {
 }
 
 name!(
-    /// A kind of record: `users`, `requests`, …
-    DatasetName, "dataset", RULE_PLAIN, plain
+    /// A kind of record: `users`, `requests`, …; in a scope's trees also its overlay, `users+`.
+    DatasetName, "dataset", RULE_DATASET, dataset
 );
 name!(
     /// A field of a record. Any instance may carry fields that it has no column for.
@@ -123,6 +124,29 @@ canonical_order!(DatasetName);
 canonical_order!(FieldName);
 canonical_order!(PeerName);
 canonical_order!(ScopeName);
+
+impl DatasetName {
+    /// Returns the dataset of fields of this one that travel in a narrower scope than their records.
+    ///
+    /// # Panics
+    /// If this is an overlay.
+    #[must_use]
+    pub fn overlay(&self) -> Self {
+        assert!(!self.is_overlay(), "an overlay has no overlay");
+        Self(format!("{}+", self.0).into())
+    }
+
+    /// Tells whether records of this dataset only add fields to those of another.
+    pub fn is_overlay(&self) -> bool {
+        self.0.ends_with('+')
+    }
+
+    /// Returns the dataset that an overlay adds to, or this one.
+    #[must_use]
+    pub fn base(&self) -> Self {
+        self.0.strip_suffix('+').map_or_else(|| self.clone(), |base| Self(base.into()))
+    }
+}
 
 impl ScopeName {
     /// The scope that anyone may read.
@@ -165,6 +189,10 @@ fn plain(text: &str) -> bool {
         && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-')
 }
 
+fn dataset(text: &str) -> bool {
+    plain(text.strip_suffix('+').unwrap_or(text))
+}
+
 fn field(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
 }
@@ -191,6 +219,9 @@ mod tests {
         assert!(DatasetName::new("help_requests").is_ok());
         assert!(DatasetName::new("Requests").is_err());
         assert!(DatasetName::new("../x").is_err());
+        assert!(DatasetName::new("users+").is_ok_and(|name| name.is_overlay() && name.base().overlay() == name));
+        assert!(DatasetName::new("users++").is_err());
+        assert!(PeerName::new("beta+").is_err());
         assert!(ScopeName::new("group:board").is_ok());
         assert!(ScopeName::new("peers:alpha,beta").is_ok());
         for bad in ["", "private", "group:", "peers:", "peers:a,,b", "peers:b,a", "peers:a,a", "Public", "public "] {

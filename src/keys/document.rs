@@ -22,6 +22,8 @@ pub enum DocKind {
     Manifest,
     /// Where a signer's history of a scope stands (format/head.md).
     Head,
+    /// What a reader's application shows (format/receipt.md).
+    Receipt,
 }
 
 /// An envelope of which only the outer shape is checked.
@@ -89,6 +91,7 @@ impl DocKind {
             Self::Card => "card@wbsync",
             Self::Manifest => "manifest@wbsync",
             Self::Head => "head@wbsync",
+            Self::Receipt => "receipt@wbsync",
         }
     }
 
@@ -96,7 +99,7 @@ impl DocKind {
     pub const fn payload_bytes_max(self) -> usize {
         match self {
             Self::Card => 32 << 10,
-            Self::Manifest | Self::Head => DOCUMENT_BYTES_MAX - ENVELOPE_BYTES_MAX,
+            Self::Manifest | Self::Head | Self::Receipt => DOCUMENT_BYTES_MAX - ENVELOPE_BYTES_MAX,
         }
     }
 }

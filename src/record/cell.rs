@@ -33,6 +33,18 @@ pub struct Record {
     pub cells: BTreeMap<FieldName, Cell>,
 }
 
+impl Element {
+    /// Tells whether both are one write with one meaning: the same value in the place of the same one.
+    pub fn says_as(&self, other: &Self) -> bool {
+        self == other || self.stamp == other.stamp && self.meaning() == other.meaning()
+    }
+
+    /// The canonical bytes of what is written, and of what is replaced.
+    fn meaning(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        (self.value.canonical(), self.over.as_ref().map(Value::canonical))
+    }
+}
+
 impl Cell {
     /// Makes a cell of one write.
     pub fn new(stamp: Stamp, value: Value) -> Self {
@@ -52,9 +64,17 @@ impl Cell {
     }
 
     /// Makes a cell of several concurrent writes, or `None` of none.
+    ///
+    /// Nobody honest signs one write with two meanings; if somebody did, everybody keeps the same of them.
     pub fn of(mut elements: Vec<Element>) -> Option<Self> {
         elements.sort_by_key(|element| element.stamp);
-        elements.dedup_by_key(|element| element.stamp);
+        elements.dedup_by(|later, kept| {
+            let twice = later.stamp == kept.stamp;
+            if twice && !later.says_as(kept) && later.meaning() < kept.meaning() {
+                std::mem::swap(later, kept);
+            }
+            twice
+        });
         if elements.is_empty() { None } else { Some(Self { elements }) }
     }
 
@@ -91,5 +111,30 @@ impl Record {
     /// Iterates over every element of every cell.
     pub fn elements(&self) -> impl Iterator<Item = (&FieldName, &Element)> + Clone {
         self.cells.iter().flat_map(|(field, cell)| cell.elements.iter().map(move |element| (field, element)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::bytes::InstanceId;
+    use crate::sys::clock::UnixMillis;
+
+    #[test]
+    fn one_write_with_two_meanings_is_kept_alike_everywhere() {
+        let author = InstanceId::from_bytes([3; 32]);
+        let stamp = Stamp { author, incarnation: 1, sequence: 4, time: UnixMillis(5) };
+        let element = |value: &str, over: Option<&str>| {
+            let over = over.map(|over| Value::Text(over.into()));
+            Element { stamp, value: Value::Text(value.into()), over }
+        };
+        let meanings = [element("a", None), element("a", Some("x")), element("b", Some("x")), element("b", None)];
+        for one in &meanings {
+            for other in &meanings {
+                let joined = |one: &Element, other: &Element| Cell::of(vec![one.clone(), other.clone()]).unwrap();
+                assert_eq!(joined(one, other), joined(other, one));
+                assert_eq!(joined(one, other).elements().len(), 1);
+            }
+        }
     }
 }

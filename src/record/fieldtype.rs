@@ -36,7 +36,7 @@ impl FieldType {
     /// Reads what `Display` writes; `None` for anything else, such as a type of a later version.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(dataset) = text.strip_prefix("ref:") {
-            return DatasetName::new(dataset).ok().map(Self::Ref);
+            return DatasetName::new(dataset).ok().filter(|dataset| !dataset.is_overlay()).map(Self::Ref);
         }
         NAMES.iter().find(|(_, name)| *name == text).map(|(kind, _)| kind.clone())
     }

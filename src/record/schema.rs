@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fieldtype::{FieldType, TYPE_BYTES_MAX};
 use crate::cbor::error::Error;
-use crate::cbor::reader::{Kind, Reader};
+use crate::cbor::reader::Reader;
 use crate::cbor::writer::Writer;
 use crate::id::name::{DatasetName, FieldName};
 
@@ -51,8 +51,6 @@ pub struct FieldRule {
     pub strategy: Strategy,
     /// Fields of one group are written together: a write to one writes them all.
     pub group: Option<FieldName>,
-    /// Whether the field is meant for this scope's readers only, of records that may lie in a wider scope.
-    pub overlay: bool,
     /// What the field holds, if the origin says so in a way that we know.
     pub kind: Option<FieldType>,
 }
@@ -107,14 +105,9 @@ impl Schema {
             .collect()
     }
 
-    /// Tells whether a field belongs to this scope although its record may lie in a wider one.
-    pub fn is_overlay(&self, dataset: &DatasetName, field: &FieldName) -> bool {
-        self.rule(dataset, field).is_some_and(|rule| rule.overlay)
-    }
-
-    /// Tells whether records of a dataset may have fields in this scope while they lie in a wider one.
-    pub fn has_overlay(&self, dataset: &DatasetName) -> bool {
-        self.fields.get(dataset).is_some_and(|fields| fields.values().any(|rule| rule.overlay))
+    /// Tells whether a field is named, whatever its rule.
+    pub fn names(&self, dataset: &DatasetName, field: &FieldName) -> bool {
+        self.rule(dataset, field).is_some()
     }
 
     fn rule(&self, dataset: &DatasetName, field: &FieldName) -> Option<&FieldRule> {
@@ -133,14 +126,11 @@ impl Schema {
             let mut order = writer.map(fields.len());
             for (field, rule) in fields {
                 writer.key(&mut order, field.as_str());
-                writer.array(2 + usize::from(rule.overlay) + usize::from(rule.kind.is_some()));
+                writer.array(2 + usize::from(rule.kind.is_some()));
                 writer.text(rule.strategy.name());
                 match &rule.group {
                     Some(group) => writer.text(group.as_str()),
                     None => writer.null(),
-                }
-                if rule.overlay {
-                    writer.bool(true);
                 }
                 if let Some(kind) = &rule.kind {
                     writer.text(&kind.to_string());
@@ -183,7 +173,7 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
         let Some(name) = keys.next_key(reader)? else { return Ok(fields) };
         let field = FieldName::new(name).map_err(|_| reader.invalid(at, "a field has no valid name"))?;
         let at = reader.offset();
-        let items = reader.array(4)?;
+        let items = reader.array(3)?;
         if items < 2 {
             return Err(reader.invalid(at, "a rule has at least two parts"));
         }
@@ -196,17 +186,8 @@ fn decode_fields(reader: &mut Reader<'_>) -> Result<BTreeMap<FieldName, FieldRul
             let name = reader.text(64)?;
             Some(FieldName::new(name).map_err(|_| reader.invalid(at, "a group has no valid name"))?)
         };
-        let at = reader.offset();
-        let overlay = items > 2 && reader.peek() == Kind::Bool;
-        if overlay && !reader.bool()? {
-            return Err(reader.invalid(at, "what is false is left out"));
-        }
-        let kind = match items - 2 - usize::from(overlay) {
-            0 => None,
-            1 => FieldType::parse(reader.text(TYPE_BYTES_MAX)?),
-            _ => return Err(reader.invalid(at, "a rule of four parts is for an overlay")),
-        };
-        fields.insert(field, FieldRule { strategy, group, overlay, kind });
+        let kind = if items == 3 { FieldType::parse(reader.text(TYPE_BYTES_MAX)?) } else { None };
+        fields.insert(field, FieldRule { strategy, group, kind });
     }
 }
 
@@ -223,9 +204,10 @@ mod tests {
             (name("status"), rule(Strategy::Conflict, Some("completion"))),
             (name("completed_at"), rule(Strategy::Conflict, Some("completion"))),
             (name("description"), rule(Strategy::Text, None)),
-            (name("contact_email"), FieldRule { overlay: true, ..FieldRule::default() }),
         ]);
-        Schema { fields: BTreeMap::from([(DatasetName::new("requests").unwrap(), fields)]) }
+        let overlay = BTreeMap::from([(name("contact_email"), FieldRule::default())]);
+        let requests = DatasetName::new("requests").unwrap();
+        Schema { fields: BTreeMap::from([(requests.overlay(), overlay), (requests, fields)]) }
     }
 
     #[test]
@@ -281,11 +263,9 @@ mod tests {
             Case::reject("datasets-unsorted", b"\xa2\x61e\xa0\x61d\xa0".to_vec()),
             Case::reject("field-of-no-name", field(b"\x60", b"\x82\x66latest\xf6")),
             Case::reject("rule-of-one", rule(b"\x81\x66latest")),
-            Case::reject("overlay-is-null", rule(b"\x83\x66latest\xf6\xf6")),
-            Case::reject("overlay-is-false", rule(b"\x83\x66latest\xf6\xf4")),
-            Case::reject("rule-of-four", rule(b"\x84\x66latest\xf6\xf5\xf5")),
-            Case::reject("rule-of-five", rule(b"\x85\x66latest\xf6\xf5\x64text\xf6")),
-            Case::reject("overlay-after-type", rule(b"\x84\x66latest\xf6\x64text\xf5")),
+            Case::reject("type-is-null", rule(b"\x83\x66latest\xf6\xf6")),
+            Case::reject("rule-of-four", rule(b"\x84\x66latest\xf6\x64text\xf6")),
+            Case::reject("overlay-of-overlay", b"\xa1\x63d++\xa0".to_vec()),
             Case::reject("type-is-number", rule(b"\x83\x66latest\xf6\x01")),
             Case::reject("type-of-69", rule(&long_type)),
             Case::reject("rule-is-text", rule(b"\x66latest")),

@@ -219,6 +219,7 @@ fn vectors_hold() {
         Case::reject("ref-of-three", raw(&[b"\x83\x05\x65users", &key[..]].concat())),
         Case::reject("ref-names-origin", raw(&[b"\x84\x05", &author(7)[..], b"\x65users", &key].concat())),
         Case::reject("ref-of-no-dataset", raw(&[b"\x84\x05\xf6\x65Users", &key[..]].concat())),
+        Case::reject("ref-to-overlay", raw(&[b"\x84\x05\xf6\x66users+", &key[..]].concat())),
         Case::reject("ref-of-short-key", raw(&[b"\x84\x05\xf6\x65users\x4f", &[0xa; 15][..]].concat())),
         Case::reject("blob-of-short-hash", raw(&[&[0x83, 6, 0x58, 31][..], &[0; 31], &[0]].concat())),
         Case::reject("blob-of-negative-size", raw(&[&[0x83, 6, 0x58, 32][..], &[0; 32], &[0x20]].concat())),

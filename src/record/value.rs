@@ -154,8 +154,9 @@ impl Value {
                     return Err(reader.invalid(at, "a reference names the origin that it should leave out"));
                 }
                 let at = reader.offset();
-                let dataset = DatasetName::new(reader.text(64)?)
-                    .map_err(|_| reader.invalid(at, "a reference names no dataset"))?;
+                // An overlay is no record of its own that something could refer to.
+                let dataset = DatasetName::new(reader.text(64)?).ok().filter(|dataset| !dataset.is_overlay());
+                let dataset = dataset.ok_or_else(|| reader.invalid(at, "a reference names no dataset"))?;
                 Ok(Self::Ref(RecordId { origin: of, dataset, key: RecordKey::from_bytes(reader.fixed()?) }))
             }
             (BLOB, 3) => Ok(Self::Blob { hash: reader.fixed()?, size: reader.uint_max(NUMBER_MAX)? }),
@@ -168,7 +169,8 @@ impl Value {
         self == other || self.canonical() == other.canonical()
     }
 
-    fn canonical(&self) -> Vec<u8> {
+    /// Returns the canonical bytes, with every origin spelled out.
+    pub(super) fn canonical(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         self.encode(&mut writer, &InstanceId::from_bytes([0; 32]));
         writer.finish()

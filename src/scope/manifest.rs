@@ -203,6 +203,12 @@ impl Manifest {
         self.newest_epoch().access.readers().collect()
     }
 
+    /// Returns the first epoch that is granted to `instance` by name.
+    pub fn granted_since(&self, instance: &InstanceId) -> Option<u32> {
+        let granted = |epoch: &&Epoch| epoch.access.readers().any(|reader| reader == *instance);
+        self.epochs.iter().find(granted).map(|epoch| epoch.number)
+    }
+
     /// Tells whether heads of `instance` count in this scope.
     pub fn may_write(&self, instance: &InstanceId) -> bool {
         *instance == self.origin || self.writers.binary_search(instance).is_ok()

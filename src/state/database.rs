@@ -24,15 +24,34 @@ CREATE TABLE head (
     hash BLOB NOT NULL, document BLOB NOT NULL, commit_id BLOB NOT NULL, writes INTEGER NOT NULL,
     received INTEGER NOT NULL, via TEXT NOT NULL, PRIMARY KEY (scope, signer)
 ) WITHOUT ROWID;
-CREATE TABLE fork (scope BLOB NOT NULL, signer BLOB NOT NULL, ours BLOB NOT NULL, theirs BLOB NOT NULL, seen INTEGER NOT NULL,
-    PRIMARY KEY (scope, signer));
+CREATE TABLE fork (scope BLOB NOT NULL, signer BLOB NOT NULL, kind TEXT NOT NULL, ours BLOB NOT NULL, theirs BLOB NOT NULL,
+    seen INTEGER NOT NULL, PRIMARY KEY (scope, signer, kind));
+CREATE TABLE seen (scope BLOB NOT NULL, signer BLOB NOT NULL, incarnation INTEGER NOT NULL, seq INTEGER NOT NULL, writes INTEGER NOT NULL,
+    hash BLOB NOT NULL, document BLOB NOT NULL, PRIMARY KEY (scope, signer, incarnation, seq)) WITHOUT ROWID;
+CREATE TABLE receipt (scope BLOB NOT NULL, signer BLOB NOT NULL, incarnation INTEGER NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL,
+    hash BLOB NOT NULL, document BLOB NOT NULL, statement BLOB NOT NULL, PRIMARY KEY (scope, signer)) WITHOUT ROWID;
 CREATE TABLE published (scope BLOB NOT NULL, seq INTEGER NOT NULL, commit_id BLOB NOT NULL, PRIMARY KEY (scope, seq)) WITHOUT ROWID;
-CREATE TABLE withdrawn (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL,
-    PRIMARY KEY (scope, dataset, record)) WITHOUT ROWID;
+CREATE TABLE withdrawn (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, time INTEGER NOT NULL,
+    head INTEGER, PRIMARY KEY (scope, dataset, record)) WITHOUT ROWID;
+CREATE TABLE late (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, field TEXT NOT NULL, author BLOB NOT NULL,
+    incarnation INTEGER NOT NULL, sequence INTEGER NOT NULL, time INTEGER NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (scope, dataset, record, field, author, incarnation, sequence)) WITHOUT ROWID;
+CREATE TABLE refold (scope BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE refolded (scope BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE sealed (scope BLOB NOT NULL, object BLOB NOT NULL, PRIMARY KEY (scope, object)) WITHOUT ROWID;
+CREATE TABLE spent (remote TEXT NOT NULL, scope BLOB NOT NULL, object BLOB NOT NULL,
+    PRIMARY KEY (remote, scope, object)) WITHOUT ROWID;
 CREATE TABLE conflict (scope BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, field TEXT NOT NULL,
     PRIMARY KEY (scope, dataset, record, field)) WITHOUT ROWID;
 CREATE TABLE peer (id BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, card BLOB NOT NULL, trust TEXT NOT NULL, added INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE follow (origin BLOB NOT NULL, scope TEXT NOT NULL, PRIMARY KEY (origin, scope)) WITHOUT ROWID;
+CREATE TABLE forgotten (id BLOB PRIMARY KEY, name TEXT NOT NULL, since INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE bygone (origin BLOB NOT NULL, name TEXT NOT NULL, readers TEXT NOT NULL, PRIMARY KEY (origin, name)) WITHOUT ROWID;
+CREATE TABLE noted (hash BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE retired (scope BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE reseal (scope BLOB PRIMARY KEY, epoch INTEGER NOT NULL, since INTEGER) WITHOUT ROWID;
+CREATE TABLE shun (origin BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, since INTEGER NOT NULL,
+    PRIMARY KEY (origin, dataset, record)) WITHOUT ROWID;
 CREATE TABLE remote (
     name TEXT PRIMARY KEY, url TEXT NOT NULL, fetched INTEGER, pushed INTEGER, error TEXT
 ) WITHOUT ROWID;
@@ -58,7 +77,8 @@ impl State {
         connection
             .execute_batch(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768;
-                 PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000;",
+                 PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000;
+                 PRAGMA secure_delete = ON;",
             )
             .map_err(open_error)?;
         connection.set_prepared_statement_cache_capacity(64);

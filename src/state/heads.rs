@@ -84,27 +84,6 @@ impl State {
         Ok(())
     }
 
-    /// Keeps the proof that a signer made two histories.
-    ///
-    /// # Errors
-    /// `Query`.
-    pub fn put_fork(
-        &self,
-        scope: &ScopeId,
-        signer: &InstanceId,
-        ours: &[u8],
-        theirs: &[u8],
-        now: UnixMillis,
-    ) -> Result<(), Error> {
-        self.connection
-            .execute(
-                "INSERT OR IGNORE INTO fork VALUES (?1, ?2, ?3, ?4, ?5)",
-                (scope.as_bytes(), signer.as_bytes(), ours, theirs, number(now.0)),
-            )
-            .map_err(Error::query("keep a fork proof"))?;
-        Ok(())
-    }
-
     /// Tells whether a signer is known to have made two histories of a scope.
     ///
     /// # Errors
@@ -112,7 +91,7 @@ impl State {
     pub fn is_forked(&self, scope: &ScopeId, signer: &InstanceId) -> Result<bool, Error> {
         self.connection
             .query_row(
-                "SELECT EXISTS (SELECT 1 FROM fork WHERE scope = ?1 AND signer = ?2)",
+                "SELECT EXISTS (SELECT 1 FROM fork WHERE scope = ?1 AND signer = ?2 AND kind = 'heads')",
                 (scope.as_bytes(), signer.as_bytes()),
                 |row| row.get(0),
             )

@@ -22,6 +22,8 @@ pub enum Trust {
     Trusted,
     /// May also edit our records.
     Writer,
+    /// Was trusted or known once: reads nothing that we seal from then on, and its heads are refused.
+    Revoked,
 }
 
 /// A peer.
@@ -54,6 +56,7 @@ impl fmt::Display for Trust {
             Self::Known => "known",
             Self::Trusted => "trusted",
             Self::Writer => "writer",
+            Self::Revoked => "revoked",
         })
     }
 }
@@ -66,6 +69,7 @@ impl FromStr for Trust {
             "known" => Ok(Self::Known),
             "trusted" => Ok(Self::Trusted),
             "writer" => Ok(Self::Writer),
+            "revoked" => Ok(Self::Revoked),
             _ => Err(Error::damaged(format!("{text:?} is no degree of trust"))),
         }
     }

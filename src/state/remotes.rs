@@ -56,6 +56,9 @@ impl State {
             .connection
             .execute("DELETE FROM remote WHERE name = ?1", [name.as_str()])
             .map_err(Error::query("remove a remote"))?;
+        self.connection
+            .execute("DELETE FROM spent WHERE remote = ?1", [name.as_str()])
+            .map_err(Error::query("remove a remote"))?;
         Ok(rows == 1)
     }
 

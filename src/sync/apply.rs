@@ -11,7 +11,7 @@ use crate::connector::contract::{Applied, Change};
 use crate::id::name::DatasetName;
 
 /// How often rows may change under our hands before we give up.
-const ROUNDS_MAX: usize = 20;
+pub(super) const ROUNDS_MAX: usize = 20;
 
 /// What an apply did to the application's rows, by dataset.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
@@ -20,8 +20,10 @@ pub struct ApplySummary {
     pub inserted: BTreeMap<DatasetName, u64>,
     /// Rows updated.
     pub updated: BTreeMap<DatasetName, u64>,
-    /// Rows deleted or blanked.
+    /// Rows deleted.
     pub deleted: BTreeMap<DatasetName, u64>,
+    /// Rows that became placeholders instead, because local rows refer to them.
+    pub blanked: BTreeMap<DatasetName, u64>,
     /// Records that wait for something.
     pub parked: BTreeMap<DatasetName, u64>,
 }
@@ -36,6 +38,9 @@ impl Instance {
     /// The database can't be written or isn't ready; `Restless` if the application never rests.
     pub fn apply(&self, mode: Mode) -> Result<ApplySummary, Error> {
         self.settle_pending()?;
+        if mode == Mode::Keep {
+            self.finish_dropping()?;
+        }
         let mut summary = ApplySummary::default();
         let mut retried = false;
         for _ in 0..ROUNDS_MAX {
@@ -81,7 +86,8 @@ impl Instance {
                 database.check_ready()?;
             }
             database.begin_apply(&target.encode())?;
-            let mut changes = self.changes(&spans, &datasets).map(|change| change.map_err(through));
+            let mut changes =
+                self.without_shunned(self.changes(&spans, &datasets))?.map(|change| change.map_err(through));
             let done = database.apply(&mut changes, &mut |rows| self.tell(Event::Done(rows)))?;
             let dirty = done.dirty.len();
             summary.add(done);
@@ -111,7 +117,7 @@ impl Instance {
     fn count(&self, applied: &View, target: &View, summary: &mut ApplySummary) -> Result<(), Error> {
         let spans = self.spans(applied, target)?;
         let datasets = self.with_database(|database| Ok(database.datasets()))?;
-        for change in self.changes(&spans, &datasets) {
+        for change in self.without_shunned(self.changes(&spans, &datasets))? {
             let Change { id, content } = change?;
             let counts = if content.is_some() { &mut summary.updated } else { &mut summary.deleted };
             *counts.entry(id.dataset).or_default() += 1;
@@ -128,14 +134,15 @@ impl ApplySummary {
 
     /// Returns how many rows were touched.
     pub fn rows(&self) -> u64 {
-        [&self.inserted, &self.updated, &self.deleted].into_iter().flat_map(BTreeMap::values).sum()
+        [&self.inserted, &self.updated, &self.deleted, &self.blanked].into_iter().flat_map(BTreeMap::values).sum()
     }
 
-    fn add(&mut self, done: Applied) {
+    pub(super) fn add(&mut self, done: Applied) {
         let sides = [
             (&mut self.inserted, done.inserted),
             (&mut self.updated, done.updated),
             (&mut self.deleted, done.deleted),
+            (&mut self.blanked, done.blanked),
             (&mut self.parked, done.parked),
         ];
         for (sum, counts) in sides {

@@ -76,10 +76,17 @@ impl Instance {
         dataset: &'a DatasetName,
         pass: Pass,
     ) -> impl Iterator<Item = Result<Change, Error>> + 'a {
-        let mut sides: Vec<_> = spans.iter().map(|span| span.diff(&self.state, dataset, pass).peekable()).collect();
+        let overlay = dataset.overlay();
+        let mut sides: Vec<Side<'a>> = Vec::with_capacity(2 * spans.len());
+        for span in spans {
+            for (dataset, is_overlay) in [(dataset, false), (&overlay, true)] {
+                let differences = span.diff(&self.state, dataset, pass).peekable();
+                sides.push(Side { span, is_overlay, differences });
+            }
+        }
         std::iter::from_fn(move || {
             loop {
-                let step = self.next_change(origin, spans, dataset, pass, &mut sides).transpose()?;
+                let step = self.next_change(origin, dataset, pass, &mut sides).transpose()?;
                 match step {
                     Ok(None) => {}
                     Ok(Some(change)) => return Some(Ok(change)),
@@ -95,22 +102,21 @@ impl Instance {
     fn next_change(
         &self,
         origin: &InstanceId,
-        spans: &[Span],
         dataset: &DatasetName,
         pass: Pass,
-        sides: &mut [Peekable<Diff<'_, State>>],
+        sides: &mut [Side<'_>],
     ) -> Result<Option<Option<Change>>, Error> {
         let mut least: Option<Vec<u8>> = None;
-        for (side, span) in sides.iter_mut().zip(spans) {
-            match side.peek() {
+        for side in &mut *sides {
+            match side.differences.peek() {
                 None => {}
                 Some(Ok(difference)) if least.as_ref().is_none_or(|least| difference.key < *least) => {
                     least = Some(difference.key.clone());
                 }
                 Some(Ok(_)) => {}
                 Some(Err(_)) => {
-                    let error = side.next().and_then(Result::err).expect("an error was seen just above");
-                    return Err(Error::Tree { scope: span.scope.row.name.to_string(), source: error });
+                    let error = side.differences.next().and_then(Result::err).expect("an error was seen just above");
+                    return Err(Error::Tree { scope: side.span.scope.row.name.to_string(), source: error });
                 }
             }
         }
@@ -120,18 +126,18 @@ impl Instance {
         })?;
         let id = RecordId { origin: *origin, dataset: dataset.clone(), key };
         let mut pieces = Pieces::default();
-        let (mut before, mut quiet) = (Vec::new(), Vec::new());
+        let (mut gone, mut quiet) = (Vec::new(), Vec::new());
         let mut touched = false;
-        for (side, span) in sides.iter_mut().zip(spans) {
-            match side.next_if(|next| next.as_ref().is_ok_and(|difference| difference.key == least)) {
-                Some(Ok(difference)) => {
-                    before.extend(difference.left);
-                    if let Some(bytes) = difference.right {
+        for side in sides {
+            match side.differences.next_if(|next| next.as_ref().is_ok_and(|difference| difference.key == least)) {
+                Some(Ok(difference)) => match difference.right {
+                    Some(bytes) => {
                         touched = true;
-                        pieces.add(span, decode_record(&bytes, origin, dataset, &key)?, dataset);
+                        pieces.add(side, decode_record(&bytes, origin, dataset, &key)?);
                     }
-                }
-                _ => quiet.push(span),
+                    None => gone.extend(difference.left),
+                },
+                _ => quiet.push(&*side),
             }
         }
         let moved = pieces.whole.is_some();
@@ -139,25 +145,36 @@ impl Instance {
             return Ok(Some(None));
         }
         // Another scope of the same origin may hold the record, or more fields of it, unchanged.
-        for span in quiet {
-            let Some(after) = span.after.as_ref().filter(|_| !moved || span.scope.schema.has_overlay(dataset)) else {
-                continue;
-            };
-            if let Some(record) = self.record_at(&span.scope, after, dataset, &key)? {
-                pieces.add(span, record, dataset);
+        for side in quiet.into_iter().filter(|side| side.is_overlay || !moved) {
+            let Some(after) = &side.span.after else { continue };
+            let tree = if side.is_overlay { dataset.overlay() } else { dataset.clone() };
+            if let Some(record) = self.record_at(&side.span.scope, after, &tree, &key)? {
+                pieces.add(side, record);
             }
         }
-        match (pass, &pieces.whole) {
+        match (pass, pieces.content(&id)) {
             (Pass::Puts, None) => Ok(Some(None)),
             (Pass::Deletions, Some(_)) if touched => Ok(Some(None)),
             (Pass::Deletions, None) => Ok(Some(Some(Change { id, content: None }))),
-            (_, Some(_)) => {
-                let content = pieces.content(&id).expect("the record is there");
-                let content = without_lost(content, &id, &before, spans)?;
+            (_, Some(mut content)) => {
+                // What went with a scope, and isn't in another, shows nothing.
+                for bytes in gone {
+                    for field in decode_record(&bytes, origin, dataset, &key)?.cells.into_keys() {
+                        content.fields.entry(field).or_insert(Value::Null);
+                    }
+                }
                 Ok(Some(Some(Change { id, content: Some(content) })))
             }
         }
     }
+}
+
+/// What changes in one tree of one scope.
+struct Side<'a> {
+    span: &'a Span,
+    /// Whether the tree holds overlays, or the records themselves.
+    is_overlay: bool,
+    differences: Peekable<Diff<'a, State>>,
 }
 
 /// A record as it lies in several scopes of one origin.
@@ -170,41 +187,28 @@ struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    fn add(&mut self, span: &'a Span, record: Record, dataset: &DatasetName) {
-        if !span.scope.is_whole(dataset, &record) {
-            self.overlays.push((span, record));
+    fn add(&mut self, side: &Side<'a>, record: Record) {
+        if side.is_overlay {
+            self.overlays.push((side.span, record));
         } else if self.whole.as_ref().is_none_or(|(_, whole)| newest(whole) < newest(&record)) {
-            self.whole = Some((span, record));
+            self.whole = Some((side.span, record));
         }
     }
 
-    /// Returns what a row is to show; `None` if no scope has the record itself.
+    /// Returns what a row is to show; `None` if no scope has the record itself. What the record itself says counts.
     fn content(&self, id: &RecordId) -> Option<Content> {
         let (span, whole) = self.whole.as_ref()?;
+        let overlay = id.dataset.overlay();
+        let overlays = self.overlays.iter().map(|(span, record)| (*span, record, &overlay));
         let mut fields = BTreeMap::new();
-        for (span, record) in self.overlays.iter().map(|(span, record)| (*span, record)).chain([(*span, whole)]) {
-            let schema = &span.scope.schema;
+        for (span, record, dataset) in overlays.chain([(*span, whole, &id.dataset)]) {
             for (field, cell) in &record.cells {
-                fields.insert(field.clone(), show(cell, schema.strategy(&id.dataset, field), &id.origin).value);
+                let strategy = span.scope.schema.strategy(dataset, field);
+                fields.insert(field.clone(), show(cell, strategy, &id.origin).value);
             }
         }
         Some(Content { scope: span.scope.row.name.clone(), fields })
     }
-}
-
-/// Adds that fields of narrower scopes which were here and aren't any more show nothing.
-fn without_lost(mut content: Content, id: &RecordId, before: &[Vec<u8>], spans: &[Span]) -> Result<Content, Error> {
-    if !spans.iter().any(|span| span.scope.schema.has_overlay(&id.dataset)) {
-        return Ok(content);
-    }
-    for bytes in before {
-        for field in decode_record(bytes, &id.origin, &id.dataset, &id.key)?.cells.into_keys() {
-            if spans.iter().any(|span| span.scope.schema.is_overlay(&id.dataset, &field)) {
-                content.fields.entry(field).or_insert(Value::Null);
-            }
-        }
-    }
-    Ok(content)
 }
 
 impl Span {

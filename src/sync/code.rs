@@ -77,9 +77,18 @@ codes! {
     NothingToClone "nothing-to-clone" ERROR "a store holds no instance to clone from";
     BadCard "bad-card" REFUSED "a text isn't a card, or was altered";
     OwnCard "own-card" ERROR "a card is that of this instance";
+    OtherIdentity "other-identity" REFUSED "a card has another identity than the peer that is pinned under its name, or several claim one name";
+    OlderCard "older-card" REFUSED "a card is older than the one that we have of the peer";
+    LastReader "last-reader" REFUSED "this instance can't be removed from its own scopes";
     Fingerprint "fingerprint" REFUSED "a card has another fingerprint than expected";
     UnknownPeer "unknown-peer" ERROR "no peer has this name";
     PeerNameTaken "peer-name-taken" ERROR "another peer has this name";
+    Revoked "revoked" REFUSED "a peer is revoked here";
+    UnknownGroup "unknown-group" ERROR "no group has this name";
+    GroupExists "group-exists" ERROR "a group has this name already";
+    GroupInUse "group-in-use" ERROR "records are still shared with a group";
+    ForeignScope "foreign-scope" ERROR "a scope belongs to another instance";
+    OwnRecord "own-record" ERROR "a record is one of this instance itself";
     BadName "bad-name" ERROR "a name breaks the rule of its kind";
     Manifest "manifest" ERROR "a scope's manifest can't be read or changed";
     NotFound "not-found" ERROR "a record, commit or scope isn't here";

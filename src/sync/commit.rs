@@ -2,32 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use super::collect::{Collector, Edit, Edits, Working};
 use super::error::{Error, through};
 use super::instance::Instance;
 use super::progress::Event;
-use super::route::{self, Routed};
 use super::scopes::OpenScope;
 use super::status::{PRIVATE_KEY, TOO_LARGE_KEY};
 use super::view::View;
-use super::write::Write;
-use crate::connector::contract::{Base, Capture, Position, Seen, Sighting};
+use crate::connector::contract::{Capture, Position};
 use crate::connector::error as connector;
-use crate::connector::mapping::model::Mapping;
 use crate::history::commit::{Commit, Making};
 use crate::history::join::Known;
-use crate::id::bytes::{InstanceId, RecordKey, ScopeId};
-use crate::id::name::{DatasetName, ScopeName};
+use crate::id::bytes::{InstanceId, RecordKey};
+use crate::id::name::DatasetName;
 use crate::record::cell::Record;
 use crate::record::clock::Clock;
-use crate::record::codec::{self, CAPTURED_BYTES_MAX};
-use crate::record::recordid::RecordId;
-use crate::record::stamp::Stamp;
-use crate::record::value::Value;
-use crate::scope::audience::{Audience, Reason};
-use crate::scope::fields::LeastScopes;
+use crate::record::codec;
 use crate::state::database;
 use crate::state::pending::PendingSettle;
-use crate::sys::clock::{self, UnixMillis};
+use crate::sys::clock::UnixMillis;
 use crate::tree::apply::apply;
 use crate::tree::get::get;
 
@@ -62,44 +55,6 @@ pub enum Mode {
     Keep,
     /// Only say what would be committed.
     DryRun,
-}
-
-/// The edits of one scope that build on one view.
-#[derive(Debug, Default)]
-pub(super) struct Edits {
-    pub(super) records: BTreeMap<(DatasetName, RecordKey), Edit>,
-}
-
-/// What becomes of a record.
-#[derive(Debug)]
-pub(super) enum Edit {
-    Put(Vec<u8>),
-    Deleted,
-    Withdrawn,
-}
-
-/// Everything that a capture is compared with.
-struct Collector<'a> {
-    instance: &'a Instance,
-    scopes: Vec<Working>,
-    least: LeastScopes,
-    mapping: Mapping,
-    too_large: BTreeMap<String, u64>,
-    now: UnixMillis,
-}
-
-/// A scope with the commits that rows may reflect, and the edits found so far.
-#[derive(Debug)]
-pub(super) struct Working {
-    pub(super) open: OpenScope,
-    pub(super) applied: Option<Known>,
-    pub(super) target: Option<Known>,
-    pub(super) on_applied: Edits,
-    pub(super) on_target: Edits,
-    /// Our newest write that others can have seen.
-    published: u64,
-    /// Whether a row of this capture is the first to ask for the scope.
-    is_new: bool,
 }
 
 impl Instance {
@@ -191,6 +146,7 @@ impl Instance {
         for working in scopes {
             self.keep_scope(working, now, &mut applied, target.as_mut(), summary)?;
         }
+        self.found_scopes(now)?;
         let position = Position { applied: applied.encode(), target: target.map(|view| view.encode()) };
         let Position { applied, target } = position.clone();
         let json = |counts| serde_json::to_string(counts).expect("words and counts");
@@ -206,6 +162,20 @@ impl Instance {
         database::commit(transaction)?;
         self.with_database(|database| Ok(database.settle(capture, &position)?))?;
         Ok(self.state.clear_pending()?)
+    }
+
+    /// Gives scopes of ours that others may write in, and that have no record yet, a first commit: a writer's head
+    /// builds on one of the origin's.
+    fn found_scopes(&self, now: UnixMillis) -> Result<(), Error> {
+        for scope in self.open_scopes_of(&self.id())? {
+            if scope.row.local_head.is_none() && !scope.manifest.writers.is_empty() {
+                let sequence = scope.row.sequence + 1;
+                let made = self.make_commit(&scope, None, &Edits::default(), sequence, now)?;
+                self.state.set_sequence(&scope.row.id, sequence)?;
+                self.advance(&scope, &made)?;
+            }
+        }
+        Ok(())
     }
 
     fn keep_scope(
@@ -265,6 +235,17 @@ impl Instance {
         if edits.records.is_empty() {
             return Ok(None);
         }
+        self.make_commit(scope, base, edits, sequence, now).map(Some)
+    }
+
+    fn make_commit(
+        &self,
+        scope: &OpenScope,
+        base: Option<&Known>,
+        edits: &Edits,
+        sequence: u64,
+        now: UnixMillis,
+    ) -> Result<Known, Error> {
         let mut datasets = base.map_or_else(Default::default, |known| known.commit.datasets.clone());
         let tree_error = |source| Error::Tree { scope: scope.row.name.to_string(), source };
         let mut by_dataset: BTreeMap<&DatasetName, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
@@ -276,6 +257,9 @@ impl Instance {
             by_dataset.entry(dataset).or_default().push((key.as_bytes().to_vec(), bytes));
             if scope.row.origin == self.id() {
                 self.state.set_withdrawn(&scope.row.id, dataset, key, matches!(edit, Edit::Withdrawn))?;
+                if matches!(edit, Edit::Withdrawn) {
+                    self.note_withdrawal(scope, dataset, key)?;
+                }
             }
         }
         for (dataset, edits) in by_dataset {
@@ -294,127 +278,11 @@ impl Instance {
             Making::Capture { parent: base.map(|known| known.id), author: self.id(), incarnation, sequence, time: now };
         let commit = Commit { scope: scope.row.id, clock, datasets, making };
         let id = self.state.put_commit(&scope.row.id, &scope.row.id_key, &commit.encode())?;
-        Ok(Some(Known { id, commit }))
-    }
-}
-
-impl<'a> Collector<'a> {
-    fn new(instance: &'a Instance, applied: &View, target: Option<&View>) -> Result<Self, Error> {
-        let known = |scope: &ScopeId, view: &View| -> Result<Option<Known>, Error> {
-            let Some(id) = view.commits.get(scope) else { return Ok(None) };
-            instance.state.commit(scope, id)?.ok_or(Error::LostCommit { id: *id }).map(Some)
-        };
-        let mut scopes = Vec::new();
-        for row in instance.state.scopes()? {
-            let Some(open) = instance.open_scope(row)? else { continue };
-            let id = open.row.id;
-            let target = target.map(|view| known(&id, view)).transpose()?.flatten();
-            let applied = known(&id, applied)?;
-            let (on_applied, on_target) = (Edits::default(), Edits::default());
-            let published = instance.state.head(&id, &instance.id())?.map_or(0, |head| head.writes);
-            scopes.push(Working { open, applied, target, on_applied, on_target, published, is_new: false });
-        }
-        let too_large = instance.counts(TOO_LARGE_KEY)?;
-        let least = instance.with_database(|database| Ok(database.least_scopes()))?;
-        Ok(Self { instance, scopes, least, mapping: instance.mapping()?, too_large, now: clock::now() })
-    }
-
-    fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
-        let Sighting { id, base, seen } = sighting;
-        self.too_large.remove(&id.to_string());
-        let (audience, fields) = match seen {
-            Seen::Row { audience, fields } => (audience, Some(fields)),
-            Seen::Gone => (None, None),
-        };
-        let gone = fields.is_none();
-        let is_own = id.origin == self.instance.id();
-        let mut routed = Routed::default();
-        if let (Some(Audience::Shared(row)), Some(fields), true) = (&audience, &fields, is_own) {
-            routed = route::own(&self.least, &id.dataset, row, fields);
-            for scope in routed.keys() {
-                self.make_room(scope)?;
-            }
-        }
-        let mut held = Vec::new();
-        for (index, scope) in self.scopes.iter().enumerate().filter(|(_, scope)| scope.open.row.origin == id.origin) {
-            held.push((index, scope.record(self.instance, base, &id)?));
-        }
-        if let (Some(fields), false) = (fields, is_own) {
-            let scopes = held.iter().map(|(index, record)| (&self.scopes[*index].open, record.as_ref()));
-            routed = route::foreign(&self.least, &id.dataset, scopes, fields);
-        }
-        for (index, held) in held {
-            let scope = &self.scopes[index];
-            let name = &scope.open.row.name;
-            let edit = match routed.remove(name) {
-                Some(fields) => {
-                    let is_row = audience.as_ref().is_none_or(|audience| audience.scope() == Some(name));
-                    if held.is_none() && !(is_own && is_row) && fields.values().all(|value| *value == Value::Null) {
-                        continue;
-                    }
-                    let write =
-                        Write { scope: &scope.open, stamp: self.stamp(scope, base), published: scope.published };
-                    let bytes = write.onto(held, &id.dataset, &fields).map(|record| codec::encode(&record, &id.origin));
-                    bytes.and_then(|bytes| self.bounded(&id, bytes)).map(Edit::Put)
-                }
-                None if held.is_some() && (gone || is_own) => {
-                    let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
-                    Some(if deleted { Edit::Deleted } else { Edit::Withdrawn })
-                }
-                None => None,
-            };
-            if let Some(edit) = edit {
-                let scope = &mut self.scopes[index];
-                let edits = if base == Base::Target { &mut scope.on_target } else { &mut scope.on_applied };
-                edits.records.insert((id.dataset.clone(), id.key), edit);
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes a scope of ours that a row asks for and that isn't there yet.
-    fn make_room(&mut self, name: &ScopeName) -> Result<(), Error> {
-        let own = self.instance.id();
-        if self.scopes.iter().any(|scope| scope.open.row.origin == own && scope.open.row.name == *name) {
-            return Ok(());
-        }
-        let open = self.instance.draft_scope(name, &self.mapping)?;
-        let (on_applied, on_target) = (Edits::default(), Edits::default());
-        let (applied, target, published) = (None, None, 0);
-        self.scopes.push(Working { open, applied, target, on_applied, on_target, published, is_new: true });
-        Ok(())
-    }
-
-    /// Leaves out a record that is too large to travel: what is shared of it stays as it was.
-    fn bounded(&mut self, id: &RecordId, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        if bytes.len() <= CAPTURED_BYTES_MAX {
-            return Some(bytes);
-        }
-        self.too_large.insert(id.to_string(), bytes.len() as u64);
-        None
-    }
-
-    /// The stamp of writes on a view. Edits on the target get the number after those on the applied
-    /// view; if there are none of those, a number is left out, which nobody minds.
-    fn stamp(&self, scope: &Working, base: Base) -> Stamp {
-        let offset = if base == Base::Target && !scope.on_applied.records.is_empty() { 2 } else { 1 };
-        Stamp {
-            author: self.instance.id(),
-            incarnation: self.instance.card.card.incarnation,
-            sequence: scope.open.row.sequence + offset,
-            time: self.now,
-        }
+        Ok(Known { id, commit })
     }
 }
 
 impl Working {
-    /// Reads the record that the row reflected.
-    pub(super) fn record(&self, instance: &Instance, base: Base, id: &RecordId) -> Result<Option<Record>, Error> {
-        let known = if base == Base::Target { &self.target } else { &self.applied };
-        let Some(known) = known else { return Ok(None) };
-        instance.record_at(&self.open, known, &id.dataset, &id.key)
-    }
-
     fn describe(self, instance: &Instance, summary: &mut CommitSummary) -> Result<(), Error> {
         let label = self.open.label(instance)?;
         let nothing = crate::id::bytes::CommitId::from_bytes([0; 32]);

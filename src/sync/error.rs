@@ -77,8 +77,30 @@ pub enum Error {
     UnknownPeer { name: String, known: Vec<String> },
     #[error("another peer is called {name:?} here")]
     PeerNameTaken { name: String },
+    #[error("{name} is pinned with the fingerprint {pinned}, and this card has {found}")]
+    OtherIdentity { name: String, pinned: String, found: String },
+    #[error("several instances in this store call themselves {name}: {found}")]
+    TwoIdentities { name: String, found: String },
+    #[error("the card of {name} is older (incarnation {offered}) than the one we have (incarnation {known})")]
+    OlderCard { name: String, offered: u32, known: u32 },
+    #[error("{name} is revoked here")]
+    Revoked { name: String },
+    #[error("there is no group {name:?}")]
+    UnknownGroup { name: String, known: Vec<String> },
+    #[error("there is a group {name:?} already")]
+    GroupExists { name: String },
+    #[error("records are still shared with the group {name:?}: {records}")]
+    GroupInUse { name: String, records: u64 },
+    #[error("{scope} belongs to another instance; only its origin changes who reads it")]
+    ForeignScope { scope: String },
+    #[error("{record} is a record of this instance itself")]
+    OwnRecord { record: String },
+    #[error("rows are shared as {scope} with another peer that is called {name:?} there")]
+    NameReserved { name: String, scope: String },
     #[error("this is the card of this instance itself")]
     OwnCard,
+    #[error("this instance is the last reader of its own scopes; it can't be removed from them")]
+    LastReader,
     #[error("no remote is called {name:?}")]
     UnknownRemote { name: String, known: Vec<String> },
     #[error("there is a remote {name:?} already, with the URL {url}")]
@@ -105,6 +127,8 @@ pub enum Error {
     NotRevertible { commit: String, reason: &'static str },
     #[error("{what} matches nothing here")]
     NotFound { what: String },
+    #[error("cannot show the records of commit {commit}: they are not held here")]
+    NotHeld { commit: String },
     #[error("the two commits belong to different scopes, {from} and {to}")]
     DifferentScopes { from: String, to: String },
     #[error("{what} matches {count} things here")]
@@ -212,15 +236,25 @@ impl Error {
             Self::Join { .. } => Code::Merge,
             Self::Changeset { .. } | Self::Seal { .. } => Code::Changeset,
             Self::UnknownPeer { .. } => Code::UnknownPeer,
-            Self::PeerNameTaken { .. } => Code::PeerNameTaken,
+            Self::PeerNameTaken { .. } | Self::NameReserved { .. } => Code::PeerNameTaken,
+            Self::OtherIdentity { .. } => Code::OtherIdentity,
+            Self::TwoIdentities { .. } => Code::OtherIdentity,
+            Self::OlderCard { .. } => Code::OlderCard,
+            Self::Revoked { .. } => Code::Revoked,
+            Self::UnknownGroup { .. } => Code::UnknownGroup,
+            Self::GroupExists { .. } => Code::GroupExists,
+            Self::GroupInUse { .. } => Code::GroupInUse,
+            Self::ForeignScope { .. } => Code::ForeignScope,
+            Self::OwnRecord { .. } => Code::OwnRecord,
             Self::OwnCard => Code::OwnCard,
+            Self::LastReader => Code::LastReader,
             Self::UnknownRemote { .. } => Code::UnknownRemote,
             Self::RemoteExists { .. } => Code::RemoteExists,
             Self::NoRemote => Code::NoRemote,
             Self::NoHub { .. } => Code::NoHub,
             Self::Name(_) => Code::BadName,
             Self::Incompatible { .. } => Code::Incompatible,
-            Self::NotFound { .. } | Self::DifferentScopes { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::NotHeld { .. } | Self::DifferentScopes { .. } => Code::NotFound,
             Self::NoConflict { .. } => Code::NoConflict,
             Self::NoSide { .. } | Self::NoTexts { .. } => Code::NoSide,
             Self::NotEdited { .. } | Self::MarkersLeft { .. } => Code::NotEdited,
@@ -270,7 +304,23 @@ impl Error {
                 "add the peer first: `wbsync peer add CARD`, with the line that `wbsync id` prints there".into()
             }
             Self::UnknownPeer { known, .. } => format!("known peers: {}", known.join(", ")),
-            Self::PeerNameTaken { .. } => "choose another name: `wbsync peer add CARD --name NAME`".into(),
+            Self::PeerNameTaken { .. } | Self::NameReserved { .. } => "choose another name: `wbsync peer add CARD --name NAME`".into(),
+            Self::OtherIdentity { name, .. } => format!(
+                "ask {name}'s owner over another channel: if it was set up anew, `wbsync peer forget {name}` and add it again; \
+                 if it is another instance, `--name NAME` adds it beside {name}"
+            ),
+            Self::TwoIdentities { name, .. } => {
+                format!("ask {name}'s owner for the fingerprint over another channel, and give it with `--expect`")
+            }
+            Self::OlderCard { .. } => "ask for the line that `wbsync id` prints there now".into(),
+            Self::LastReader => "name a peer: `wbsync peer list`".into(),
+            Self::Revoked { name } => format!("`wbsync peer trust {name}` takes that back"),
+            Self::UnknownGroup { known, .. } if known.is_empty() => "make it: `wbsync group create NAME`".into(),
+            Self::UnknownGroup { known, .. } => format!("groups: {}", known.join(", ")),
+            Self::GroupExists { name } => format!("see it with `wbsync group show {name}`"),
+            Self::GroupInUse { .. } => "give those rows another scope in the application, then `wbsync push`".into(),
+            Self::ForeignScope { .. } => "`wbsync scope list` lists ours, those without a `/`".into(),
+            Self::OwnRecord { .. } => "make its row private, or delete it in the application".into(),
             Self::OwnCard => "add the card that `wbsync id` prints on the other instance".into(),
             Self::UnknownRemote { known, .. } if known.is_empty() => "add it: `wbsync remote add NAME URL`".into(),
             Self::UnknownRemote { known, .. } => format!("remotes: {}", known.join(", ")),
@@ -283,6 +333,10 @@ impl Error {
             }
             Self::NoTexts { .. } => "give a new value with `--value`, or take one with `--take`".into(),
             Self::MarkersLeft { .. } => "nothing was written; edit again and take out every marker line".into(),
+            Self::NotHeld { .. } => {
+                "only what came of it travelled here, or it was forgotten after a withdrawal; its author may still have it"
+                    .into()
+            }
             Self::NotFound { .. } => {
                 "`wbsync log` lists commits, `wbsync scope list` scopes, `wbsync diff SCOPE` records".into()
             }

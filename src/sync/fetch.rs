@@ -13,6 +13,7 @@ use super::progress::Event;
 use super::scopes::OpenScope;
 use crate::exchange::head::Head;
 use crate::exchange::head::verdict::{Known as KnownHead, Verdict, verdict};
+use crate::exchange::receipt::fork::ForkKind;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::PeerName;
@@ -20,6 +21,7 @@ use crate::keys::document::Unverified;
 use crate::record::clock::Clock;
 use crate::scope::manifest::{Manifest, Succession, succession};
 use crate::state::heads::TrackedHead;
+use crate::state::peers::Trust;
 use crate::state::remotes::Exchange;
 use crate::state::scopes::ScopeRow;
 use crate::sys::clock;
@@ -100,8 +102,8 @@ impl Refusal {
     }
 }
 
-const HINT_DAMAGED: &str = "ask the instance that wrote it to push again, or fetch from another remote";
-const HINT_FORK: &str =
+pub(super) const HINT_DAMAGED: &str = "ask the instance that wrote it to push again, or fetch from another remote";
+pub(super) const HINT_FORK: &str =
     "both versions are kept as proof; ask the peer whether its keys were copied, and don't merge from it until then";
 const HINT_JUMP: &str = "ask the peer whether this is right; nothing is taken until then";
 const HINT_RIGHT: &str = "the scope's origin can allow it: `wbsync peer trust NAME --write`";
@@ -137,6 +139,7 @@ impl Instance {
         self.tell(Event::Phase { name: "looking for new heads", total: None });
         self.make_incoming()?;
         let scopes = store.scopes().map_err(Error::store(remote))?;
+        self.refuse_impostors(store, remote, &mut summary)?;
         self.tell(Event::End);
         for id in scopes {
             let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else { continue };
@@ -159,6 +162,9 @@ impl Instance {
         id: &ScopeId,
         summary: &mut FetchSummary,
     ) -> Result<Option<ScopeRow>, Error> {
+        if self.state.is_retired(id)? {
+            return Ok(None);
+        }
         let document = format!("manifest of scope {id}");
         let bytes = match store.manifest(id) {
             Ok(Some(bytes)) => bytes,
@@ -183,7 +189,12 @@ impl Instance {
             }
         };
         // A stranger's manifest is looked at only so far that a damaged one of a peer's is noticed.
-        if origin != self.id() && self.state.peer(&origin)?.is_none() {
+        let peer = self.state.peer(&origin)?;
+        if origin != self.id() && peer.is_none() {
+            return Ok(None);
+        }
+        if let Some(peer) = peer.filter(|peer| peer.trust == Trust::Revoked) {
+            self.refuse_scope_of_revoked(store, remote, id, &peer, summary)?;
             return Ok(None);
         }
         if manifest.scope != *id {
@@ -198,6 +209,8 @@ impl Instance {
                 return self.followed(known);
             }
             Succession::Forked => {
+                let known = known.expect("a fork needs something to differ from");
+                self.keep_proof(ForkKind::Manifests, (id, &origin), &known.manifest, &bytes)?;
                 let reason = "its origin signed two different manifests with this number";
                 summary.refused.push(Refusal::because(document, reason, HINT_FORK));
                 return Ok(None);
@@ -251,9 +264,11 @@ impl Instance {
         summary: &mut FetchSummary,
     ) -> Result<(), Error> {
         let mut incoming = Vec::new();
+        self.fetch_receipts(store, remote, scope, summary)?;
         let mut writes: Writes = BTreeMap::new();
-        for head in self.state.heads(&scope.row.id)? {
-            writes.insert(head.signer, (head.incarnation, head.writes));
+        for (signer, signed) in self.state.signed_writes(&scope.row.id)? {
+            let best = writes.entry(signer).or_insert((0, 0));
+            *best = (*best).max(signed);
         }
         writes.insert(self.id(), (self.card.card.incarnation, self.scope_row(&scope.row.id)?.sequence));
         for signer in self.signers(store, remote, scope)? {
@@ -267,6 +282,8 @@ impl Instance {
             // A former writer's head proves what it wrote, and is merged no more.
             if scope.manifest.may_write(&signer) {
                 incoming.push(fetched);
+            } else {
+                self.refuse_if_revoked(scope, &fetched, summary)?;
             }
         }
         // The origin's head first: the heads of writers build on it.
@@ -329,6 +346,13 @@ impl Instance {
             let others =
                 incoming.iter().enumerate().filter(|(other, _)| together && *other != at && !taken.contains(other));
             let others: Vec<&Incoming> = others.map(|(_, other)| other).collect();
+            if let Some(why) = self.lacks_epoch(scope, &one.head) {
+                match self.is_merged_by_origin(scope, &one.head)? {
+                    true => taken.push(at),
+                    false => held.push(format!("{document}: {why}")),
+                }
+                continue;
+            }
             match self.ingest(store, remote, scope, one, &others, writes)? {
                 Ingested::Taken { records, objects, bytes } => {
                     summary.objects += objects;
@@ -342,6 +366,11 @@ impl Instance {
                 // Who comes late begins with a newer snapshot, in which the origin has merged it.
                 Ingested::Held { .. } if self.is_merged_by_origin(scope, &one.head)? => taken.push(at),
                 Ingested::Held { why } => held.push(format!("{document}: {why}")),
+                // What it named may have been withdrawn while we read: the newer head says what is left.
+                Ingested::Refused(refusal) if refusal.damaged && self.moved_on(store, remote, one)? => {
+                    summary.held.push(format!("{document}: a newer head came while it was read; fetch again"));
+                    taken.push(at);
+                }
                 Ingested::Refused(refusal) => {
                     summary.refused.push(Refusal { document, ..refusal });
                     taken.push(at);
@@ -349,6 +378,12 @@ impl Instance {
             }
         }
         Ok(incoming.into_iter().enumerate().filter(|(at, _)| !taken.contains(at)).map(|(_, one)| one).collect())
+    }
+
+    /// Tells whether the remote has another head of the same signer by now, or none any more.
+    fn moved_on(&self, store: &dyn Store, remote: &str, incoming: &Incoming) -> Result<bool, Error> {
+        let there = store.head(&incoming.head.scope, &incoming.head.signer).map_err(Error::store(remote))?;
+        Ok(there.as_ref() != Some(&incoming.document))
     }
 
     /// Tells whether the head that we hold of the origin contains all that a writer's head stands for.
@@ -409,7 +444,7 @@ impl Instance {
             }
             Verdict::Forked => {
                 let known = known.expect("a fork needs something to differ from");
-                self.state.put_fork(&scope.row.id, signer, &known.document, &bytes, clock::now())?;
+                self.keep_proof(ForkKind::Heads, (&scope.row.id, signer), &known.document, &bytes)?;
                 let reason = format!("its signer has published two histories (head {} differs)", head.seq);
                 summary.refused.push(Refusal::because(document, reason, HINT_FORK));
                 return Ok(None);

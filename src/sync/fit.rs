@@ -148,7 +148,8 @@ fn first_of(names: &[String]) -> String {
 /// Compares a schema of theirs with our columns. What a schema of an earlier version doesn't tell isn't guessed.
 fn compare(theirs: &Schema, columns: &[Column]) -> Fit {
     let mut fit = Fit::default();
-    for (dataset, fields) in &theirs.fields {
+    for (tree, fields) in &theirs.fields {
+        let dataset = &tree.base();
         let told: BTreeMap<_, _> =
             fields.iter().filter_map(|(name, rule)| Some((name.clone(), rule.kind.as_ref()?))).collect();
         if told.is_empty() {
@@ -157,7 +158,7 @@ fn compare(theirs: &Schema, columns: &[Column]) -> Fit {
         let mapped: BTreeMap<&FieldName, &Column> =
             columns.iter().filter(|column| column.dataset == *dataset).map(|column| (&column.field, column)).collect();
         if mapped.is_empty() {
-            fit.carried_datasets.push(dataset.clone());
+            fit.carried_datasets.push(tree.clone());
             continue;
         }
         for (field, theirs) in &told {
@@ -171,7 +172,10 @@ fn compare(theirs: &Schema, columns: &[Column]) -> Fit {
                 Some(_) => {}
             }
         }
-        for column in mapped.values().filter(|column| !column.is_scoped && !fields.contains_key(&column.field)) {
+        // An overlay adds to records that lie in another scope.
+        let lacking =
+            |column: &&&Column| !tree.is_overlay() && !column.is_scoped && !fields.contains_key(&column.field);
+        for column in mapped.values().filter(lacking) {
             let list = if column.needed { &mut fit.needed } else { &mut fit.defaulted };
             list.push(named(dataset, &column.field));
         }
@@ -221,6 +225,8 @@ mod tests {
             ("requests", "count", int()),
             ("requests", "title", text()),
         ]);
+        let mut theirs = theirs;
+        theirs.fields.extend(schema(&[("requests+", "phone", text())]).fields);
         let ours = ["count", "title", "body", "colour"].map(|field| column("requests", field, field == "body"));
         let mut columns = ours.to_vec();
         columns.push(column("users", "name", true));

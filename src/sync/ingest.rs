@@ -85,6 +85,8 @@ pub(super) struct Building<'a> {
     /// Who vouches for the words that are not the signer's own.
     pub(super) vouchers: Vouchers<'a>,
     records: u64,
+    /// Whether the origin took records out of the scope.
+    withdraws: bool,
 }
 
 pub(super) const HINT_AGAIN: &str = "ask the instance that wrote it to push again, or fetch from another remote";
@@ -154,6 +156,10 @@ impl Instance {
             }
         }
         let records = building.records;
+        // A snapshot says nothing of what it leaves out.
+        if building.withdraws || prepared.start.is_none() && self.leaves_out(scope, head)? {
+            self.note_withdrawn_by_origin(scope)?;
+        }
         self.state.put_head(&TrackedHead {
             scope: scope.row.id,
             signer: head.signer,
@@ -166,6 +172,7 @@ impl Instance {
             received: clock::now(),
             via: remote.to_owned(),
         })?;
+        self.state.put_seen(head, &incoming.hash, &incoming.document)?;
         database::commit(transaction)?;
         self.remove_incoming(&prepared)?;
         self.tell(Event::End);
@@ -185,6 +192,7 @@ impl<'a> Building<'a> {
             commits: BTreeMap::new(),
             vouchers,
             records: 0,
+            withdraws: false,
         }
     }
 
@@ -271,7 +279,11 @@ impl<'a> Building<'a> {
                         self.check_stamps(&dataset, entry.key.as_bytes(), &record)?;
                         Some(bytes.to_vec())
                     }
-                    Body::Deleted | Body::Withdrawn => None,
+                    Body::Deleted => None,
+                    Body::Withdrawn => {
+                        self.withdraws |= self.is_here(&dataset, entry.key.as_bytes())?;
+                        None
+                    }
                 };
                 edits.push((entry.key.as_bytes().to_vec(), bytes));
             }
@@ -287,6 +299,21 @@ impl<'a> Building<'a> {
             at += group;
         }
         Ok(())
+    }
+
+    /// Tells whether we hold a record, as the head's signer left it or as it was merged here. Folded changesets
+    /// repeat withdrawals that we know.
+    fn is_here(&self, dataset: &DatasetName, key: &[u8]) -> Step<bool> {
+        let scope = &self.scope.row.id;
+        let local = self.instance.scope_row(scope).map_err(Stop::Fail)?.local_head;
+        let local = local.map(|id| self.instance.state.known_commit(scope, &id)).transpose();
+        let local = local.map_err(|error| Stop::Fail(error.into()))?.map(|known| known.commit);
+        for state in self.start.iter().chain(&local) {
+            if self.lookup(state, dataset, key)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn check_tip(&mut self, writes: &Writes) -> Step<Commit> {

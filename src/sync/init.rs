@@ -41,8 +41,8 @@ pub struct CloneOptions {
     pub init: InitOptions,
     /// Whose public scopes to follow; empty: everybody's in the store.
     pub follow: Vec<String>,
-    /// Fingerprints that must be among those of the store.
-    pub expect: Option<String>,
+    /// Follow only instances with these fingerprints, each of which must be in the store; empty: whatever fingerprint.
+    pub expect: Vec<String>,
     /// Whether to go on where records won't fit our tables.
     pub schema: Unfitting,
 }
@@ -157,12 +157,7 @@ impl Instance {
             known.sort();
             return Err(Error::UnknownPeer { name: name.clone(), known });
         }
-        if let Some(expected) = &options.expect {
-            let found: Vec<String> = wanted.iter().map(|card| Self::fingerprint(&card.card.instance)).collect();
-            if !found.contains(expected) {
-                return Err(Error::Fingerprint { found: found.join(", "), expected: expected.clone() });
-            }
-        }
+        let wanted = expected(wanted, options)?;
         let instance = match Self::unfinished_clone(root, &url.to_string())? {
             true => Self::open(root, Purpose::Change, watcher)?,
             false => Self::make(root, &options.init, &Making::CloneOf(url.to_string()), watcher)?,
@@ -209,6 +204,27 @@ impl Instance {
             other => other,
         }
     }
+}
+
+/// Leaves of the instances to follow those that are expected. A name that was asked for must mean one of them.
+fn expected<'a>(mut wanted: Vec<&'a SignedCard>, options: &CloneOptions) -> Result<Vec<&'a SignedCard>, Error> {
+    let prints = |cards: &[&SignedCard]| -> Vec<String> {
+        cards.iter().map(|card| Instance::fingerprint(&card.card.instance)).collect()
+    };
+    let found = prints(&wanted);
+    if let Some(missing) = options.expect.iter().find(|expected| !found.contains(expected)) {
+        return Err(Error::Fingerprint { found: found.join(", "), expected: missing.clone() });
+    }
+    if !options.expect.is_empty() {
+        wanted.retain(|card| options.expect.contains(&Instance::fingerprint(&card.card.instance)));
+    }
+    for name in &options.follow {
+        let named: Vec<_> = wanted.iter().copied().filter(|card| card.card.name.as_str() == name).collect();
+        if named.len() > 1 {
+            return Err(Error::TwoIdentities { name: name.clone(), found: prints(&named).join(", ") });
+        }
+    }
+    Ok(wanted)
 }
 
 /// A half-made instance in a directory of its own, removed unless it is finished. One process at a time has it.

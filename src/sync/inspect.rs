@@ -46,6 +46,8 @@ pub struct Shown {
     pub row: Option<String>,
     /// Its fields.
     pub fields: BTreeMap<String, Vec<ShownElement>>,
+    /// Of fields that lie in a narrower scope, which that is.
+    pub also: BTreeMap<String, String>,
 }
 
 /// One value of a field; the first of a field's list is what the application shows.
@@ -150,8 +152,32 @@ impl Instance {
     /// `NotFound`, `Ambiguous`.
     pub fn show_record(&self, text: &str) -> Result<Shown, Error> {
         let (scope, id, record) = self.find_record(text)?;
-        let row = self.with_database(|database| Ok(database.locate(&id)?)).ok().flatten();
-        let mut fields = BTreeMap::new();
+        let row = RecordId { dataset: id.dataset.base(), ..id.clone() };
+        let row = self.with_database(|database| Ok(database.locate(&row)?)).ok().flatten();
+        let (mut fields, mut also) = (BTreeMap::new(), BTreeMap::new());
+        self.show_cells(&record, &mut fields)?;
+        if !id.dataset.is_overlay() {
+            for (other, overlay) in self.overlays_of(&id)? {
+                let before: BTreeSet<String> = fields.keys().cloned().collect();
+                self.show_cells(&overlay, &mut fields)?;
+                let label = other.label(self)?;
+                also.extend(
+                    fields.keys().filter(|field| !before.contains(*field)).map(|field| (field.clone(), label.clone())),
+                );
+            }
+        }
+        Ok(Shown {
+            record: id.to_string(),
+            origin: self.instance_label(&id.origin)?,
+            scope: scope.label(self)?,
+            row,
+            fields,
+            also,
+        })
+    }
+
+    /// Adds the values of a record's cells that aren't there yet.
+    fn show_cells(&self, record: &Record, fields: &mut BTreeMap<String, Vec<ShownElement>>) -> Result<(), Error> {
         for (field, cell) in &record.cells {
             let mut elements: Vec<_> = cell.elements().iter().collect();
             elements.sort_by_key(|element| std::cmp::Reverse((element.stamp.time, element.stamp)));
@@ -162,15 +188,24 @@ impl Instance {
                     time: element.stamp.time,
                 })
             });
-            fields.insert(field.to_string(), shown.collect::<Result<_, Error>>()?);
+            let shown = shown.collect::<Result<_, Error>>()?;
+            fields.entry(field.to_string()).or_insert(shown);
         }
-        Ok(Shown {
-            record: id.to_string(),
-            origin: self.instance_label(&id.origin)?,
-            scope: scope.label(self)?,
-            row,
-            fields,
-        })
+        Ok(())
+    }
+
+    /// Finds what narrower scopes of the same origin add to a record.
+    fn overlays_of(&self, id: &RecordId) -> Result<Vec<(OpenScope, Record)>, Error> {
+        let overlay = id.dataset.overlay();
+        let mut found = Vec::new();
+        for open in self.open_scopes_of(&id.origin)? {
+            let Some(head) = open.row.local_head else { continue };
+            let known = self.state.known_commit(&open.row.id, &head)?;
+            if let Some(record) = self.record_at(&open, &known, &overlay, &id.key)? {
+                found.push((open, record));
+            }
+        }
+        Ok(found)
     }
 
     /// Finds a record in the local heads by `dataset/key` or by the first digits of its key.
@@ -187,7 +222,11 @@ impl Instance {
         for open in self.scopes_labelled(None)? {
             let Some(head) = open.row.local_head else { continue };
             let known = self.state.known_commit(&open.row.id, &head)?;
-            for name in known.commit.datasets.keys().filter(|name| dataset.as_ref().is_none_or(|want| want == *name)) {
+            let wanted = |name: &&DatasetName| match &dataset {
+                Some(dataset) => dataset == *name,
+                None => !name.is_overlay(),
+            };
+            for name in known.commit.datasets.keys().filter(wanted) {
                 for key in self.keys_with_prefix(&open, &known, name, prefix)? {
                     let id = RecordId { origin: open.row.origin, dataset: name.clone(), key };
                     found.insert(id, (open.row.clone(), known.clone()));
@@ -267,7 +306,8 @@ impl Instance {
     /// commit's parent: of a merge the one with the least id, of the first commit nothing.
     ///
     /// # Errors
-    /// `NotFound`, `Ambiguous`, `DifferentScopes`.
+    /// `NotFound`, `Ambiguous`, `DifferentScopes`; `NotHeld` if only what came of one of them travelled here, or if it
+    /// was forgotten after a withdrawal.
     pub fn diff(&self, from: &str, to: &str) -> Result<Vec<RecordDiff>, Error> {
         let (open, to) = self.find_commit(to)?;
         let (other, found) = self.find_commit(from.strip_suffix('^').unwrap_or(from))?;
@@ -279,6 +319,11 @@ impl Instance {
             (true, Some(parent)) => Some(self.state.known_commit(&open.row.id, parent)?),
             (true, None) => None,
         };
+        for known in from.iter().chain([&to]) {
+            if !self.holds_trees(&known.commit)? {
+                return Err(Error::NotHeld { commit: known.id.short() });
+            }
+        }
         let mut diffs = Vec::new();
         let before = from.as_ref().map(|known| &known.commit);
         let mut keys = Vec::new();

@@ -175,8 +175,14 @@ impl Instance {
     pub fn addressees(&self) -> Result<Addressees, Error> {
         let peers = self.state.peers()?;
         let mut members = BTreeMap::new();
+        let mut known: BTreeSet<PeerName> = peers.iter().map(|peer| peer.name.clone()).collect();
         for row in self.state.scopes_of(&self.id())? {
-            if row.name.is_public() || row.name.peer_names().is_some() {
+            if let Some(names) = row.name.peer_names() {
+                // Rows stay shared with the others after one of them was forgotten; its name is nobody else's (`peer_add`).
+                known.extend(names);
+                continue;
+            }
+            if row.name.is_public() {
                 continue;
             }
             let error = |source| Error::Manifest { scope: row.name.to_string(), source };
@@ -184,11 +190,11 @@ impl Instance {
             let named = peers.iter().filter(|peer| readers.contains(&peer.id)).map(|peer| peer.name.clone());
             members.insert(row.name, named.collect());
         }
-        Ok(Addressees { members, peers: peers.into_iter().map(|peer| peer.name).collect() })
+        Ok(Addressees { members, peers: known })
     }
 
-    /// Returns the readers that we know of every scope of others that isn't public.
-    fn readers(&self) -> Result<BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>, Error> {
+    /// Returns the readers that we know of every scope of others that isn't public, also of those of peers that we forgot.
+    pub(super) fn readers(&self) -> Result<BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>, Error> {
         let peers = self.state.peers()?;
         let mut readers = BTreeMap::new();
         for row in self.state.scopes()?.into_iter().filter(|row| row.origin != self.id() && !row.name.is_public()) {
@@ -196,6 +202,9 @@ impl Instance {
             let ids = Manifest::open(&row.manifest, &row.origin).map_err(error)?.0.readers();
             let known = peers.iter().filter(|peer| peer.id == row.origin || ids.contains(&peer.id));
             readers.insert((row.origin, row.name), known.map(|peer| peer.name.clone()).collect());
+        }
+        for bygone in self.state.bygone()? {
+            readers.entry((bygone.origin, bygone.name)).or_insert(bygone.readers);
         }
         Ok(readers)
     }

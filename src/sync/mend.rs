@@ -5,6 +5,7 @@
 //! rest of a record that one side deleted while the other edited it. Two writers who do so at once write
 //! equal values, which are no conflict.
 
+use super::commit::decode_record;
 use super::compose::Edits;
 use super::error::Error;
 use super::instance::Instance;
@@ -70,15 +71,21 @@ impl Instance {
     ) -> Result<(), Error> {
         let least = self.with_database(|database| Ok(database.least_scopes()))?;
         self.each_difference(scope, Some(&before.commit), &joined.commit, &mut |dataset, key, bytes| {
-            if bytes.is_none() {
-                return Ok(());
-            }
-            let id = RecordId { origin: self.id(), dataset: dataset.clone(), key: *key };
+            let Some(bytes) = bytes else { return Ok(()) };
+            let id = RecordId { origin: self.id(), dataset: dataset.base(), key: *key };
             let audience = self.with_database(|database| Ok(database.audience(&id)?))?;
             // A row that is gone here was deleted; a concurrent edit brings it back, which is shown.
-            let belongs = |row: &ScopeName| least.routes(dataset, row).contains(&scope.row.name);
+            let belongs = |row: &ScopeName| match dataset.is_overlay() {
+                true => *row != scope.row.name && least.routes(&id.dataset, row).contains(&scope.row.name),
+                false => *row == scope.row.name,
+            };
             if audience.is_some_and(|audience| !audience.scope().is_some_and(belongs)) {
                 mends.insert((dataset.clone(), *key), None);
+                // What the writer wrote is not lost: its owner decides what becomes of it.
+                let record = decode_record(bytes, &scope.row.origin, dataset, key)?;
+                self.keep_late(scope, before, dataset, key, &record)?;
+                // The writer's head carries it.
+                self.state.mark_refold(&scope.row.id)?;
             }
             Ok(())
         })

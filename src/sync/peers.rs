@@ -1,14 +1,16 @@
-//! Peers: adding, trusting, following.
+//! Peers: adding, finding, following.
 
 use std::path::Path;
 
 use super::error::Error;
 use super::instance::Instance;
+use super::scopes::OpenScope;
+use super::trust::{Right, TrustChange};
 use crate::id::bytes::InstanceId;
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::{PREFIX, SignedCard};
 use crate::keys::identity::fingerprint_of;
-use crate::scope::manifest::draft::{Reader, Since};
+use crate::scope::manifest::draft::Since;
 use crate::state::database;
 use crate::state::peers::{Follow, PeerRow, Trust};
 use crate::sys::{clock, disk};
@@ -43,10 +45,13 @@ pub fn read_card(text: &str, current_dir: &Path) -> Result<SignedCard, Error> {
 }
 
 impl Instance {
-    /// Adds a peer by its card, or takes a newer card of one that we know.
+    /// Adds a peer by its card, or takes a newer card of one that we know: what it may read is sealed to the newer
+    /// card's recipient then.
+    ///
+    /// The id of a peer never changes: a card of another instance under a name that is taken is refused.
     ///
     /// # Errors
-    /// `OwnCard`, `Fingerprint`, `PeerNameTaken`.
+    /// `OwnCard`, `Fingerprint`, `OlderCard`, `OtherIdentity`, `PeerNameTaken`, `NameReserved`.
     pub fn peer_add(&self, card: &SignedCard, add: &PeerAdd) -> Result<PeerRow, Error> {
         let id = card.card.instance;
         if id == self.id() {
@@ -61,14 +66,57 @@ impl Instance {
         let known = self.state.peer(&id)?;
         let proposed = known.as_ref().map_or_else(|| card.card.name.clone(), |peer| peer.name.clone());
         let name = add.name.clone().unwrap_or(proposed);
-        if self.state.peers()?.iter().any(|peer| peer.name == name && peer.id != id) || name == self.card.card.name {
+        if let Some(other) = self.state.peers()?.into_iter().find(|peer| peer.name == name && peer.id != id) {
+            // Two ids that call themselves the same: somebody set the instance up anew, or pretends to be it.
+            if add.name.is_none() && known.is_none() {
+                let pinned = fingerprint_of(&other.id);
+                return Err(Error::OtherIdentity { name: name.to_string(), pinned, found });
+            }
             return Err(Error::PeerNameTaken { name: name.to_string() });
+        }
+        if name == self.card.card.name {
+            return Err(Error::PeerNameTaken { name: name.to_string() });
+        }
+        let named = self.scopes_naming(&name)?;
+        let returns = self.state.forgotten(&id)?.is_some_and(|was| was == name);
+        let keeps = known.as_ref().is_some_and(|peer| peer.name == name);
+        let reads = named.iter().all(|scope| scope.manifest.readers().contains(&id));
+        if !returns && !keeps && !reads {
+            let scope = named[0].row.name.to_string();
+            return Err(Error::NameReserved { name: name.to_string(), scope });
+        }
+        let before = known.as_ref().map(|peer| SignedCard::open(&peer.card).map_err(Error::Card)).transpose()?;
+        if let Some(before) = &before
+            && card.card.incarnation < before.card.incarnation
+        {
+            let (offered, known) = (card.card.incarnation, before.card.incarnation);
+            return Err(Error::OlderCard { name: name.to_string(), offered, known });
         }
         let trust = known.as_ref().map_or(Trust::Known, |peer| peer.trust);
         let added = known.map_or_else(clock::now, |peer| peer.added);
         let peer = PeerRow { id, name, card: card.bytes.clone(), trust, added };
+        let transaction = self.state.transaction()?;
         self.state.put_peer(&peer)?;
+        self.state.remember(&id)?;
+        if returns {
+            let mut change = TrustChange::of(&peer);
+            for scope in &named {
+                self.let_in(scope, &peer, Right::Read, Since::Beginning, &mut change)?;
+            }
+        }
+        if before.is_some_and(|before| before.card.recipient != card.card.recipient) {
+            self.regrant(&card.card)?;
+        }
+        database::commit(transaction)?;
+        self.forget_database();
         Ok(peer)
+    }
+
+    /// Finds our scopes that name a peer: rows in them are meant for the instance that had this name when they were made.
+    fn scopes_naming(&self, name: &PeerName) -> Result<Vec<OpenScope>, Error> {
+        let mut scopes = self.open_scopes_of(&self.id())?;
+        scopes.retain(|scope| scope.row.name.peer_names().is_some_and(|names| names.contains(name)));
+        Ok(scopes)
     }
 
     /// Finds a peer by name, or by the first digits of its id.
@@ -91,45 +139,16 @@ impl Instance {
         }
     }
 
-    /// Makes a peer a reader of our `trusted` scope, with all of its history; with `write`, also a writer
-    /// of every scope of ours that it reads. It takes effect for the peer at the next push.
-    ///
-    /// # Errors
-    /// `UnknownPeer`, `ManifestDraft`.
-    pub fn peer_trust(&self, text: &str, trust: Trust) -> Result<PeerRow, Error> {
-        let peer = self.peer_named(text)?;
-        let card = SignedCard::open(&peer.card).map_err(Error::Card)?;
-        let transaction = self.state.transaction()?;
-        for scope in self.open_scopes_of(&self.id())? {
-            let reads = scope.row.name == ScopeName::trusted() && !scope.manifest.readers().contains(&peer.id);
-            let may_read = reads || scope.manifest.public || scope.manifest.readers().contains(&peer.id);
-            let writes = trust == Trust::Writer && may_read && !scope.manifest.may_write(&peer.id);
-            if reads || writes {
-                self.change_scope(&scope, |draft| {
-                    if reads {
-                        let reader = Reader { instance: peer.id, recipient: card.card.recipient.clone() };
-                        draft.grant(&reader, Since::Beginning)?;
-                    }
-                    if writes {
-                        draft.add_writer(peer.id)?;
-                    }
-                    Ok(())
-                })?;
-            }
-        }
-        let trust = if peer.trust == Trust::Writer { Trust::Writer } else { trust };
-        let peer = PeerRow { trust, ..peer };
-        self.state.put_peer(&peer)?;
-        database::commit(transaction)?;
-        Ok(peer)
-    }
-
     /// Follows a peer's scopes: all that we may read, or one. Returns whether the rule is new.
     ///
     /// # Errors
-    /// `UnknownPeer`.
+    /// `UnknownPeer`, `Revoked`.
     pub fn follow(&self, peer: &str, scope: Option<ScopeName>) -> Result<bool, Error> {
-        let origin = self.peer_named(peer)?.id;
+        let peer = self.peer_named(peer)?;
+        if peer.trust == Trust::Revoked {
+            return Err(Error::Revoked { name: peer.name.to_string() });
+        }
+        let origin = peer.id;
         Ok(self.state.put_follow(&Follow { origin, scope })?)
     }
 

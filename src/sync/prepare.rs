@@ -82,7 +82,7 @@ impl Instance {
         Ok(true)
     }
 
-    fn incoming_dir(&self) -> PathBuf {
+    pub(super) fn incoming_dir(&self) -> PathBuf {
         self.dir().join("incoming")
     }
 

@@ -10,6 +10,7 @@ use std::io;
 use super::error::Error;
 use super::instance::Instance;
 use super::progress::Event;
+use super::refold::OWN_STORE_KEY;
 use super::scopes::OpenScope;
 use super::sealer::Sealer;
 use crate::changeset::entry::Entry;
@@ -70,13 +71,18 @@ impl Instance {
             }
             let Some(scope) = self.open_scope(row)? else { continue };
             if !scope.manifest.may_write(&self.id()) {
+                self.withdraw_own_head(&store, &scope)?;
                 continue;
             }
+            let scope = self.drop_old_epochs(scope)?;
             let placed = self.place_documents(&store, &scope)?;
             if let Some(published) = self.publish_scope(&store, &scope, placed)? {
                 all.insert(scope.label(self)?, published);
             }
         }
+        self.write_receipts(&store)?;
+        self.retire_in_own_store(&store)?;
+        self.sweep_own_store(&store)?;
         Ok(all)
     }
 
@@ -90,10 +96,15 @@ impl Instance {
         }
         let Some(head) = self.state.head(&row.id, &self.id())? else { return Ok(Placed::Whole) };
         let objects = objects_of(&head)?;
-        if !store.missing(&objects).map_err(error())?.is_empty() {
+        let incomplete = !store.missing(&objects).map_err(error())?.is_empty();
+        let there = store.head(&row.id, &self.id()).map_err(error())?.map(|bytes| document::hash_of(&bytes));
+        if (incomplete || there != Some(head.hash)) && self.state.refolded(&row.id)? > 0 {
+            // An older store came back, perhaps with what was withdrawn.
+            self.state.set_meta(OWN_STORE_KEY, "due")?;
+        }
+        if incomplete {
             return Ok(Placed::Incomplete);
         }
-        let there = store.head(&row.id, &self.id()).map_err(error())?.map(|bytes| document::hash_of(&bytes));
         if there != Some(head.hash) {
             store.swap_head(&row.id, &self.id(), there, &objects, &head.document).map_err(error())?;
         }
@@ -107,14 +118,26 @@ impl Instance {
         let last = self.state.head(&row.id, &self.id())?;
         let is_origin = row.origin == self.id();
         let base = if is_origin { None } else { Some(self.base_of(scope, &tip)?) };
+        let refold = last.is_some() && self.state.refold_due(&row.id)?;
+        // A writer whose words the origin has merged says nothing, unless its last head still carries what was
+        // withdrawn: then an empty one takes its place.
+        let mut supersedes = false;
         if let Some(base) = &base {
             let Some((_, known)) = base else { return Ok(None) };
             if known.commit.clock.contains(&tip.commit.clock) {
-                return Ok(None);
+                supersedes = refold && carries_objects(last.as_ref(), self)?;
+                if !supersedes {
+                    if refold {
+                        self.state.clear_refold(&row.id)?;
+                    }
+                    return Ok(None);
+                }
             }
         }
         let base = base.flatten();
-        if placed == Placed::Whole && last.as_ref().is_some_and(|last| last.commit == tip.id) {
+        let sealed_anew = self.is_sealed_anew(scope, last.as_ref())?;
+        if placed == Placed::Whole && !refold && !sealed_anew && last.as_ref().is_some_and(|last| last.commit == tip.id)
+        {
             return Ok(None);
         }
         let label = scope.label(self)?;
@@ -122,7 +145,9 @@ impl Instance {
         let seq = last.as_ref().map_or(0, |last| last.seq) + 1;
         let mut work = Publishing { instance: self, store, scope, tip: &tip, seq, objects: 0, bytes: 0 };
         let segments = match &base {
+            Some(_) if supersedes => Vec::new(),
             Some((_, known)) => vec![work.delta(Some(known), seq - 1)?],
+            None if refold => work.refolded(&open_own(last.as_ref().expect("checked just above"), self)?)?,
             // Of lost objects nothing can be built on: the ladder begins again.
             None if placed == Placed::Incomplete => work.ladder(None)?,
             None => work.ladder(last.as_ref().map(|last| open_own(last, self)).transpose()?.as_ref())?,
@@ -134,18 +159,28 @@ impl Instance {
             incarnation: self.card.card.incarnation,
             seq,
             prev: last.as_ref().map(|last| last.hash),
-            commit: tip.id,
+            commit: if supersedes { base.as_ref().map_or(tip.id, |(_, known)| known.id) } else { tip.id },
             writes: tip.commit.clock.seen(&self.id(), self.card.card.incarnation),
             manifest_seq: scope.manifest.seq,
             epoch: scope.manifest.newest_epoch().number,
             base: base.map(|(seq, known)| Base { seq, commit: known.id }),
             segments,
-            observed: None,
             time: clock::now(),
         };
         self.keep_head(store, scope, &head)?;
         self.tell(Event::End);
         Ok(Some(Published { seq, objects, bytes, segments: head.segments.len() }))
+    }
+
+    /// Tells whether what we wrote in another's scope, and its origin has not merged, has to be sealed to a newer epoch: else
+    /// its readers of then could not open it, nor the origin once it has let the old epochs go.
+    fn is_sealed_anew(&self, scope: &OpenScope, last: Option<&TrackedHead>) -> Result<bool, Error> {
+        match last {
+            Some(last) if scope.row.origin != self.id() => {
+                Ok(open_own(last, self)?.epoch < scope.manifest.newest_epoch().number)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Signs a head, remembers it, and moves it into our own store. After a crash in between, the next
@@ -166,7 +201,16 @@ impl Instance {
         };
         let transaction = self.state.transaction()?;
         self.state.put_head(&tracked)?;
+        self.state.put_seen(head, &tracked.hash, &tracked.document)?;
         self.state.put_published(&head.scope, head.seq, &head.commit)?;
+        self.state.publish_withdrawals(&head.scope, head.seq)?;
+        if self.state.refold_due(&head.scope)? {
+            self.note_objects_of_writers(&scope.row)?;
+            self.state.spend_sealed(&head.scope, head.seq)?;
+            self.state.set_meta(OWN_STORE_KEY, "due")?;
+            self.state.clear_refold(&head.scope)?;
+        }
+        self.state.put_sealed(&head.scope, head.objects().map(|object| object.id))?;
         database::commit(transaction)?;
         self.place_documents(store, scope).map(drop)
     }
@@ -222,6 +266,19 @@ impl Publishing<'_> {
         }
         segments.append(&mut deltas);
         Ok(segments)
+    }
+
+    /// A ladder that shares no object with the heads before: a snapshot of the tip, and one delta with the final
+    /// content of all that the deltas touched, so that nobody who could catch up has to fetch the snapshot.
+    fn refolded(&mut self, last: &Head) -> Result<Vec<Segment>, Error> {
+        let snapshot = self.snapshot()?;
+        let oldest = last.segments.get(1).map_or(last.seq, |delta| delta.from_seq);
+        let mut delta = self.delta_since(oldest)?;
+        if size(&delta) > size(&snapshot) && oldest < last.seq {
+            delta = self.delta_since(last.seq)?;
+        }
+        let worthwhile = size(&delta) <= size(&snapshot);
+        Ok(std::iter::once(snapshot).chain(Some(delta).filter(|_| worthwhile)).collect())
     }
 
     fn snapshot(&mut self) -> Result<Segment, Error> {
@@ -325,8 +382,13 @@ fn size(segment: &Segment) -> u64 {
     segment.objects.iter().map(|object| object.bytes).sum()
 }
 
+/// Tells whether our last head names objects.
+fn carries_objects(last: Option<&TrackedHead>, instance: &Instance) -> Result<bool, Error> {
+    Ok(last.map(|last| open_own(last, instance)).transpose()?.is_some_and(|head| !head.segments.is_empty()))
+}
+
 /// Opens a head that we signed ourselves.
-fn open_own(head: &TrackedHead, instance: &Instance) -> Result<Head, Error> {
+pub(super) fn open_own(head: &TrackedHead, instance: &Instance) -> Result<Head, Error> {
     let opened = Head::open(&head.document, &instance.id());
     let damaged = |error| crate::state::error::Error::damaged(format!("our own head: {error}"));
     Ok(opened.map_err(damaged)?.0)

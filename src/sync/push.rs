@@ -28,6 +28,12 @@ pub struct PushSummary {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Receipts that the remote did not have.
+    pub receipts: u64,
+    /// Objects removed from the remote because they carried what was withdrawn, or keys that were replaced.
+    pub removed: u64,
+    /// Objects that should have been removed and that the remote keeps: it doesn't let us.
+    pub unremoved: u64,
 }
 
 /// What a push would do.
@@ -95,7 +101,7 @@ impl Instance {
         // What was fetched is merged first: a writer's head builds on the newest head of the origin.
         self.merge()?;
         let published = self.publish()?;
-        let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote.as_str()));
+        let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote));
         let now = clock::now();
         match &result {
             Ok(_) => self.state.note_exchange(remote, Exchange::Pushed, now)?,
@@ -104,16 +110,22 @@ impl Instance {
         result.map(|summary| PushSummary { published, ..summary })
     }
 
-    fn send(&self, remote: &dyn Store, name: &str) -> Result<PushSummary, Error> {
-        let own = self.own_store()?;
+    fn send(&self, remote: &dyn Store, place: &PeerName) -> Result<PushSummary, Error> {
+        let (own, name) = (self.own_store()?, place.as_str());
         let mut summary = PushSummary::default();
         self.send_card(remote, name)?;
         for scope in own.scopes().map_err(Error::store("this instance"))? {
             let origin = self.scope_row(&scope)?.origin;
             self.send_manifest(&own, remote, name, &scope, &origin)?;
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
-                self.send_head(&own, remote, name, (&scope, &signer), &mut summary)?;
+                self.send_head(&own, remote, place, (&scope, &signer), &mut summary)?;
             }
+        }
+        self.send_receipts(&own, remote, name, &mut summary)?;
+        // Only now: whoever reads the remote finds new heads, and proofs of what removed ones stood for.
+        for row in self.state.scopes()? {
+            self.retire_heads(remote, place, &row, &mut summary)?;
+            self.clean_remote(remote, place, &row.id, &mut summary)?;
         }
         Ok(summary)
     }
@@ -159,10 +171,11 @@ impl Instance {
         &self,
         own: &dyn Store,
         remote: &dyn Store,
-        name: &str,
+        place: &PeerName,
         (scope, signer): (&ScopeId, &InstanceId),
         summary: &mut PushSummary,
     ) -> Result<(), Error> {
+        let name = place.as_str();
         let Some(bytes) = own.head(scope, signer).map_err(Error::store("this instance"))? else { return Ok(()) };
         let there = remote.head(scope, signer).map_err(Error::store(name))?;
         if there.as_ref() == Some(&bytes) {
@@ -186,6 +199,9 @@ impl Instance {
         self.tell(Event::End);
         summary.objects += copied.objects;
         summary.bytes += copied.bytes;
+        if let Some(Ok((theirs, _))) = there.as_ref().map(|bytes| Head::open(bytes, signer)) {
+            self.note_replaced(place, &theirs)?;
+        }
         let expected = there.map(|bytes| document::hash_of(&bytes));
         remote.swap_head(scope, signer, expected, &objects, &bytes).map_err(raced(name))?;
         summary.heads += 1;

@@ -116,6 +116,7 @@ impl Instance {
             Mode::Keep => {
                 let merged = self.merge()?;
                 let applied = self.apply(mode)?;
+                self.sweep_if_due()?;
                 Ok(MergeSummary { merged, applied, conflicts: self.open_conflicts()? })
             }
             Mode::DryRun => {

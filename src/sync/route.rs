@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use super::scopes::OpenScope;
 use crate::id::name::{DatasetName, FieldName, ScopeName};
-use crate::record::cell::Record;
 use crate::record::value::Value;
 use crate::scope::fields::LeastScopes;
 
 /// By scope, the fields that go there.
 pub(super) type Routed = BTreeMap<ScopeName, BTreeMap<FieldName, Value>>;
 
-/// Splits an own row of `row`. That scope is always among the results: it holds the record itself.
+/// Splits an own row of `row`. That scope is always among the results: it holds the record itself, the others
+/// overlays of it.
 pub(super) fn own(
     least: &LeastScopes,
     dataset: &DatasetName,
@@ -27,24 +27,27 @@ pub(super) fn own(
     routed
 }
 
-/// Splits the row of another instance's record, given its scopes that we read and what each holds of the record.
+/// Splits the row of another instance's record, given its scopes that we read and whether each holds the record
+/// itself.
 ///
 /// Its origin's rules count: a field that one of them claims goes there, any other where the record is. A field that
 /// would be meant for fewer readers if the row were ours goes nowhere else than to a scope of that name.
 pub(super) fn foreign<'a>(
     least: &LeastScopes,
     dataset: &DatasetName,
-    scopes: impl Iterator<Item = (&'a OpenScope, Option<&'a Record>)>,
+    scopes: impl Iterator<Item = (&'a OpenScope, bool)>,
     fields: BTreeMap<FieldName, Value>,
 ) -> Routed {
     let mut routed = Routed::new();
     let mut wholes = Vec::new();
     let mut claims: BTreeMap<FieldName, ScopeName> = BTreeMap::new();
-    for (scope, held) in scopes {
-        if held.is_some_and(|record| scope.is_whole(dataset, record)) {
+    let overlay = dataset.overlay();
+    for (scope, is_whole) in scopes {
+        if is_whole {
             wholes.push(&scope.row.name);
+            continue;
         }
-        for field in fields.keys().filter(|field| scope.schema.is_overlay(dataset, field)) {
+        for field in fields.keys().filter(|field| scope.schema.names(&overlay, field)) {
             claims.insert(field.clone(), scope.row.name.clone());
         }
     }

@@ -4,10 +4,9 @@ use super::error::Error;
 use super::instance::Instance;
 use crate::connector::mapping::model::Mapping;
 use crate::id::bytes::{InstanceId, ScopeId};
-use crate::id::name::{DatasetName, ScopeName};
+use crate::id::name::ScopeName;
 use crate::keys::card::SignedCard;
 use crate::keys::identity::Identity;
-use crate::record::cell::Record;
 use crate::record::schema::Schema;
 use crate::scope::manifest::draft::{ManifestDraft, Reader, Signed, Since};
 use crate::scope::manifest::{Keys, Manifest};
@@ -30,11 +29,6 @@ pub struct OpenScope {
 }
 
 impl OpenScope {
-    /// Tells whether a record of this scope stands for itself, or only adds fields to one of a wider scope.
-    pub fn is_whole(&self, dataset: &DatasetName, record: &Record) -> bool {
-        record.cells.is_empty() || record.cells.keys().any(|field| !self.schema.is_overlay(dataset, field))
-    }
-
     /// Returns `name` of our own scopes and `peer/name` of others', for people.
     pub fn label(&self, instance: &Instance) -> Result<String, Error> {
         instance.scope_label(&self.row)
@@ -61,6 +55,10 @@ impl Instance {
         let mut draft = ManifestDraft::new(&self.identity, name, &schema, clock::now()).map_err(label)?;
         let named = name.peer_names().unwrap_or_default();
         for peer in self.state.peers()?.iter().filter(|peer| named.contains(&peer.name)) {
+            // Revoked is revoked, whoever names it.
+            if peer.trust == Trust::Revoked {
+                continue;
+            }
             draft.grant(&reader_of(peer)?, Since::Beginning).map_err(label)?;
             if peer.trust == Trust::Writer {
                 draft.add_writer(peer.id).map_err(label)?;

@@ -17,6 +17,12 @@ pub struct PeerShown {
     /// How we stand to it.
     #[serde(flatten)]
     pub status: PeerStatus,
+    /// Our scopes that it reads by name.
+    pub reads: Vec<ReadAccess>,
+    /// Our scopes in which it may edit.
+    pub writes: Vec<String>,
+    /// Our groups that it is in.
+    pub groups: Vec<String>,
     /// What it calls itself.
     pub own_name: String,
     /// Where its store may be found, by its own word.
@@ -25,6 +31,15 @@ pub struct PeerShown {
     pub added: UnixMillis,
     /// Its card, as a line.
     pub card: String,
+}
+
+/// A scope of ours that a peer reads.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ReadAccess {
+    /// The scope.
+    pub scope: String,
+    /// The first epoch that it can open: 1 is all that was ever sealed.
+    pub since_epoch: u32,
 }
 
 /// A scope, closely.
@@ -46,6 +61,8 @@ pub struct ScopeShown {
     pub manifest: u64,
     /// The number of the newest key.
     pub epoch: u32,
+    /// The epochs before this one go once nothing needs them.
+    pub resealing: Option<u32>,
     /// The local head.
     pub head: Option<CommitId>,
     /// Records in it, by dataset.
@@ -88,7 +105,23 @@ impl Instance {
         let row = self.peer_named(text)?;
         let card = SignedCard::open(&row.card).map_err(Error::Card)?;
         let status = self.peers_status()?.into_iter().find(|status| status.id == row.id);
+        let (mut reads, mut writes, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        for scope in self.open_scopes_of(&self.id())? {
+            let (name, manifest) = (&scope.row.name, &scope.manifest);
+            if manifest.readers().contains(&row.id)
+                && let Some(since_epoch) = manifest.granted_since(&row.id)
+            {
+                reads.push(ReadAccess { scope: name.to_string(), since_epoch });
+                groups.extend(name.group().map(str::to_owned));
+            }
+            if manifest.may_write(&row.id) {
+                writes.push(name.to_string());
+            }
+        }
         Ok(PeerShown {
+            reads,
+            writes,
+            groups,
             status: status.expect("the peer was found just above"),
             own_name: card.card.name.to_string(),
             urls: card.card.urls.clone(),
@@ -125,6 +158,7 @@ impl Instance {
             writers: names(&open.manifest.writers)?,
             manifest: open.manifest.seq,
             epoch: open.manifest.newest_epoch().number,
+            resealing: self.state.reseal(&open.row.id)?.map(|reseal| reseal.epoch),
             head: open.row.local_head,
             records: datasets.into_iter().map(|(name, root)| (name, root.count)).collect(),
             heads,

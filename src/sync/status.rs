@@ -7,7 +7,9 @@ use super::fit::{Fit, Misfit};
 use super::instance::Instance;
 use super::view::View;
 use crate::connector::contract::Parked;
+use crate::exchange::receipt::fork::ForkKind;
 use crate::id::bytes::{CommitId, InstanceId};
+use crate::id::name::DatasetName;
 use crate::keys::identity::fingerprint_of;
 
 /// Where this instance stands.
@@ -31,6 +33,10 @@ pub struct Status {
     pub parked: Vec<Parked>,
     /// How many wait.
     pub parked_total: u64,
+    /// Values that writers gave to records of ours after these had left their scope.
+    pub late_edits: usize,
+    /// Rows that stand for records which left, or have not come, because local rows refer to them.
+    pub placeholders: BTreeMap<DatasetName, u64>,
     /// Whether an apply was interrupted.
     pub unfinished_apply: bool,
     /// Own rows that stayed home at the last commit, by dataset and reason.
@@ -114,15 +120,15 @@ impl Instance {
     pub fn status(&self) -> Result<Status, Error> {
         let looked = self.with_database(|database| {
             let position = database.position()?;
-            Ok((position, database.parked(PARKED_MAX)?))
+            Ok((position, database.parked(PARKED_MAX)?, database.placeholders()?))
         });
         let (fits, misfits) = match &looked {
             Ok(_) => (self.fits()?, self.misfits()?),
             Err(_) => Default::default(),
         };
-        let (position, (parked, parked_total), database_error) = match looked {
-            Ok((position, parked)) => (position, parked, None),
-            Err(error) => (Default::default(), Default::default(), Some(explain(&error))),
+        let ((position, (parked, parked_total), placeholders), database_error) = match looked {
+            Ok(looked) => (looked, None),
+            Err(error) => (Default::default(), Some(explain(&error))),
         };
         let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
         let mut scopes = Vec::new();
@@ -141,6 +147,8 @@ impl Instance {
             conflicts: self.open_conflicts()?,
             parked,
             parked_total,
+            late_edits: self.state.late()?.len(),
+            placeholders,
             unfinished_apply: position.target.is_some(),
             private: self.counts(PRIVATE_KEY)?,
             too_large: self.counts(TOO_LARGE_KEY)?,
@@ -181,11 +189,19 @@ impl Instance {
                 unmerged.push(signer);
             }
         }
+        for fork in self.state.forks(&row.id)? {
+            let signer = self.instance_label(&fork.signer)?;
+            let signer = if fork.kind == ForkKind::Manifests { format!("{signer} (manifest)") } else { signer };
+            if !forked.contains(&signer) {
+                forked.push(signer);
+            }
+        }
         let may_write = open.manifest.may_write(&self.id());
         let own = self.state.head(&row.id, &self.id())?;
         let origin = self.state.head(&row.id, &row.origin)?;
         let published = own.as_ref().map(|own| own.commit) == row.local_head
             || row.origin != self.id() && origin.map(|origin| origin.commit) == row.local_head;
+        let refold = row.origin == self.id() && self.state.refold_due(&row.id)?;
         let own_writes = head.as_ref().map_or(0, |head| head.commit.clock.seen(&self.id(), self.card.card.incarnation));
         Ok(ScopeStatus {
             scope: self.scope_label(row)?,
@@ -193,7 +209,7 @@ impl Instance {
             head: row.local_head,
             records: head.map_or(0, |head| head.commit.records()),
             applied: row.local_head.is_none() || applied.commits.get(&row.id) == row.local_head.as_ref(),
-            unpublished: may_write && row.local_head.is_some() && !published,
+            unpublished: may_write && row.local_head.is_some() && (!published || own.is_some() && refold),
             local_edits: !may_write && own_writes > 0,
             unmerged,
             forked,

@@ -38,9 +38,9 @@ pub(super) struct Vouchers<'a> {
 
 /// What a state says of a write.
 enum Finding {
-    /// It was made, with this very value.
+    /// It was made, with this very value, in the place of the same one.
     True,
-    /// It was made with another value.
+    /// It was made with another value, or in the place of another.
     False,
     /// The state has the record without the write.
     Replaced,
@@ -216,7 +216,7 @@ impl Building<'_> {
     }
 
     /// Reads a record of a state; `None` also if the state's tree isn't here.
-    fn lookup(&self, commit: &Commit, dataset: &DatasetName, key: &[u8]) -> Step<Option<Record>> {
+    pub(super) fn lookup(&self, commit: &Commit, dataset: &DatasetName, key: &[u8]) -> Step<Option<Record>> {
         let found = get(&self.instance.state, &self.scope.row.id_key, &commit.root(dataset), key);
         let found = match found {
             Err(TreeError::Missing { .. }) => None,
@@ -234,7 +234,7 @@ fn find(record: Option<&Record>, field: &FieldName, element: &Element) -> Findin
     let write = |stamp: &Stamp| (stamp.author, stamp.incarnation, stamp.sequence);
     let elements = record.cells.get(field).map_or(&[][..], |cell| cell.elements());
     match elements.iter().find(|held| write(&held.stamp) == write(&element.stamp)) {
-        Some(held) if held.stamp == element.stamp && held.value.same(&element.value) => Finding::True,
+        Some(held) if held.says_as(element) => Finding::True,
         Some(_) => Finding::False,
         None => Finding::Replaced,
     }

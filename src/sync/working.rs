@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::commit::{Edit, Working, decode_record};
+use super::collect::{Edit, Working};
+use super::commit::decode_record;
 use super::error::Error;
 use super::inspect::{RecordDiff, record_diff};
 use super::instance::Instance;

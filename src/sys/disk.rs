@@ -230,6 +230,18 @@ pub fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Removes a directory with all that is in it; fine if there is none.
+///
+/// # Errors
+/// As the operating system says.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => sync_dir(parent_of(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Sets when a file was last written.
 ///
 /// # Errors

@@ -157,7 +157,7 @@ impl DirStore {
         let mut dirs: Vec<String> = [".", "objects", "scopes", "instances"].map(String::from).into();
         dirs.extend(self.root.names("objects", Doing::Sweep)?.iter().map(|name| format!("objects/{name}")));
         for scope in self.scope_dirs()? {
-            dirs.extend([format!("scopes/{scope}"), format!("scopes/{scope}/heads")]);
+            dirs.extend(["", "/heads", "/receipts"].map(|part| format!("scopes/{scope}{part}")));
         }
         for dir in dirs {
             let path = self.root.path().join(&dir);
@@ -230,6 +230,39 @@ impl Store for DirStore {
         bytes: &[u8],
     ) -> Result<(), StoreError> {
         self.swap(StorePath::Head(*scope, *signer), expected, objects, bytes)
+    }
+
+    fn remove_head(&self, scope: &ScopeId, signer: &InstanceId, expected: DocHash) -> Result<bool, StoreError> {
+        let path = StorePath::Head(*scope, *signer);
+        let doing = Doing::Remove(path);
+        let lock = self.lock(doing)?;
+        let Some(found) = self.root.read(&path)?.as_deref().map(hash_of) else { return Ok(false) };
+        if found != expected {
+            return Err(StoreError::Swapped { store: self.describe(), path, found: Some(found) });
+        }
+        if !lock.is_held().map_err(|error| self.root.fail(doing, error))? {
+            return Err(StoreError::Busy { store: self.describe(), doing });
+        }
+        let removed = disk::remove(&path.under(self.root.path())).map_err(|error| self.root.fail(doing, error))?;
+        self.root.check(doing).map(|()| removed)
+    }
+
+    fn receipts(&self, scope: &ScopeId) -> Result<Vec<InstanceId>, StoreError> {
+        Ok(parsed(self.root.names(&format!("scopes/{scope}/receipts"), Doing::List("receipts"))?))
+    }
+
+    fn receipt(&self, scope: &ScopeId, reader: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.root.read(&StorePath::Receipt(*scope, *reader))
+    }
+
+    fn swap_receipt(
+        &self,
+        scope: &ScopeId,
+        reader: &InstanceId,
+        expected: Option<DocHash>,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.swap(StorePath::Receipt(*scope, *reader), expected, &[], bytes)
     }
 
     fn swap_card(&self, instance: &InstanceId, expected: Option<DocHash>, bytes: &[u8]) -> Result<(), StoreError> {

@@ -68,7 +68,7 @@ fn an_unknown_author_is_a_placeholder_until_the_profile_arrives() {
     assert_eq!(app.text("SELECT username || id || sync_scope FROM users WHERE id = 2"), "bea2public");
     // The profile becomes private again: the name goes, the request stays.
     let applied = app.apply_quietly(vec![gone(&bea)]);
-    assert_eq!(applied.deleted.values().sum::<u64>(), 1);
+    assert_eq!(applied.blanked.values().sum::<u64>(), 1);
     assert_eq!(app.text("SELECT username || id || sync_scope FROM users WHERE id = 2"), "member-010101012private");
     assert_eq!(app.text("SELECT created_by_user_id FROM help_requests"), "2");
     let applied = app.apply_quietly(vec![user(&bea, "bee")]);

@@ -165,7 +165,6 @@ impl<'a> Forge<'a> {
             epoch: self.scope.manifest.newest_epoch().number,
             base: self.base,
             segments,
-            observed: None,
             time: clock::now(),
         };
         adjust_head(&mut head);

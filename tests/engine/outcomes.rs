@@ -6,6 +6,7 @@ use std::path::Path;
 use wbsync::id::name::ScopeName;
 use wbsync::state::peers::Trust;
 use wbsync::sync::commit::Mode;
+use wbsync::sync::late::LateEdit;
 use wbsync::sync::resolve::Choice;
 
 use super::world::{Site, clone, pair};
@@ -281,6 +282,18 @@ fn what_was_withdrawn_stays_withdrawn_whoever_edits_it() {
     assert_eq!(alpha.app.value("SELECT title FROM help_requests"), "ladder", "the row is as its owner left it");
     assert_eq!(beta.app.value("SELECT count(*) FROM help_requests"), "0");
     same_records(&alpha, &beta);
+    // Nothing is lost: the owner finds what beta wrote.
+    let instance = alpha.open();
+    let [late, time] = &instance.late_edits(None).unwrap()[..] else { panic!("{:?}", instance.late_edits(None)) };
+    assert_eq!(time.field, "updated_at");
+    let LateEdit { field, value, author, scope, .. } = late;
+    assert_eq!(
+        (field.as_str(), value, author.as_str(), scope.as_str()),
+        ("title", &"ladder of beta".into(), "beta", "public")
+    );
+    assert_eq!(instance.status().unwrap().late_edits, 2);
+    assert_eq!(instance.forget_late_edits(Some("requests/")).unwrap(), 2);
+    assert!(instance.late_edits(None).unwrap().is_empty() && instance.late_edits(Some("requests/")).is_err());
 }
 
 /// Adds a column that the preset doesn't know, and maps it.

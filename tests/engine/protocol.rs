@@ -461,6 +461,8 @@ fn a_manifest_that_a_writer_signed_is_refused() {
     fs::write(StorePath::Manifest(row.id).under(&stick.path()), &signed.bytes).unwrap();
     drop(instance);
     let gamma = third(&stick, [&alpha, &beta], None);
+    // What else is there still counts.
+    fetched(&gamma);
     for site in [&alpha, &gamma] {
         refuses(site, "manifest");
     }

@@ -21,3 +21,4 @@ mod scene;
 mod sound;
 mod strike;
 mod together;
+mod withdrawn;

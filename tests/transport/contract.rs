@@ -9,7 +9,7 @@ use wbsync::id::bytes::{InstanceId, ObjectId, ScopeId};
 use wbsync::keys::document::hash_of;
 use wbsync::sys::clock::{self, UnixMillis};
 
-use crate::signed::{NOBODY, People, card, origin_head, writer_head};
+use crate::signed::{NOBODY, People, card, origin_head, receipt, writer_head};
 
 pub(crate) const ALPHA: InstanceId = InstanceId::from_bytes([0xa1; 32]);
 pub(crate) const BETA: InstanceId = InstanceId::from_bytes([0xbe; 32]);
@@ -20,6 +20,8 @@ pub(crate) fn store_contract(make: impl Fn() -> Box<dyn Store>) {
     an_empty_store_holds_nothing(&*make());
     documents_are_compared_and_swapped(&*make());
     a_head_needs_its_objects(&*make());
+    only_the_named_head_is_removed(&*make());
+    receipts_lie_beside_heads(&*make());
     lists_ascend(&*make());
     objects_are_read_from_any_offset(&*make());
     wrong_bytes_never_become_visible(&*make());
@@ -57,6 +59,8 @@ fn an_empty_store_holds_nothing(store: &dyn Store) {
     assert_eq!(store.manifest(&SCOPE).unwrap(), None);
     assert_eq!(store.head(&SCOPE, &NOBODY).unwrap(), None);
     assert_eq!(store.card(&NOBODY).unwrap(), None);
+    assert_eq!((store.receipts(&SCOPE).unwrap(), store.receipt(&SCOPE, &NOBODY).unwrap()), (vec![], None));
+    assert!(!store.remove_head(&SCOPE, &NOBODY, hash_of(b"none")).unwrap());
     let id = object_id(b"nothing");
     assert_eq!(store.missing(&[(id, 7)]).unwrap(), [id]);
     assert_eq!(store.object_size(&id).unwrap(), None);
@@ -135,6 +139,48 @@ fn a_head_needs_its_objects(store: &dyn Store) {
     put(store, b"lacking");
     let head = swap(&[(held, 4), (lacking, 7)]).unwrap();
     assert_eq!(store.head(&scope.id, &alpha).unwrap().unwrap(), head);
+}
+
+fn only_the_named_head_is_removed(store: &dyn Store) {
+    let people = People::new();
+    let scope = people.scope("trusted");
+    let (id, alpha, beta) = (&scope.id, people.alpha.id(), people.beta.id());
+    store.swap_manifest(id, None, &scope.manifest).unwrap();
+    let objects = [(put(store, b"held"), 4)];
+    let one = origin_head(&people.alpha, id, 1, None, &objects);
+    store.swap_head(id, &alpha, None, &objects, &one).unwrap();
+    let other = writer_head(&people.beta, id, 1, None);
+    store.swap_head(id, &beta, None, &[], &other).unwrap();
+    let mut both = [alpha, beta];
+    both.sort();
+    match store.remove_head(id, &beta, hash_of(b"older")) {
+        Err(StoreError::Swapped { found, .. }) => assert_eq!(found, Some(hash_of(&other))),
+        result => panic!("{result:?} instead of Swapped"),
+    }
+    assert_eq!(store.heads(id).unwrap(), both);
+    assert!(store.remove_head(id, &beta, hash_of(&other)).unwrap());
+    assert!(!store.remove_head(id, &beta, hash_of(&other)).unwrap(), "it is gone");
+    assert_eq!((store.heads(id).unwrap(), store.head(id, &beta).unwrap()), (vec![alpha], None));
+    assert_eq!(get(store, &objects[0].0, 0), b"held");
+    store.swap_head(id, &beta, None, &[], &writer_head(&people.beta, id, 2, Some(&other))).unwrap();
+}
+
+fn receipts_lie_beside_heads(store: &dyn Store) {
+    let people = People::new();
+    let scope = people.scope("trusted");
+    let (id, gamma) = (&scope.id, people.gamma.id());
+    store.swap_manifest(id, None, &scope.manifest).unwrap();
+    let [one, two] = [1, 2].map(|seq| receipt(&people.gamma, id, seq));
+    store.swap_receipt(id, &gamma, None, &one).unwrap();
+    store.swap_receipt(id, &gamma, None, &one).expect("a repeated call, whose answer was lost, succeeds");
+    assert_swapped(store.swap_receipt(id, &gamma, None, &two), Some(&one));
+    store.swap_receipt(id, &gamma, Some(hash_of(&one)), &two).unwrap();
+    store.swap_receipt(id, &people.beta.id(), None, &receipt(&people.beta, id, 1)).unwrap();
+    let mut readers = [gamma, people.beta.id()];
+    readers.sort();
+    assert_eq!(store.receipts(id).unwrap(), readers);
+    assert_eq!(store.receipt(id, &gamma).unwrap(), Some(two));
+    assert_eq!(store.heads(id).unwrap(), [], "a receipt is no head");
 }
 
 fn lists_ascend(store: &dyn Store) {
@@ -218,6 +264,7 @@ fn bounds_are_kept(store: &dyn Store) {
         store.swap_manifest(&SCOPE, None, &document),
         store.swap_head(&SCOPE, &ALPHA, None, &[], &document),
         store.swap_card(&ALPHA, None, &document),
+        store.swap_receipt(&SCOPE, &ALPHA, None, &document),
     ] {
         assert!(matches!(refused, Err(StoreError::TooLarge { bound: DOCUMENT_BYTES_MAX, .. })), "{refused:?}");
     }

@@ -81,6 +81,24 @@ impl Store for Faulty<'_> {
     ) -> Result<(), StoreError> {
         self.store.swap_head(scope, signer, expected, objects, bytes)
     }
+    fn remove_head(&self, scope: &ScopeId, signer: &InstanceId, expected: DocHash) -> Result<bool, StoreError> {
+        self.store.remove_head(scope, signer, expected)
+    }
+    fn receipts(&self, scope: &ScopeId) -> Result<Vec<InstanceId>, StoreError> {
+        self.store.receipts(scope)
+    }
+    fn receipt(&self, scope: &ScopeId, reader: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.receipt(scope, reader)
+    }
+    fn swap_receipt(
+        &self,
+        scope: &ScopeId,
+        reader: &InstanceId,
+        expected: Option<DocHash>,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.store.swap_receipt(scope, reader, expected, bytes)
+    }
     fn swap_card(&self, instance: &InstanceId, expected: Option<DocHash>, bytes: &[u8]) -> Result<(), StoreError> {
         self.store.swap_card(instance, expected, bytes)
     }

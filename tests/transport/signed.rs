@@ -1,6 +1,7 @@
 //! Properly signed documents of made-up instances, for stores that check what they are given.
 
 use wbsync::exchange::head::{Base, Head, ObjectRef, Segment};
+use wbsync::exchange::receipt::{Receipt, Statement};
 use wbsync::id::bytes::{CommitId, DocHash, InstanceId, ObjectId, ScopeId};
 use wbsync::id::name::{PeerName, ScopeName};
 use wbsync::keys::card::{Card, SignedCard};
@@ -88,6 +89,20 @@ pub(crate) fn writer_head(writer: &Identity, scope: &ScopeId, seq: u64, prev: Op
     head(writer, scope, seq, prev.map(hash_of), Some(base), Vec::new())
 }
 
+/// Signs the receipt number `seq` of a reader, which says nothing.
+pub(crate) fn receipt(reader: &Identity, scope: &ScopeId, seq: u64) -> Vec<u8> {
+    let receipt = Receipt {
+        scope: *scope,
+        signer: reader.id(),
+        incarnation: 0,
+        seq,
+        time: NOW,
+        epoch: None,
+        body: Statement::default().encode(),
+    };
+    receipt.sign(reader)
+}
+
 fn head(
     signer: &Identity,
     scope: &ScopeId,
@@ -108,7 +123,6 @@ fn head(
         epoch: 1,
         base,
         segments,
-        observed: None,
         time: NOW,
     };
     head.sign(signer)

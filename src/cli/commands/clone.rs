@@ -31,9 +31,9 @@ pub struct Args {
     /// Follow only these instances
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     follow: Vec<String>,
-    /// Go on only if one of the instances has this fingerprint
-    #[arg(long, value_name = "FINGERPRINT")]
-    expect: Option<String>,
+    /// Follow only the instances with these fingerprints, and go on only if all of them are there
+    #[arg(long, value_name = "FINGERPRINT", value_delimiter = ',')]
+    expect: Vec<String>,
     /// Go on where records won't fit the application's tables: they wait
     #[arg(long)]
     despite_schema: bool,
@@ -48,7 +48,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         Some(root) => context.dir.join(root),
         None => context.dir.clone(),
     };
-    let is_pinned = args.expect.is_some();
+    let is_pinned = !args.expect.is_empty();
     let schema = if args.despite_schema { Unfitting::Wait } else { Unfitting::Refuse };
     let options = CloneOptions { init: args.options.into_init(), follow: args.follow, expect: args.expect, schema };
     let (instance, summary) = Instance::clone_from(&args.url, &root, &options, &context.dir, context.watcher())?;

@@ -11,6 +11,7 @@ use crate::cli::text::{ADDED, HEADING, REMOVED, count, grouped, table, tame};
 use crate::exchange::layout::OBJECT_BYTES_MAX;
 use crate::id::name::DatasetName;
 use crate::sync::debug::document::{self, DocumentShown};
+use crate::sync::debug::fork::ForkShown;
 use crate::sync::debug::object::{self, ObjectShown};
 use crate::sync::debug::plain;
 use crate::sync::error::{Error, exit};
@@ -33,7 +34,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Print a signed document: card, manifest or head
+    /// Print a signed document: card, manifest, head or receipt
     ///
     /// Exit code 6 if its signature or content doesn't hold.
     #[command(after_help = "\
@@ -74,6 +75,21 @@ Examples:
         scope: String,
         /// The dataset
         dataset: DatasetName,
+    },
+    /// Print the proofs that a peer signed two histories
+    ///
+    /// Each is two signed documents, which prove it to anyone. With --out they are written to files.
+    #[command(after_help = "\
+Examples:
+  wbsync debug fork
+  wbsync debug fork beta --out proof
+  wbsync debug doc proof.1.a")]
+    Fork {
+        /// The peer; otherwise everybody
+        peer: Option<String>,
+        /// Write the documents to PREFIX.1.a, PREFIX.1.b, PREFIX.2.a …
+        #[arg(long, value_name = "PREFIX")]
+        out: Option<PathBuf>,
     },
     /// Print the secret key of a scope's newest epoch, for `age -d -i`
     ///
@@ -132,6 +148,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             let nodes = count(tree.nodes.len() as u64, "node");
             context.answer(&tree, &format!("{}, {nodes}\n{}", count(tree.records, "record"), table("", &rows)))
         }
+        Command::Fork { peer, out } => fork(context, peer.as_deref(), out.as_deref()),
         Command::EpochKey { scope } => {
             let (epoch, key) = context.instance(Purpose::Look)?.epoch_key(&scope)?;
             context.warn(&format!("this is a secret: whoever has it reads scope {scope}, epoch {epoch}"));
@@ -166,6 +183,27 @@ fn doc(context: &mut Context, file: &Path, armored: Option<&Path>) -> Result<(),
         parts.signer, parts.namespace
     ));
     Ok(())
+}
+
+fn fork(context: &mut Context, peer: Option<&str>, out: Option<&Path>) -> Result<(), Failure> {
+    let proofs = context.instance(Purpose::Look)?.fork_proofs(peer)?;
+    let mut text = String::new();
+    for (number, proof) in proofs.iter().enumerate() {
+        let ForkShown { signer, scope, seen, valid, .. } = proof;
+        let verdict = if *valid { "the two documents prove it" } else { "the two documents prove nothing" };
+        text += &format!("{HEADING}two histories by {signer} in {scope}{HEADING:#}, met {seen}: {verdict}\n");
+        text += &proof.documents.each_ref().map(describe_document).concat();
+        let Some(prefix) = out else { continue };
+        for (letter, bytes) in ["a", "b"].into_iter().zip(&proof.bytes) {
+            let mut path = context.dir.join(prefix).into_os_string();
+            path.push(format!(".{}.{letter}", number + 1));
+            disk::replace(Path::new(&path), bytes, Access::Shared).map_err(Error::io("write", &path))?;
+        }
+    }
+    if proofs.is_empty() {
+        text = "nobody is known to have signed two histories\n".into();
+    }
+    context.answer(&json!({ "forks": proofs }), &text)
 }
 
 fn describe_document(shown: &DocumentShown) -> String {

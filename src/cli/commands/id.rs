@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use crate::cli::qr;
 use crate::sync::instance::Purpose;
 
 /// Print this instance's card: one line to give to others
@@ -13,11 +14,15 @@ use crate::sync::instance::Purpose;
 #[command(after_help = "\
 Examples:
   wbsync id > alpha.card
-  wbsync id --fingerprint")]
+  wbsync id --fingerprint
+  wbsync id --qr")]
 pub struct Args {
     /// Print the fingerprint instead, to be read out
     #[arg(long)]
     fingerprint: bool,
+    /// Draw it as a QR code: the card if the terminal is wide enough, else the fingerprint
+    #[arg(long)]
+    qr: bool,
 }
 
 /// Runs it.
@@ -27,7 +32,24 @@ pub struct Args {
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Look)?;
     let (card, fingerprint) = (instance.card.line(), instance.identity.fingerprint());
-    let text = format!("{}\n", if args.fingerprint { &fingerprint } else { &card });
+    let mut text = format!("{}\n", if args.fingerprint { &fingerprint } else { &card });
     let name = &instance.card.card.name;
+    if args.qr {
+        let drawn = if args.fingerprint { None } else { qr::draw(&card, columns_max()) };
+        text = match drawn {
+            Some(drawn) => drawn,
+            None => {
+                if !args.fingerprint {
+                    context.note("the card needs a wider terminal; this is the fingerprint");
+                }
+                qr::draw(&fingerprint, usize::MAX).expect("a fingerprint is short")
+            }
+        };
+    }
     context.answer(&json!({ "name": name, "id": instance.id(), "fingerprint": fingerprint, "card": card }), &text)
+}
+
+/// Returns how wide a picture may be: in a file or a pipe, as wide as it likes.
+fn columns_max() -> usize {
+    terminal_size::terminal_size_of(std::io::stdout()).map_or(usize::MAX, |(width, _)| width.0.into())
 }

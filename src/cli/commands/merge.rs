@@ -42,8 +42,8 @@ pub fn describe(summary: &MergeSummary, mode: Mode) -> String {
     }
     let mut text = String::new();
     let (merged, written) = match mode {
-        Mode::Keep => ("merged", ["inserted", "updated", "deleted", "waiting"]),
-        Mode::DryRun => ("would merge", ["would insert", "would write", "would delete", "would wait"]),
+        Mode::Keep => ("merged", ["inserted", "updated", "deleted", "blanked, local rows refer to them", "waiting"]),
+        Mode::DryRun => ("would merge", ["would insert", "would write", "would delete", "would blank", "would wait"]),
     };
     for (scope, merge) in &summary.merged {
         text += &format!("{merged} {scope}");
@@ -55,10 +55,15 @@ pub fn describe(summary: &MergeSummary, mode: Mode) -> String {
                 text += &format!(", {} kept that one side deleted", records.edits_against_deletes);
             }
         }
+        if merge.withdrawn_again > 0 {
+            let records = count(merge.withdrawn_again, "record");
+            text += &format!(", {records} taken out again that others had edited (`wbsync privacy late`)");
+        }
         text.push('\n');
     }
     let applied = &summary.applied;
-    for (word, counts) in written.iter().zip([&applied.inserted, &applied.updated, &applied.deleted, &applied.parked]) {
+    let sides = [&applied.inserted, &applied.updated, &applied.deleted, &applied.blanked, &applied.parked];
+    for (word, counts) in written.iter().zip(sides) {
         if !counts.is_empty() {
             text += &format!("{word}: {}\n", by_name(counts));
         }

@@ -9,6 +9,7 @@ pub mod debug;
 pub mod diff;
 pub mod fetch;
 pub mod follow;
+pub mod group;
 pub mod hub;
 pub mod id;
 pub mod init;
@@ -25,9 +26,11 @@ pub mod revert;
 pub mod scope;
 pub mod serve;
 pub mod show;
+pub mod shun;
 pub mod status;
 pub mod sync;
 pub mod unfollow;
+pub mod unshun;
 
 use std::process::ExitCode;
 
@@ -67,6 +70,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Clone(args) => clone::run(context, args),
         Command::Id(args) => id::run(context, args),
         Command::Peer(args) => peer::run(context, args),
+        Command::Group(args) => group::run(context, args),
         Command::Follow(args) => follow::run(context, args),
         Command::Unfollow(args) => unfollow::run(context, args),
         Command::Remote(args) => remote::run(context, args),
@@ -86,6 +90,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Conflicts(args) => conflicts::run(context, args),
         Command::Resolve(args) => resolve::run(context, args),
         Command::Revert(args) => revert::run(context, args),
+        Command::Shun(args) => shun::run(context, args),
+        Command::Unshun(args) => unshun::run(context, args),
         Command::Debug(args) => debug::run(context, args),
         Command::Serve(args) => serve::run(context, args),
         Command::Hub(args) => hub::run(context, args),

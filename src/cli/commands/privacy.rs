@@ -4,13 +4,16 @@ use std::io::Write;
 
 use serde_json::json;
 
+use super::diff::value_text;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{HEADING, WARNING, count, grouped, table, tame};
 use crate::connector::contract::Rows;
 use crate::sync::commit::Mode;
+use crate::sync::confirm::Confirmations;
 use crate::sync::error::{Error, exit};
 use crate::sync::instance::{Instance, Purpose};
+use crate::sync::late::LateEdit;
 use crate::sync::privacy::audit::Finding;
 use crate::sync::privacy::explain::Explanation;
 use crate::sync::privacy::rows::{Marked, SharedRow, Sharing};
@@ -85,6 +88,31 @@ Examples:
     /// Look for what is shared and probably shouldn't be; ends with 8 if there is something
     #[command(after_help = "Examples:\n  wbsync privacy audit\n  wbsync --json privacy audit")]
     Audit,
+    /// List what was withdrawn, and which readers have confirmed that it is gone there
+    ///
+    /// A reader confirms at its next push after the pull that took the record out. Nothing is confirmed by who kept a copy
+    /// elsewhere, and nobody can be forced to.
+    #[command(after_help = "\
+Examples:
+  wbsync privacy receipts
+  wbsync privacy receipts requests/0198f3a1
+  wbsync privacy receipts --json")]
+    Receipts {
+        /// A record: `dataset/key`, or the first digits of the key; otherwise all
+        record: Option<String>,
+    },
+    /// List what writers wrote into records of ours that had left their scope meanwhile
+    ///
+    /// Such an edit doesn't come back into the scope, and the row stays as its owner left it. Whoever wants it types it into
+    /// the application; --forget drops it from the list.
+    #[command(after_help = "Examples:\n  wbsync privacy late\n  wbsync privacy late requests/0198f3a1 --forget")]
+    Late {
+        /// A record: `dataset/key`, or the first digits of the key; otherwise all
+        record: Option<String>,
+        /// Drop them from the list
+        #[arg(long)]
+        forget: bool,
+    },
     /// Print every record that a peer could read after the next push, one JSON object in each line
     #[command(after_help = "Examples:\n  wbsync privacy preview beta | less\n  wbsync --json privacy preview beta")]
     Preview {
@@ -139,6 +167,22 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
                 context.exit_with(exit::FINDINGS);
             }
             Ok(())
+        }
+        Command::Receipts { record } => {
+            let list = context.instance(Purpose::Look)?.confirmations(record.as_deref())?;
+            context.answer(&json!({ "withdrawals": list }), &receipts(&list))?;
+            if list.iter().any(|withdrawal| withdrawal.head.is_none()) {
+                context.hint("`wbsync push` sends what was withdrawn and not published yet");
+            }
+            Ok(())
+        }
+        Command::Late { record, forget: false } => {
+            let list = context.instance(Purpose::Look)?.late_edits(record.as_deref())?;
+            context.answer(&json!({ "late": list }), &late(&list))
+        }
+        Command::Late { record, forget: true } => {
+            let number = context.instance(Purpose::Change)?.forget_late_edits(record.as_deref())?;
+            context.answer(&json!({ "forgotten": number }), &format!("forgot {}\n", count(number as u64, "late edit")))
         }
         Command::Preview { peer } => preview(context, &peer),
     }
@@ -203,6 +247,38 @@ fn audit(findings: &[Finding]) -> String {
         format!("{WARNING}{}{WARNING:#}: {}\n  {}\n", finding.kind, tame(&finding.text), tame(&finding.hint))
     };
     findings.iter().map(line).collect()
+}
+
+fn receipts(list: &[Confirmations]) -> String {
+    if list.is_empty() {
+        return "nothing was withdrawn\n".into();
+    }
+    let mut text = String::new();
+    for withdrawal in list {
+        let Confirmations { record, scope, withdrawn, head, confirmed, waiting } = withdrawal;
+        let by = head.map_or_else(|| "not published yet".to_owned(), |head| format!("published with head {head}"));
+        text += &format!("{HEADING}{record}{HEADING:#}\n  left {scope} {withdrawn}, {by}\n");
+        for confirmed in confirmed {
+            text += &format!("  gone at {}, it says ({})\n", confirmed.peer, confirmed.time);
+        }
+        if !waiting.is_empty() {
+            text += &format!("  {WARNING}not confirmed: {}{WARNING:#}\n", waiting.join(", "));
+        }
+    }
+    text
+}
+
+fn late(list: &[LateEdit]) -> String {
+    if list.is_empty() {
+        return "no late edits\n".into();
+    }
+    let mut text = String::new();
+    for LateEdit { record, row, scope, field, value, author, time } in list {
+        let row = row.as_deref().unwrap_or("none any more");
+        text += &format!("{HEADING}{record}.{field}{HEADING:#}  (row {})\n", tame(row));
+        text += &format!("  {}\n  by {author}, {time}, after it had left {scope}\n", value_text(value));
+    }
+    text
 }
 
 fn preview(context: &mut Context, peer: &str) -> Result<(), Failure> {

@@ -69,6 +69,14 @@ pub fn describe(pushed: &Each<PushSummary>) -> String {
                 count(summary.objects, "object"),
             ),
         };
+        if summary.removed > 0 {
+            text +=
+                &format!("removed from {remote}: {} that no head names any more\n", count(summary.removed, "object"));
+        }
+        if summary.unremoved > 0 {
+            let kept = count(summary.unremoved, "object");
+            text += &format!("kept by {remote}: {kept} with withdrawn records; it doesn't let us remove them\n");
+        }
     }
     text
 }

@@ -6,10 +6,11 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{by_name, count, table};
 use crate::sync::instance::Purpose;
+use crate::sync::rotate::Resealing;
 use crate::sync::show::ScopeShown;
 use crate::sync::status::{ScopeStatus, Status};
 
-/// List and show scopes: whose records, for whom
+/// List, show and rotate scopes: whose records, for whom
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,6 +32,19 @@ enum Command {
         /// Our own by name, others' as PEER/NAME
         scope: String,
     },
+    /// Give one of our scopes a new key, for the readers that it has
+    ///
+    /// What is sealed from then on needs the new key. With --reseal the next push also seals anew what is there, and once
+    /// every remote has been pushed to, the old keys go from the scope: what lies in stores then opens to no one who only
+    /// has those. Copies that somebody kept stay as they are.
+    #[command(after_help = "Examples:\n  wbsync scope rotate trusted\n  wbsync scope rotate group:board --reseal")]
+    Rotate {
+        /// Its name
+        scope: String,
+        /// Also seal anew what is there, and let the old keys go
+        #[arg(long)]
+        reseal: bool,
+    },
 }
 
 /// Runs it.
@@ -38,13 +52,28 @@ enum Command {
 /// # Errors
 /// As `Instance::scopes_status` and `Instance::scope_show`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
-    let instance = context.instance(Purpose::Look)?;
     match args.command {
         Command::List => {
+            let instance = context.instance(Purpose::Look)?;
             let status = instance.status()?;
             context.answer(&json!({ "scopes": status.scopes }), &lines("", &status))
         }
+        Command::Rotate { scope, reseal } => {
+            let resealing = if reseal { Resealing::AtNextPush } else { Resealing::Never };
+            let rotated = context.instance(Purpose::Change)?.scope_rotate(&scope, resealing)?;
+            let readers = if rotated.readers.is_empty() { "nobody else".into() } else { rotated.readers.join(", ") };
+            let text = format!("{} has the key {} now; readers: {readers}\n", rotated.scope, rotated.epoch);
+            context.answer(&rotated, &text)?;
+            context.hint(match resealing {
+                Resealing::Never => "`wbsync push` makes it known",
+                Resealing::AtNextPush => {
+                    "`wbsync push` to every remote seals it anew there; the push after that lets the old keys go"
+                }
+            });
+            Ok(())
+        }
         Command::Show { scope } => {
+            let instance = context.instance(Purpose::Look)?;
             let shown = instance.scope_show(&scope)?;
             context.answer(&shown, &describe(&shown))
         }
@@ -83,6 +112,13 @@ fn notes(scope: &ScopeStatus, rows_known: bool) -> String {
     notes.join("; ")
 }
 
+fn epochs(scope: &ScopeShown) -> String {
+    match scope.resealing {
+        None => scope.epoch.to_string(),
+        Some(epoch) => format!("{}; those before {epoch} go once every remote has what is sealed anew", scope.epoch),
+    }
+}
+
 /// Writes a scope with all that is known of it.
 pub fn describe(scope: &ScopeShown) -> String {
     let names = |names: &[String]| if names.is_empty() { "nobody else".into() } else { names.join(", ") };
@@ -98,7 +134,7 @@ pub fn describe(scope: &ScopeShown) -> String {
             format!("{}{}", scope.origin, scope.writers.iter().map(|name| format!(", {name}")).collect::<String>()),
         ],
         ["manifest".to_owned(), scope.manifest.to_string()],
-        ["epoch".to_owned(), scope.epoch.to_string()],
+        ["epoch".to_owned(), epochs(scope)],
         ["commit".to_owned(), scope.head.map_or_else(|| "none yet".into(), |head| head.to_string())],
         ["records".to_owned(), records],
     ];

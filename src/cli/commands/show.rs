@@ -42,7 +42,9 @@ fn describe(shown: &Shown) -> String {
     text += &format!("origin  {}\nscope   {}\nrow     {row}\n", shown.origin, shown.scope);
     for (field, elements) in &shown.fields {
         if let [element] = &elements[..] {
-            text += &format!("{field}: {}\n    by {}, {}\n", value_text(&element.value), element.author, element.time);
+            let scope = shown.also.get(field).map(|scope| format!(", in {scope}")).unwrap_or_default();
+            let value = value_text(&element.value);
+            text += &format!("{field}: {value}\n    by {}, {}{scope}\n", element.author, element.time);
         } else {
             text += &format!("{WARNING}{field}: conflict{WARNING:#}\n");
             for element in elements {

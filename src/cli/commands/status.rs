@@ -4,7 +4,7 @@ use super::peer::followed;
 use super::scope;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, WARNING, count, private, table, tame, too_large};
+use crate::cli::text::{HEADING, WARNING, by_name, count, private, table, tame, too_large};
 use crate::sync::instance::Purpose;
 use crate::sync::status::Status;
 
@@ -73,6 +73,14 @@ fn describe(status: &Status) -> String {
         let total = usize::try_from(status.parked_total).unwrap_or(usize::MAX);
         let number = count(status.parked_total, "record");
         text += &format!("\n{WARNING}{number} waiting{WARNING:#}\n{}{}", table("  ", &rows), rest(total, LISTED_MAX));
+    }
+    if status.late_edits > 0 {
+        let number = count(status.late_edits as u64, "late edit");
+        text +=
+            &format!("\n{WARNING}{number}{WARNING:#} of records that had left their scope: `wbsync privacy late`\n");
+    }
+    if !status.placeholders.is_empty() {
+        text += &format!("\nplaceholders that local rows refer to: {}\n", by_name(&status.placeholders));
     }
     let mut schema: Vec<String> = status.misfits.iter().map(|misfit| format!("  {}\n", misfit.line())).collect();
     for fit in &status.fits {

@@ -21,6 +21,9 @@ pub fn check(mapping: &Mapping) -> Result<(), Error> {
     }
     let mut tables = BTreeSet::new();
     for (name, dataset) in &mapping.dataset {
+        if name.is_overlay() {
+            return bad(format!("dataset.{name}"), "a dataset's name has no +");
+        }
         if !tables.insert(dataset.table.to_ascii_lowercase()) {
             return bad(format!("dataset.{name}.table"), format!("another dataset maps {:?} too", dataset.table));
         }

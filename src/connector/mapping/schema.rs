@@ -10,18 +10,17 @@ use crate::scope::audience::{Addressees, scope_of};
 use crate::scope::fields::LeastScopes;
 
 impl Mapping {
-    /// Returns the fields of one scope of ours: what they hold, how concurrent values are shown, which move together,
-    /// and which belong there although their record lies in a wider scope.
-    ///
-    /// Fields of narrower scopes are not named: whoever reads this scope needn't know of others.
+    /// Returns the fields of one scope of ours: what they hold, how concurrent values are shown, which move together;
+    /// and as overlays those that belong there although their record lies in a wider scope.
     pub fn schema(&self, scope: &ScopeName) -> Schema {
         let mut schema = Schema::default();
         for (dataset, rules) in &self.dataset {
-            let rule = |(name, field): (&FieldName, &Field)| Some((name.clone(), rule(field, scope)?));
-            let fields: BTreeMap<_, _> = rules.fields.iter().filter_map(rule).collect();
-            if !fields.is_empty() {
-                schema.fields.insert(dataset.clone(), fields);
-            }
+            let least = |field: &Field| field.least_scope();
+            // Records of a narrower scope may hold any field; the public needn't know of those that it can't see.
+            let whole = |field: &Field| !scope.is_public() || least(field).is_none();
+            let overlay = |field: &Field| least(field).as_ref() == Some(scope);
+            schema.insert(dataset.clone(), rules, &whole);
+            schema.insert(dataset.overlay(), rules, &overlay);
         }
         schema
     }
@@ -37,6 +36,16 @@ impl Mapping {
             }
         }
         LeastScopes { fields, addressees: addressees.clone() }
+    }
+}
+
+impl Schema {
+    fn insert(&mut self, dataset: DatasetName, rules: &Dataset, takes: &dyn Fn(&Field) -> bool) {
+        let taken = rules.fields.iter().filter(|(_, field)| takes(field));
+        let fields: BTreeMap<_, _> = taken.map(|(name, field)| (name.clone(), rule(field))).collect();
+        if !fields.is_empty() {
+            self.fields.insert(dataset, fields);
+        }
     }
 }
 
@@ -73,11 +82,6 @@ impl Field {
 /// The scope of a field that is neither read nor written.
 pub const NEVER: &str = "never";
 
-fn rule(field: &Field, scope: &ScopeName) -> Option<FieldRule> {
-    let least = field.least_scope();
-    let overlay = least.as_ref() == Some(scope);
-    if least.is_some() && !overlay {
-        return None;
-    }
-    Some(FieldRule { strategy: field.merge, group: field.group.clone(), overlay, kind: field.field_type() })
+fn rule(field: &Field) -> FieldRule {
+    FieldRule { strategy: field.merge, group: field.group.clone(), kind: field.field_type() }
 }

@@ -71,7 +71,20 @@ pub(super) enum Done {
     Upgraded,
     Updated,
     Deleted,
+    /// A placeholder is left of it, because local rows refer to it.
+    Blanked,
     Unchanged,
+}
+
+/// Why rows are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// Their records are gone.
+    Gone,
+    /// This instance gives them up: what refers to them stays meant for whom it was.
+    GivenUp,
+    /// The same, where the database would take referring rows along, or alter them: rows are only blanked.
+    BlankedOnly,
 }
 
 /// Where a change comes from.
@@ -99,6 +112,7 @@ pub(super) struct Apply<'a> {
     pub(super) books: &'a mut Books,
     pub(super) names: &'a BTreeMap<InstanceId, PeerName>,
     pub(super) applied: Applied,
+    pub(super) removal: Removal,
     /// Parents whose rows were checked in this transaction.
     pub(super) verified: HashSet<(usize, Key)>,
     pub(super) pending: Pending,
@@ -138,6 +152,7 @@ impl<'a> Apply<'a> {
             books,
             names,
             applied: Applied::default(),
+            removal: Removal::Gone,
             verified: HashSet::new(),
             pending: Pending::default(),
             retries: VecDeque::new(),
@@ -245,6 +260,7 @@ impl<'a> Apply<'a> {
             Done::Inserted => Some(&mut self.applied.inserted),
             Done::Updated | Done::Upgraded => Some(&mut self.applied.updated),
             Done::Deleted => Some(&mut self.applied.deleted),
+            Done::Blanked => Some(&mut self.applied.blanked),
             Done::Unchanged => {
                 self.applied.unchanged += 1;
                 None

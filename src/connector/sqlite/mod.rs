@@ -9,6 +9,7 @@ mod apply;
 mod books;
 mod capture;
 mod convert;
+mod drop;
 mod fit;
 mod key;
 mod look;
@@ -23,20 +24,22 @@ mod survey;
 mod timestamp;
 mod waiting;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
 use self::apply::{Apply, Fail};
-use self::books::{Books, FORMAT, Refused};
+use self::books::{Books, FORMAT, Refused, STUB};
 use self::capture::{Stop, Transaction};
 use self::plan::{Plans, constant, quote};
 use self::purge::Purge;
 use self::same::IS_COVERED;
 use self::snapshot::{Place, Snapshot};
 use super::contract::{
-    Applied, Capture, Change, Column, Connector, Context, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Applied, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError,
+    Surveyed,
 };
 use super::error::Error;
 use super::mapping::model::Mapping;
@@ -380,6 +383,32 @@ impl Connector for SqliteConnector {
         Ok(applied)
     }
 
+    fn drop_rows(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error> {
+        let doing = "give up rows";
+        let mut books = self.books(doing)?;
+        if books.target.is_none() {
+            return Err(Error::NoApply { doing });
+        }
+        let purge = Purge::new(&self.options.app_dir);
+        let ids = drop::records(&self.conn, &self.plans, &books, dropped);
+        let ids = ids.map_err(|source| self.failed(doing, source))?;
+        let apply = Apply::new(&self.conn, &self.plans, &mut books, &self.context.names, purge);
+        let mut apply = apply.map_err(|source| self.failed(doing, source))?;
+        apply.removal = drop::removal(&self.conn).map_err(|source| self.failed(doing, source))?;
+        let mut changes = ids.into_iter().map(|id| Ok(Change { id, content: None }));
+        let mut applied = apply.run(&mut changes, progress).map_err(|fail| self.stopped(doing, fail))?;
+        add(&mut applied, std::mem::take(&mut self.carried));
+        let books = self.books(doing)?;
+        self.write(doing, |conn| drop::waiting(conn, &self.plans, &books, dropped))?;
+        Ok(applied)
+    }
+
+    fn count_rows(&mut self, dropped: &Dropped) -> Result<BTreeMap<DatasetName, u64>, Error> {
+        let doing = "count rows";
+        let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
+        drop::counts(&self.conn, &self.plans, &books, dropped).map_err(|source| self.failed(doing, source))
+    }
+
     fn finish_apply(&mut self) -> Result<(), Error> {
         let doing = "finish to apply";
         if self.books(doing)?.target.is_none() {
@@ -389,6 +418,23 @@ impl Connector for SqliteConnector {
             conn.execute("UPDATE _wbsync_position SET applied = target, target = NULL, view = view + 1", [])?;
             Ok(())
         })
+    }
+
+    fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error> {
+        let doing = "count the placeholders";
+        let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
+        let read = || -> rusqlite::Result<BTreeMap<DatasetName, u64>> {
+            let sql = "SELECT count(*) FROM _wbsync_map WHERE dataset = ?1 AND flags & ?2 <> 0";
+            let mut counts = BTreeMap::new();
+            for (number, plan) in books.datasets.iter().zip(&self.plans.list) {
+                let count: i64 = self.conn.query_row(sql, [*number, STUB], |row| row.get(0))?;
+                if count > 0 {
+                    counts.insert(plan.name.clone(), count.unsigned_abs());
+                }
+            }
+            Ok(counts)
+        };
+        read().map_err(|source| self.failed(doing, source))
     }
 
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {

@@ -3,7 +3,7 @@
 use rusqlite::ErrorCode;
 use rusqlite::types::Value as Raw;
 
-use super::apply::{Apply, Done, Fail};
+use super::apply::{Apply, Done, Fail, Removal};
 use super::books::{Entry, STUB};
 use super::look::OWN;
 use super::plan::{Content, ScopePlan};
@@ -25,6 +25,15 @@ impl Apply<'_> {
             self.books.remove(self.conn, dataset, &entry)?;
             return Ok(Done::Unchanged);
         };
+        if self.removal == Removal::BlankedOnly {
+            if entry.is_stub() {
+                return Ok(Done::Unchanged);
+            }
+            self.blank(dataset, id, &entry)?;
+            self.stale(dataset, &entry.key, &row.raws);
+            return Ok(Done::Blanked);
+        }
+        let mut done = Done::Deleted;
         let deleted = self.conn.prepare_cached(&plan.sql_delete)?.execute([&entry.key]);
         match deleted {
             Ok(_) => {
@@ -37,11 +46,12 @@ impl Apply<'_> {
                     return Ok(Done::Unchanged);
                 }
                 self.blank(dataset, id, &entry)?;
+                done = Done::Blanked;
             }
             Err(error) => return Err(error.into()),
         }
         self.stale(dataset, &entry.key, &row.raws);
-        Ok(Done::Deleted)
+        Ok(done)
     }
 
     /// Makes a placeholder of a row: nothing of its content is left.
@@ -68,7 +78,11 @@ impl Apply<'_> {
         }
         self.update(plan, &entry.key, set)?;
         self.books.remove(self.conn, dataset, entry)?;
-        let audience = Audience::Private(Reason::Withheld);
+        let audience = match self.removal {
+            Removal::Gone => Audience::Private(Reason::Withheld),
+            // Rows that refer to it are capped by it; giving it up must not withdraw them.
+            Removal::GivenUp | Removal::BlankedOnly => entry.audience.clone(),
+        };
         self.write_down(dataset, id, entry.origin, &entry.key, audience, STUB, &[])?;
         Ok(())
     }

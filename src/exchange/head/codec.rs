@@ -8,7 +8,7 @@ use crate::cbor::writer::Writer;
 impl Head {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        let mut order = writer.map(14);
+        let mut order = writer.map(13);
         writer.key(&mut order, "seq");
         writer.uint(self.seq);
         writer.key(&mut order, "base");
@@ -32,8 +32,6 @@ impl Head {
         writer.bytes(self.signer.as_bytes());
         writer.key(&mut order, "writes");
         writer.uint(self.writes);
-        writer.key(&mut order, "observed");
-        encode_optional(&mut writer, self.observed.as_deref());
         writer.key(&mut order, "segments");
         writer.array(self.segments.len());
         self.segments.iter().for_each(|segment| segment.encode(&mut writer));
@@ -46,7 +44,7 @@ impl Head {
 
     pub(super) fn decode(payload: &[u8]) -> Result<Self, CborError> {
         let mut reader = Reader::new(payload);
-        let mut keys = reader.map(14)?;
+        let mut keys = reader.map(13)?;
         keys.expect(&mut reader, "seq")?;
         let seq = positive(&mut reader)?;
         keys.expect(&mut reader, "base")?;
@@ -78,8 +76,6 @@ impl Head {
         let signer = InstanceId::from_bytes(reader.fixed()?);
         keys.expect(&mut reader, "writes")?;
         let writes = reader.uint_max(NUMBER_MAX)?;
-        keys.expect(&mut reader, "observed")?;
-        let observed = if reader.null() { None } else { Some(reader.bytes(OBSERVED_BYTES_MAX)?.to_vec()) };
         keys.expect(&mut reader, "segments")?;
         let segments = decode_segments(&mut reader, seq, base.is_some())?;
         keys.expect(&mut reader, "incarnation")?;
@@ -88,21 +84,7 @@ impl Head {
         let manifest_seq = positive(&mut reader)?;
         keys.end(&reader)?;
         reader.finish()?;
-        Ok(Self {
-            scope,
-            signer,
-            incarnation,
-            seq,
-            prev,
-            commit,
-            writes,
-            manifest_seq,
-            epoch,
-            base,
-            segments,
-            observed,
-            time,
-        })
+        Ok(Self { scope, signer, incarnation, seq, prev, commit, writes, manifest_seq, epoch, base, segments, time })
     }
 }
 
@@ -229,5 +211,4 @@ const FORMAT: u64 = 1;
 /// Sequence numbers and times fit a signed integer of 64 bits, which databases and other languages have.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 // An object takes 41 bytes at most, a segment 50 without its objects, the rest 300.
-const _: () =
-    assert!(OBJECTS_MAX * 41 + SEGMENTS_MAX * 50 + OBSERVED_BYTES_MAX + 300 <= DocKind::Head.payload_bytes_max());
+const _: () = assert!(OBJECTS_MAX * 41 + SEGMENTS_MAX * 50 + 300 <= DocKind::Head.payload_bytes_max());

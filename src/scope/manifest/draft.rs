@@ -73,6 +73,12 @@ pub enum DraftError {
         /// The scope.
         scope: ScopeId,
     },
+    /// The origin always reads its own scope: else nobody could, and nobody could change it.
+    #[error("scope {scope} would be left without a reader: its origin can't be removed")]
+    LastReader {
+        /// The scope.
+        scope: ScopeId,
+    },
     /// A writer must be able to read.
     #[error("{instance} can't write to scope {scope} before it may read it")]
     NotReader {
@@ -221,6 +227,37 @@ impl<'a> ManifestDraft<'a> {
         }
         let leaving: Vec<_> = self.manifest.writers.iter().filter(|writer| !stays(writer)).copied().collect();
         leaving.into_iter().try_for_each(|writer| self.remove_writer(writer))
+    }
+
+    /// Takes the right to read and write from `leaving`, with a new epoch for `staying` where the scope is not public.
+    ///
+    /// What was sealed before stays readable to who left, as far as it kept its keys and the objects.
+    ///
+    /// # Errors
+    /// `LastReader` if the origin is among them; `Grant` and `TooMany`.
+    pub fn remove_readers(&mut self, leaving: &[InstanceId], staying: &[Reader]) -> Result<(), DraftError> {
+        if leaving.contains(&self.origin.id()) {
+            return Err(DraftError::LastReader { scope: self.manifest.scope });
+        }
+        if !self.manifest.public {
+            assert!(staying.iter().all(|reader| !leaving.contains(&reader.instance)), "nobody both leaves and stays");
+            self.new_epoch(staying)?;
+        }
+        leaving.iter().try_for_each(|instance| self.remove_writer(*instance))
+    }
+
+    /// Seals every epoch that is granted to `reader` anew, to the recipient given now. Others stay closed to it.
+    ///
+    /// # Errors
+    /// `Grant`.
+    pub fn regrant(&mut self, reader: &Reader) -> Result<(), DraftError> {
+        for epoch in &mut self.manifest.epochs {
+            let Access::Granted(grants) = &mut epoch.access else { continue };
+            if let Ok(at) = grants.binary_search_by_key(&reader.instance, |(instance, _)| *instance) {
+                grants[at].1 = seal_grant(&self.keys.epochs[&epoch.number], epoch.number, reader)?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets epochs before `number`: for when no object is sealed to them any more. The newest always stays.

@@ -151,6 +151,76 @@ fn succession_tells_news_from_forks() {
     assert_eq!(succession(Some((3, &hash)), &at(2, Some(other)), &other), Succession::Older);
 }
 
+#[test]
+fn removed_readers_lose_what_comes_and_the_origin_never_goes() {
+    let origin = Identity::fixed(1);
+    let one = first("trusted");
+    let mut draft = after(&origin, &one);
+    for number in [2, 3] {
+        draft.grant(&reader(number), Since::Beginning).unwrap();
+        draft.add_writer(reader(number).instance).unwrap();
+    }
+    let two = draft.sign().unwrap();
+    let mut draft = after(&origin, &two);
+    draft.remove_readers(&[reader(2).instance], &[reader(3)]).unwrap();
+    let three = draft.sign().unwrap();
+    assert_eq!((epochs(&three, 1), epochs(&three, 2), epochs(&three, 3)), (vec![1, 2], vec![], vec![1, 2]));
+    assert_eq!(
+        (&three.manifest.writers[..], &three.manifest.former[..]),
+        (&[reader(3).instance][..], &[reader(2).instance][..])
+    );
+    assert_eq!(three.manifest.granted_since(&reader(2).instance), None);
+    let mut draft = after(&origin, &three);
+    draft.remove_readers(&[reader(3).instance], &[]).unwrap();
+    assert_eq!(draft.sign().unwrap().manifest.readers(), [origin.id()], "the origin is left");
+    for scope in [&three, &first("public")] {
+        let refused = after(&origin, scope).remove_readers(&[origin.id()], &[reader(3)]);
+        assert!(matches!(refused, Err(DraftError::LastReader { .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_newer_recipient_gets_the_epochs_of_the_older_and_no_more() {
+    let origin = Identity::fixed(1);
+    let one = first("trusted");
+    let mut draft = after(&origin, &one);
+    draft.new_epoch(&[]).unwrap();
+    draft.grant(&reader(2), Since::Now).unwrap();
+    let two = draft.sign().unwrap();
+    let mut draft = after(&origin, &two);
+    draft.regrant(&Reader { instance: reader(2).instance, recipient: reader(3).recipient }).unwrap();
+    let three = draft.sign().unwrap();
+    assert_eq!(three.manifest.granted_since(&reader(2).instance), Some(2));
+    let Access::Granted(grants) = &three.manifest.epochs[1].access else { panic!("it isn't public") };
+    let (_, sealed) = grants.iter().find(|(instance, _)| *instance == reader(2).instance).unwrap();
+    assert!(Identity::fixed(3).open_sealed(sealed, SECRET_BYTES_MAX).is_ok());
+    assert!(Identity::fixed(2).open_sealed(sealed, SECRET_BYTES_MAX).is_err());
+}
+
+/// An origin and its restored copy rotate at the same time.
+#[test]
+fn of_two_rotations_the_first_seen_counts_until_the_origin_has_caught_up() {
+    let origin = Identity::fixed(1);
+    let one = first("trusted");
+    let rotated = |last: &Signed| {
+        let mut draft = after(&origin, last);
+        draft.new_epoch(&[]).unwrap();
+        draft.sign().unwrap()
+    };
+    let (left, right) = (rotated(&one), rotated(&one));
+    let meets = |known: &Signed, other: &Signed| {
+        succession(Some((known.manifest.seq, &known.hash)), &other.manifest, &other.hash)
+    };
+    assert_eq!((meets(&left, &right), meets(&right, &left)), (Succession::Forked, Succession::Forked));
+    assert_eq!(meets(&left, &rotated(&right)), Succession::Forked, "what builds on the other is no successor");
+    // Caught up, the copy goes on from what it had published, and everybody who saw either takes that.
+    let next = rotated(&left);
+    assert_eq!(meets(&left, &next), Succession::New);
+    let beyond = rotated(&next);
+    assert_eq!(meets(&right, &beyond), Succession::New);
+    assert_eq!(meets(&beyond, &right), Succession::Older);
+}
+
 fn public() -> Manifest {
     let (origin, salt) = (Identity::fixed(1).id(), [5; 16]);
     let key = Identity::fixed_age(2);

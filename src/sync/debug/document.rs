@@ -2,6 +2,7 @@
 
 use crate::exchange::head::Head;
 use crate::exchange::layout::DOCUMENT_BYTES_MAX;
+use crate::exchange::receipt::Receipt;
 use crate::id::bytes::{DocHash, InstanceId};
 use crate::keys::card::{PREFIX, SignedCard};
 use crate::keys::document::{self, DocKind, Unverified};
@@ -13,7 +14,7 @@ use crate::sync::error::Error;
 /// A signed document.
 #[derive(Debug, serde::Serialize)]
 pub struct DocumentShown {
-    /// `card`, `manifest` or `head`, by its signature.
+    /// `card`, `manifest`, `head` or `receipt`, by its signature.
     pub kind: &'static str,
     /// BLAKE3 of its bytes.
     pub hash: DocHash,
@@ -71,6 +72,7 @@ pub fn describe(bytes: &[u8]) -> Result<DocumentShown, Error> {
         DocKind::Card => SignedCard::open(bytes).err().map(|error| one_line(&error)),
         DocKind::Manifest => Manifest::open(bytes, &signer).err().map(|error| one_line(&error)),
         DocKind::Head => Head::open(bytes, &signer).err().map(|error| one_line(&error)),
+        DocKind::Receipt => Receipt::open(bytes, &signer).err().map(|error| one_line(&error)),
     };
     let content = plain::read(&payload)?;
     Ok(DocumentShown {
@@ -101,13 +103,13 @@ pub const FILE_BYTES_MAX: u64 = 2 * DOCUMENT_BYTES_MAX;
 
 fn kind_of(bytes: &[u8]) -> Result<(DocKind, InstanceId), Error> {
     let signer = Unverified::parse(bytes).and_then(|document| document.claimed_signer()).map_err(broken)?;
-    for kind in [DocKind::Card, DocKind::Manifest, DocKind::Head] {
+    for kind in [DocKind::Card, DocKind::Manifest, DocKind::Head, DocKind::Receipt] {
         let document = Unverified::parse(bytes).map_err(broken)?;
         if !matches!(document.verify(kind, &signer), Err(document::Error::OtherKind { .. })) {
             return Ok((kind, signer));
         }
     }
-    Err(Error::document("the document", "it is signed as something else than a card, manifest or head"))
+    Err(Error::document("the document", "it is signed as something else than a card, manifest, head or receipt"))
 }
 
 fn word(kind: DocKind) -> &'static str {
@@ -115,6 +117,7 @@ fn word(kind: DocKind) -> &'static str {
         DocKind::Card => "card",
         DocKind::Manifest => "manifest",
         DocKind::Head => "head",
+        DocKind::Receipt => "receipt",
     }
 }
 

@@ -209,6 +209,31 @@ impl Store for HttpStore {
         self.swap(StorePath::Head(*scope, *signer), expected, bytes)
     }
 
+    fn remove_head(&self, scope: &ScopeId, signer: &InstanceId, expected: DocHash) -> Result<bool, StoreError> {
+        let path = StorePath::Head(*scope, *signer);
+        let request = Request::delete(Doing::Remove(path), path.to_string()).about(path);
+        let removed: Removed = self.client.json(request.header("if-match", wire::document_tag(&expected)))?;
+        Ok(removed.removed)
+    }
+
+    fn receipts(&self, scope: &ScopeId) -> Result<Vec<InstanceId>, StoreError> {
+        self.names("receipts", wire::receipts_path(scope))
+    }
+
+    fn receipt(&self, scope: &ScopeId, reader: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.document(StorePath::Receipt(*scope, *reader))
+    }
+
+    fn swap_receipt(
+        &self,
+        scope: &ScopeId,
+        reader: &InstanceId,
+        expected: Option<DocHash>,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.swap(StorePath::Receipt(*scope, *reader), expected, bytes)
+    }
+
     fn swap_card(&self, instance: &InstanceId, expected: Option<DocHash>, bytes: &[u8]) -> Result<(), StoreError> {
         self.swap(StorePath::Card(*instance), expected, bytes)
     }

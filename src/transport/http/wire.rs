@@ -143,6 +143,11 @@ pub fn heads_path(scope: &ScopeId) -> String {
     format!("scopes/{scope}/heads")
 }
 
+/// Returns the list of receipts of a scope.
+pub fn receipts_path(scope: &ScopeId) -> String {
+    format!("scopes/{scope}/receipts")
+}
+
 /// Returns the entity tag of a document: its hash, quoted.
 pub fn document_tag(hash: &DocHash) -> String {
     format!("\"{hash}\"")

@@ -1,0 +1,199 @@
+//! Collecting: what a capture reports becomes edits of records, scope by scope.
+
+use std::collections::BTreeMap;
+
+use super::error::Error;
+use super::instance::Instance;
+use super::route::{self, Routed};
+use super::scopes::OpenScope;
+use super::status::TOO_LARGE_KEY;
+use super::view::View;
+use super::write::Write;
+use crate::connector::contract::{Base, Seen, Sighting};
+use crate::connector::mapping::model::Mapping;
+use crate::history::join::Known;
+use crate::id::bytes::{RecordKey, ScopeId};
+use crate::id::name::{DatasetName, FieldName, ScopeName};
+use crate::record::cell::Record;
+use crate::record::codec::{self, CAPTURED_BYTES_MAX};
+use crate::record::recordid::RecordId;
+use crate::record::stamp::Stamp;
+use crate::record::value::Value;
+use crate::scope::audience::{Audience, Reason};
+use crate::scope::fields::LeastScopes;
+use crate::sys::clock::{self, UnixMillis};
+
+/// The edits of one scope that build on one view.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    pub(super) records: BTreeMap<(DatasetName, RecordKey), Edit>,
+}
+
+/// What becomes of a record.
+#[derive(Debug)]
+pub(super) enum Edit {
+    Put(Vec<u8>),
+    Deleted,
+    Withdrawn,
+}
+
+/// Everything that a capture is compared with.
+pub(super) struct Collector<'a> {
+    instance: &'a Instance,
+    pub(super) scopes: Vec<Working>,
+    least: LeastScopes,
+    mapping: Mapping,
+    pub(super) too_large: BTreeMap<String, u64>,
+    pub(super) now: UnixMillis,
+}
+
+/// A scope with the commits that rows may reflect, and the edits found so far.
+#[derive(Debug)]
+pub(super) struct Working {
+    pub(super) open: OpenScope,
+    pub(super) applied: Option<Known>,
+    pub(super) target: Option<Known>,
+    pub(super) on_applied: Edits,
+    pub(super) on_target: Edits,
+    /// Our newest write that others can have seen.
+    published: u64,
+    /// Whether a row of this capture is the first to ask for the scope.
+    pub(super) is_new: bool,
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(instance: &'a Instance, applied: &View, target: Option<&View>) -> Result<Self, Error> {
+        let known = |scope: &ScopeId, view: &View| -> Result<Option<Known>, Error> {
+            let Some(id) = view.commits.get(scope) else { return Ok(None) };
+            instance.state.commit(scope, id)?.ok_or(Error::LostCommit { id: *id }).map(Some)
+        };
+        let mut scopes = Vec::new();
+        for row in instance.state.scopes()? {
+            let Some(open) = instance.open_scope(row)? else { continue };
+            let id = open.row.id;
+            let target = target.map(|view| known(&id, view)).transpose()?.flatten();
+            let applied = known(&id, applied)?;
+            let (on_applied, on_target) = (Edits::default(), Edits::default());
+            let published = instance.state.head(&id, &instance.id())?.map_or(0, |head| head.writes);
+            scopes.push(Working { open, applied, target, on_applied, on_target, published, is_new: false });
+        }
+        let too_large = instance.counts(TOO_LARGE_KEY)?;
+        let least = instance.with_database(|database| Ok(database.least_scopes()))?;
+        Ok(Self { instance, scopes, least, mapping: instance.mapping()?, too_large, now: clock::now() })
+    }
+
+    pub(super) fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
+        let Sighting { id, base, seen } = sighting;
+        self.too_large.remove(&id.to_string());
+        let (audience, fields) = match seen {
+            Seen::Row { audience, fields } => (audience, Some(fields)),
+            Seen::Gone => (None, None),
+        };
+        let gone = fields.is_none();
+        let is_own = id.origin == self.instance.id();
+        let mut routed = Routed::default();
+        if let (Some(Audience::Shared(row)), Some(fields), true) = (&audience, &fields, is_own) {
+            routed = route::own(&self.least, &id.dataset, row, fields);
+            for scope in routed.keys() {
+                self.make_room(scope)?;
+            }
+        }
+        let overlay = RecordId { dataset: id.dataset.overlay(), ..id.clone() };
+        let mut held = Vec::new();
+        for (index, scope) in self.scopes.iter().enumerate().filter(|(_, scope)| scope.open.row.origin == id.origin) {
+            let whole = scope.record(self.instance, base, &id)?;
+            held.push((index, whole, scope.record(self.instance, base, &overlay)?));
+        }
+        if let (Some(fields), false) = (fields, is_own) {
+            let scopes = held.iter().map(|(index, whole, _)| (&self.scopes[*index].open, whole.is_some()));
+            routed = route::foreign(&self.least, &id.dataset, scopes, fields);
+        }
+        let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
+        let row = audience.as_ref().and_then(Audience::scope);
+        for (index, whole, overlaid) in held {
+            let name = &self.scopes[index].open.row.name;
+            let is_row = if is_own { row == Some(name) } else { whole.is_some() };
+            let fields = routed.remove(name);
+            let (to_whole, to_overlay) = if is_row { (fields, None) } else { (None, fields) };
+            let to_overlay =
+                to_overlay.filter(|fields| overlaid.is_some() || fields.values().any(|value| *value != Value::Null));
+            let may_remove = gone || is_own;
+            self.edit(index, base, &id, whole, to_whole, may_remove.then_some(deleted));
+            // What a follower holds of a row that moved stays where its origin put it.
+            self.edit(index, base, &overlay, overlaid, to_overlay, may_remove.then_some(deleted));
+        }
+        Ok(())
+    }
+
+    /// Notes what becomes of one record of one scope: `fields` are written, or what is held goes, if it may:
+    /// `removes` tells whether that is a deletion.
+    fn edit(
+        &mut self,
+        index: usize,
+        base: Base,
+        id: &RecordId,
+        held: Option<Record>,
+        fields: Option<BTreeMap<FieldName, Value>>,
+        removes: Option<bool>,
+    ) {
+        let scope = &self.scopes[index];
+        let edit = match (fields, removes) {
+            (Some(fields), _) => {
+                let write = Write { scope: &scope.open, stamp: self.stamp(scope, base), published: scope.published };
+                let bytes = write.onto(held, &id.dataset, &fields).map(|record| codec::encode(&record, &id.origin));
+                bytes.and_then(|bytes| self.bounded(id, bytes)).map(Edit::Put)
+            }
+            (None, Some(true)) if held.is_some() => Some(Edit::Deleted),
+            (None, Some(false)) if held.is_some() => Some(Edit::Withdrawn),
+            (None, _) => None,
+        };
+        if let Some(edit) = edit {
+            let scope = &mut self.scopes[index];
+            let edits = if base == Base::Target { &mut scope.on_target } else { &mut scope.on_applied };
+            edits.records.insert((id.dataset.clone(), id.key), edit);
+        }
+    }
+
+    /// Makes a scope of ours that a row asks for and that isn't there yet.
+    fn make_room(&mut self, name: &ScopeName) -> Result<(), Error> {
+        let own = self.instance.id();
+        if self.scopes.iter().any(|scope| scope.open.row.origin == own && scope.open.row.name == *name) {
+            return Ok(());
+        }
+        let open = self.instance.draft_scope(name, &self.mapping)?;
+        let (on_applied, on_target) = (Edits::default(), Edits::default());
+        let (applied, target, published) = (None, None, 0);
+        self.scopes.push(Working { open, applied, target, on_applied, on_target, published, is_new: true });
+        Ok(())
+    }
+
+    /// Leaves out a record that is too large to travel: what is shared of it stays as it was.
+    fn bounded(&mut self, id: &RecordId, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        if bytes.len() <= CAPTURED_BYTES_MAX {
+            return Some(bytes);
+        }
+        self.too_large.insert(id.to_string(), bytes.len() as u64);
+        None
+    }
+
+    /// The stamp of writes on a view. Edits on the target get the number after those on the applied
+    /// view; if there are none of those, a number is left out, which nobody minds.
+    fn stamp(&self, scope: &Working, base: Base) -> Stamp {
+        let offset = if base == Base::Target && !scope.on_applied.records.is_empty() { 2 } else { 1 };
+        Stamp {
+            author: self.instance.id(),
+            incarnation: self.instance.card.card.incarnation,
+            sequence: scope.open.row.sequence + offset,
+            time: self.now,
+        }
+    }
+}
+
+impl Working {
+    /// Reads the record that the row reflected.
+    pub(super) fn record(&self, instance: &Instance, base: Base, id: &RecordId) -> Result<Option<Record>, Error> {
+        let known = if base == Base::Target { &self.target } else { &self.applied };
+        let Some(known) = known else { return Ok(None) };
+        instance.record_at(&self.open, known, &id.dataset, &id.key)
+    }
+}
