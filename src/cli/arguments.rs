@@ -103,6 +103,8 @@ Examples:
 
 Environment:
   WBSYNC_DIR   the application's directory, instead of searching upwards for .wbsync
+  WBSYNC_SSH   what to run instead of `ssh`, with options, for ssh:// remotes
+  HTTPS_PROXY, SSL_CERT_FILE   the way to hubs, and whose certificates count
   NO_COLOR     no colours
 
 Exit codes are listed in docs/exit-codes.md.";

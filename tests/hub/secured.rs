@@ -1,10 +1,12 @@
 //! TLS: by the hub itself, and by nginx in front of it, with a certificate authority of our own.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -83,6 +85,41 @@ fn a_hub_does_tls_itself() {
     let options = ["--tls-cert", &chain, "--tls-key", &key, "--url", &url];
     let site = Site::start_in(tempfile::tempdir().unwrap(), &format!("127.0.0.1:{port}"), &options);
     certificates.exchange(&site, &url);
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_gone_through() {
+    let Some(certificates) = Certificates::new() else { return };
+    let (port, seen) = (free_port(), Arc::new(AtomicUsize::new(0)));
+    let url = format!("https://localhost:{port}/");
+    let (chain, key) = (certificates.path("hub.pem"), certificates.path("hub.key"));
+    let options = ["--tls-cert", &chain, "--tls-key", &key, "--url", &url];
+    let site = Site::start_in(tempfile::tempdir().unwrap(), &format!("127.0.0.1:{port}"), &options);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let count = Arc::clone(&seen);
+    // Ends with the test's process.
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut asked = BufReader::new(client.try_clone().unwrap());
+            let mut line = String::new();
+            asked.read_line(&mut line).unwrap();
+            assert!(line.starts_with(&format!("CONNECT localhost:{port} ")), "{line}");
+            while asked.read_line(&mut line).is_ok_and(|read| read > 2) {}
+            let hub = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            (&client).write_all(b"HTTP/1.1 200 Established\r\n\r\n").unwrap();
+            let (from, to) = (hub.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut &from, &mut &to));
+            std::thread::spawn(move || std::io::copy(&mut asked, &mut &hub));
+        }
+    });
+    let alpha = instance("alpha");
+    fs::write(alpha.dir().join("token"), site.hub(&["invite"]).ok().stdout).unwrap();
+    alpha.wbsync(&["remote", "add", "hub", &url]).ok();
+    let variables = [("SSL_CERT_FILE", &certificates.path("ca.pem")[..]), ("HTTPS_PROXY", &proxy)];
+    wbsync_with(alpha.dir(), &["hub", "join", "hub", "--token-file", "token"], &variables).ok();
+    assert!(seen.load(Ordering::Relaxed) > 0);
 }
 
 /// A running nginx. Killed when dropped.

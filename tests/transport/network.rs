@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wbsync::exchange::check::object_id;
 use wbsync::exchange::copy::copy_objects;
 use wbsync::exchange::fetch::fetch_object;
-use wbsync::exchange::store::Store;
+use wbsync::exchange::store::{Store, StoreError};
 use wbsync::hub::members::Role;
 use wbsync::hub::service::Options;
 use wbsync::keys::identity::Identity;
@@ -189,7 +189,7 @@ fn a_lost_answer_is_asked_for_again() {
 #[test]
 fn whatever_the_network_does_no_head_comes_before_its_objects_and_nothing_wrong_is_held() {
     let seed = std::env::var("WBSYNC_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
-    println!("WBSYNC_SEED={seed}");
+    let _ = writeln!(std::io::stderr(), "WBSYNC_SEED={seed}");
     let mut random = Prng::new(seed);
     let (running, proxy, admin) = scene();
     let people = People::new();
@@ -246,4 +246,79 @@ fn assert_sound(running: &Running, scope: &wbsync::id::bytes::ScopeId, people: &
         let objects: Vec<_> = head.objects().map(|object| (object.id, object.bytes)).collect();
         assert_eq!(store.missing(&objects).unwrap(), []);
     }
+}
+
+/// Answers one request after the other with these, each on a connection of its own, and returns what was asked.
+fn scripted(answers: Vec<String>) -> (SocketAddr, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            asked.push(String::from_utf8(request).unwrap());
+        }
+        asked
+    });
+    (address, thread)
+}
+
+fn answer(status: &str, kind: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+}
+
+fn info() -> String {
+    let running = Running::start(Options::default());
+    let (_, _, body) = crate::http::ask(&running, "/info", &[]);
+    answer("200 OK", "application/json", &String::from_utf8(body).unwrap())
+}
+
+#[test]
+fn a_wrong_clock_is_corrected_once_by_what_the_hub_says() {
+    let problem =
+        answer("401 X", "application/problem+json", r#"{"status":401,"code":"clock","title":"","time":4000000000}"#);
+    let names = answer("200 OK", "application/json", r#"{"names":[]}"#);
+    let (address, hub) = scripted(vec![info(), problem.clone(), names, problem.clone(), problem]);
+    let url = HttpUrl::parse(&format!("http://{address}")).unwrap();
+    let store = HttpStore::open(&url, Some(&Identity::generate())).unwrap();
+    assert_eq!(store.scopes().unwrap(), []);
+    assert!(matches!(store.scopes(), Err(StoreError::Denied { .. })), "twice is no clock any more");
+    let asked = hub.join().unwrap();
+    assert!(!asked[0].contains("signature"), "who asks for info may be a stranger");
+    assert!(!asked[1].contains("created=40000000"));
+    assert!(asked[2].contains("created=40000000"), "{}", asked[2]);
+}
+
+#[test]
+fn a_busy_hub_is_asked_again_and_something_else_is_no_hub() {
+    let busy = "HTTP/1.1 503 X\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned();
+    let names = answer("200 OK", "application/json", r#"{"names":[]}"#);
+    let (address, hub) = scripted(vec![info(), busy, names]);
+    let open = |address: SocketAddr| HttpStore::open(&HttpUrl::parse(&format!("http://{address}")).unwrap(), None);
+    let started = Instant::now();
+    assert_eq!(open(address).unwrap().scopes().unwrap(), []);
+    assert!(started.elapsed() >= Duration::from_secs(1), "it waits as long as it was asked to");
+    hub.join().unwrap();
+    for other in [
+        answer("200 OK", "text/html", "<html>welcome</html>"),
+        answer("404 Not Found", "text/html", "no"),
+        answer("200 OK", "application/json", "{}"),
+        "HTTP/1.1 302 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+        info().replace("\"protocol\":1", "\"protocol\":2"),
+        info().replace("\"service\":\"wbsync\"", "\"service\":\"wbsynk\""),
+        "SSH-2.0-OpenSSH_9.2\r\n".to_owned(),
+    ] {
+        let (address, _) = scripted(vec![other.clone()]);
+        assert!(matches!(open(address).err(), Some(StoreError::NotAStore { .. })), "{other}");
+    }
+    let (address, _) = scripted(vec![info().replace("wbsync store 1", "wbsync store 2")]);
+    assert!(matches!(open(address).err(), Some(StoreError::NewerFormat { found: 2, .. })));
 }
