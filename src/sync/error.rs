@@ -503,7 +503,8 @@ pub fn through(error: Error) -> SinkError {
 }
 
 /// What lists a kind of thing, by how the message calls it.
-const LISTS: [(&str, &str); 6] = [
+const LISTS: [(&str, &str); 7] = [
+    ("scope or record", "`wbsync scope list` lists scopes, `wbsync diff SCOPE` records"),
     ("row", "`wbsync privacy list DATASET --rows` lists our own rows; name them as `dataset#key` or `dataset/digits`"),
     ("dataset", "`wbsync privacy list` names the datasets that have rows, [dataset.NAME] of the mapping all"),
     ("scope", "`wbsync scope list` lists scopes; those of others are called PEER/NAME"),
