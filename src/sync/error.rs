@@ -350,10 +350,7 @@ impl Error {
                 "only what came of it travelled here, or it was forgotten after a withdrawal; its author may still have it"
                     .into()
             }
-            Self::NotFound { what } => {
-                let hint = LISTS.iter().find(|(kind, _)| what.starts_with(kind)).map(|(_, hint)| *hint);
-                hint.unwrap_or("`wbsync log` lists commits, `wbsync scope list` scopes, `wbsync diff SCOPE` records").into()
-            }
+            Self::NotFound { what } => super::lookup::hint(what).into(),
             Self::ManifestDraft { source: scope::manifest::draft::DraftError::Public { .. }, .. } => {
                 "its key is for everybody; what only some may read goes into another scope: `wbsync privacy set`".into()
             }
@@ -501,14 +498,3 @@ impl From<connector::error::Error> for Error {
 pub fn through(error: Error) -> SinkError {
     Box::new(error)
 }
-
-/// What lists a kind of thing, by how the message calls it.
-const LISTS: [(&str, &str); 7] = [
-    ("scope or record", "`wbsync scope list` lists scopes, `wbsync diff SCOPE` records"),
-    ("row", "`wbsync privacy list DATASET --rows` lists our own rows; name them as `dataset#key` or `dataset/digits`"),
-    ("dataset", "`wbsync privacy list` names the datasets that have rows, [dataset.NAME] of the mapping all"),
-    ("scope", "`wbsync scope list` lists scopes; those of others are called PEER/NAME"),
-    ("shunned", "`wbsync shun --list` lists what is shunned"),
-    ("withdrawal", "`wbsync privacy receipts` lists what was withdrawn"),
-    ("late", "`wbsync privacy late` lists late edits"),
-];
