@@ -193,6 +193,9 @@ impl Instance {
         let keys = match manifest.unlock(&self.identity) {
             Ok(Some(keys)) => keys,
             Ok(None) => {
+                if let Some(known) = &known {
+                    self.state.note_shut_out(&known.id)?;
+                }
                 summary.unreadable += u64::from(self.state.follows()?.iter().any(|rule| rule.origin == origin));
                 return Ok(None);
             }

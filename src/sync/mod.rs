@@ -54,4 +54,5 @@ mod receipts;
 mod refold;
 mod route;
 mod sealer;
+mod store_error;
 mod vouch;
