@@ -366,7 +366,7 @@ impl Error {
             Self::NothingToRestore { .. } => {
                 "check the URL; `--without-remotes` makes a new beginning with the keys that are here".into()
             }
-            Self::Raced { .. } => "pull, then push again".into(),
+            Self::Raced { .. } => "others keep writing there; try again in a moment".into(),
             Self::Restless => "try again in a quieter moment".into(),
             Self::Refused { .. } => "nothing of them was kept; see the reasons above".into(),
             Self::LostCommit { .. } => "the application's database is newer than .wbsync, as after a restore from a \
@@ -429,7 +429,7 @@ fn store_hint(error: &StoreError) -> Option<String> {
             "check owner and mode of the directory; at a hub, whether this instance is a member: `wbsync hub join`"
                 .into()
         }
-        StoreError::Swapped { .. } => "pull, then push again".into(),
+        StoreError::Swapped { .. } => "others keep writing there; try again in a moment".into(),
         StoreError::Damaged { .. } | StoreError::Missing { .. } => {
             "ask the instance that wrote it to push again, or fetch from another remote".into()
         }

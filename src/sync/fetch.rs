@@ -10,6 +10,7 @@ use super::ingest::{Incoming, Ingested, Taking, Writes};
 use super::instance::Instance;
 use super::own::Lost;
 use super::progress::Event;
+use super::race::Tries;
 use super::refusal::{HINT_DAMAGED, HINT_FORK, Refusal};
 use super::scopes::OpenScope;
 use crate::exchange::head::Head;
@@ -46,6 +47,9 @@ pub struct FetchSummary {
     pub fits: Vec<Fit>,
     /// Whether nobody has pushed to the remote yet.
     pub empty: bool,
+    /// Whether a head was replaced while it was read: what it named is to be looked for again.
+    #[serde(skip)]
+    moved_on: bool,
     /// Objects fetched.
     pub objects: u64,
     /// Their bytes.
@@ -79,7 +83,7 @@ impl Instance {
         let fitted = self.fits().unwrap_or_default();
         let mut result = match self.open_remote(remote) {
             Ok(None) => return Ok(FetchSummary { empty: true, ..FetchSummary::default() }),
-            Ok(Some(store)) => self.fetch_store(store.as_ref(), remote.as_str()),
+            Ok(Some(store)) => self.fetch_until_still(store.as_ref(), remote.as_str()),
             Err(error) => Err(error),
         };
         if let Ok(summary) = &mut result {
@@ -92,6 +96,22 @@ impl Instance {
             Err(error) => self.state.note_exchange(remote, Exchange::Failed(&error.to_string()), now)?,
         }
         result
+    }
+
+    /// Fetches, and once more where heads were replaced while they were read.
+    fn fetch_until_still(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
+        let mut tries = Tries::new();
+        let mut summary = self.fetch_store(store, remote)?;
+        while summary.moved_on && tries.wait() {
+            let before = summary;
+            summary = self.fetch_store(store, remote)?;
+            summary.heads.splice(..0, before.heads);
+            // What was refused once may not be spoken of again.
+            summary.refused.splice(..0, before.refused);
+            summary.objects += before.objects;
+            summary.bytes += before.bytes;
+        }
+        Ok(summary)
     }
 
     fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
@@ -336,6 +356,7 @@ impl Instance {
                 // What it named may have been withdrawn while we read: the newer head says what is left.
                 Ingested::Refused(refusal) if refusal.damaged && self.moved_on(store, remote, one)? => {
                     summary.held.push(format!("{document}: a newer head came while it was read; fetch again"));
+                    summary.moved_on = true;
                     taken.push(at);
                 }
                 Ingested::Refused(refusal) => {

@@ -49,6 +49,7 @@ pub mod view;
 pub mod working;
 pub mod write;
 
+mod race;
 mod receipts;
 mod refold;
 mod route;

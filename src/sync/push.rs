@@ -36,6 +36,8 @@ pub struct PushSummary {
     pub removed: u64,
     /// Objects that should have been removed and that the remote keeps: it doesn't let us.
     pub unremoved: u64,
+    /// Races lost to other writers before it went through.
+    pub raced: u64,
 }
 
 /// What a push would do.

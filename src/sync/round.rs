@@ -55,6 +55,9 @@ pub struct SyncSummary {
     pub pull: PullSummary,
     /// The second half; remotes that could not be fetched from are left out.
     pub pushed: Each<PushSummary>,
+    /// What was pulled again because a push had lost a race to another writer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<PullSummary>,
 }
 
 impl<T> Default for Each<T> {
@@ -88,12 +91,13 @@ impl Instance {
         Each::of(remotes, |remote| self.fetch(remote))
     }
 
-    /// Pushes to several remotes.
+    /// Pushes to several remotes. Where another writer was first, what it wrote is fetched and merged, and the push made
+    /// again; the application's rows stay.
     ///
     /// # Errors
     /// `LostHistory`; everything else is in the result.
     pub fn push_each(&self, remotes: &[PeerName]) -> Result<Each<PushSummary>, Error> {
-        Each::of(remotes, |remote| self.push(remote))
+        Each::of(remotes, |remote| self.push_until_through(remote, &mut || self.fetch(remote).map(drop)))
     }
 
     /// Says what pushes to several remotes would do.
@@ -149,7 +153,7 @@ impl Instance {
         Ok(PullSummary { committed, fetched, merge })
     }
 
-    /// Pulls, then pushes to the remotes that could be fetched from.
+    /// Pulls, then pushes to the remotes that could be fetched from; where another writer was first, once more.
     ///
     /// # Errors
     /// As its parts; remotes that failed are in the result.
@@ -157,8 +161,16 @@ impl Instance {
         let pull = self.pull(remotes)?;
         let reached: Vec<PeerName> =
             remotes.iter().filter(|remote| pull.fetched.remotes.contains_key(remote.as_str())).cloned().collect();
-        let pushed = self.push_each(&reached)?;
-        Ok(SyncSummary { pull, pushed })
+        let mut again = Vec::new();
+        let pushed = Each::of(&reached, |remote| {
+            self.push_until_through(remote, &mut || {
+                let mut pull = self.pull(std::slice::from_ref(remote))?;
+                let failed = pull.fetched.failed.pop();
+                again.push(pull);
+                failed.map_or(Ok(()), |(_, error)| Err(error))
+            })
+        })?;
+        Ok(SyncSummary { pull, pushed, again })
     }
 
     /// Lists fields with more than one concurrent value, as `scope dataset/record.field`.

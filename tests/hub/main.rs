@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod blind;
+mod race;
 mod secured;
 mod served;
 mod site;

@@ -69,6 +69,10 @@ pub fn describe(pushed: &Each<PushSummary>) -> String {
                 count(summary.objects, "object"),
             ),
         };
+        if summary.raced > 0 {
+            let races = count(summary.raced, "time");
+            text += &format!("pushed {remote}: another writer was first {races}; what it wrote is merged\n");
+        }
         if summary.removed > 0 {
             text +=
                 &format!("removed from {remote}: {} that no head names any more\n", count(summary.removed, "object"));

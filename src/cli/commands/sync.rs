@@ -26,8 +26,10 @@ pub struct Args {
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Change)?;
     let summary = instance.sync(&instance.remotes_or_all(args.remote.as_ref())?)?;
-    context.answer(&summary, &(pull::describe(&summary.pull) + &push::describe(&summary.pushed)))?;
+    let pulls = || std::iter::once(&summary.pull).chain(&summary.again);
+    context.answer(&summary, &(pulls().map(pull::describe).collect::<String>() + &push::describe(&summary.pushed)))?;
     context.report_failed(&summary.pushed.failed);
-    pull::report(context, &summary.pull);
+    pulls().for_each(|pull| pull::report_fetched(context, pull));
+    pull::report_merged(context, pulls().last().expect("there is the first"));
     Ok(())
 }
