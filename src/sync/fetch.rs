@@ -25,9 +25,8 @@ use crate::scope::manifest::{Manifest, Succession, succession};
 use crate::state::accepted::Jump;
 use crate::state::heads::TrackedHead;
 use crate::state::peers::Trust;
-use crate::state::remotes::Exchange;
+use crate::state::queue::Contact;
 use crate::state::scopes::ScopeRow;
-use crate::sys::clock;
 use crate::tree::key::IdKey;
 
 /// What a fetch from one remote brought.
@@ -90,11 +89,7 @@ impl Instance {
             summary.fits = self.fits().unwrap_or_default();
             summary.fits.retain(|fit| !fitted.contains(fit));
         }
-        let now = clock::now();
-        match &result {
-            Ok(_) => self.state.note_exchange(remote, Exchange::Fetched, now)?,
-            Err(error) => self.state.note_exchange(remote, Exchange::Failed(&error.to_string()), now)?,
-        }
+        self.note_outcome(remote, Contact::Fetch, result.as_ref().err())?;
         result
     }
 

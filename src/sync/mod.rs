@@ -31,6 +31,7 @@ pub mod privacy;
 pub mod progress;
 pub mod publish;
 pub mod push;
+pub mod queue;
 pub mod refusal;
 pub mod remotes;
 pub mod resolve;

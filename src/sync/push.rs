@@ -16,8 +16,7 @@ use crate::id::name::PeerName;
 use crate::keys::card::SignedCard;
 use crate::keys::document;
 use crate::scope::manifest::Manifest;
-use crate::state::remotes::Exchange;
-use crate::sys::clock;
+use crate::state::queue::Contact;
 
 /// What a push did.
 #[derive(Debug, Default, serde::Serialize)]
@@ -112,10 +111,9 @@ impl Instance {
         self.merge()?;
         let published = self.publish()?;
         let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote));
-        let now = clock::now();
-        match &result {
-            Ok(_) => self.state.note_exchange(remote, Exchange::Pushed, now)?,
-            Err(error) => self.state.note_exchange(remote, Exchange::Failed(&error.to_string()), now)?,
+        self.note_outcome(remote, Contact::Push, result.as_ref().err())?;
+        if result.is_ok() {
+            self.note_sent(remote)?;
         }
         result.map(|summary| PushSummary { published, ..summary })
     }

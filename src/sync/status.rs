@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::error::Error;
 use super::fit::{Fit, Misfit};
 use super::instance::Instance;
+use super::queue::Waiting;
 use super::view::View;
 use crate::connector::contract::Parked;
 use crate::exchange::receipt::fork::ForkKind;
@@ -104,6 +105,12 @@ pub struct RemoteStatus {
     pub pushed: Option<String>,
     /// The last error, if the last exchange failed.
     pub error: Option<String>,
+    /// How often in a row it could not be reached, or refused.
+    pub failures: u32,
+    /// When `sync --due` tries it again, if it failed.
+    pub next_try: Option<String>,
+    /// What it has not been sent yet.
+    pub waiting: Waiting,
 }
 
 /// The key under which the last commit's private rows are kept.
@@ -246,16 +253,22 @@ impl Instance {
     /// Tells how it went with each remote.
     ///
     /// # Errors
-    /// `State`.
+    /// `State`; our own store can't be read.
     pub fn remotes_status(&self) -> Result<Vec<RemoteStatus>, Error> {
-        let remotes = self.state.remotes()?.into_iter().map(|remote| RemoteStatus {
-            name: remote.name.to_string(),
-            url: remote.url,
-            fetched: remote.fetched.map(|time| time.to_string()),
-            pushed: remote.pushed.map(|time| time.to_string()),
-            error: remote.error,
+        let remotes = self.state.remotes()?.into_iter().map(|remote| {
+            let failing = self.state.failing(&remote.name)?;
+            Ok(RemoteStatus {
+                name: remote.name.to_string(),
+                url: remote.url,
+                fetched: remote.fetched.map(|time| time.to_string()),
+                pushed: remote.pushed.map(|time| time.to_string()),
+                error: remote.error,
+                failures: failing.map_or(0, |failing| failing.failures),
+                next_try: failing.map(|failing| failing.next.to_string()),
+                waiting: self.waiting(&remote.name)?,
+            })
         });
-        Ok(remotes.collect())
+        remotes.collect()
     }
 }
 

@@ -1,10 +1,12 @@
 //! `wbsync push`: publish what was committed and send it to remotes.
 
+use crate::cli::commands::status::waiting;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{bytes, count};
 use crate::id::name::PeerName;
-use crate::sync::instance::Purpose;
+use crate::sync::error::Error;
+use crate::sync::instance::{Instance, Purpose};
 use crate::sync::push::PushSummary;
 use crate::sync::round::Each;
 
@@ -53,6 +55,30 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let pushed = instance.push_each(&remotes)?;
     context.answer(&pushed, &describe(&pushed))?;
     context.report_failed(&pushed.failed);
+    note_kept(context, &instance, &pushed.failed)
+}
+
+/// Says what waits for the remotes that failed, and until when they are left alone.
+///
+/// # Errors
+/// The state can't be read.
+pub fn note_kept<'a>(
+    context: &Context,
+    instance: &Instance,
+    failed: impl IntoIterator<Item = &'a (PeerName, Error)>,
+) -> Result<(), Failure> {
+    let failed: Vec<_> = failed.into_iter().map(|(name, _)| name.as_str()).collect();
+    for status in instance.remotes_status()? {
+        if !failed.contains(&status.name.as_str()) {
+            continue;
+        }
+        if let (Some(waiting), Some(next)) = (waiting(&status.waiting), &status.next_try) {
+            context.note(&format!(
+                "{}: {waiting}; kept until it can be reached, `sync --due` waits until {next}",
+                status.name
+            ));
+        }
+    }
     Ok(())
 }
 
