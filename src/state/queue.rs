@@ -114,7 +114,7 @@ mod tests {
         let hub = PeerName::new("hub").unwrap();
         assert_eq!((state.failing(&hub).unwrap(), state.sent(&hub).unwrap().len()), (None, 0));
         let failing = Failing { failures: 3, next: UnixMillis(99), contact: Contact::Push };
-        let place = (ScopeId::from_bytes([7; 32]), InstanceId::from_bytes([8; 32]));
+        let place = (ScopeId::from_bytes([7; 16]), InstanceId::from_bytes([8; 32]));
         let sent = Sent::from([(place, (5, DocHash::from_bytes([9; 32])))]);
         state.put_failing(&hub, Some(failing)).unwrap();
         state.put_sent(&hub, &sent).unwrap();

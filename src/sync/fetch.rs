@@ -118,6 +118,7 @@ impl Instance {
         self.make_incoming()?;
         let scopes = store.scopes().map_err(Error::store(remote))?;
         self.refuse_impostors(store, remote, &mut summary)?;
+        self.take_urls(store, remote)?;
         self.tell(Event::End);
         for id in scopes {
             let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else { continue };

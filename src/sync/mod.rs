@@ -24,6 +24,7 @@ pub mod instance;
 pub mod late;
 pub mod mend;
 pub mod merge;
+pub mod network;
 pub mod own;
 pub mod peers;
 mod prepare;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::error::Error;
 use super::fit::{Fit, Misfit};
 use super::instance::Instance;
+use super::network::{NetworkMode, peer_urls};
 use super::queue::Waiting;
 use super::view::View;
 use crate::connector::contract::Parked;
@@ -18,6 +19,8 @@ use crate::keys::identity::fingerprint_of;
 pub struct Status {
     /// What this instance calls itself.
     pub name: String,
+    /// Through which stores it exchanges.
+    pub mode: NetworkMode,
     /// Its id.
     pub id: InstanceId,
     /// Its fingerprint.
@@ -90,6 +93,12 @@ pub struct PeerStatus {
     pub follows: Vec<String>,
     /// When we last got a head of it, and by which remote.
     pub heard: Option<String>,
+    /// Where its own store is read, in the modes `p2p` and `hybrid`.
+    pub urls: Vec<String>,
+    /// How often in a row its store was not there, or refused.
+    pub failures: u32,
+    /// When `sync --due` tries it again, if it failed.
+    pub next_try: Option<String>,
 }
 
 /// A remote.
@@ -146,6 +155,7 @@ impl Instance {
         scopes.sort_by(|a, b| (a.scope.contains('/'), &a.scope).cmp(&(b.scope.contains('/'), &b.scope)));
         Ok(Status {
             name: self.card.card.name.to_string(),
+            mode: self.config.network.mode,
             id: self.id(),
             fingerprint: fingerprint_of(&self.id()),
             scopes,
@@ -228,7 +238,7 @@ impl Instance {
     /// # Errors
     /// `State`.
     pub fn peers_status(&self) -> Result<Vec<PeerStatus>, Error> {
-        let rules = self.state.follows()?;
+        let (rules, sources) = (self.state.follows()?, self.peer_sources()?);
         let mut peers = Vec::new();
         for peer in self.state.peers()? {
             let mut last = None;
@@ -237,6 +247,9 @@ impl Instance {
                     last = last.max(Some((head.received, head.via)));
                 }
             }
+            let is_source = sources.contains(&peer.name);
+            let failing = if is_source { self.state.failing(&peer.name)? } else { None };
+            let urls = if is_source { peer_urls(&peer) } else { Vec::new() };
             let of_peer = rules.iter().filter(|rule| rule.origin == peer.id);
             peers.push(PeerStatus {
                 name: peer.name.to_string(),
@@ -245,6 +258,9 @@ impl Instance {
                 trust: peer.trust,
                 follows: of_peer.map(|rule| rule.scope.as_ref().map_or("*".into(), ToString::to_string)).collect(),
                 heard: last.map(|(time, via)| format!("{time} via {via}")),
+                urls: urls.iter().map(ToString::to_string).collect(),
+                failures: failing.map_or(0, |failing| failing.failures),
+                next_try: failing.map(|failing| failing.next.to_string()),
             });
         }
         Ok(peers)

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod blind;
+mod modes;
 mod race;
 mod secured;
 mod served;
+mod serving;
 mod site;
 #[path = "../support/mod.rs"]
 mod support;

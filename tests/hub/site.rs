@@ -96,8 +96,13 @@ impl Drop for Site {
 
 /// Makes an application with an instance of this name.
 pub(crate) fn instance(name: &str) -> App {
+    instance_with(name, &[])
+}
+
+/// Makes an application with an instance of this name, and options of `init`.
+pub(crate) fn instance_with(name: &str, options: &[&str]) -> App {
     let app = App::new();
-    app.wbsync(&["init", "--preset", "whiteballoon", "--name", name]).ok();
+    app.wbsync(&[&["init", "--preset", "whiteballoon", "--name", name], options].concat()).ok();
     app
 }
 

@@ -1,5 +1,9 @@
 //! `wbsync push`: publish what was committed and send it to remotes.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
 use crate::cli::commands::status::waiting;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
@@ -7,6 +11,7 @@ use crate::cli::text::{bytes, count};
 use crate::id::name::PeerName;
 use crate::sync::error::Error;
 use crate::sync::instance::{Instance, Purpose};
+use crate::sync::publish::Published;
 use crate::sync::push::PushSummary;
 use crate::sync::round::Each;
 
@@ -33,7 +38,7 @@ pub struct Args {
 /// As `Instance::push_each`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Change)?;
-    let remotes = instance.remotes_or_all(args.remote.as_ref())?;
+    let remotes = instance.push_targets(args.remote.as_ref())?;
     if args.dry_run {
         let previews = instance.push_previews(&remotes)?;
         let mut text = String::new();
@@ -53,6 +58,11 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         return Ok(());
     }
     let pushed = instance.push_each(&remotes)?;
+    if remotes.is_empty() {
+        let published = instance.publish()?;
+        context.answer(&json!({ "remotes": {}, "published": published }), &describe_published(&published))?;
+        return Ok(());
+    }
     context.answer(&pushed, &describe(&pushed))?;
     context.report_failed(&pushed.failed);
     note_kept(context, &instance, &pushed.failed)
@@ -80,6 +90,17 @@ pub fn note_kept<'a>(
         }
     }
     Ok(())
+}
+
+/// Says what was sealed for peers to come for.
+fn describe_published(published: &BTreeMap<String, Published>) -> String {
+    if published.is_empty() {
+        return "nothing new for peers to fetch\n".into();
+    }
+    let line = |(scope, published): (&String, &Published)| {
+        format!("published {scope} for peers to fetch: {}\n", bytes(published.bytes))
+    };
+    published.iter().map(line).collect()
 }
 
 /// Says what pushes sent.
