@@ -48,6 +48,9 @@ pub async fn answer(
             hub.work(move || put(&worker, &caller, &path, expected, &bytes)).await
         }
         Method::DELETE if matches!(path, StorePath::Head(..)) => {
+            if caller == Caller::Anyone {
+                return Err(not_a_writer(&caller));
+            }
             let expected = expected(&parts)?;
             hub.work(move || delete_head(&worker, &caller, &path, expected)).await
         }

@@ -10,7 +10,6 @@ use super::ingest::{Incoming, Ingested, Taking, Writes};
 use super::instance::Instance;
 use super::own::Lost;
 use super::progress::Event;
-use super::race::Tries;
 use super::refusal::{HINT_DAMAGED, HINT_FORK, Refusal};
 use super::scopes::OpenScope;
 use crate::exchange::head::Head;
@@ -48,7 +47,7 @@ pub struct FetchSummary {
     pub empty: bool,
     /// Whether a head was replaced while it was read: what it named is to be looked for again.
     #[serde(skip)]
-    moved_on: bool,
+    pub(super) moved_on: bool,
     /// Objects fetched.
     pub objects: u64,
     /// Their bytes.
@@ -93,23 +92,7 @@ impl Instance {
         result
     }
 
-    /// Fetches, and once more where heads were replaced while they were read.
-    fn fetch_until_still(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
-        let mut tries = Tries::new();
-        let mut summary = self.fetch_store(store, remote)?;
-        while summary.moved_on && tries.wait() {
-            let before = summary;
-            summary = self.fetch_store(store, remote)?;
-            summary.heads.splice(..0, before.heads);
-            // What was refused once may not be spoken of again.
-            summary.refused.splice(..0, before.refused);
-            summary.objects += before.objects;
-            summary.bytes += before.bytes;
-        }
-        Ok(summary)
-    }
-
-    fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
+    pub(super) fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
         let mut summary = FetchSummary::default();
         self.tell(Event::Phase { name: "looking for new heads", total: None });
         if !self.is_restoring() {
@@ -121,13 +104,21 @@ impl Instance {
         self.take_urls(store, remote)?;
         self.tell(Event::End);
         for id in scopes {
-            let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else { continue };
+            let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else {
+                self.relay_sealed(store, remote, &id)?;
+                continue;
+            };
             let Some(scope) = self.open_scope(row)? else {
                 summary.unreadable += 1;
+                self.relay_sealed(store, remote, &id)?;
                 continue;
             };
             self.fetch_scope(store, remote, &scope, &mut summary)?;
+            self.relay_followed(store, remote, &scope)?;
         }
+        let own = self.own_store()?;
+        self.retire_relayed(&own)?;
+        self.sweep_own_store(&own)?;
         summary.heads.sort_by(|a, b| (&a.scope, &a.signer).cmp(&(&b.scope, &b.signer)));
         self.clear_incoming()?;
         Ok(summary)

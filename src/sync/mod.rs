@@ -34,6 +34,7 @@ pub mod publish;
 pub mod push;
 pub mod queue;
 pub mod refusal;
+pub mod relay;
 pub mod remotes;
 pub mod resolve;
 pub mod restore;

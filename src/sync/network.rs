@@ -6,6 +6,7 @@
 
 use super::error::Error;
 use super::instance::Instance;
+use super::relay::Relay;
 use super::round::Each;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::name::PeerName;
@@ -20,6 +21,8 @@ use crate::transport::http::url::HttpUrl;
 pub struct Network {
     /// Through which stores it goes.
     pub mode: NetworkMode,
+    /// What of others is kept in our own store for others; left out, what we follow, but nothing in the mode `central`.
+    pub relay: Option<Relay>,
 }
 
 /// Through which stores an instance exchanges.

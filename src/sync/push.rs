@@ -8,7 +8,8 @@ use super::own::Lost;
 use super::progress::Event;
 use super::publish::Published;
 use super::refusal::Refusal;
-use crate::exchange::copy::copy_objects;
+use super::relay::signer_of;
+use crate::exchange::copy::{CopyError, copy_objects};
 use crate::exchange::head::Head;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{InstanceId, ScopeId};
@@ -123,10 +124,14 @@ impl Instance {
         let mut summary = PushSummary::default();
         self.send_card(remote, name)?;
         for scope in own.scopes().map_err(Error::store("this instance"))? {
-            let origin = self.scope_row(&scope)?.origin;
-            self.send_manifest(&own, remote, name, &scope, &origin)?;
+            let manifest = own.manifest(&scope).map_err(Error::store("this instance"))?;
+            let Some(origin) = manifest.and_then(|bytes| signer_of(&bytes)) else { continue };
+            let sent = self.send_manifest(&own, remote, name, &scope, &origin);
+            // Where we have no right to somebody else's scope we have nothing of it to say either.
+            relayed(origin == self.id(), sent)?;
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
-                self.send_head(&own, remote, place, (&scope, &signer), &mut summary)?;
+                let sent = self.send_head(&own, remote, place, (&scope, &signer), &mut summary);
+                relayed(origin == self.id() || signer == self.id(), sent)?;
             }
         }
         self.send_receipts(&own, remote, name, &mut summary)?;
@@ -255,6 +260,19 @@ pub fn cards_in(store: &dyn Store, name: &str) -> Result<(Vec<SignedCard>, Vec<R
         }
     }
     Ok((cards, refused))
+}
+
+/// Forgives a store that doesn't take what we only carry for others.
+fn relayed(is_ours: bool, sent: Result<(), Error>) -> Result<(), Error> {
+    match sent {
+        Err(Error::Store { source, .. }) if !is_ours && matches!(*source, StoreError::Denied { .. }) => Ok(()),
+        Err(Error::Copy { source: CopyError::Target { source, .. }, .. })
+            if !is_ours && matches!(*source, StoreError::Denied { .. }) =>
+        {
+            Ok(())
+        }
+        sent => sent,
+    }
 }
 
 const HINT_CARD: &str = "the instance puts it right with its next push";

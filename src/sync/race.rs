@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use super::error::Error;
+use super::fetch::FetchSummary;
 use super::instance::Instance;
 use super::push::PushSummary;
 use crate::exchange::copy::CopyError;
-use crate::exchange::store::StoreError;
+use crate::exchange::store::{Store, StoreError};
 use crate::id::name::PeerName;
 use crate::sys::random;
 
@@ -57,6 +58,22 @@ impl Error {
 }
 
 impl Instance {
+    /// Fetches, and once more where heads were replaced while they were read.
+    pub(super) fn fetch_until_still(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
+        let mut tries = Tries::new();
+        let mut summary = self.fetch_store(store, remote)?;
+        while summary.moved_on && tries.wait() {
+            let before = summary;
+            summary = self.fetch_store(store, remote)?;
+            summary.heads.splice(..0, before.heads);
+            // What was refused once may not be spoken of again.
+            summary.refused.splice(..0, before.refused);
+            summary.objects += before.objects;
+            summary.bytes += before.bytes;
+        }
+        Ok(summary)
+    }
+
     /// Pushes to a remote. After a lost race `look` takes in what the others wrote, and the push is made again.
     ///
     /// # Errors

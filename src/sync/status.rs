@@ -94,7 +94,7 @@ pub struct PeerStatus {
     /// When we last got a head of it, and by which remote.
     pub heard: Option<String>,
     /// Where its own store is read, in the modes `p2p` and `hybrid`.
-    pub urls: Vec<String>,
+    pub reached_at: Vec<String>,
     /// How often in a row its store was not there, or refused.
     pub failures: u32,
     /// When `sync --due` tries it again, if it failed.
@@ -258,7 +258,7 @@ impl Instance {
                 trust: peer.trust,
                 follows: of_peer.map(|rule| rule.scope.as_ref().map_or("*".into(), ToString::to_string)).collect(),
                 heard: last.map(|(time, via)| format!("{time} via {via}")),
-                urls: urls.iter().map(ToString::to_string).collect(),
+                reached_at: urls.iter().map(ToString::to_string).collect(),
                 failures: failing.map_or(0, |failing| failing.failures),
                 next_try: failing.map(|failing| failing.next.to_string()),
             });

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod blind;
+mod deployed;
 mod modes;
 mod race;
+mod relayed;
 mod secured;
 mod served;
 mod serving;

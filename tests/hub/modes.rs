@@ -1,15 +1,10 @@
 //! Modes: instances that serve their own stores and meet without a hub, and those that do both.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::serving::Serving;
-use crate::site::{Site, befriend, instance_with};
+use crate::site::{Site, befriend, free_address, instance_with};
 use crate::support::app::App;
-
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
 
 fn requests(app: &App) -> String {
     app.dump_columns("help_requests", &["description"])

@@ -8,6 +8,7 @@ use crate::support::app::App;
 /// A running `wbsync serve` of an instance. Killed when dropped.
 pub(crate) struct Serving {
     child: Child,
+    listen: String,
 }
 
 impl Serving {
@@ -28,13 +29,21 @@ impl Serving {
         assert!(first.starts_with("listening on "), "{first}");
         // Nobody reads the log; a full pipe would stop the program.
         std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(drop));
-        Self { child }
+        Self { child, listen: listen.to_owned() }
+    }
+
+    pub(crate) fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub(crate) fn start_again(&mut self, app: &App) {
+        *self = Self::start(app, &self.listen.clone(), &[]);
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }

@@ -48,7 +48,7 @@ fn describe(status: &Status) -> String {
         .map(|peer| {
             let heard =
                 peer.heard.as_ref().map_or_else(|| "nothing heard yet".into(), |heard| format!("heard {heard}"));
-            let mut reached = peer.urls.first().cloned().unwrap_or_default();
+            let mut reached = peer.reached_at.first().cloned().unwrap_or_default();
             if let Some(next) = &peer.next_try {
                 reached += &format!(" {}, next try {next}", count(peer.failures.into(), "failure"));
             }
