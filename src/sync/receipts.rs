@@ -229,11 +229,10 @@ impl Instance {
     ) -> Result<(), Error> {
         let id = &scope.row.id;
         let statement = decode_held(row)?;
+        // What we signed ourselves we know best; whether a copy of us is at work shows in the heads themselves.
+        let concerns = |fork: &Fork| fork.scope == *id && fork.signer != self.id() && signs(scope, &fork.signer);
         for [one, other] in &statement.forks {
-            let Some(fork) = Fork::check([one, other]).filter(|fork| fork.scope == *id && signs(scope, &fork.signer))
-            else {
-                continue;
-            };
+            let Some(fork) = Fork::check([one, other]).filter(concerns) else { continue };
             if self.keep_proof(fork.kind, (id, &fork.signer), one, other)? {
                 summary.refused.push(self.forked(scope, &fork)?);
             }
@@ -242,7 +241,7 @@ impl Instance {
             let Ok(signer) = Unverified::parse(bytes).and_then(|document| document.claimed_signer()) else { continue };
             let Ok((head, hash)) = Head::open(bytes, &signer) else { continue };
             let has_its_form = head.base.is_none() == (signer == scope.row.origin);
-            if head.scope != *id || !signs(scope, &signer) || !has_its_form {
+            if head.scope != *id || signer == self.id() || !signs(scope, &signer) || !has_its_form {
                 continue;
             }
             let seen = self.state.seen(id, &signer)?;

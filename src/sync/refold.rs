@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::commit::decode_record;
 use super::error::Error;
 use super::instance::Instance;
 use super::publish::open_own;
@@ -63,7 +64,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Tells whether a head lacks records that we hold, be it in the head before it by the same signer or merged
+    /// Tells whether a head lacks records, or fields of them, that we hold, be it in the head before it by the same signer or merged
     /// with words of others.
     ///
     /// # Errors
@@ -74,12 +75,18 @@ impl Instance {
         let after = self.state.known_commit(id, &head.commit)?.commit;
         let mut lacks = false;
         for held in before.into_iter().chain(self.scope_row(id)?.local_head) {
-            let held = self.state.known_commit(id, &held)?.commit;
-            if !self.holds_trees(&held)? {
+            let held = self.state.known_commit(id, &held)?;
+            if !self.holds_trees(&held.commit)? {
                 return Ok(true);
             }
-            self.each_difference(scope, Some(&held), &after, &mut |_, _, bytes| {
-                lacks |= bytes.is_none();
+            self.each_difference(scope, Some(&held.commit), &after, &mut |dataset, key, bytes| {
+                let Some(bytes) = bytes.filter(|_| !lacks) else {
+                    lacks = true;
+                    return Ok(());
+                };
+                let record = decode_record(bytes, &scope.row.origin, dataset, key)?;
+                let before = self.record_at(scope, &held, dataset, key)?;
+                lacks = before.is_some_and(|before| before.cells.keys().any(|field| !record.cells.contains_key(field)));
                 Ok(())
             })?;
         }

@@ -13,6 +13,7 @@ mod support;
 
 mod accept;
 mod canary;
+mod cards;
 mod converge;
 mod crash;
 mod exchange;
@@ -24,6 +25,7 @@ mod outcomes;
 mod peers;
 mod privacy;
 mod protocol;
+mod readers;
 mod restore;
 mod tamper;
 mod withdrawal;

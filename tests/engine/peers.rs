@@ -104,6 +104,7 @@ fn a_revoked_peer_opens_nothing_that_is_sealed_after() {
     alpha.sync();
     beta.sync();
     gamma.pull();
+    alpha.pull();
     let old: BTreeSet<String> = stick.files().into_iter().collect();
     let change = alpha.open().peer_revoke("beta").unwrap();
     assert_eq!((change.before, change.trust, change.unfollowed), (Trust::Writer, Trust::Revoked, true));

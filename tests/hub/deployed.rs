@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::secured::{Certificates, skipped};
+use crate::site::free_address;
 use crate::support::run::wbsync;
 
 fn dir() -> PathBuf {
@@ -66,7 +67,7 @@ fn nginx_takes_the_site() {
     let site = text("nginx.conf")
         .replace("/etc/ssl/hub.example/fullchain.pem", &certificates.path("hub.pem"))
         .replace("/etc/ssl/hub.example/privkey.pem", &certificates.path("hub.key"))
-        .replace("listen 443 ssl", "listen 127.0.0.1:0 ssl")
+        .replace("listen 443 ssl", &format!("listen {} ssl", free_address()))
         .replace("    listen [::]:443 ssl;\n", "");
     let config = format!(
         "pid {here}/nginx.pid; error_log stderr; events {{}}\nhttp {{ access_log off;\nclient_body_temp_path {here}/1; \

@@ -363,10 +363,8 @@ fn objects_that_come_at_once_hide_how_long_an_answer_takes() {
     let begun = Instant::now();
     let copied = copy_objects(&store, &local, &objects, &mut |progress| told.push(progress)).unwrap();
     let at_once = begun.elapsed();
-    println!(
-        "{OBJECTS} objects, answers after 40 ms: {one_by_one:?} one by one, {at_once:?} in {} lanes",
-        store.lanes()
-    );
+    let lanes = store.lanes();
+    let _ = writeln!(std::io::stderr(), "answers after 40 ms: {one_by_one:?} one by one, {at_once:?} in {lanes} lanes");
     assert!(at_once < one_by_one.mul_f64(0.6), "{at_once:?} at once, {one_by_one:?} one by one");
     assert_eq!((copied.objects, copied.bytes), (OBJECTS as u64, OBJECTS as u64 * 4_000));
     let last = told.last().unwrap();
