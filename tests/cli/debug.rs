@@ -67,9 +67,8 @@ fn objects_trees_and_keys() {
     let pair = Pair::new();
     pair.alpha.wbsync(&["sync"]).ok();
     // Names are hashes, so the order of objects is another each time.
-    let of_public = |object: &String| {
-        pair.alpha.wbsync(&["debug", "object", object]).ok().stdout.contains("epoch 1 of public")
-    };
+    let of_public =
+        |object: &String| pair.alpha.wbsync(&["debug", "object", object]).ok().stdout.contains("epoch 1 of public");
     let object = files(&pair, ".age").iter().map(|file| path(file)).find(of_public).unwrap();
     check!("debug_object", pair.alpha.wbsync(&["debug", "object", &object]).ok());
     let place = tempfile::tempdir().unwrap();
