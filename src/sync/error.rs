@@ -371,7 +371,7 @@ impl Error {
             Self::NothingToRestore { .. } => {
                 "check the URL; `--without-remotes` makes a new beginning with the keys that are here".into()
             }
-            Self::Raced { .. } => "pull, then push again".into(),
+            Self::Raced { .. } => "others keep writing there; try again in a moment".into(),
             Self::Restless => "try again in a quieter moment".into(),
             Self::Refused { .. } => "nothing of them was kept; see the reasons above".into(),
             Self::LostCommit { .. } => "the application's database is newer than .wbsync, as after a restore from a \

@@ -204,6 +204,7 @@ impl Instance {
         self.state.put_seen(head, &incoming.hash, &incoming.document)?;
         self.state.clear_jump(&scope.row.id, &head.signer)?;
         database::commit(transaction)?;
+        self.keep_fetched(scope, &prepared)?;
         self.remove_incoming(&prepared)?;
         self.tell(Event::End);
         Ok(Ingested::Taken { records, objects, bytes })

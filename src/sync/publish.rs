@@ -83,6 +83,7 @@ impl Instance {
         }
         self.write_receipts(&store)?;
         self.retire_in_own_store(&store)?;
+        self.retire_relayed(&store)?;
         self.sweep_own_store(&store)?;
         Ok(all)
     }

@@ -35,7 +35,7 @@ pub(super) fn store_hint(error: &StoreError) -> Option<String> {
             "check owner and mode of the directory; at a hub, whether this instance is a member: `wbsync hub join`"
                 .into()
         }
-        StoreError::Swapped { .. } => "pull, then push again".into(),
+        StoreError::Swapped { .. } => "others keep writing there; try again in a moment".into(),
         StoreError::Damaged { .. } | StoreError::Missing { .. } => {
             "ask the instance that wrote it to push again, or fetch from another remote".into()
         }
