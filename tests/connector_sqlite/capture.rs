@@ -2,7 +2,7 @@
 
 use wbsync::connector::contract::{Base, Connector, Seen};
 use wbsync::connector::mapping::model::Mapping;
-use wbsync::connector::sqlite::SqliteConnector;
+use wbsync::connector::sqlite;
 use wbsync::connector::sqlite::options::Options;
 use wbsync::id::name::ScopeName;
 use wbsync::record::value::Value;
@@ -198,7 +198,7 @@ fn a_large_database_is_read_from_a_private_copy() {
     let mapping = Mapping::load(Some("whiteballoon"), toml::Table::new(), "test").unwrap();
     let mut options = Options::new(&app.path(), app.dir.path(), app.dir.path());
     options.copy_above_bytes = 0;
-    app.sync = SqliteConnector::open(options, mapping, context()).unwrap();
+    app.sync = sqlite::open(options, mapping, context()).unwrap();
     app.user("ann", "public");
     app.settle();
     // The application writes while the capture reports: the report is of one state, and what was

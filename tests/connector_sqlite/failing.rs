@@ -4,16 +4,17 @@ use rusqlite::Connection;
 use wbsync::connector::contract::{Connector, Context};
 use wbsync::connector::error::Error;
 use wbsync::connector::mapping::model::Mapping;
-use wbsync::connector::sqlite::SqliteConnector;
+use wbsync::connector::sql::connector::SqlConnector;
+use wbsync::connector::sqlite;
 use wbsync::connector::sqlite::options::Options;
 
 use super::harness::*;
 
-fn open(path: &std::path::Path, own: &str) -> Result<SqliteConnector, Error> {
+fn open(path: &std::path::Path, own: &str) -> Result<SqlConnector, Error> {
     let mapping = Mapping::load(Some("whiteballoon"), own.parse().unwrap(), "test")?;
     let mut options = Options::new(path, path.parent().unwrap(), path.parent().unwrap());
     options.busy_ms = 100;
-    SqliteConnector::open(options, mapping, context())
+    sqlite::open(options, mapping, context())
 }
 
 fn told(error: &Error, what: &str) {
@@ -123,7 +124,7 @@ fn bookkeeping_of_others_is_left_alone() {
     app.settle();
     let options = Options::new(&app.path(), app.dir.path(), app.dir.path());
     let mapping = Mapping::load(Some("whiteballoon"), toml::Table::new(), "").unwrap();
-    let mut copy = SqliteConnector::open(options, mapping, Context { own: BETA, ..context() }).unwrap();
+    let mut copy = sqlite::open(options, mapping, Context { own: BETA, ..context() }).unwrap();
     told(&copy.position().unwrap_err(), "belongs to the instance 01010101");
     app.sql("UPDATE _wbsync_meta SET format = 99");
     let error = app.sync.position().unwrap_err();

@@ -7,7 +7,8 @@ use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use wbsync::connector::contract::{Applied, Capture, Change, Connector, Content, Context, Position, Seen, Sighting};
 use wbsync::connector::mapping::model::Mapping;
-use wbsync::connector::sqlite::SqliteConnector;
+use wbsync::connector::sql::connector::SqlConnector;
+use wbsync::connector::sqlite;
 use wbsync::connector::sqlite::options::Options;
 use wbsync::id::bytes::{InstanceId, RecordKey};
 use wbsync::id::name::{DatasetName, FieldName, PeerName, ScopeName};
@@ -56,7 +57,7 @@ INSERT INTO users VALUES(1, 'admin', 1, 'admin@example.org', '2026-01-01 00:00:0
 pub(crate) struct App {
     pub(crate) dir: TempDir,
     pub(crate) db: Connection,
-    pub(crate) sync: SqliteConnector,
+    pub(crate) sync: SqlConnector,
 }
 
 impl App {
@@ -164,10 +165,10 @@ impl App {
     }
 }
 
-pub(crate) fn connect(dir: &TempDir, own: &str) -> SqliteConnector {
+pub(crate) fn connect(dir: &TempDir, own: &str) -> SqlConnector {
     let mapping = Mapping::load(Some("whiteballoon"), own.parse().unwrap(), "test").unwrap();
     let options = Options::new(&dir.path().join("app.db"), dir.path(), dir.path());
-    SqliteConnector::open(options, mapping, context()).unwrap()
+    sqlite::open(options, mapping, context()).unwrap()
 }
 
 pub(crate) fn context() -> Context {
