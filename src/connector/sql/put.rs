@@ -53,7 +53,7 @@ impl Apply<'_> {
         }
         check_author(plan, id, content)?;
         check_only(plan, content)?;
-        let wanted = self.wanted(dataset, id, content, entry.as_ref(), current.as_ref())?;
+        let mut wanted = self.wanted(dataset, id, content, entry.as_ref(), current.as_ref())?;
         if entry.is_none()
             && let Some(by) = self.same_as(dataset, &wanted)?
         {
@@ -102,7 +102,16 @@ impl Apply<'_> {
             self.books.set_overrides(self.conn, dataset, &key, &wanted.overrides)?;
         }
         self.wait_for_nulls(dataset, origin, id, &wanted.nulls, !old.is_empty())?;
-        let raws = self.write_down(dataset, id, origin, &key, audience, 0, &wanted.overrides)?;
+        let mut raws = self.write_down(dataset, id, origin, &key, audience.clone(), 0, &wanted.overrides)?;
+        let respelled = respelled(plan, content, &wanted, &raws);
+        if !respelled.is_empty() {
+            wanted.overrides.extend(respelled);
+            self.books.set_overrides(self.conn, dataset, &key, &wanted.overrides)?;
+            raws = self.write_down(dataset, id, origin, &key, audience, 0, &wanted.overrides)?;
+            if done == Done::Updated && current.is_some_and(|row| row.raws == raws) {
+                return Ok(Done::Unchanged);
+            }
+        }
         if done != Done::Unchanged {
             self.stale(dataset, &key, &raws);
         }
@@ -347,6 +356,24 @@ impl Apply<'_> {
         let sql = "SELECT 1 FROM _wbsync_gone WHERE dataset = ?1 AND origin = ?2 AND record = ?3";
         Ok(self.conn.exists(sql, &bind![self.books.datasets[dataset], origin, id.key.as_bytes()])?)
     }
+}
+
+/// Finds the fields whose column shows another value than was written, as `jsonb` and `char(n)` do: that is no edit.
+fn respelled(plan: &Plan, content: &Content, wanted: &Wanted, raws: &[Raw]) -> Vec<Override> {
+    let mut found = Vec::new();
+    for (index, field) in plan.fields.iter().enumerate() {
+        let (Column::Plain(kind), Some(written), shown) = (&field.content, &wanted.raws[index], &raws[index + 1])
+        else {
+            continue;
+        };
+        let is_known = written == shown || wanted.overrides.iter().any(|known| known.field == field.name);
+        let value = content.fields.get(&field.name);
+        if !is_known && value.is_some_and(|value| !convert::shows(*kind, shown, value)) {
+            let reason = "the column shows it otherwise".to_owned();
+            found.push(Override { field: field.name.clone(), shown: shown.clone(), reason });
+        }
+    }
+    found
 }
 
 /// Tells whether an own row became private: nothing that arrives may touch it.
