@@ -48,6 +48,9 @@ pub async fn answer(
             hub.work(move || put(&worker, &caller, &path, expected, &bytes)).await
         }
         Method::DELETE if matches!(path, StorePath::Head(..)) => {
+            if !caller.may_write() {
+                return Err(not_a_writer(&caller));
+            }
             let expected = expected(&parts)?;
             hub.work(move || delete_head(&worker, &caller, &path, expected)).await
         }
@@ -91,9 +94,6 @@ fn expected(parts: &Parts) -> Result<Option<DocHash>, Refusal> {
 /// Removes a head: for its signer, and for the origin of its scope, whose own head contains it.
 fn delete_head(hub: &Hub, caller: &Caller, path: &StorePath, expected: Option<DocHash>) -> Result<Answer, Refusal> {
     let StorePath::Head(scope, signer) = path else { return Err(Refusal::not_found()) };
-    if !caller.may_write() {
-        return Err(not_a_writer(caller));
-    }
     let is_its_own = match caller.id() {
         Some(id) => id == *signer || hub.catalogue()?.is_origin(&id, scope),
         None => false,

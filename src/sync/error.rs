@@ -350,8 +350,9 @@ impl Error {
                 "only what came of it travelled here, or it was forgotten after a withdrawal; its author may still have it"
                     .into()
             }
-            Self::NotFound { .. } => {
-                "`wbsync log` lists commits, `wbsync scope list` scopes, `wbsync diff SCOPE` records".into()
+            Self::NotFound { what } => super::lookup::hint(what).into(),
+            Self::ManifestDraft { source: scope::manifest::draft::DraftError::Public { .. }, .. } => {
+                "its key is for everybody; what only some may read goes into another scope: `wbsync privacy set`".into()
             }
             Self::LostHistory { what, .. } => what.hint().into(),
             Self::StillForked { peer, .. } => format!(

@@ -21,6 +21,7 @@ use crate::exchange::store::Store;
 use crate::history::commit::{Commit, id_of};
 use crate::id::bytes::{CommitId, DocHash, InstanceId};
 use crate::id::name::DatasetName;
+use crate::record::cell::Record;
 use crate::record::clock::Clock;
 use crate::record::codec;
 use crate::state::database;
@@ -304,6 +305,7 @@ impl<'a> Building<'a> {
                             self.stamps.advance(stamp.author, stamp.incarnation, stamp.sequence);
                         }
                         self.check_stamps(&dataset, entry.key.as_bytes(), &record)?;
+                        self.withdraws |= self.narrows(&dataset, entry.key.as_bytes(), &record)?;
                         Some(bytes.to_vec())
                     }
                     Body::Deleted => None,
@@ -341,6 +343,15 @@ impl<'a> Building<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// Tells whether the origin took fields out of a record that its head before had.
+    fn narrows(&self, dataset: &DatasetName, key: &[u8], record: &Record) -> Step<bool> {
+        let Some(start) = self.start.as_ref().filter(|_| self.head.signer == self.scope.row.origin) else {
+            return Ok(false);
+        };
+        let before = self.lookup(start, dataset, key)?;
+        Ok(before.is_some_and(|before| before.cells.keys().any(|field| !record.cells.contains_key(field))))
     }
 
     fn check_tip(&mut self, writes: &Writes) -> Step<Commit> {

@@ -22,6 +22,7 @@ pub mod init;
 pub mod inspect;
 pub mod instance;
 pub mod late;
+mod lookup;
 pub mod mend;
 pub mod merge;
 pub mod own;

@@ -190,6 +190,9 @@ impl Instance {
             }
         }
         for fork in self.state.forks(&row.id)? {
+            if self.state.is_settled(&row.id, &fork.signer)? {
+                continue;
+            }
             let signer = self.instance_label(&fork.signer)?;
             let signer = if fork.kind == ForkKind::Manifests { format!("{signer} (manifest)") } else { signer };
             if !forked.contains(&signer) {

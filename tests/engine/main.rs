@@ -24,6 +24,7 @@ mod outcomes;
 mod peers;
 mod privacy;
 mod protocol;
+mod readers;
 mod restore;
 mod tamper;
 mod withdrawal;

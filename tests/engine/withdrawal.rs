@@ -446,3 +446,46 @@ fn a_store_that_holds_an_older_head_of_a_writer_is_cleaned_too() {
     }
     same_roots(&alpha, &clone(&other, "gamma"));
 }
+
+#[test]
+fn who_still_shows_an_edit_of_its_own_does_not_confirm() {
+    let (_stick, alpha, beta) = pair(None);
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, &format!("{WORD} ladder"), "public");
+    alpha.sync();
+    beta.sync();
+    // beta may not write in alpha's scope: its edit stays there, and so does the row with it.
+    beta.app.execute("UPDATE help_requests SET title = 'ours now'", &[]);
+    beta.sync();
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    beta.sync();
+    alpha.pull();
+    assert_eq!(beta.app.value("SELECT count(*) FROM help_requests WHERE title = 'ours now'"), "1");
+    let [withdrawal] = &alpha.open().confirmations(Some("requests/")).unwrap()[..] else { panic!() };
+    assert!(withdrawal.confirmed.is_empty() && withdrawal.waiting == ["beta"], "{withdrawal:?}");
+    // What was withdrawn before the edit is confirmed as ever once the edit is given up.
+    let record = withdrawal.record.clone();
+    beta.open().shun(&record, Mode::Keep).unwrap();
+    beta.sync();
+    alpha.pull();
+    assert_eq!(beta.app.value("SELECT count(*) FROM help_requests WHERE title = 'ours now'"), "0");
+}
+
+#[test]
+fn an_edit_that_nobody_takes_goes_with_what_it_carried() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "trusted");
+    let ladder = alpha.request(alice, &format!("{WORD} ladder"), "trusted");
+    alpha.sync();
+    beta.sync();
+    alpha.open().peer_untrust("beta").unwrap();
+    // beta doesn't know yet, and a directory takes whatever it is given.
+    beta.app.execute("UPDATE help_requests SET description = 'late'", &[]);
+    beta.sync();
+    alpha.sync();
+    assert_ne!(carriers(&alpha, &stick.path()), Vec::<String>::new());
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    assert_eq!(carriers(&alpha, &stick.path()), Vec::<String>::new());
+}
