@@ -14,5 +14,6 @@ mod own;
 mod pair;
 #[path = "../connector_sqlite/same.rs"]
 mod same;
+mod speed;
 #[path = "../support/mod.rs"]
 mod support;

@@ -18,10 +18,8 @@ use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Kind;
 use crate::connector::sql::raw::{Raw, RawRef};
-use crate::connector::sql::session::{Declared, Row, Session, Snapshot, SqlError, Visit};
+use crate::connector::sql::session::{Declared, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Visit};
 
-/// How long we wait for the application's lock on a row, while it may wait for ours.
-const ROW_LOCK_MS: u64 = 300;
 /// How long one of our statements may take within a write transaction, and how long we may be silent in one.
 const STATEMENT_MS: u64 = 5_000;
 /// The key of the lock that a worker holds while it writes: "wbsync".

@@ -233,6 +233,11 @@ impl<'a> Apply<'a> {
                 None => apply.remove(dataset, id)?,
             };
             apply.conn.check_deferred()?;
+            for stale in apply.pending.rows.iter().filter(|stale| !apply.purged.contains(*stale)) {
+                let (dataset, index, value) = stale;
+                let (sql, _) = &apply.plans.list[*dataset].purge_rows[*index];
+                apply.conn.execute(sql, &bind![value])?;
+            }
             Ok(done)
         })?;
         if written.is_err() {
@@ -288,12 +293,7 @@ impl<'a> Apply<'a> {
             *self.applied.inserted.entry(self.plans.list[stub].name.clone()).or_default() += 1;
         }
         self.files.extend(pending.files);
-        for (dataset, index, value) in pending.rows {
-            if self.purged.insert((dataset, index, value.clone())) {
-                let (sql, _) = &self.plans.list[dataset].purge_rows[index];
-                self.conn.execute(sql, &bind![value])?;
-            }
-        }
+        self.purged.extend(pending.rows);
         if self.has_waiting {
             self.unpark(dataset, id)?;
             let makes_room = done != Done::Unchanged && !self.plans.list[dataset].spec.same.is_empty();

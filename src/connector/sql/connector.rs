@@ -13,7 +13,7 @@ use super::capture::{Extent, Stop};
 use super::plan::{Plans, constant, quote};
 use super::purge::Purge;
 use super::same::IS_COVERED;
-use super::session::{Session, Snapshot, SqlError, Transaction};
+use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
 use crate::connector::contract::{
     Applied, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError,
     Surveyed,
@@ -122,9 +122,8 @@ impl SqlConnector {
             Fail::Source(source) => Error::Source(source),
             Fail::Books(why) => self.damaged(why),
             Fail::Park { reason, .. } => self.damaged(format!("a record can't even wait: {reason}")),
-            Fail::Same { .. } | Fail::Dirty => {
-                unreachable!("what becomes of one record is never an error of the whole")
-            }
+            Fail::Dirty => Error::Locked { doing, database: self.session.place(), waited_ms: ROW_LOCK_MS },
+            Fail::Same { .. } => unreachable!("what becomes of one record is never an error of the whole"),
         }
     }
 

@@ -10,6 +10,9 @@ use super::raw::{Raw, RawRef, Take};
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Kind;
 
+/// How long we wait for the application's lock on a row, while it may wait for ours.
+pub(crate) const ROW_LOCK_MS: u64 = 300;
+
 /// Why a statement failed.
 #[derive(Debug)]
 pub(crate) enum SqlError {
