@@ -407,12 +407,12 @@ fn unfitting(fits: &[Fit]) -> String {
 fn database_code(error: &connector::error::Error) -> Code {
     use connector::error::Error as Database;
     match error {
-        Database::Missing { .. } => Code::DatabaseMissing,
+        Database::Missing { .. } | Database::Unreachable { .. } => Code::DatabaseMissing,
         Database::NotADatabase { .. } => Code::NotADatabase,
         Database::Damaged { .. } | Database::Books { .. } => Code::DatabaseDamaged,
         Database::Locked { .. } => Code::DatabaseLocked,
-        Database::ReadOnly { .. } => Code::DatabaseReadOnly,
-        Database::Address { .. } | Database::EnvLine { .. } => Code::DatabaseAddress,
+        Database::ReadOnly { .. } | Database::Forbidden { .. } => Code::DatabaseReadOnly,
+        Database::Address { .. } | Database::EnvLine { .. } | Database::Tls { .. } => Code::DatabaseAddress,
         Database::UnknownPreset { .. } => Code::UnknownPreset,
         Database::ReadMapping { .. }
         | Database::BadMapping { .. }
@@ -425,6 +425,7 @@ fn database_code(error: &connector::error::Error) -> Code {
         Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
         Database::File { .. }
         | Database::Sqlite { .. }
+        | Database::Postgres { .. }
         | Database::ApplyUnfinished
         | Database::NoApply { .. }
         | Database::StaleCapture { .. }
