@@ -170,7 +170,11 @@ impl Instance {
     /// # Errors
     /// As its parts; remotes that failed are in the result.
     pub fn sync(&self, remotes: &[PeerName]) -> Result<SyncSummary, Error> {
-        let pull = self.pull(remotes)?;
+        let mut pull = self.pull(remotes)?;
+        // What came may narrow what is ours: a comment under a request that was withdrawn goes in the same round.
+        if pull.merge.applied.rows() > 0 {
+            pull.committed.then(self.commit(Mode::Keep)?);
+        }
         let mut reached: Vec<PeerName> =
             remotes.iter().filter(|remote| pull.fetched.remotes.contains_key(remote.as_str())).cloned().collect();
         let peers = self.peer_sources()?;

@@ -8,7 +8,7 @@ use wbsync::state::peers::Trust;
 use wbsync::sync::commit::Mode;
 use wbsync::testing::prng::Prng;
 
-use super::world::{Saved, Site, Stick, clone, files_under, pair};
+use super::world::{STICK, Saved, Site, Stick, clone, files_under, pair};
 
 const WORD: &str = "zqsecret";
 
@@ -473,6 +473,25 @@ fn an_edit_where_one_may_not_write_does_not_hold_what_was_withdrawn() {
     beta.sync();
     assert_eq!(beta.app.value("SELECT description FROM help_requests"), "ours now");
     assert_eq!(alpha.app.value("SELECT count(*) FROM help_requests WHERE title = 'drill'"), "0");
+}
+
+/// One `sync` is enough: what hangs on a withdrawn request goes in the round that brings the withdrawal.
+#[test]
+fn what_a_pull_narrows_is_published_narrowed_in_the_same_sync() {
+    let (stick, alpha, beta) = pair(Some(Trust::Trusted));
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    alpha.sync();
+    beta.sync();
+    let there: i64 = beta.app.value("SELECT id FROM help_requests").parse().unwrap();
+    beta.app.insert_comment(there, 1, &format!("{WORD} on it"), "public");
+    beta.sync();
+    assert!(!carriers(&beta, &stick.path()).is_empty());
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    beta.open().sync(&[PeerName::new(STICK).unwrap()]).unwrap();
+    assert_eq!(carriers(&beta, &stick.path()), Vec::<String>::new());
+    assert_eq!(beta.app.value(&format!("SELECT count(*) FROM request_comments WHERE body = '{WORD} on it'")), "1");
 }
 
 #[test]
