@@ -175,7 +175,10 @@ impl Instance {
         match succession(known.as_ref().map(|row| (row.manifest_seq, &row.manifest_hash)), &manifest, &hash) {
             Succession::Same => return self.followed(known),
             Succession::Older => {
-                summary.behind.push(document);
+                // What we changed ourselves and didn't push yet is news to a remote, no fault of its own.
+                if origin != self.id() {
+                    summary.behind.push(document);
+                }
                 return self.followed(known);
             }
             // The one that is out is the one that readers have.
@@ -197,6 +200,9 @@ impl Instance {
         let keys = match manifest.unlock(&self.identity) {
             Ok(Some(keys)) => keys,
             Ok(None) => {
+                if let Some(known) = &known {
+                    self.state.note_shut_out(&known.id)?;
+                }
                 summary.unreadable += u64::from(self.state.follows()?.iter().any(|rule| rule.origin == origin));
                 return Ok(None);
             }

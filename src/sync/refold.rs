@@ -17,6 +17,7 @@ use crate::exchange::store::{Store, StoreError};
 use crate::history::join::Known;
 use crate::id::bytes::{DocHash, InstanceId, ObjectId, RecordKey, ScopeId};
 use crate::id::name::{DatasetName, PeerName};
+use crate::scope::manifest::Manifest;
 use crate::state::scopes::ScopeRow;
 use crate::sys::clock::UnixMillis;
 
@@ -256,12 +257,15 @@ impl Instance {
         Ok(())
     }
 
-    /// Lists the heads of writers in a store that were built before our newest fresh ladder of an own scope and that
-    /// our published head contains, with their objects.
+    /// Lists the heads of others in a store that were built before our newest fresh ladder of an own scope, with their
+    /// objects: those that our published head contains, and those that nobody takes, their signers being no writers
+    /// any more.
     fn retirable(&self, store: &dyn Store, name: &str, row: &ScopeRow) -> Result<Vec<Retirable>, Error> {
         let refolded = self.state.refolded(&row.id)?;
         let own = self.state.head(&row.id, &self.id())?;
         let Some(own) = own.filter(|_| refolded > 0 && row.origin == self.id()) else { return Ok(Vec::new()) };
+        let failed = |source| Error::Manifest { scope: row.name.to_string(), source };
+        let (manifest, _) = Manifest::open(&row.manifest, &row.origin).map_err(failed)?;
         let published = self.state.known_commit(&row.id, &own.commit)?.commit.clock;
         let mut list = Vec::new();
         for signer in store.heads(&row.id).map_err(Error::store(name))? {
@@ -269,7 +273,9 @@ impl Instance {
             let Ok((head, hash)) = Head::open(&bytes, &signer) else { continue };
             let is_older = head.base.is_some_and(|base| base.seq < refolded) && !head.segments.is_empty();
             let is_contained = published.seen(&signer, head.incarnation) >= head.writes;
-            if signer != self.id() && is_older && is_contained && self.is_proved_by_receipt(&head)? {
+            let is_needless =
+                if is_contained { self.is_proved_by_receipt(&head)? } else { !manifest.may_write(&signer) };
+            if signer != self.id() && is_older && is_needless {
                 list.push((signer, hash, head.objects().map(|object| object.id).collect()));
             }
         }

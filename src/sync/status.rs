@@ -62,6 +62,8 @@ pub struct ScopeStatus {
     pub scope: String,
     /// Whether we follow it.
     pub followed: bool,
+    /// Whether its origin has taken it from us: what we hold stays as it was then.
+    pub shut_out: bool,
     /// The local head.
     pub head: Option<CommitId>,
     /// Records in it.
@@ -186,6 +188,7 @@ impl Instance {
             return Ok(ScopeStatus {
                 scope: self.scope_label(row)?,
                 followed: false,
+                shut_out: true,
                 head: row.local_head,
                 records: 0,
                 applied: false,
@@ -226,10 +229,14 @@ impl Instance {
         Ok(ScopeStatus {
             scope: self.scope_label(row)?,
             followed: self.follows(row)?,
+            shut_out: self.state.is_shut_out(&row.id)?,
             head: row.local_head,
             records: head.map_or(0, |head| head.commit.records()),
             applied: row.local_head.is_none() || applied.commits.get(&row.id) == row.local_head.as_ref(),
-            unpublished: may_write && row.local_head.is_some() && (!published || own.is_some() && refold),
+            unpublished: may_write
+                && !self.state.is_shut_out(&row.id)?
+                && row.local_head.is_some()
+                && (!published || own.is_some() && refold),
             local_edits: !may_write && own_writes > 0,
             unmerged,
             forked,

@@ -6,14 +6,12 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use rusqlite::{Connection, Rows, params};
-
 use super::books::{Books, ENTRY, Entry, override_of};
 use super::key::Key;
 use super::look::{self, OWN, Override, Parent, Parents};
 use super::pace::Pace;
 use super::plan::{Plan, Plans};
-use super::snapshot::Snapshot;
+use super::session::{Row, Session, Snapshot, SqlError, Transaction};
 use crate::connector::contract::{Base, Capture, Seen, Sighting, SinkError};
 use crate::id::bytes::RecordKey;
 use crate::record::recordid;
@@ -24,6 +22,8 @@ use crate::sys::clock::UnixMillis;
 const BATCH_ROWS: usize = 5_000;
 /// How many ids are made at once beyond those that were counted.
 const SPARE_IDS: usize = 64;
+/// How many rows of the map are read at once.
+const MAP_ROWS: i64 = 2_000;
 
 /// Receives what was found.
 pub(super) type Sink<'a> = dyn FnMut(Sighting) -> Result<(), SinkError> + 'a;
@@ -31,13 +31,13 @@ pub(super) type Sink<'a> = dyn FnMut(Sighting) -> Result<(), SinkError> + 'a;
 /// Why a capture stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
-    Sqlite(rusqlite::Error),
+    Sql(SqlError),
     Sink(SinkError),
 }
 
-impl From<rusqlite::Error> for Stop {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
+impl From<SqlError> for Stop {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
     }
 }
 
@@ -73,7 +73,7 @@ struct Run<'a> {
     plans: &'a Plans,
     books: &'a Books,
     /// Where to write down what is found; without it nothing is.
-    writer: Option<&'a Connection>,
+    writer: Option<&'a dyn Session>,
     now: UnixMillis,
     extent: Extent,
     sink: &'a mut Sink<'a>,
@@ -92,7 +92,7 @@ struct Known {
 }
 
 impl Parents for Known {
-    fn find(&mut self, dataset: usize, key: &Key) -> rusqlite::Result<Option<Parent>> {
+    fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
         let list = &self.lists[dataset];
         Ok(list.binary_search_by(|(known, _)| known.cmp(key)).ok().map(|at| list[at].1.clone()))
     }
@@ -102,7 +102,7 @@ impl Parents for Known {
 pub(super) fn run<'a>(
     plans: &'a Plans,
     books: &'a Books,
-    writer: Option<&'a Connection>,
+    writer: Option<&'a dyn Session>,
     snapshot: Snapshot,
     (now, extent): (UnixMillis, Extent),
     sink: &'a mut Sink<'a>,
@@ -121,9 +121,9 @@ pub(super) fn run<'a>(
         pace: Pace::default(),
         buffer: Vec::new(),
     };
-    let leftovers = run.leftovers(&snapshot.conn)?;
+    let leftovers = run.leftovers(snapshot.session.as_ref())?;
     for dataset in 0..plans.list.len() {
-        run.scan(&snapshot.conn, dataset)?;
+        run.scan(snapshot.session.as_ref(), dataset)?;
     }
     drop(snapshot);
     run.flush()?;
@@ -135,44 +135,40 @@ pub(super) fn run<'a>(
 
 impl Run<'_> {
     /// Rows that vanished in a capture that was not settled.
-    fn leftovers(&self, conn: &Connection) -> rusqlite::Result<Vec<Sighting>> {
+    fn leftovers(&self, conn: &dyn Session) -> Result<Vec<Sighting>, SqlError> {
         let sql = "SELECT dataset, origin, record, base FROM _wbsync_gone ORDER BY dataset, origin, record";
-        let mut statement = conn.prepare(sql)?;
-        let mut rows = statement.query([])?;
         let mut leftovers = Vec::new();
-        while let Some(row) = rows.next()? {
+        conn.each(sql, &[], &mut |row| {
             let number: i64 = row.get(0)?;
-            let Some(dataset) = self.books.datasets.iter().position(|known| *known == number) else { continue };
+            let Some(dataset) = self.books.datasets.iter().position(|known| *known == number) else { return Ok(true) };
             let id = self.books.record_id(self.plans, dataset, row.get(1)?, row.get(2)?);
             leftovers.push(Sighting { id, base: self.base(row.get(3)?), changed: true, seen: Seen::Gone });
-        }
+            Ok(true)
+        })?;
         Ok(leftovers)
     }
 
-    fn scan(&mut self, conn: &Connection, dataset: usize) -> Result<(), Stop> {
+    fn scan(&mut self, conn: &dyn Session, dataset: usize) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
         let overrides = self.overrides(conn, dataset)?;
-        let mut map = conn.prepare(&format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 ORDER BY key"))?;
-        let mut map = map.query([self.books.datasets[dataset]])?;
-        let mut mapped = next(&mut map)?;
-        let mut statement = conn.prepare(&plan.sql_scan)?;
-        let mut rows = statement.query([])?;
+        let mut map = Map::new(conn, self.books, dataset, plan.has_integer_key);
+        let mut mapped = map.next()?;
         let mut ids = Ids::default();
-        while let Some(row) = rows.next()? {
+        conn.scan_into(&plan.sql_scan, |row| -> Result<(), Stop> {
             self.capture.rows += 1;
-            let Some(key) = Key::of(row.get_ref(0)?) else {
+            let Some(key) = Key::of(row.raw(0)?) else {
                 self.count_private(plan, Reason::Withheld);
-                continue;
+                return Ok(());
             };
             while mapped.as_ref().is_some_and(|entry| entry.key < key) {
                 self.vanished(dataset, mapped.take().expect("it was just there"))?;
-                mapped = next(&mut map)?;
+                mapped = map.next()?;
             }
             let birth = look::birth(plan, row, &mut self.buffer)?;
             let mut entry = None;
             if mapped.as_ref().is_some_and(|entry| entry.key == key) {
                 let known = mapped.take().expect("it was just there");
-                mapped = next(&mut map)?;
+                mapped = map.next()?;
                 if known.birth == birth {
                     entry = Some(known);
                 } else {
@@ -204,13 +200,11 @@ impl Run<'_> {
                     self.seen(dataset, row, entry, &[], true)?;
                 }
             }
-            if self.found.len() >= self.flush_at {
-                self.flush()?;
-            }
-        }
+            if self.found.len() >= self.flush_at { self.flush() } else { Ok(()) }
+        })?;
         while let Some(entry) = mapped {
             self.vanished(dataset, entry)?;
-            mapped = next(&mut map)?;
+            mapped = map.next()?;
         }
         Ok(())
     }
@@ -218,7 +212,7 @@ impl Run<'_> {
     fn seen(
         &mut self,
         dataset: usize,
-        row: &rusqlite::Row<'_>,
+        row: &dyn Row,
         mut entry: Entry,
         overrides: &[Override],
         newborn: bool,
@@ -274,7 +268,7 @@ impl Run<'_> {
     fn flush(&mut self) -> Result<(), Stop> {
         let found = std::mem::take(&mut self.found);
         for (writer, batch) in
-            self.writer.iter().flat_map(|writer| found.chunks(BATCH_ROWS).map(move |batch| (writer, batch)))
+            self.writer.into_iter().flat_map(|writer| found.chunks(BATCH_ROWS).map(move |batch| (writer, batch)))
         {
             let begin = Instant::now();
             let transaction = Transaction::begin(writer)?;
@@ -314,16 +308,14 @@ impl Run<'_> {
         *self.capture.private.entry((plan.name.clone(), reason)).or_default() += 1;
     }
 
-    fn overrides(&self, conn: &Connection, dataset: usize) -> rusqlite::Result<HashMap<Key, Vec<Override>>> {
+    fn overrides(&self, conn: &dyn Session, dataset: usize) -> Result<HashMap<Key, Vec<Override>>, SqlError> {
         let mut all: HashMap<Key, Vec<Override>> = HashMap::new();
-        let mut statement =
-            conn.prepare("SELECT key, field, shown, reason FROM _wbsync_override WHERE dataset = ?1")?;
-        let mut rows = statement.query([self.books.datasets[dataset]])?;
-        while let Some(row) = rows.next()? {
-            if let Some(key) = Key::of(row.get_ref(0)?) {
-                all.entry(key).or_default().push(override_of(row, 1)?);
-            }
-        }
+        let sql = "SELECT key, field, shown, reason FROM _wbsync_override WHERE dataset = ?1";
+        conn.each(sql, &bind![self.books.datasets[dataset]], &mut |row| {
+            let key = self.books.key(dataset, row, 0)?;
+            all.entry(key).or_default().push(override_of(conn, row, 1)?);
+            Ok(true)
+        })?;
         Ok(all)
     }
 
@@ -342,12 +334,12 @@ struct Ids {
 impl Ids {
     fn next(
         &mut self,
-        conn: &Connection,
+        conn: &dyn Session,
         plan: &Plan,
         number: i64,
         key: &Key,
         now: UnixMillis,
-    ) -> rusqlite::Result<[u8; 16]> {
+    ) -> Result<[u8; 16], SqlError> {
         loop {
             if let Some(key) = self.batch.next() {
                 return Ok(*key.as_bytes());
@@ -364,43 +356,52 @@ impl Ids {
     }
 }
 
-fn count_new(conn: &Connection, plan: &Plan, number: i64, from: &Key) -> rusqlite::Result<usize> {
-    let (table, key) = (super::plan::quote(&plan.spec.table), super::plan::quote(&plan.spec.key));
+fn count_new(conn: &dyn Session, plan: &Plan, number: i64, from: &Key) -> Result<usize, SqlError> {
+    let key = format!("t.{}", super::plan::quote(&plan.spec.key));
+    let (order, value) = (conn.key_order(&key, plan.has_integer_key), conn.key_value("?2", plan.has_integer_key));
     let sql = format!(
-        "SELECT count(*) FROM {table} t WHERE t.{key} >= ?2 AND NOT EXISTS
-         (SELECT 1 FROM _wbsync_map m WHERE m.dataset = ?1 AND m.key = t.{key})"
+        "SELECT count(*) FROM {} t WHERE {order} >= {value} AND NOT EXISTS
+         (SELECT 1 FROM _wbsync_map m WHERE m.dataset = ?1 AND m.key = {})",
+        plan.table,
+        conn.key_in_map(&key)
     );
-    let count: i64 = conn.query_row(&sql, params![number, from], |row| row.get(0))?;
+    let count = conn.only(&sql, &bind![number, from], |row| row.get::<i64>(0))?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-fn next(rows: &mut Rows<'_>) -> rusqlite::Result<Option<Entry>> {
-    rows.next()?.map(Entry::of).transpose()
+/// The map rows of a dataset in the order of its keys, read a page at a time.
+struct Map<'a> {
+    conn: &'a dyn Session,
+    books: &'a Books,
+    dataset: usize,
+    first: String,
+    more: String,
+    page: std::vec::IntoIter<Entry>,
+    last: Option<Key>,
+    is_done: bool,
 }
 
-/// A write transaction that is rolled back unless it is committed.
-#[derive(Debug)]
-pub(super) struct Transaction<'a> {
-    conn: &'a Connection,
-}
-
-impl<'a> Transaction<'a> {
-    pub(super) fn begin(conn: &'a Connection) -> rusqlite::Result<Self> {
-        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Self { conn })
+impl<'a> Map<'a> {
+    fn new(conn: &'a dyn Session, books: &'a Books, dataset: usize, is_integer: bool) -> Self {
+        let order = conn.map_order(is_integer);
+        let rest = format!("ORDER BY {order} LIMIT {MAP_ROWS}");
+        let first = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 {rest}");
+        let more = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND {order} > ?2 {rest}");
+        Self { conn, books, dataset, first, more, page: Vec::new().into_iter(), last: None, is_done: false }
     }
 
-    pub(super) fn commit(self) -> rusqlite::Result<()> {
-        self.conn.prepare_cached("COMMIT")?.execute([])?;
-        Ok(())
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        if !self.conn.is_autocommit() {
-            // Closing the connection would roll back as well, so a failure here loses nothing.
-            let _ = self.conn.execute_batch("ROLLBACK");
+    fn next(&mut self) -> Result<Option<Entry>, SqlError> {
+        if self.page.len() == 0 && !self.is_done {
+            let (books, number) = (self.books, self.books.datasets[self.dataset]);
+            let read = |row: &dyn Row| books.entry(self.dataset, row);
+            let page = match &self.last {
+                None => self.conn.all(&self.first, &bind![number], read)?,
+                Some(last) => self.conn.all(&self.more, &bind![number, last], read)?,
+            };
+            self.is_done = (page.len() as i64) < MAP_ROWS;
+            self.last = page.last().map(|entry| entry.key.clone());
+            self.page = page.into_iter();
         }
+        Ok(self.page.next())
     }
 }

@@ -3,13 +3,11 @@
 //! Such a record is kept like one that waits, for the record whose row it is (`for_dataset` is its own dataset then, which
 //! no reference can be). Nobody is asked to do anything, so it isn't listed as waiting while that row is there.
 
-use rusqlite::{OptionalExtension, params, params_from_iter};
-
 use super::apply::{Apply, Fail};
-use super::books::{ENTRY, Entry};
 use super::key::Key;
 use super::plan::quote;
 use super::put::Wanted;
+use super::raw::{Bind, Raw};
 use crate::connector::contract::Content;
 use crate::record::recordid::RecordId;
 
@@ -26,24 +24,20 @@ impl Apply<'_> {
             let index = plan.field(name).expect("a checked mapping names its own fields");
             // Nothing is the same as a row that refers to nothing.
             match &wanted.raws[index] {
-                Some(raw) if *raw != rusqlite::types::Value::Null => columns.push((&plan.fields[index].column, raw)),
+                Some(raw) if *raw != Raw::Null => columns.push((&plan.fields[index].column, raw)),
                 _ => return Ok(None),
             }
         }
         if columns.is_empty() {
             return Ok(None);
         }
-        let tests: Vec<String> = columns.iter().map(|(column, _)| format!("{} = ?", quote(column))).collect();
-        let (key, table) = (quote(&plan.spec.key), quote(&plan.spec.table));
+        let tests: Vec<String> =
+            columns.iter().enumerate().map(|(at, (column, _))| format!("{} = ?{}", quote(column), at + 1)).collect();
+        let (key, table) = (quote(&plan.spec.key), &plan.table);
         let sql = format!("SELECT {key} FROM {table} WHERE {}", tests.join(" AND "));
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        let found = statement
-            .query_row(params_from_iter(columns.iter().map(|(_, raw)| raw)), |row| Ok(Key::of(row.get_ref(0)?)));
-        let Some(Some(key)) = found.optional()? else { return Ok(None) };
-        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND key = ?2");
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        let entry = statement.query_row(params![self.books.datasets[dataset], key], Entry::of).optional()?;
-        match entry {
+        let values: Vec<_> = columns.iter().map(|(_, raw)| raw.bind()).collect();
+        let Some(Some(key)) = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))? else { return Ok(None) };
+        match self.books.at(self.conn, dataset, &key)? {
             // The application has just made it: a capture has to give it an id first.
             None => Err(Fail::Dirty),
             // What is left of a withdrawn record stands for nothing.

@@ -3,18 +3,16 @@
 
 use std::collections::HashMap;
 
-use rusqlite::Connection;
-use rusqlite::types::{Value as Raw, ValueRef};
-
-use super::SqliteConnector;
 use super::apply::{Apply, Fail};
 use super::books::{Books, Entry, Mapped};
-use super::capture::Transaction;
+use super::connector::SqlConnector;
 use super::convert::{self, Logical};
 use super::key::Key;
 use super::look::{self, OWN};
 use super::plan::{Content as Column, Plan, ScopePlan, quote};
 use super::purge::Purge;
+use super::raw::{Raw, RawRef};
+use super::session::{Session, SqlError, Transaction};
 use crate::connector::contract::{Change, Content, SinkError};
 use crate::connector::error::Error;
 use crate::id::name::FieldName;
@@ -28,7 +26,7 @@ const BATCH: usize = 500;
 /// Rows of a dataset without a map row, by what can't change in their lives.
 type Strays = HashMap<Vec<u8>, Vec<Key>>;
 
-impl SqliteConnector {
+impl SqlConnector {
     /// See `Connector::adopt`.
     pub(super) fn adopt_rows(
         &self,
@@ -39,7 +37,7 @@ impl SqliteConnector {
         let failed = |source| self.failed(doing, source);
         let mut strays = Vec::new();
         for (dataset, plan) in self.plans.list.iter().enumerate() {
-            strays.push(strays_of(&self.conn, plan, books.datasets[dataset]).map_err(failed)?);
+            strays.push(strays_of(self.session(), plan, books.datasets[dataset]).map_err(failed)?);
         }
         let mut adopted = Vec::new();
         while strays.iter().any(|strays| !strays.is_empty()) {
@@ -53,8 +51,8 @@ impl SqliteConnector {
                 break;
             }
             let origins = books.origins.len();
-            let mut write = || -> rusqlite::Result<Vec<RecordId>> {
-                let transaction = Transaction::begin(&self.conn)?;
+            let mut write = || -> Result<Vec<RecordId>, SqlError> {
+                let transaction = Transaction::begin(self.session())?;
                 let mut found = Vec::new();
                 for Change { id, content } in &batch {
                     if let (Some(dataset), Some(content)) = (self.plans.index(&id.dataset), content)
@@ -85,25 +83,25 @@ impl SqliteConnector {
         dataset: usize,
         id: &RecordId,
         content: &Content,
-    ) -> rusqlite::Result<bool> {
+    ) -> Result<bool, SqlError> {
         let plan = &self.plans.list[dataset];
         let Some(mark) = mark_of_record(plan, content) else { return Ok(false) };
-        if !strays.contains_key(&mark) || books.find(&self.conn, dataset, id)?.is_some() {
+        if !strays.contains_key(&mark) || books.find(self.session(), dataset, id)?.is_some() {
             return Ok(false);
         }
         let mut candidates = Vec::new();
         for key in &strays[&mark] {
-            let mut statement = self.conn.prepare_cached(&plan.sql_row)?;
-            let mut rows = statement.query([key])?;
-            let Some(row) = rows.next()? else { continue };
-            let mut shows = true;
-            for (index, field) in plan.fields.iter().enumerate() {
-                if let (Column::Plain(kind), Some(value)) = (&field.content, content.fields.get(&field.name)) {
-                    let is_alias = plan.spec.alias.as_ref() == Some(&field.name);
-                    shows &= is_alias || convert::shows(*kind, &Raw::try_from(row.get_ref(index + 1)?)?, value);
+            let shows = self.session().one(&plan.sql_row, &bind![key], |row| {
+                let mut shows = true;
+                for (index, field) in plan.fields.iter().enumerate() {
+                    if let (Column::Plain(kind), Some(value)) = (&field.content, content.fields.get(&field.name)) {
+                        let is_alias = plan.spec.alias.as_ref() == Some(&field.name);
+                        shows &= is_alias || convert::shows(*kind, &row.raw(index + 1)?.to_raw(), value);
+                    }
                 }
-            }
-            candidates.push((key.clone(), shows));
+                Ok(shows)
+            })?;
+            candidates.extend(shows.map(|shows| (key.clone(), shows)));
         }
         // An own row may have been edited since; a row of others is theirs only if it says what they say.
         let is_own = id.origin == self.context.own;
@@ -116,20 +114,21 @@ impl SqliteConnector {
         let Some((key, shows)) = chosen else { return Ok(false) };
         strays.get_mut(&mark).expect("it was found just above").retain(|stray| *stray != key);
         strays.retain(|_, keys| !keys.is_empty());
-        let origin = books.intern(&self.conn, &id.origin)?;
-        let mut statement = self.conn.prepare_cached(&plan.sql_row)?;
-        let mut rows = statement.query([&key])?;
-        let Some(row) = rows.next()? else { return Ok(false) };
-        let mut parents = Mapped { conn: &self.conn, books };
-        let look = look::look(plan, row, origin, books.marks(dataset, None), &[], &mut parents, &mut Vec::new())?;
-        let audience = look.audience.unwrap_or_else(|| Audience::Shared(content.scope.clone()));
+        let origin = books.intern(self.session(), &id.origin)?;
+        let mut parents = Mapped { conn: self.session(), books };
+        let found = self.session().one(&plan.sql_row, &bind![key], |row| {
+            let marks = books.marks(dataset, None);
+            let look = look::look(plan, row, origin, marks, &[], &mut parents, &mut Vec::new())?;
+            Ok((look.birth, look.digest, look.audience))
+        })?;
+        let Some((birth, digest, audience)) = found else { return Ok(false) };
+        let audience = audience.unwrap_or_else(|| Audience::Shared(content.scope.clone()));
         // What says something else than its record counts as edited.
-        let digest = if shows { look.digest } else { look.digest.wrapping_add(1) };
+        let digest = if shows { digest } else { digest.wrapping_add(1) };
         let (seen, view) = (books.settled, books.view);
         let record = *id.key.as_bytes();
-        let entry =
-            Entry { key, origin, record, birth: look.birth, digest, audience, seen, view, flags: 0, rule: None };
-        books.put(&self.conn, dataset, &entry)?;
+        let entry = Entry { key, origin, record, birth, digest, audience, seen, view, flags: 0, rule: None };
+        books.put(self.session(), dataset, &entry)?;
         Ok(true)
     }
 
@@ -138,12 +137,12 @@ impl SqliteConnector {
         let doing = "keep rows at home";
         let mut books = self.books(doing)?;
         let mut homeless = Vec::new();
-        let purge = Purge::new(&self.options.app_dir);
-        let apply = Apply::new(&self.conn, &self.plans, &mut books, &self.context.names, purge);
+        let purge = Purge::new(&self.app_dir);
+        let apply = Apply::new(self.session(), &self.plans, &mut books, &self.context.names, purge);
         let mut apply = apply.map_err(|source| self.failed(doing, source))?;
         for batch in ids.chunks(BATCH) {
             let mut write = || -> Result<(), Fail> {
-                let transaction = Transaction::begin(&self.conn)?;
+                let transaction = Transaction::begin(self.session())?;
                 for id in batch {
                     if !apply.keep_home(id)? {
                         homeless.push(id.clone());
@@ -177,28 +176,28 @@ impl Apply<'_> {
 }
 
 /// Finds the rows without a map row.
-fn strays_of(conn: &Connection, plan: &Plan, number: i64) -> rusqlite::Result<Strays> {
-    let (table, key) = (quote(&plan.spec.table), quote(&plan.spec.key));
+fn strays_of(conn: &dyn Session, plan: &Plan, number: i64) -> Result<Strays, SqlError> {
+    let key = format!("t.{}", quote(&plan.spec.key));
     let sql = format!(
-        "SELECT t.{key} FROM {table} t WHERE NOT EXISTS
-         (SELECT 1 FROM _wbsync_map m WHERE m.dataset = ?1 AND m.key = t.{key})"
+        "SELECT {key} FROM {} t WHERE NOT EXISTS
+         (SELECT 1 FROM _wbsync_map m WHERE m.dataset = ?1 AND m.key = {})",
+        plan.table,
+        conn.key_in_map(&key)
     );
     let mut strays = Strays::new();
-    let mut statement = conn.prepare(&sql)?;
-    let mut rows = statement.query([number])?;
-    while let Some(row) = rows.next()? {
-        let Some(key) = Key::of(row.get_ref(0)?) else { continue };
-        let mut statement = conn.prepare_cached(&plan.sql_row)?;
-        let mut found = statement.query([&key])?;
-        let Some(row) = found.next()? else { continue };
-        let mark = mark_by(plan, |index, kind, buffer| {
-            Logical::read(kind, row.get_ref(index + 1)?).digest(buffer);
-            Ok::<_, rusqlite::Error>(true)
+    conn.each(&sql, &bind![number], &mut |row| {
+        let Some(key) = Key::of(row.raw(0)?) else { return Ok(true) };
+        let mark = conn.one(&plan.sql_row, &bind![key], |row| {
+            mark_by(plan, |index, kind, buffer| {
+                Logical::read(kind, row.raw(index + 1)?).digest(buffer);
+                Ok::<_, SqlError>(true)
+            })
         })?;
-        if let Some(mark) = mark {
+        if let Some(mark) = mark.flatten() {
             strays.entry(mark).or_default().push(key);
         }
-    }
+        Ok(true)
+    })?;
     Ok(strays)
 }
 
@@ -207,7 +206,7 @@ fn mark_of_record(plan: &Plan, content: &Content) -> Option<Vec<u8>> {
     let value = |name: &FieldName| content.fields.get(name).unwrap_or(&Value::Null);
     let mark = mark_by(plan, |index, kind, buffer| {
         let Ok(raw) = convert::write(kind, value(&plan.fields[index].name)) else { return Ok(false) };
-        Logical::read(kind, ValueRef::from(&raw)).digest(buffer);
+        Logical::read(kind, RawRef::from(&raw)).digest(buffer);
         Ok::<_, std::convert::Infallible>(true)
     });
     mark.unwrap_or_else(|never| match never {})

@@ -1,11 +1,10 @@
 //! Records that wait to be written, and references that wait for their target.
 
-use rusqlite::{OptionalExtension, params};
-
 use super::apply::{Apply, Fail, Giver};
 use super::convert;
 use super::look::Override;
 use super::plan::Content as Column;
+use super::raw::Raw;
 use crate::cbor;
 use crate::cbor::reader::{Kind, Reader};
 use crate::cbor::writer::Writer;
@@ -50,8 +49,7 @@ impl Apply<'_> {
     pub(super) fn unpark(&self, dataset: usize, id: &RecordId) -> Result<(), Fail> {
         let Some(origin) = self.books.number(&id.origin) else { return Ok(()) };
         let sql = "DELETE FROM _wbsync_waiting WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field = ''";
-        let mut statement = self.conn.prepare_cached(sql)?;
-        statement.execute(params![self.books.datasets[dataset], origin, id.key.as_bytes()])?;
+        self.conn.execute(sql, &bind![self.books.datasets[dataset], origin, id.key.as_bytes()])?;
         Ok(())
     }
 
@@ -60,23 +58,17 @@ impl Apply<'_> {
         let Some(origin) = self.books.number(&id.origin) else { return Ok(()) };
         let sql = "SELECT id FROM _wbsync_waiting
                    WHERE for_dataset = ?1 AND for_origin = ?2 AND for_record = ?3 ORDER BY id";
-        let mut statement = self.conn.prepare_cached(sql)?;
-        let mut rows = statement.query(params![self.books.datasets[dataset], origin, id.key.as_bytes()])?;
-        while let Some(row) = rows.next()? {
-            self.retries.push_back(row.get(0)?);
-        }
+        let number = self.books.datasets[dataset];
+        let found = self.conn.all(sql, &bind![number, origin, id.key.as_bytes()], |row| row.get::<i64>(0))?;
+        self.retries.extend(found);
         Ok(())
     }
 
     /// Queues everything that waits, parents first.
     pub(super) fn wake_all(&mut self) -> Result<(), Fail> {
         for number in &self.books.datasets {
-            let mut statement =
-                self.conn.prepare_cached("SELECT id FROM _wbsync_waiting WHERE dataset = ?1 ORDER BY id")?;
-            let mut rows = statement.query([number])?;
-            while let Some(row) = rows.next()? {
-                self.retries.push_back(row.get(0)?);
-            }
+            let sql = "SELECT id FROM _wbsync_waiting WHERE dataset = ?1 ORDER BY id";
+            self.retries.extend(self.conn.all(sql, &bind![number], |row| row.get::<i64>(0))?);
         }
         Ok(())
     }
@@ -84,11 +76,11 @@ impl Apply<'_> {
     /// Tries to write what waits in a row of the waiting table.
     pub(super) fn retry(&mut self, waiting: i64) -> Result<(), Fail> {
         let sql = "SELECT dataset, origin, record, field, change FROM _wbsync_waiting WHERE id = ?1";
-        let found = self.conn.prepare_cached(sql)?.query_row([waiting], |row| {
+        let found = self.conn.one(sql, &bind![waiting], |row| {
             let change: Option<Vec<u8>> = row.get(4)?;
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, String>(3)?, change))
-        });
-        let Some((number, origin, record, field, change)) = found.optional()? else { return Ok(()) };
+            Ok((row.get::<i64>(0)?, row.get::<i64>(1)?, row.get(2)?, row.get::<String>(3)?, change))
+        })?;
+        let Some((number, origin, record, field, change)) = found else { return Ok(()) };
         let Some(dataset) = self.books.datasets.iter().position(|known| *known == number) else { return Ok(()) };
         let id = self.books.record_id(self.plans, dataset, origin, record);
         match change {
@@ -112,8 +104,7 @@ impl Apply<'_> {
     ) -> Result<(), Fail> {
         if had_some {
             let sql = "DELETE FROM _wbsync_waiting WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field <> ''";
-            let mut statement = self.conn.prepare_cached(sql)?;
-            statement.execute(params![self.books.datasets[dataset], origin, id.key.as_bytes()])?;
+            self.conn.execute(sql, &bind![self.books.datasets[dataset], origin, id.key.as_bytes()])?;
         }
         for (index, target) in nulls {
             let plans = self.plans;
@@ -144,20 +135,15 @@ impl Apply<'_> {
         };
         let sql = "INSERT INTO _wbsync_waiting
             (dataset, origin, record, field, change, for_dataset, for_origin, for_record, reason)
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET change = excluded.change,
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT(dataset, origin, record, field)
+            DO UPDATE SET change = excluded.change,
             for_dataset = excluded.for_dataset, for_origin = excluded.for_origin,
             for_record = excluded.for_record, reason = excluded.reason";
-        self.conn.prepare_cached(sql)?.execute(params![
-            self.books.datasets[dataset],
-            origin,
-            id.key.as_bytes(),
-            field,
-            change,
-            target.and_then(|(dataset, _, _)| dataset),
-            target.map(|(_, origin, _)| origin),
-            target.map(|(_, _, record)| record),
-            reason,
-        ])?;
+        let (record, for_record) = (id.key.as_bytes(), target.map(|(_, _, record)| record));
+        let (for_dataset, for_origin) = (target.and_then(|(dataset, ..)| dataset), target.map(|(_, origin, _)| origin));
+        let number = self.books.datasets[dataset];
+        let values = bind![number, origin, record, field, change, for_dataset, for_origin, for_record, reason];
+        self.conn.execute(sql, &values)?;
         self.has_waiting = true;
         Ok(())
     }
@@ -176,7 +162,7 @@ impl Apply<'_> {
             let shows = match (&field.content, content.fields.get(&field.name)) {
                 (_, None) => true,
                 (Column::Plain(kind), Some(value)) => convert::shows(*kind, shown, value),
-                (Column::Ref(_), Some(Value::Null)) => *shown == rusqlite::types::Value::Null,
+                (Column::Ref(_), Some(Value::Null)) => *shown == Raw::Null,
                 (Column::Ref(reference), Some(Value::Ref(target))) => {
                     let found = self.books.find(self.conn, reference.parent, target)?;
                     found.is_some_and(|found| found.key.raw() == *shown)
@@ -202,11 +188,9 @@ impl Apply<'_> {
         let sql = "SELECT t.key FROM _wbsync_waiting w JOIN _wbsync_map t
                    ON t.dataset = w.for_dataset AND t.origin = w.for_origin AND t.record = w.for_record
                    WHERE w.id = ?1";
-        let target = self
-            .conn
-            .prepare_cached(sql)?
-            .query_row([waiting], |row| super::key::Key::of(row.get_ref(0)?).ok_or(rusqlite::Error::InvalidQuery));
-        let Some(target) = target.optional()? else { return Ok(()) };
+        let Some(target) = self.conn.one(sql, &bind![waiting], |row| Ok(row.raw(0)?.to_raw()))? else {
+            return Ok(());
+        };
         let Some(entry) = self.books.find(self.conn, dataset, id)? else { return self.forget(waiting) };
         let Some(index) = plan.fields.iter().position(|known| known.name.as_str() == field) else { return Ok(()) };
         let mut overrides = self.books.overrides(self.conn, dataset, &entry.key)?;
@@ -214,15 +198,15 @@ impl Apply<'_> {
         if !overrides.iter().any(|known| known.field.as_str() == field) {
             return self.forget(waiting);
         }
-        // Edited meanwhile: it goes on waiting until the edit was captured and merged.
-        match self.checked(dataset, &entry, &overrides) {
-            Ok(_) => {}
-            Err(Fail::Dirty) => return Ok(()),
-            Err(fail) => return Err(fail),
-        }
-        match self.update(plan, &entry.key, vec![(&plan.fields[index].column, target.raw())]) {
+        let filled = self.whole(|apply| {
+            apply.checked(dataset, &entry, &overrides)?;
+            apply.update(plan, &entry.key, vec![(&plan.fields[index].column, target)])?;
+            Ok(apply.conn.check_deferred()?)
+        })?;
+        match filled {
             Ok(()) => {}
-            Err(Fail::Park { .. }) => return Ok(()),
+            // Edited meanwhile: it goes on waiting until the edit was captured and merged.
+            Err(Fail::Dirty | Fail::Park { .. }) => return Ok(()),
             Err(fail) => return Err(fail),
         }
         overrides.retain(|known| known.field.as_str() != field);
@@ -232,7 +216,7 @@ impl Apply<'_> {
     }
 
     fn forget(&self, waiting: i64) -> Result<(), Fail> {
-        self.conn.prepare_cached("DELETE FROM _wbsync_waiting WHERE id = ?1")?.execute([waiting])?;
+        self.conn.execute("DELETE FROM _wbsync_waiting WHERE id = ?1", &bind![waiting])?;
         Ok(())
     }
 }

@@ -6,16 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Instant;
 
-use rusqlite::types::{Value as Raw, ValueRef};
-use rusqlite::{Connection, ErrorCode};
-
 use super::books::{Books, Mapped};
-use super::capture::Transaction;
 use super::key::Key;
 use super::look::{self, OWN, Override};
 use super::pace::{HOLD, Pace};
 use super::plan::{Plan, Plans};
 use super::purge::Purge;
+use super::raw::Raw;
+use super::session::{Meaning, Session, SqlError, Transaction};
 use crate::connector::contract::{Applied, Change, Content, SinkError};
 use crate::connector::mapping::template;
 use crate::id::bytes::InstanceId;
@@ -38,21 +36,22 @@ pub(super) enum Fail {
     /// The application changed the row.
     Dirty,
     /// The database can't be written.
-    Sqlite(rusqlite::Error),
+    Sql(SqlError),
     /// The bookkeeping breaks its rules.
     Books(String),
     /// The changes can't be read.
     Source(SinkError),
 }
 
-impl From<rusqlite::Error> for Fail {
-    fn from(error: rusqlite::Error) -> Self {
-        match (&error, error.sqlite_error_code()) {
-            (rusqlite::Error::SqliteFailure(_, Some(text)), Some(code)) if refuses(code) => {
+impl From<SqlError> for Fail {
+    fn from(error: SqlError) -> Self {
+        match error.meaning() {
+            Meaning::Constraint(Some(text)) | Meaning::Value(Some(text)) => {
                 Self::park(format!("the database refuses it: {text}"))
             }
-            (_, Some(code)) if refuses(code) => Self::park("the database refuses it"),
-            _ => Self::Sqlite(error),
+            Meaning::Constraint(None) | Meaning::Value(None) => Self::park("the database refuses it"),
+            Meaning::Contended => Self::Dirty,
+            Meaning::Whole => Self::Sql(error),
         }
     }
 }
@@ -107,7 +106,7 @@ pub(super) struct Pending {
 /// One run of apply.
 #[derive(Debug)]
 pub(super) struct Apply<'a> {
-    pub(super) conn: &'a Connection,
+    pub(super) conn: &'a dyn Session,
     pub(super) plans: &'a Plans,
     pub(super) books: &'a mut Books,
     pub(super) names: &'a BTreeMap<InstanceId, PeerName>,
@@ -140,14 +139,14 @@ pub(super) struct Current {
 
 impl<'a> Apply<'a> {
     pub(super) fn new(
-        conn: &'a Connection,
+        conn: &'a dyn Session,
         plans: &'a Plans,
         books: &'a mut Books,
         names: &'a BTreeMap<InstanceId, PeerName>,
         purge: Purge,
-    ) -> rusqlite::Result<Self> {
-        let has_waiting = conn.prepare_cached("SELECT 1 FROM _wbsync_waiting LIMIT 1")?.exists([])?;
-        let has_gone = conn.prepare_cached("SELECT 1 FROM _wbsync_gone LIMIT 1")?.exists([])?;
+    ) -> Result<Self, SqlError> {
+        let has_waiting = conn.exists("SELECT 1 FROM _wbsync_waiting LIMIT 1", &[])?;
+        let has_gone = conn.exists("SELECT 1 FROM _wbsync_gone LIMIT 1", &[])?;
         Ok(Self {
             conn,
             plans,
@@ -228,18 +227,24 @@ impl<'a> Apply<'a> {
         from: Giver,
     ) -> Result<(), Fail> {
         let origins = self.books.origins.len();
-        self.conn.prepare_cached("SAVEPOINT _wbsync_record")?.execute([])?;
-        let written = match content {
-            Some(content) => self.put(dataset, id, content),
-            None => self.remove(dataset, id),
-        };
+        let written = self.whole(|apply| {
+            let done = match content {
+                Some(content) => apply.put(dataset, id, content)?,
+                None => apply.remove(dataset, id)?,
+            };
+            apply.conn.check_deferred()?;
+            for stale in apply.pending.rows.iter().filter(|stale| !apply.purged.contains(*stale)) {
+                let (dataset, index, value) = stale;
+                let (sql, _) = &apply.plans.list[*dataset].purge_rows[*index];
+                apply.conn.execute(sql, &bind![value])?;
+            }
+            Ok(done)
+        })?;
         if written.is_err() {
-            self.conn.prepare_cached("ROLLBACK TO _wbsync_record")?.execute([])?;
             self.books.truncate(origins);
             self.pending = Pending::default();
             self.verified.clear();
         }
-        self.conn.prepare_cached("RELEASE _wbsync_record")?.execute([])?;
         match written {
             Ok(done) => self.done(dataset, id, done),
             Err(Fail::Dirty) if from == Giver::Engine => {
@@ -256,6 +261,17 @@ impl<'a> Apply<'a> {
             }
             Err(fail) => Err(fail),
         }
+    }
+
+    /// Does something wholly or not at all. The outer error is that of the savepoint itself.
+    pub(super) fn whole<T, E>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<Result<T, E>, Fail> {
+        self.conn.execute("SAVEPOINT wbsync_record", &[]).map_err(Fail::Sql)?;
+        let done = act(self);
+        if done.is_err() {
+            self.conn.execute("ROLLBACK TO wbsync_record", &[]).map_err(Fail::Sql)?;
+        }
+        self.conn.execute("RELEASE wbsync_record", &[]).map_err(Fail::Sql)?;
+        Ok(done)
     }
 
     fn done(&mut self, dataset: usize, id: &RecordId, done: Done) -> Result<(), Fail> {
@@ -277,12 +293,7 @@ impl<'a> Apply<'a> {
             *self.applied.inserted.entry(self.plans.list[stub].name.clone()).or_default() += 1;
         }
         self.files.extend(pending.files);
-        for (dataset, index, value) in pending.rows {
-            if self.purged.insert((dataset, index, value.clone())) {
-                let (sql, _) = &self.plans.list[dataset].purge_rows[index];
-                self.conn.prepare_cached(sql)?.execute([value])?;
-            }
-        }
+        self.purged.extend(pending.rows);
         if self.has_waiting {
             self.unpark(dataset, id)?;
             let makes_room = done != Done::Unchanged && !self.plans.list[dataset].spec.same.is_empty();
@@ -302,15 +313,15 @@ impl<'a> Apply<'a> {
         overrides: &[Override],
     ) -> Result<Option<Current>, Fail> {
         let plan = &self.plans.list[dataset];
-        let mut statement = self.conn.prepare_cached(&plan.sql_row)?;
-        let mut rows = statement.query([key])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let rule = if origin == OWN { self.books.rule(self.conn, dataset, key)? } else { None };
-        let marks = self.books.marks(dataset, rule.as_deref());
-        let mut parents = Mapped { conn: self.conn, books: self.books };
-        let look = look::look(plan, row, origin, marks, overrides, &mut parents, &mut self.buffer)?;
-        let raws = (0..=plan.fields.len()).map(|at| Ok(owned(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()?;
-        Ok(Some(Current { raws, birth: look.birth, digest: look.digest, audience: look.audience }))
+        let (books, buffer) = (&*self.books, &mut self.buffer);
+        let rule = if origin == OWN { books.rule(self.conn, dataset, key)? } else { None };
+        let marks = books.marks(dataset, rule.as_deref());
+        let mut parents = Mapped { conn: self.conn, books };
+        Ok(self.conn.one(&plan.sql_locked, &bind![key], |row| {
+            let look = look::look(plan, row, origin, marks, overrides, &mut parents, buffer)?;
+            let raws: Result<_, SqlError> = (0..=plan.fields.len()).map(|at| Ok(row.raw(at)?.to_raw())).collect();
+            Ok(Current { raws: raws?, birth: look.birth, digest: look.digest, audience: look.audience })
+        })?)
     }
 
     /// Notes what goes stale because of a row.
@@ -358,22 +369,4 @@ fn weight(value: &Value) -> usize {
         Value::List(items) => items.iter().map(weight).sum(),
         _ => 16,
     }
-}
-
-/// Copies a value; a text that is no UTF-8 is kept as its bytes.
-fn owned(value: ValueRef<'_>) -> Raw {
-    match value {
-        ValueRef::Null => Raw::Null,
-        ValueRef::Integer(value) => Raw::Integer(value),
-        ValueRef::Real(value) => Raw::Real(value),
-        ValueRef::Blob(bytes) => Raw::Blob(bytes.to_vec()),
-        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => Raw::Text(text.to_owned()),
-            Err(_) => Raw::Blob(bytes.to_vec()),
-        },
-    }
-}
-
-fn refuses(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
 }

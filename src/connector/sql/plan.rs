@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::Connection;
-use rusqlite::types::Value as Raw;
-
+use super::raw::Raw;
+use super::session::{Declared, Session, SqlError};
 use crate::connector::error::Error;
 use crate::connector::mapping::check;
 use crate::connector::mapping::model::{Constant, Dataset, Kind, Mapping, Missing};
@@ -26,6 +25,8 @@ pub(super) struct Plan {
     pub(super) spec: Dataset,
     /// Key first, then the fields in order, then scope, filter, only, soft-delete and birth columns.
     pub(super) fields: Vec<FieldPlan>,
+    /// The table, as statements spell it.
+    pub(super) table: String,
     pub(super) has_integer_key: bool,
     pub(super) scope: ScopePlan,
     pub(super) addressees: Arc<Addressees>,
@@ -37,6 +38,8 @@ pub(super) struct Plan {
     pub(super) is_parent: bool,
     pub(super) sql_scan: String,
     pub(super) sql_row: String,
+    /// The same, of a row that is about to be written.
+    pub(super) sql_locked: String,
     pub(super) sql_delete: String,
     /// Statements that delete stale cache rows, each with the template of its value.
     pub(super) purge_rows: Vec<(String, String)>,
@@ -82,23 +85,13 @@ pub(super) enum ScopePlan {
     Parents(Vec<usize>),
 }
 
-/// A column of a table, as the database declares it.
-#[derive(Debug)]
-struct Declared {
-    kind: String,
-    not_null: bool,
-    has_default: bool,
-    primary: i64,
-    is_integer: bool,
-}
-
 impl Plans {
     /// Binds a mapping to the tables as they are now.
     pub(super) fn bind(
         mapping: &Mapping,
         addressees: &Addressees,
-        conn: &Connection,
-        sql: &dyn Fn(rusqlite::Error) -> Error,
+        conn: &dyn Session,
+        sql: &dyn Fn(SqlError) -> Error,
     ) -> Result<Self, Error> {
         let addressees = Arc::new(addressees.clone());
         let order = check::order(mapping)?;
@@ -106,8 +99,8 @@ impl Plans {
         let mut list = Vec::with_capacity(order.len());
         for name in order {
             let spec = mapping.dataset[&name].clone();
-            let declared = declared(conn, &spec.table).map_err(sql)?;
-            let mut plan = Plan::bind(name, spec, &declared, &by_name, &addressees)?;
+            let declared = conn.columns(&spec.table).map_err(sql)?;
+            let mut plan = Plan::bind(name, spec, conn, &declared, &by_name, &addressees)?;
             plan.purge_rows = purge_rows(conn, &plan.spec).map_err(sql)?;
             list.push(plan);
         }
@@ -127,6 +120,7 @@ impl Plan {
     fn bind(
         name: DatasetName,
         spec: Dataset,
+        conn: &dyn Session,
         declared: &BTreeMap<String, Declared>,
         by_name: &BTreeMap<DatasetName, usize>,
         addressees: &Arc<Addressees>,
@@ -136,7 +130,7 @@ impl Plan {
         }
         let unfit = |why: String| Error::Unfit { dataset: name.clone(), why };
         let mut columns: Vec<String> = Vec::new();
-        let mut column = |wanted: &str| match declared.contains_key(&wanted.to_ascii_lowercase()) {
+        let mut column = |wanted: &str| match declared.contains_key(&conn.fold(wanted)) {
             true => {
                 let known = columns.iter().position(|known| known == wanted);
                 Ok(known.unwrap_or_else(|| {
@@ -152,7 +146,7 @@ impl Plan {
             }),
         };
         column(&spec.key)?;
-        let key = &declared[&spec.key.to_ascii_lowercase()];
+        let key = &declared[&conn.fold(&spec.key)];
         if key.primary != 1 || declared.values().filter(|column| column.primary > 0).count() != 1 {
             return Err(unfit(format!("the column {:?} alone is not the primary key of {:?}", spec.key, spec.table)));
         }
@@ -171,7 +165,7 @@ impl Plan {
                 }),
                 (None, kind) => Content::Plain(kind.expect("a checked field has a type or a reference")),
             };
-            let Declared { kind, not_null, has_default, .. } = &declared[&named.to_ascii_lowercase()];
+            let Declared { kind, not_null, has_default, .. } = &declared[&conn.fold(named)];
             let least = field.least_scope();
             if *not_null && least.is_some() && !spec.stub.contains_key(field_name) {
                 let why = "whoever doesn't receive it needs another value for the column, which can't be NULL";
@@ -209,14 +203,26 @@ impl Plan {
             birth.push((column(named)?, kind.unwrap_or(Kind::Timestamp)));
         }
         for named in spec.insert.keys() {
-            if !declared.contains_key(&named.to_ascii_lowercase()) {
+            if !declared.contains_key(&conn.fold(named)) {
                 column(named)?;
             }
         }
-        let key_is_chosen = key.is_integer;
+        for named in &columns {
+            let known = &declared[&conn.fold(named)];
+            if !known.is_known {
+                return Err(unfit(format!(
+                    "the column {named:?} is of the type {}, which can't be mapped",
+                    known.kind
+                )));
+            }
+        }
+        let has_integer_key = key.is_integer;
         let is_field = |named: &str| fields.iter().any(|field| field.column.eq_ignore_ascii_case(named));
-        if !key_is_chosen && !is_field(&spec.key) && !spec.insert.contains_key(&spec.key) {
-            let why = format!("the key {:?} is no integer, so new rows need a field or an `insert` for it", spec.key);
+        if !key.is_chosen && !is_field(&spec.key) && !spec.insert.contains_key(&spec.key) {
+            let why = format!(
+                "the database doesn't choose the key {:?}, so new rows need a field or an `insert` for it",
+                spec.key
+            );
             return Err(unfit(why));
         }
         for (named, column) in declared {
@@ -257,17 +263,20 @@ impl Plan {
             .chain(extra.iter().copied())
             .map(|column| quote(column))
             .collect();
-        let (table, key_column) = (quote(&spec.table), quote(&spec.key));
+        let (table, key_column) = (conn.table(&spec.table), quote(&spec.key));
         let select = format!("SELECT {} FROM {table}", select.join(", "));
-        let collate = if key_is_chosen { "" } else { " COLLATE BINARY" };
+        let order = conn.key_order(&key_column, has_integer_key);
+        let sql_row = format!("{select} WHERE {key_column} = {}", conn.key_value("?1", has_integer_key));
         Ok(Self {
-            sql_scan: format!("{select} ORDER BY {key_column}{collate}"),
-            sql_row: format!("{select} WHERE {key_column} = ?1{collate}"),
-            sql_delete: format!("DELETE FROM {table} WHERE {key_column} = ?1{collate}"),
+            sql_scan: format!("{select} ORDER BY {order}"),
+            sql_locked: format!("{sql_row}{}", conn.row_lock()),
+            sql_row,
+            sql_delete: format!("DELETE FROM {table} WHERE {key_column} = {}", conn.key_value("?1", has_integer_key)),
+            table,
             name,
             spec,
             fields,
-            has_integer_key: key_is_chosen,
+            has_integer_key,
             scope,
             addressees: addressees.clone(),
             filters,
@@ -316,11 +325,11 @@ pub(super) fn constant(constant: &Constant, fill: impl FnOnce(&str) -> String) -
 }
 
 /// Cache tables come and go with versions of the application: one that isn't there has no rows.
-fn purge_rows(conn: &Connection, spec: &Dataset) -> rusqlite::Result<Vec<(String, String)>> {
+fn purge_rows(conn: &dyn Session, spec: &Dataset) -> Result<Vec<(String, String)>, SqlError> {
     let mut statements = Vec::new();
     for rows in &spec.purge.rows {
-        if declared(conn, &rows.table)?.contains_key(&rows.column.to_ascii_lowercase()) {
-            let sql = format!("DELETE FROM {} WHERE {} = ?1", quote(&rows.table), quote(&rows.column));
+        if conn.columns(&rows.table)?.contains_key(&conn.fold(&rows.column)) {
+            let sql = format!("DELETE FROM {} WHERE {} = ?1", conn.table(&rows.table), quote(&rows.column));
             statements.push((sql, rows.value.clone()));
         }
     }
@@ -332,25 +341,6 @@ fn escape(value: &str) -> String {
         Some(start) => format!("{start}\\*"),
         None => value.to_owned(),
     }
-}
-
-fn declared(conn: &Connection, table: &str) -> rusqlite::Result<BTreeMap<String, Declared>> {
-    let mut columns = BTreeMap::new();
-    let mut statement = conn.prepare("SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info(?1)")?;
-    let mut rows = statement.query([table])?;
-    while let Some(row) = rows.next()? {
-        let name: String = row.get(0)?;
-        let kind: String = row.get(1)?;
-        let declared = Declared {
-            not_null: row.get(2)?,
-            has_default: row.get::<_, Raw>(3)? != Raw::Null,
-            primary: row.get(4)?,
-            is_integer: kind.eq_ignore_ascii_case("INTEGER"),
-            kind,
-        };
-        columns.insert(name.to_ascii_lowercase(), declared);
-    }
-    Ok(columns)
 }
 
 #[cfg(test)]

@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Row;
-use rusqlite::types::{Value as Raw, ValueRef};
-
 use super::convert::Logical;
 use super::key::Key;
 use super::plan::{Content, Plan, Plans, ScopePlan, matches};
+use super::raw::{Raw, RawRef};
+use super::session::{Row, SqlError};
 use crate::connector::contract::Source;
 use crate::id::bytes::{InstanceId, RecordKey};
 use crate::id::name::{FieldName, ScopeName};
@@ -30,7 +29,7 @@ pub(super) struct Parent {
 
 /// Finds rows that are referred to.
 pub(super) trait Parents {
-    fn find(&mut self, dataset: usize, key: &Key) -> rusqlite::Result<Option<Parent>>;
+    fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError>;
 }
 
 /// A field that deliberately shows something else than its record says.
@@ -74,13 +73,13 @@ pub(super) struct Look<'r> {
 /// Looks at a row of `origin`.
 pub(super) fn look<'r>(
     plan: &Plan,
-    row: &'r Row<'_>,
+    row: &'r dyn Row,
     origin: i64,
     marks: Marks<'_>,
     overrides: &[Override],
     parents: &mut dyn Parents,
     buffer: &mut Vec<u8>,
-) -> rusqlite::Result<Look<'r>> {
+) -> Result<Look<'r>, SqlError> {
     let values = values(plan, row, overrides, parents)?;
     let audience = match origin {
         OWN => Some(decide(plan, row, marks, &values)?.audience),
@@ -93,18 +92,18 @@ pub(super) fn look<'r>(
 /// Returns what the fields of a row show.
 pub(super) fn values<'r>(
     plan: &Plan,
-    row: &'r Row<'_>,
+    row: &'r dyn Row,
     overrides: &[Override],
     parents: &mut dyn Parents,
-) -> rusqlite::Result<Vec<Logical<'r>>> {
+) -> Result<Vec<Logical<'r>>, SqlError> {
     let mut values = Vec::with_capacity(plan.fields.len());
     for (index, field) in plan.fields.iter().enumerate() {
-        let raw = row.get_ref(index + 1)?;
-        let hidden = overrides.iter().any(|known| known.field == field.name && ValueRef::from(&known.shown) == raw);
+        let raw = row.raw(index + 1)?;
+        let hidden = overrides.iter().any(|known| known.field == field.name && RawRef::from(&known.shown) == raw);
         values.push(match &field.content {
             _ if hidden => Logical::Hidden,
             Content::Plain(kind) => Logical::read(*kind, raw),
-            Content::Ref(_) if raw == ValueRef::Null => Logical::Null,
+            Content::Ref(_) if raw == RawRef::Null => Logical::Null,
             Content::Ref(reference) => match Key::of(raw) {
                 None => Logical::Dangling,
                 Some(key) => parents.find(reference.parent, &key)?.map_or(Logical::Dangling, Logical::Ref),
@@ -115,13 +114,13 @@ pub(super) fn values<'r>(
 }
 
 /// Returns the digest of the columns that never change in a row's life.
-pub(super) fn birth(plan: &Plan, row: &Row<'_>, buffer: &mut Vec<u8>) -> rusqlite::Result<i64> {
+pub(super) fn birth(plan: &Plan, row: &dyn Row, buffer: &mut Vec<u8>) -> Result<i64, SqlError> {
     if plan.birth.is_empty() {
         return Ok(0);
     }
     buffer.clear();
     for &(at, kind) in &plan.birth {
-        Logical::read(kind, row.get_ref(at)?).digest(buffer);
+        Logical::read(kind, row.raw(at)?).digest(buffer);
     }
     Ok(short_hash(buffer))
 }
@@ -160,10 +159,10 @@ impl Look<'_> {
 /// Decides for whom an own row is meant. `values` are those that the row shows.
 pub(super) fn decide(
     plan: &Plan,
-    row: &Row<'_>,
+    row: &dyn Row,
     marks: Marks<'_>,
     values: &[Logical<'_>],
-) -> rusqlite::Result<Decision> {
+) -> Result<Decision, SqlError> {
     let (own, source) = stated(plan, row, marks)?;
     let mut decision = Decision { audience: own.clone(), own, source, narrowed_by: None };
     if let Some(reason) = excluded(plan, row)? {
@@ -198,16 +197,16 @@ pub(super) fn decide(
 }
 
 /// Returns the audience that the row has by itself, and who says so.
-fn stated(plan: &Plan, row: &Row<'_>, marks: Marks<'_>) -> rusqlite::Result<(Audience, Source)> {
+fn stated(plan: &Plan, row: &dyn Row, marks: Marks<'_>) -> Result<(Audience, Source), SqlError> {
     let read = |text: Option<&str>| Audience::from_value(text, &plan.addressees);
     if let (Some(rule), false) = (marks.rule, matches!(plan.scope, ScopePlan::Column(_))) {
         return Ok((read(Some(rule)), Source::Rule));
     }
     let (own, source) = match &plan.scope {
         ScopePlan::Column(at) => {
-            let value = match row.get_ref(*at)? {
-                ValueRef::Null => None,
-                ValueRef::Text(bytes) => Some(std::str::from_utf8(bytes).unwrap_or("\u{fffd}")),
+            let value = match row.raw(*at)? {
+                RawRef::Null => None,
+                RawRef::Text(bytes) => Some(std::str::from_utf8(bytes).unwrap_or("\u{fffd}")),
                 _ => Some("\u{fffd}"),
             };
             if value.is_some_and(|value| !value.is_empty()) {
@@ -225,11 +224,11 @@ fn stated(plan: &Plan, row: &Row<'_>, marks: Marks<'_>) -> rusqlite::Result<(Aud
 }
 
 /// Tells why a row stays home whatever its audience is.
-fn excluded(plan: &Plan, row: &Row<'_>) -> rusqlite::Result<Option<Reason>> {
+fn excluded(plan: &Plan, row: &dyn Row) -> Result<Option<Reason>, SqlError> {
     for (at, patterns) in &plan.filters {
-        let passes = match row.get_ref(*at)? {
-            ValueRef::Text(bytes) => std::str::from_utf8(bytes).is_ok_and(|text| matches(patterns, text)),
-            ValueRef::Integer(value) => matches(patterns, &value.to_string()),
+        let passes = match row.raw(*at)? {
+            RawRef::Text(bytes) => std::str::from_utf8(bytes).is_ok_and(|text| matches(patterns, text)),
+            RawRef::Integer(value) => matches(patterns, &value.to_string()),
             _ => false,
         };
         if !passes {
@@ -237,7 +236,7 @@ fn excluded(plan: &Plan, row: &Row<'_>) -> rusqlite::Result<Option<Reason>> {
         }
     }
     match plan.soft_delete {
-        Some(at) if row.get_ref(at)? != ValueRef::Null => Ok(Some(Reason::SoftDeleted)),
+        Some(at) if row.raw(at)? != RawRef::Null => Ok(Some(Reason::SoftDeleted)),
         _ => Ok(None),
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
 }
 
 /// Returns the application's spelling, or `None` outside the years 1 to 9999.
-pub(super) fn format(micros: i64) -> Option<String> {
+pub(in crate::connector) fn format(micros: i64) -> Option<String> {
     if !(YEARS.0..=YEARS.1).contains(&micros) {
         return None;
     }

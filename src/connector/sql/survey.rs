@@ -6,37 +6,35 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
-use super::books::{Books, ENTRY, Entry};
-use super::capture::Transaction;
+use super::books::{Books, Entry};
 use super::convert::Logical;
 use super::key::Key;
 use super::look::{self, Decision, OWN, Parent, Parents};
 use super::pace::{HOLD, Pace};
 use super::plan::{Content, Plan, Plans, ScopePlan, quote};
+use super::raw::RawRef;
+use super::session::{Row, Session, SqlError, Transaction};
 use crate::connector::contract::{Decided, Rows, SinkError, Source, Surveyed};
 use crate::id::name::DatasetName;
 
 /// Why a survey stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
-    Sqlite(rusqlite::Error),
+    Sql(SqlError),
     Sink(SinkError),
     /// A condition isn't one, in words.
     Condition(String),
 }
 
-impl From<rusqlite::Error> for Stop {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
+impl From<SqlError> for Stop {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
     }
 }
 
 /// Rows as they are now, looked at once each if others refer to them.
 struct Now<'a> {
-    conn: &'a Connection,
+    conn: &'a dyn Session,
     plans: &'a Plans,
     books: &'a Books,
     known: HashMap<(usize, Key), Option<Parent>>,
@@ -44,13 +42,13 @@ struct Now<'a> {
 
 /// Looks at rows in one read transaction.
 pub(super) fn survey(
-    conn: &Connection,
+    conn: &dyn Session,
     plans: &Plans,
     books: &Books,
     rows: &Rows,
     sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>,
 ) -> Result<(), Stop> {
-    let transaction = conn.unchecked_transaction()?;
+    let transaction = Transaction::begin_read(conn)?;
     let mut now = Now { conn, plans, books, known: HashMap::new() };
     for (dataset, _) in plans.list.iter().enumerate().filter(|(_, plan)| concerns(rows, &plan.name)) {
         for key in now.keys(dataset, rows)? {
@@ -61,18 +59,17 @@ pub(super) fn survey(
             sink(surveyed).map_err(Stop::Sink)?;
         }
     }
-    transaction.finish()?;
-    Ok(())
+    Ok(transaction.commit()?)
 }
 
 /// Marks own rows; the inner error is the key of a row that has no record yet and no column to say it in.
 pub(super) fn mark(
-    conn: &Connection,
+    conn: &dyn Session,
     plan: &Plan,
     (books, dataset): (&Books, usize),
     keys: &[String],
     audience: &str,
-) -> rusqlite::Result<Result<u64, String>> {
+) -> Result<Result<u64, String>, SqlError> {
     let column = match &plan.scope {
         ScopePlan::Column(_) => plan.spec.scope.column.as_deref(),
         _ => None,
@@ -85,16 +82,19 @@ pub(super) fn mark(
         while let Some((text, others)) = rest.split_first().filter(|_| begin.elapsed() < HOLD) {
             rest = others;
             let key = key_of(plan, text);
-            let entry = entry_at(conn, books, dataset, &key)?;
+            let entry = books.at(conn, dataset, &key)?;
             if entry.as_ref().is_some_and(|entry| entry.origin != OWN) {
                 continue;
             }
             changed += match (column, entry) {
                 (Some(column), _) => {
-                    let (table, column, key_column) = (quote(&plan.spec.table), quote(column), quote(&plan.spec.key));
-                    let sql =
-                        format!("UPDATE {table} SET {column} = ?1 WHERE {key_column} = ?2 AND {column} IS NOT ?1");
-                    conn.prepare_cached(&sql)?.execute(params![audience, key])? as u64
+                    let (column, key_column) = (quote(column), quote(&plan.spec.key));
+                    let sql = format!(
+                        "UPDATE {} SET {column} = ?1 WHERE {key_column} = {} AND {column} IS DISTINCT FROM ?1",
+                        plan.table,
+                        conn.key_value("?2", plan.has_integer_key)
+                    );
+                    conn.execute(&sql, &bind![audience, key])?
                 }
                 (None, Some(entry)) if entry.rule.as_deref() == Some(audience) => 0,
                 (None, Some(_)) => {
@@ -114,48 +114,49 @@ impl Now<'_> {
     /// Lists the keys of the rows meant, in order.
     fn keys(&self, dataset: usize, rows: &Rows) -> Result<Vec<Key>, Stop> {
         let plan = &self.plans.list[dataset];
-        let (table, key) = (quote(&plan.spec.table), quote(&plan.spec.key));
-        let all = format!("SELECT {key} FROM {table}");
+        let key = quote(&plan.spec.key);
+        let order = self.conn.key_order(&key, plan.has_integer_key);
+        let all = format!("SELECT {key} FROM {}", plan.table);
         match rows {
-            Rows::Own(_) => self.listed(&format!("{all} ORDER BY {key}"), &[]),
+            Rows::Own(_) => self.listed(dataset, &format!("{all} ORDER BY {order}"), &[]),
             Rows::Key(_, text) => Ok(vec![key_of(plan, text)]),
             Rows::Record(_, digits) => {
-                let sql =
-                    "SELECT key FROM _wbsync_map WHERE dataset = ?1 AND lower(hex(record)) LIKE ?2 || '%' ORDER BY key";
-                self.listed(sql, &[&self.books.datasets[dataset], digits])
+                let sql = format!(
+                    "SELECT key FROM _wbsync_map WHERE dataset = ?1 AND {} LIKE ?2 || '%' ORDER BY {}",
+                    self.conn.hex("record"),
+                    self.conn.map_order(plan.has_integer_key)
+                );
+                self.listed(dataset, &sql, &bind![self.books.datasets[dataset], digits])
             }
             Rows::Where(_, condition) => {
-                let sql = format!("{all} WHERE ({condition}\n) ORDER BY {key}");
-                let statement = self.conn.prepare(&sql).map_err(|error| Stop::Condition(error.to_string()))?;
-                if !statement.readonly() || statement.parameter_count() > 0 {
-                    return Err(Stop::Condition("it must be a plain condition on the table's columns".into()));
-                }
-                drop(statement);
-                self.listed(&sql, &[]).map_err(|stop| match stop {
-                    Stop::Sqlite(error) => Stop::Condition(error.to_string()),
+                let sql = format!("{all} WHERE ({condition}\n) ORDER BY {order}");
+                self.conn.check_condition(&sql).map_err(Stop::Condition)?;
+                self.listed(dataset, &sql, &[]).map_err(|stop| match stop {
+                    Stop::Sql(error) => Stop::Condition(error.to_string()),
                     other => other,
                 })
             }
         }
     }
 
-    fn listed(&self, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Key>, Stop> {
-        let mut statement = self.conn.prepare(sql)?;
-        let mut rows = statement.query(values)?;
-        let mut keys = Vec::new();
-        while let Some(row) = rows.next()? {
-            // Rows with other keys stay home, always.
-            keys.extend(Key::of(row.get_ref(0)?));
-        }
-        Ok(keys)
+    fn listed(&self, dataset: usize, sql: &str, values: &[RawRef<'_>]) -> Result<Vec<Key>, Stop> {
+        let is_integer = self.plans.list[dataset].has_integer_key;
+        // Rows with other keys stay home, always.
+        let keys = self.conn.all(sql, values, |row| Ok(Key::noted(row.raw(0)?, is_integer)))?;
+        Ok(keys.into_iter().flatten().collect())
     }
 
     fn surveyed(&mut self, dataset: usize, key: &Key) -> Result<Option<Surveyed>, Stop> {
-        let (plans, books, conn) = (self.plans, self.books, self.conn);
+        if matches!(key, Key::Text(_)) && self.plans.list[dataset].has_integer_key {
+            return Ok(None);
+        }
+        let (conn, plan) = (self.conn, &self.plans.list[dataset]);
+        Ok(conn.one(&plan.sql_row, &bind![key], |row| self.survey_row(dataset, key, row))?)
+    }
+
+    fn survey_row(&mut self, dataset: usize, key: &Key, row: &dyn Row) -> Result<Surveyed, SqlError> {
+        let (plans, books) = (self.plans, self.books);
         let plan = &plans.list[dataset];
-        let mut statement = conn.prepare_cached(&plan.sql_row)?;
-        let mut rows = statement.query([key])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
         let entry = self.entry(dataset, key, row)?;
         let id = entry.as_ref().map(|entry| books.record_id(plans, dataset, entry.origin, entry.record));
         let surveyed = |audience, decided| Surveyed {
@@ -166,12 +167,12 @@ impl Now<'_> {
             decided,
         };
         if let Some(entry) = entry.as_ref().filter(|entry| entry.origin != OWN) {
-            return Ok(Some(surveyed(entry.audience.clone(), None)));
+            return Ok(surveyed(entry.audience.clone(), None));
         }
         let decision = self.decide(dataset, row, entry.as_ref())?;
         let text = match decision.source {
             Source::Column => match &plan.scope {
-                ScopePlan::Column(at) => text_of(row.get_ref(*at)?),
+                ScopePlan::Column(at) => text_of(row.raw(*at)?),
                 _ => None,
             },
             Source::Rule => entry.as_ref().and_then(|entry| entry.rule.clone()),
@@ -183,7 +184,7 @@ impl Now<'_> {
             None => None,
             Some(index) => {
                 let parent = match &plan.fields[index].content {
-                    Content::Ref(reference) => Key::of(row.get_ref(index + 1)?)
+                    Content::Ref(reference) => Key::of(row.raw(index + 1)?)
                         .map(|key| (plans.list[reference.parent].name.clone(), key.to_string())),
                     Content::Plain(_) => None,
                 };
@@ -191,16 +192,16 @@ impl Now<'_> {
             }
         };
         let decided = Decided { own: decision.own, source: decision.source, text, narrowed_by };
-        Ok(Some(surveyed(decision.audience, Some(decided))))
+        Ok(surveyed(decision.audience, Some(decided)))
     }
 
     /// Returns the map row of a row, unless it is that of an earlier row with the same key.
-    fn entry(&self, dataset: usize, key: &Key, row: &Row<'_>) -> rusqlite::Result<Option<Entry>> {
+    fn entry(&self, dataset: usize, key: &Key, row: &dyn Row) -> Result<Option<Entry>, SqlError> {
         let birth = look::birth(&self.plans.list[dataset], row, &mut Vec::new())?;
-        Ok(entry_at(self.conn, self.books, dataset, key)?.filter(|entry| entry.birth == birth))
+        Ok(self.books.at(self.conn, dataset, key)?.filter(|entry| entry.birth == birth))
     }
 
-    fn decide(&mut self, dataset: usize, row: &Row<'_>, entry: Option<&Entry>) -> rusqlite::Result<Decision> {
+    fn decide(&mut self, dataset: usize, row: &dyn Row, entry: Option<&Entry>) -> Result<Decision, SqlError> {
         let (plans, books) = (self.plans, self.books);
         let plan = &plans.list[dataset];
         let overrides = match entry {
@@ -212,23 +213,22 @@ impl Now<'_> {
         look::decide(plan, row, marks, &values)
     }
 
-    fn look_up(&mut self, dataset: usize, key: &Key) -> rusqlite::Result<Option<Parent>> {
+    fn look_up(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
         let (plans, books, conn) = (self.plans, self.books, self.conn);
-        let mut statement = conn.prepare_cached(&plans.list[dataset].sql_row)?;
-        let mut rows = statement.query([key])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let entry = self.entry(dataset, key, row)?;
-        if let Some(entry) = entry.as_ref().filter(|entry| entry.origin != OWN || entry.is_stub()) {
-            return Ok(Some(books.parent(entry)));
-        }
-        let audience = self.decide(dataset, row, entry.as_ref())?.audience;
-        let record = entry.map_or([0; 16], |entry| entry.record);
-        Ok(Some(Parent { origin: OWN, record, audience }))
+        conn.one(&plans.list[dataset].sql_row, &bind![key], |row| {
+            let entry = self.entry(dataset, key, row)?;
+            if let Some(entry) = entry.as_ref().filter(|entry| entry.origin != OWN || entry.is_stub()) {
+                return Ok(books.parent(entry));
+            }
+            let audience = self.decide(dataset, row, entry.as_ref())?.audience;
+            let record = entry.map_or([0; 16], |entry| entry.record);
+            Ok(Parent { origin: OWN, record, audience })
+        })
     }
 }
 
 impl Parents for Now<'_> {
-    fn find(&mut self, dataset: usize, key: &Key) -> rusqlite::Result<Option<Parent>> {
+    fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
         let at = (dataset, key.clone());
         if let Some(known) = self.known.get(&at) {
             return Ok(known.clone());
@@ -246,11 +246,6 @@ fn concerns(rows: &Rows, dataset: &DatasetName) -> bool {
     }
 }
 
-fn entry_at(conn: &Connection, books: &Books, dataset: usize, key: &Key) -> rusqlite::Result<Option<Entry>> {
-    let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND key = ?2");
-    conn.prepare_cached(&sql)?.query_row(params![books.datasets[dataset], key], Entry::of).optional()
-}
-
 /// Reads a key as people write it: a number where the table has numbers.
 fn key_of(plan: &Plan, text: &str) -> Key {
     match text.parse() {
@@ -259,12 +254,12 @@ fn key_of(plan: &Plan, text: &str) -> Key {
     }
 }
 
-fn text_of(value: ValueRef<'_>) -> Option<String> {
+fn text_of(value: RawRef<'_>) -> Option<String> {
     match value {
-        ValueRef::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        ValueRef::Null => None,
-        ValueRef::Integer(number) => Some(number.to_string()),
-        ValueRef::Real(number) => Some(number.to_string()),
-        ValueRef::Blob(_) => Some("bytes".to_owned()),
+        RawRef::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        RawRef::Null => None,
+        RawRef::Integer(number) => Some(number.to_string()),
+        RawRef::Real(number) => Some(number.to_string()),
+        RawRef::Blob(_) => Some("bytes".to_owned()),
     }
 }

@@ -1,7 +1,5 @@
-//! How the mapped columns fit the mapping: what SQLite would make of the values, and which new rows can't do without.
+//! What SQLite makes of the values that it stores.
 
-use super::plan::{Content, Plans};
-use crate::connector::contract::Column;
 use crate::connector::mapping::model::Kind;
 
 /// What SQLite does to values that it stores in a column (sqlite.org/datatype3.html, section 3.1).
@@ -14,30 +12,7 @@ enum Affinity {
     Numeric,
 }
 
-/// Describes the columns of all mapped fields.
-pub(super) fn columns(plans: &Plans) -> Vec<Column> {
-    let mut columns = Vec::new();
-    for plan in &plans.list {
-        for field in &plan.fields {
-            let fits = match &field.content {
-                Content::Plain(kind) => keeps(affinity(&field.declared), *kind),
-                Content::Ref(_) => true,
-            };
-            columns.push(Column {
-                dataset: plan.name.clone(),
-                field: field.name.clone(),
-                kind: plan.spec.fields[&field.name].field_type().expect("a checked field has a type or a reference"),
-                column: format!("{}.{}", plan.spec.table, field.column),
-                declared: field.declared.clone(),
-                fits,
-                is_scoped: field.least.is_some(),
-                needed: field.not_null && !field.has_default && !plan.spec.stub.contains_key(&field.name),
-            });
-        }
-    }
-    columns
-}
-
+/// Returns the affinity of a column.
 fn affinity(declared: &str) -> Affinity {
     let declared = declared.to_ascii_uppercase();
     let has = |parts: &[&str]| parts.iter().any(|part| declared.contains(part));
@@ -55,8 +30,9 @@ fn affinity(declared: &str) -> Affinity {
 }
 
 /// Tells whether a column gives back what of this kind is stored in it, as that kind.
-fn keeps(affinity: Affinity, kind: Kind) -> bool {
+pub(super) fn keeps(declared: &str, kind: Kind) -> bool {
     use Affinity::{Blob, Integer, Numeric, Real, Text};
+    let affinity = affinity(declared);
     match kind {
         // The text 007 becomes the number 7 in a column of numbers.
         Kind::Text => matches!(affinity, Text | Blob),
@@ -85,9 +61,9 @@ mod tests {
             ["", "VARCHAR(64)", "TEXT", "INTEGER", "BIGINT", "REAL", "NUMERIC", "DATETIME", "BLOB", "BOOLEAN"]
         {
             let kept = stored(declared, &"007") == rusqlite::types::Value::Text("007".into());
-            assert_eq!(keeps(affinity(declared), Kind::Text), kept, "text in {declared:?}");
+            assert_eq!(keeps(declared, Kind::Text), kept, "text in {declared:?}");
             let kept = stored(declared, &7) == rusqlite::types::Value::Integer(7);
-            assert_eq!(keeps(affinity(declared), Kind::Int), kept, "int in {declared:?}");
+            assert_eq!(keeps(declared, Kind::Int), kept, "int in {declared:?}");
         }
     }
 }

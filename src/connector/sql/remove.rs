@@ -1,13 +1,12 @@
 //! Removes the row of a record that is gone, or blanks it while local rows still refer to it.
 
-use rusqlite::ErrorCode;
-use rusqlite::types::Value as Raw;
-
 use super::apply::{Apply, Done, Fail, Removal};
 use super::books::{Entry, STUB};
 use super::look::OWN;
 use super::plan::{Content, ScopePlan};
 use super::put::stays_home;
+use super::raw::Raw;
+use super::session::Meaning;
 use crate::connector::mapping::model::Kind;
 use crate::record::recordid::RecordId;
 use crate::scope::audience::{Audience, Reason};
@@ -34,14 +33,17 @@ impl Apply<'_> {
             return Ok(Done::Blanked);
         }
         let mut done = Done::Deleted;
-        let deleted = self.conn.prepare_cached(&plan.sql_delete)?.execute([&entry.key]);
+        let deleted = self.whole(|apply| {
+            apply.conn.execute(&plan.sql_delete, &bind![entry.key])?;
+            apply.conn.check_deferred()
+        })?;
         match deleted {
-            Ok(_) => {
+            Ok(()) => {
                 self.books.remove(self.conn, dataset, &entry)?;
                 self.verified.remove(&(dataset, entry.key.clone()));
             }
             // A refused statement has changed nothing.
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            Err(error) if matches!(error.meaning(), Meaning::Constraint(_)) => {
                 if entry.is_stub() {
                     return Ok(Done::Unchanged);
                 }

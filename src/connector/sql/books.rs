@@ -1,16 +1,16 @@
-//! The bookkeeping beside the application's tables: `_wbsync_*`, changed in the same transactions.
+//! The bookkeeping beside the application's tables, changed in the same transactions.
+//!
+//! Its tables are made by the session: `_wbsync_NAME` in SQLite, `wbsync.NAME` in PostgreSQL.
 //!
 //! A map row says which record a row is, the digest of what was last seen or written, under which
 //! capture (`seen`: trusted once settled) and which view the row was last in step with (`view`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use rusqlite::types::Value as Raw;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
-
 use super::key::Key;
 use super::look::{Marks, OWN, Override, Parent, Parents};
 use super::plan::Plans;
+use super::session::{Row, Session, SqlError};
 use crate::connector::contract::Context;
 use crate::id::bytes::{InstanceId, RecordKey};
 use crate::id::name::{FieldName, PeerName, ScopeName};
@@ -21,33 +21,6 @@ use crate::scope::audience::{Audience, Reason};
 pub(super) const FORMAT: i64 = 1;
 /// A map row of a placeholder.
 pub(super) const STUB: i64 = 1;
-
-const TABLES: &str = "
-CREATE TABLE _wbsync_meta(format INTEGER NOT NULL);
-CREATE TABLE _wbsync_origin(origin INTEGER PRIMARY KEY, instance BLOB NOT NULL UNIQUE);
-CREATE TABLE _wbsync_dataset(dataset INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, audience TEXT);
-CREATE TABLE _wbsync_map(
-    dataset INTEGER NOT NULL, key NOT NULL, origin INTEGER NOT NULL, record BLOB NOT NULL,
-    birth INTEGER NOT NULL, digest INTEGER NOT NULL, audience TEXT NOT NULL,
-    seen INTEGER NOT NULL, view INTEGER NOT NULL, flags INTEGER NOT NULL, rule TEXT,
-    PRIMARY KEY(dataset, key)) WITHOUT ROWID;
-CREATE UNIQUE INDEX _wbsync_map_record ON _wbsync_map(dataset, origin, record);
-CREATE TABLE _wbsync_override(
-    dataset INTEGER NOT NULL, key NOT NULL, field TEXT NOT NULL, shown, reason TEXT NOT NULL,
-    PRIMARY KEY(dataset, key, field)) WITHOUT ROWID;
-CREATE TABLE _wbsync_gone(
-    dataset INTEGER NOT NULL, origin INTEGER NOT NULL, record BLOB NOT NULL,
-    number INTEGER NOT NULL, base INTEGER NOT NULL, PRIMARY KEY(dataset, origin, record)) WITHOUT ROWID;
-CREATE TABLE _wbsync_waiting(
-    id INTEGER PRIMARY KEY, dataset INTEGER NOT NULL, origin INTEGER NOT NULL, record BLOB NOT NULL,
-    field TEXT NOT NULL, change BLOB, for_dataset INTEGER, for_origin INTEGER, for_record BLOB,
-    reason TEXT NOT NULL, UNIQUE(dataset, origin, record, field));
-CREATE INDEX _wbsync_waiting_for ON _wbsync_waiting(for_dataset, for_origin, for_record);
-CREATE TABLE _wbsync_position(
-    one INTEGER PRIMARY KEY CHECK(one = 1), settled INTEGER NOT NULL, view INTEGER NOT NULL,
-    applied BLOB NOT NULL, target BLOB);
-INSERT INTO _wbsync_position VALUES(1, 0, 0, x'', NULL);
-";
 
 /// What the bookkeeping says of the whole database.
 #[derive(Debug)]
@@ -66,6 +39,8 @@ pub(super) struct Books {
     pub(super) datasets: Vec<i64>,
     /// By dataset, for whom rows are meant that don't say so themselves.
     pub(super) defaults: Vec<Option<String>>,
+    /// By dataset, whether its keys are integers.
+    integer_keys: Vec<bool>,
 }
 
 /// A map row.
@@ -93,70 +68,62 @@ pub(super) enum Refused {
     Newer(i64),
     Other(InstanceId),
     Damaged(String),
-    Sqlite(rusqlite::Error),
+    Sql(SqlError),
 }
 
-impl From<rusqlite::Error> for Refused {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
+impl From<SqlError> for Refused {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
     }
 }
 
-/// Tells whether the tables are there, or stand-ins for this connection.
-pub(super) fn exist(conn: &Connection) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM sqlite_schema WHERE name = '_wbsync_meta'
-               UNION ALL SELECT 1 FROM sqlite_temp_schema WHERE name = '_wbsync_meta'";
-    conn.prepare_cached(sql)?.exists([])
-}
-
-/// Makes the tables, or adds the datasets that are new; the caller holds a write transaction.
-pub(super) fn create(conn: &Connection, own: InstanceId, plans: &Plans) -> rusqlite::Result<()> {
-    if !exist(conn)? {
-        conn.execute_batch(TABLES)?;
-        conn.execute("INSERT INTO _wbsync_meta VALUES(?1)", [FORMAT])?;
-        conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", params![OWN, own.as_bytes()])?;
+/// Makes the bookkeeping, or adds the datasets that are new; the caller holds a write transaction.
+pub(super) fn create(conn: &dyn Session, own: InstanceId, plans: &Plans) -> Result<(), SqlError> {
+    if !conn.has_books()? {
+        conn.make_books()?;
+        begin(conn, own)?;
     }
     add_datasets(conn, plans)
 }
 
-/// Makes what `create` would as temporary tables, which only this connection sees; nothing is written to the file.
-pub(super) fn pretend(conn: &Connection, own: InstanceId, plans: &Plans) -> rusqlite::Result<()> {
-    if exist(conn)? {
-        let sql = "SELECT sql FROM main.sqlite_schema WHERE name = '_wbsync_dataset'";
-        let table: String = conn.query_row(sql, [], |row| row.get(0))?;
-        conn.execute_batch(&table.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
-        conn.execute("INSERT INTO temp._wbsync_dataset SELECT * FROM main._wbsync_dataset", [])?;
-    } else {
-        conn.execute_batch(&TABLES.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
-        conn.execute("INSERT INTO _wbsync_meta VALUES(?1)", [FORMAT])?;
-        conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", params![OWN, own.as_bytes()])?;
+/// Makes what `create` would where only this connection sees it.
+pub(super) fn pretend(conn: &dyn Session, own: InstanceId, plans: &Plans) -> Result<(), SqlError> {
+    let exist = conn.has_books()?;
+    conn.pretend_books()?;
+    if !exist {
+        begin(conn, own)?;
     }
     add_datasets(conn, plans)
 }
 
-fn add_datasets(conn: &Connection, plans: &Plans) -> rusqlite::Result<()> {
+fn begin(conn: &dyn Session, own: InstanceId) -> Result<(), SqlError> {
+    conn.execute("INSERT INTO _wbsync_meta VALUES(?1)", &bind![FORMAT])?;
+    conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", &bind![OWN, own.as_bytes()])?;
+    Ok(())
+}
+
+fn add_datasets(conn: &dyn Session, plans: &Plans) -> Result<(), SqlError> {
     for plan in &plans.list {
-        conn.execute("INSERT OR IGNORE INTO _wbsync_dataset(name) VALUES(?1)", [plan.name.as_str()])?;
+        let sql = "INSERT INTO _wbsync_dataset(name) VALUES(?1) ON CONFLICT(name) DO NOTHING";
+        conn.execute(sql, &bind![plan.name.as_str()])?;
     }
     Ok(())
 }
 
 impl Books {
     /// Reads the bookkeeping; `None` if it isn't there or lacks a dataset.
-    pub(super) fn read(conn: &Connection, context: &Context, plans: &Plans) -> Result<Option<Self>, Refused> {
-        if !exist(conn)? {
+    pub(super) fn read(conn: &dyn Session, context: &Context, plans: &Plans) -> Result<Option<Self>, Refused> {
+        if !conn.has_books()? {
             return Ok(None);
         }
-        let format: i64 = conn.query_row("SELECT format FROM _wbsync_meta", [], |row| row.get(0))?;
+        let format = conn.only("SELECT format FROM _wbsync_meta", &[], |row| row.get::<i64>(0))?;
         if format > FORMAT {
             return Err(Refused::Newer(format));
         }
+        let sql = "SELECT origin, instance FROM _wbsync_origin ORDER BY origin";
         let mut origins = Vec::new();
-        let mut statement = conn.prepare_cached("SELECT origin, instance FROM _wbsync_origin ORDER BY origin")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let instance = InstanceId::from_slice(&row.get::<_, Vec<u8>>(1)?);
-            match instance.filter(|_| row.get(0) == Ok(origins.len() as i64)) {
+        for (number, bytes) in conn.all(sql, &[], |row| Ok((row.get::<i64>(0)?, row.get::<Vec<u8>>(1)?)))? {
+            match InstanceId::from_slice(&bytes).filter(|_| number == origins.len() as i64) {
                 Some(instance) => origins.push(instance),
                 None => return Err(Refused::Damaged("the instances are not numbered in order".into())),
             }
@@ -168,8 +135,8 @@ impl Books {
         }
         let (mut datasets, mut defaults) = (Vec::new(), Vec::new());
         for plan in &plans.list {
-            let mut find = conn.prepare_cached("SELECT dataset, audience FROM _wbsync_dataset WHERE name = ?1")?;
-            match find.query_row([plan.name.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()? {
+            let sql = "SELECT dataset, audience FROM _wbsync_dataset WHERE name = ?1";
+            match conn.one(sql, &bind![plan.name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))? {
                 Some((number, default)) => {
                     datasets.push(number);
                     defaults.push(default);
@@ -178,13 +145,14 @@ impl Books {
             }
         }
         let numbers = origins.iter().enumerate().map(|(number, id)| (*id, number as i64)).collect();
+        let integer_keys = plans.list.iter().map(|plan| plan.has_integer_key).collect();
         let sql = "SELECT settled, view, applied, target FROM _wbsync_position";
-        let mut statement = conn.prepare_cached(sql)?;
-        Ok(Some(statement.query_row([], |row| {
-            let (settled, view, applied, target) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            let readers = context.readers.clone();
-            Ok(Self { settled, view, applied, target, origins, numbers, readers, datasets, defaults })
-        })?))
+        let (settled, view, applied, target) =
+            conn.only(sql, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        let readers = context.readers.clone();
+        let books =
+            Self { settled, view, applied, target, origins, numbers, readers, datasets, defaults, integer_keys };
+        Ok(Some(books))
     }
 
     /// Returns the number of the view that rows written now reflect.
@@ -198,12 +166,12 @@ impl Books {
     }
 
     /// Returns the small number of an instance, giving it one; the caller holds a write transaction.
-    pub(super) fn intern(&mut self, conn: &Connection, instance: &InstanceId) -> rusqlite::Result<i64> {
+    pub(super) fn intern(&mut self, conn: &dyn Session, instance: &InstanceId) -> Result<i64, SqlError> {
         if let Some(number) = self.number(instance) {
             return Ok(number);
         }
         let number = self.origins.len() as i64;
-        conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", params![number, instance.as_bytes()])?;
+        conn.execute("INSERT INTO _wbsync_origin VALUES(?1, ?2)", &bind![number, instance.as_bytes()])?;
         self.origins.push(*instance);
         self.numbers.insert(*instance, number);
         Ok(number)
@@ -243,135 +211,52 @@ impl Books {
     }
 
     /// Returns for whom a row is meant, if that was said beside it.
-    pub(super) fn rule(&self, conn: &Connection, dataset: usize, key: &Key) -> rusqlite::Result<Option<String>> {
-        let mut statement = conn.prepare_cached("SELECT rule FROM _wbsync_map WHERE dataset = ?1 AND key = ?2")?;
-        Ok(statement.query_row(params![self.datasets[dataset], key], |row| row.get(0)).optional()?.flatten())
+    pub(super) fn rule(&self, conn: &dyn Session, dataset: usize, key: &Key) -> Result<Option<String>, SqlError> {
+        let sql = "SELECT rule FROM _wbsync_map WHERE dataset = ?1 AND key = ?2";
+        Ok(conn.one(sql, &bind![self.datasets[dataset], key], |row| row.get::<Option<String>>(0))?.flatten())
     }
 
     /// Says beside a row for whom it is meant.
-    pub(super) fn set_rule(&self, conn: &Connection, dataset: usize, key: &Key, rule: &str) -> rusqlite::Result<()> {
-        let mut statement = conn.prepare_cached("UPDATE _wbsync_map SET rule = ?3 WHERE dataset = ?1 AND key = ?2")?;
-        statement.execute(params![self.datasets[dataset], key, rule])?;
+    pub(super) fn set_rule(&self, conn: &dyn Session, dataset: usize, key: &Key, rule: &str) -> Result<(), SqlError> {
+        let sql = "UPDATE _wbsync_map SET rule = ?3 WHERE dataset = ?1 AND key = ?2";
+        conn.execute(sql, &bind![self.datasets[dataset], key, rule])?;
         Ok(())
     }
 
     /// Says for whom rows are meant that don't say so themselves; `None` leaves it to the mapping.
     pub(super) fn set_default(
         &self,
-        conn: &Connection,
+        conn: &dyn Session,
         dataset: usize,
         audience: Option<&str>,
-    ) -> rusqlite::Result<()> {
-        let mut statement = conn.prepare_cached("UPDATE _wbsync_dataset SET audience = ?2 WHERE dataset = ?1")?;
-        statement.execute(params![self.datasets[dataset], audience])?;
+    ) -> Result<(), SqlError> {
+        let sql = "UPDATE _wbsync_dataset SET audience = ?2 WHERE dataset = ?1";
+        conn.execute(sql, &bind![self.datasets[dataset], audience])?;
         Ok(())
     }
 
     /// Finds the map row of a record.
-    pub(super) fn find(&self, conn: &Connection, dataset: usize, id: &RecordId) -> rusqlite::Result<Option<Entry>> {
+    pub(super) fn find(&self, conn: &dyn Session, dataset: usize, id: &RecordId) -> Result<Option<Entry>, SqlError> {
         let Some(origin) = self.number(&id.origin) else { return Ok(None) };
         let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 AND record = ?3");
-        let mut statement = conn.prepare_cached(&sql)?;
-        statement.query_row(params![self.datasets[dataset], origin, id.key.as_bytes()], Entry::of).optional()
+        conn.one(&sql, &bind![self.datasets[dataset], origin, id.key.as_bytes()], |row| self.entry(dataset, row))
     }
 
-    /// Finds the map row whose row stands for a record that has none of its own (`same`).
-    pub(super) fn find_covering(
-        &self,
-        conn: &Connection,
-        dataset: usize,
-        id: &RecordId,
-    ) -> rusqlite::Result<Option<Entry>> {
-        let Some(origin) = self.number(&id.origin) else { return Ok(None) };
-        let sql = format!(
-            "SELECT {ENTRY} FROM _wbsync_map WHERE (dataset, origin, record) = (
-                 SELECT for_dataset, for_origin, for_record FROM _wbsync_waiting
-                 WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field = '' AND for_dataset = dataset)"
-        );
-        let mut statement = conn.prepare_cached(&sql)?;
-        statement.query_row(params![self.datasets[dataset], origin, id.key.as_bytes()], Entry::of).optional()
+    /// Finds the map row of a row.
+    pub(super) fn at(&self, conn: &dyn Session, dataset: usize, key: &Key) -> Result<Option<Entry>, SqlError> {
+        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND key = ?2");
+        conn.one(&sql, &bind![self.datasets[dataset], key], |row| self.entry(dataset, row))
     }
 
-    /// Finds the overrides of a row.
-    pub(super) fn overrides(&self, conn: &Connection, dataset: usize, key: &Key) -> rusqlite::Result<Vec<Override>> {
-        let sql = "SELECT field, shown, reason FROM _wbsync_override WHERE dataset = ?1 AND key = ?2";
-        let mut statement = conn.prepare_cached(sql)?;
-        let found = statement.query_map(params![self.datasets[dataset], key], |row| override_of(row, 0))?;
-        found.collect()
-    }
-
-    /// Replaces the overrides of a row.
-    pub(super) fn set_overrides(
-        &self,
-        conn: &Connection,
-        dataset: usize,
-        key: &Key,
-        overrides: &[Override],
-    ) -> rusqlite::Result<()> {
-        let number = self.datasets[dataset];
-        let mut statement = conn.prepare_cached("DELETE FROM _wbsync_override WHERE dataset = ?1 AND key = ?2")?;
-        statement.execute(params![number, key])?;
-        let mut statement = conn.prepare_cached("INSERT INTO _wbsync_override VALUES(?1, ?2, ?3, ?4, ?5)")?;
-        for known in overrides {
-            statement.execute(params![number, key, known.field.as_str(), known.shown, known.reason])?;
-        }
-        Ok(())
-    }
-
-    /// Writes a map row, in place of that of the same record. What was said beside a row stays while the key is
-    /// the same record's.
-    pub(super) fn put(&self, conn: &Connection, dataset: usize, entry: &Entry) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO _wbsync_map(dataset, key, origin, record, birth, digest, audience, seen, view, flags)
-                   VALUES(:dataset, :key, :origin, :record, :birth, :digest, :audience, :seen, :view, :flags)
-                   ON CONFLICT(dataset, key) DO UPDATE SET origin = excluded.origin, record = excluded.record,
-                   birth = excluded.birth, digest = excluded.digest, audience = excluded.audience,
-                   seen = excluded.seen, view = excluded.view, flags = excluded.flags,
-                   rule = CASE WHEN origin = excluded.origin AND record = excluded.record THEN rule END";
-        conn.prepare_cached(sql)?.execute(named_params! {
-            ":dataset": self.datasets[dataset], ":key": entry.key, ":origin": entry.origin, ":record": entry.record,
-            ":birth": entry.birth, ":digest": entry.digest, ":audience": audience_text(&entry.audience),
-            ":seen": entry.seen, ":view": entry.view, ":flags": entry.flags,
-        })?;
-        Ok(())
-    }
-
-    /// Removes a map row with what hangs on it.
-    pub(super) fn remove(&self, conn: &Connection, dataset: usize, entry: &Entry) -> rusqlite::Result<()> {
-        let number = self.datasets[dataset];
-        let mut statement = conn.prepare_cached("DELETE FROM _wbsync_map WHERE dataset = ?1 AND key = ?2")?;
-        statement.execute(params![number, entry.key])?;
-        let mut statement = conn.prepare_cached("DELETE FROM _wbsync_override WHERE dataset = ?1 AND key = ?2")?;
-        statement.execute(params![number, entry.key])?;
-        let sql = "DELETE FROM _wbsync_waiting WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field <> ''";
-        conn.prepare_cached(sql)?.execute(params![number, entry.origin, entry.record])?;
-        Ok(())
-    }
-
-    /// Removes the map row of a row that the application deleted, to be reported until it is settled.
-    pub(super) fn vanish(&self, conn: &Connection, dataset: usize, entry: &Entry) -> rusqlite::Result<()> {
-        self.remove(conn, dataset, entry)?;
-        if entry.flags & STUB == 0 {
-            let sql = "INSERT OR REPLACE INTO _wbsync_gone(dataset, origin, record, number, base)
-                       VALUES(?1, ?2, ?3, ?4, ?5)";
-            let row = params![self.datasets[dataset], entry.origin, entry.record, self.settled + 1, entry.view];
-            conn.prepare_cached(sql)?.execute(row)?;
-        }
-        Ok(())
-    }
-}
-
-impl Entry {
     /// Reads the columns of `ENTRY`.
-    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let key = Key::of(row.get_ref(0)?).ok_or(rusqlite::Error::InvalidQuery)?;
-        let audience = audience_of(row.get_ref(5)?.as_str()?);
-        Ok(Self {
-            key,
+    pub(super) fn entry(&self, dataset: usize, row: &dyn Row) -> Result<Entry, SqlError> {
+        Ok(Entry {
+            key: self.key(dataset, row, 0)?,
             origin: row.get(1)?,
             record: row.get(2)?,
             birth: row.get(3)?,
             digest: row.get(4)?,
-            audience,
+            audience: audience_of(row.str(5)?),
             seen: row.get(6)?,
             view: row.get(7)?,
             flags: row.get(8)?,
@@ -379,6 +264,103 @@ impl Entry {
         })
     }
 
+    /// Reads a key of the bookkeeping's.
+    pub(super) fn key(&self, dataset: usize, row: &dyn Row, at: usize) -> Result<Key, SqlError> {
+        Key::noted(row.raw(at)?, self.integer_keys[dataset]).ok_or(SqlError::Column { at, wanted: "a key" })
+    }
+
+    /// Finds the map row whose row stands for a record that has none of its own (`same`).
+    pub(super) fn find_covering(
+        &self,
+        conn: &dyn Session,
+        dataset: usize,
+        id: &RecordId,
+    ) -> Result<Option<Entry>, SqlError> {
+        let Some(origin) = self.number(&id.origin) else { return Ok(None) };
+        let sql = format!(
+            "SELECT {ENTRY} FROM _wbsync_map WHERE (dataset, origin, record) = (
+                 SELECT for_dataset, for_origin, for_record FROM _wbsync_waiting
+                 WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field = '' AND for_dataset = dataset)"
+        );
+        conn.one(&sql, &bind![self.datasets[dataset], origin, id.key.as_bytes()], |row| self.entry(dataset, row))
+    }
+
+    /// Finds the overrides of a row.
+    pub(super) fn overrides(&self, conn: &dyn Session, dataset: usize, key: &Key) -> Result<Vec<Override>, SqlError> {
+        let sql = "SELECT field, shown, reason FROM _wbsync_override WHERE dataset = ?1 AND key = ?2";
+        conn.all(sql, &bind![self.datasets[dataset], key], |row| override_of(conn, row, 0))
+    }
+
+    /// Replaces the overrides of a row.
+    pub(super) fn set_overrides(
+        &self,
+        conn: &dyn Session,
+        dataset: usize,
+        key: &Key,
+        overrides: &[Override],
+    ) -> Result<(), SqlError> {
+        let number = self.datasets[dataset];
+        conn.execute("DELETE FROM _wbsync_override WHERE dataset = ?1 AND key = ?2", &bind![number, key])?;
+        for known in overrides {
+            let sql = "INSERT INTO _wbsync_override VALUES(?1, ?2, ?3, ?4, ?5)";
+            conn.execute(sql, &bind![number, key, known.field.as_str(), conn.pack(&known.shown), known.reason])?;
+        }
+        Ok(())
+    }
+
+    /// Writes a map row, in place of that of the same record. What was said beside a row stays while the key is
+    /// the same record's.
+    pub(super) fn put(&self, conn: &dyn Session, dataset: usize, entry: &Entry) -> Result<(), SqlError> {
+        let sql =
+            "INSERT INTO _wbsync_map AS m(dataset, key, origin, record, birth, digest, audience, seen, view, flags)
+                   VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                   ON CONFLICT(dataset, key) DO UPDATE SET origin = excluded.origin, record = excluded.record,
+                   birth = excluded.birth, digest = excluded.digest, audience = excluded.audience,
+                   seen = excluded.seen, view = excluded.view, flags = excluded.flags,
+                   rule = CASE WHEN m.origin = excluded.origin AND m.record = excluded.record THEN m.rule END";
+        let audience = audience_text(&entry.audience);
+        let values = bind![
+            self.datasets[dataset],
+            entry.key,
+            entry.origin,
+            entry.record,
+            entry.birth,
+            entry.digest,
+            audience,
+            entry.seen,
+            entry.view,
+            entry.flags,
+        ];
+        conn.execute(sql, &values)?;
+        Ok(())
+    }
+
+    /// Removes a map row with what hangs on it.
+    pub(super) fn remove(&self, conn: &dyn Session, dataset: usize, entry: &Entry) -> Result<(), SqlError> {
+        let number = self.datasets[dataset];
+        conn.execute("DELETE FROM _wbsync_map WHERE dataset = ?1 AND key = ?2", &bind![number, entry.key])?;
+        conn.execute("DELETE FROM _wbsync_override WHERE dataset = ?1 AND key = ?2", &bind![number, entry.key])?;
+        let sql = "DELETE FROM _wbsync_waiting WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field <> ''";
+        conn.execute(sql, &bind![number, entry.origin, entry.record])?;
+        Ok(())
+    }
+
+    /// Removes the map row of a row that the application deleted, to be reported until it is settled.
+    pub(super) fn vanish(&self, conn: &dyn Session, dataset: usize, entry: &Entry) -> Result<(), SqlError> {
+        self.remove(conn, dataset, entry)?;
+        if entry.flags & STUB == 0 {
+            let sql = "INSERT INTO _wbsync_gone(dataset, origin, record, number, base)
+                       VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(dataset, origin, record)
+                       DO UPDATE SET number = excluded.number, base = excluded.base";
+            let number = self.settled + 1;
+            let row = bind![self.datasets[dataset], entry.origin, entry.record, number, entry.view];
+            conn.execute(sql, &row)?;
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
     pub(super) fn is_stub(&self) -> bool {
         self.flags & STUB != 0
     }
@@ -387,27 +369,27 @@ impl Entry {
 /// Finds parents in the bookkeeping, as of the last capture or write.
 #[derive(Debug)]
 pub(super) struct Mapped<'a> {
-    pub(super) conn: &'a Connection,
+    pub(super) conn: &'a dyn Session,
     pub(super) books: &'a Books,
 }
 
 impl Parents for Mapped<'_> {
-    fn find(&mut self, dataset: usize, key: &Key) -> rusqlite::Result<Option<Parent>> {
+    fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
         let sql = "SELECT origin, record, audience FROM _wbsync_map WHERE dataset = ?1 AND key = ?2";
-        let mut statement = self.conn.prepare_cached(sql)?;
-        let found = statement.query_row(params![self.books.datasets[dataset], key], |row| {
-            let (origin, audience) = (row.get(0)?, audience_of(row.get_ref(2)?.as_str()?));
+        self.conn.one(sql, &bind![self.books.datasets[dataset], key], |row| {
+            let (origin, audience) = (row.get(0)?, audience_of(row.str(2)?));
             let audience = self.books.seen_from_here(origin, audience);
             Ok(Parent { origin, record: row.get(1)?, audience })
-        });
-        found.optional()
+        })
     }
 }
 
 /// Reads the columns field, shown, reason from position `at`.
-pub(super) fn override_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Override> {
-    let field = FieldName::new(row.get_ref(at)?.as_str()?).map_err(|_| rusqlite::Error::InvalidQuery)?;
-    Ok(Override { field, shown: row.get::<_, Raw>(at + 1)?, reason: row.get(at + 2)? })
+pub(super) fn override_of(conn: &dyn Session, row: &dyn Row, at: usize) -> Result<Override, SqlError> {
+    let wrong = |at, wanted| SqlError::Column { at, wanted };
+    let field = FieldName::new(row.str(at)?).map_err(|_| wrong(at, "a field's name"))?;
+    let shown = conn.unpack(row.raw(at + 1)?).ok_or(wrong(at + 1, "a value"))?;
+    Ok(Override { field, shown, reason: row.get(at + 2)? })
 }
 
 /// Spells an audience for the map: a scope's name, or `!` and a reason.

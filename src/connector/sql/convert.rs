@@ -1,11 +1,10 @@
-//! Between SQLite's values and logical ones.
+//! Between the values of columns and logical ones.
 //!
 //! Reading never fails: what isn't of the column's type is carried as what it is. Writing is strict: a
 //! foreign value of another type would break the application.
 
-use rusqlite::types::{Value as Raw, ValueRef};
-
 use super::look::Parent;
+use super::raw::{Raw, RawRef};
 use super::timestamp;
 use crate::connector::mapping::model::Kind;
 use crate::record::value::Value;
@@ -31,19 +30,19 @@ pub(super) enum Logical<'r> {
 
 impl<'r> Logical<'r> {
     /// Reads a column that is no reference.
-    pub(super) fn read(kind: Kind, value: ValueRef<'r>) -> Self {
+    pub(super) fn read(kind: Kind, value: RawRef<'r>) -> Self {
         match (kind, value) {
-            (_, ValueRef::Null) => Self::Null,
-            (Kind::Bool, ValueRef::Integer(value)) => Self::Bool(value != 0),
-            (Kind::Float, ValueRef::Integer(value)) => Self::Float(value as f64),
-            (Kind::Decimal, ValueRef::Integer(value)) => Self::Decimal(value.to_string()),
-            (Kind::Decimal, ValueRef::Real(value)) => {
+            (_, RawRef::Null) => Self::Null,
+            (Kind::Bool, RawRef::Integer(value)) => Self::Bool(value != 0),
+            (Kind::Float, RawRef::Integer(value)) => Self::Float(value as f64),
+            (Kind::Decimal, RawRef::Integer(value)) => Self::Decimal(value.to_string()),
+            (Kind::Decimal, RawRef::Real(value)) => {
                 decimal(&value.to_string()).map_or(Self::Float(value), Self::Decimal)
             }
-            (_, ValueRef::Integer(value)) => Self::Int(value),
-            (_, ValueRef::Real(value)) => Self::Float(value),
-            (_, ValueRef::Blob(bytes)) => Self::Bytes(bytes),
-            (kind, ValueRef::Text(bytes)) => match std::str::from_utf8(bytes) {
+            (_, RawRef::Integer(value)) => Self::Int(value),
+            (_, RawRef::Real(value)) => Self::Float(value),
+            (_, RawRef::Blob(bytes)) => Self::Bytes(bytes),
+            (kind, RawRef::Text(bytes)) => match std::str::from_utf8(bytes) {
                 Err(_) => Self::Bytes(bytes),
                 Ok(text) => match kind {
                     Kind::Timestamp => timestamp::parse(text).map_or(Self::Text(text), Self::Timestamp),
@@ -199,9 +198,9 @@ mod tests {
 
     #[test]
     fn odd_storage_is_carried_as_it_is() {
-        assert_eq!(Logical::read(Kind::Timestamp, ValueRef::Text(b"")), Logical::Text(""));
-        assert_eq!(Logical::read(Kind::Text, ValueRef::Text(b"\xff")), Logical::Bytes(b"\xff"));
-        assert_eq!(Logical::read(Kind::Bool, ValueRef::Integer(7)), Logical::Bool(true));
+        assert_eq!(Logical::read(Kind::Timestamp, RawRef::Text(b"")), Logical::Text(""));
+        assert_eq!(Logical::read(Kind::Text, RawRef::Text(b"\xff")), Logical::Bytes(b"\xff"));
+        assert_eq!(Logical::read(Kind::Bool, RawRef::Integer(7)), Logical::Bool(true));
         assert_eq!(decimal("007.50").as_deref(), Some("7.5"));
         assert_eq!(decimal("-0.0").as_deref(), Some("0"));
         assert_eq!(decimal("1e5"), None);

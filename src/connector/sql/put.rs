@@ -1,14 +1,12 @@
 //! Writes one record: inserts its row, turns its placeholder into it, or updates what differs.
 
-use rusqlite::types::Value as Raw;
-use rusqlite::{OptionalExtension, params, params_from_iter};
-
 use super::apply::{Apply, Current, Done, Fail};
-use super::books::{ENTRY, Entry, STUB};
+use super::books::{Entry, STUB};
 use super::convert;
 use super::key::Key;
 use super::look::{OWN, Override};
 use super::plan::{Content as Column, Plan, RefPlan, ScopePlan, constant, matches, quote};
+use super::raw::{Bind, Raw};
 use super::timestamp;
 use crate::connector::contract::Content;
 use crate::connector::mapping::model::Missing;
@@ -55,7 +53,7 @@ impl Apply<'_> {
         }
         check_author(plan, id, content)?;
         check_only(plan, content)?;
-        let wanted = self.wanted(dataset, id, content, entry.as_ref(), current.as_ref())?;
+        let mut wanted = self.wanted(dataset, id, content, entry.as_ref(), current.as_ref())?;
         if entry.is_none()
             && let Some(by) = self.same_as(dataset, &wanted)?
         {
@@ -104,7 +102,16 @@ impl Apply<'_> {
             self.books.set_overrides(self.conn, dataset, &key, &wanted.overrides)?;
         }
         self.wait_for_nulls(dataset, origin, id, &wanted.nulls, !old.is_empty())?;
-        let raws = self.write_down(dataset, id, origin, &key, audience, 0, &wanted.overrides)?;
+        let mut raws = self.write_down(dataset, id, origin, &key, audience.clone(), 0, &wanted.overrides)?;
+        let respelled = respelled(plan, content, &wanted, &raws);
+        if !respelled.is_empty() {
+            wanted.overrides.extend(respelled);
+            self.books.set_overrides(self.conn, dataset, &key, &wanted.overrides)?;
+            raws = self.write_down(dataset, id, origin, &key, audience, 0, &wanted.overrides)?;
+            if done == Done::Updated && current.is_some_and(|row| row.raws == raws) {
+                return Ok(Done::Unchanged);
+            }
+        }
         if done != Done::Unchanged {
             self.stale(dataset, &key, &raws);
         }
@@ -273,24 +280,19 @@ impl Apply<'_> {
             columns.push((column, Raw::Text(scope.to_owned())));
         }
         let names: Vec<String> = columns.iter().map(|(column, _)| quote(column)).collect();
-        let marks = vec!["?"; columns.len()].join(", ");
-        let sql = format!("INSERT INTO {}({}) VALUES({marks})", quote(&plan.spec.table), names.join(", "));
-        self.conn.prepare_cached(&sql)?.execute(params_from_iter(columns.iter().map(|(_, raw)| raw)))?;
-        let given = columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(&plan.spec.key));
-        let key = match given {
-            Some((_, raw)) => Key::of(raw.into()).ok_or_else(|| Fail::park("it has no key"))?,
-            None => Key::Int(self.conn.last_insert_rowid()),
-        };
+        let marks: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
+        let (names, marks, key) = (names.join(", "), marks.join(", "), quote(&plan.spec.key));
+        let sql = format!("INSERT INTO {}({names}) VALUES({marks}) RETURNING {key}", plan.table);
+        let values: Vec<_> = columns.iter().map(|(_, raw)| raw.bind()).collect();
+        let key = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten();
+        let key = key.ok_or_else(|| Fail::park("it has no key"))?;
         self.displace(dataset, &key)?;
         Ok(key)
     }
 
     /// Moves the map row of a row that the application deleted, and whose key was handed out again.
     fn displace(&mut self, dataset: usize, key: &Key) -> Result<(), Fail> {
-        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND key = ?2");
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        let found = statement.query_row(params![self.books.datasets[dataset], key], Entry::of).optional()?;
-        if let Some(entry) = found {
+        if let Some(entry) = self.books.at(self.conn, dataset, key)? {
             self.books.vanish(self.conn, dataset, &entry)?;
             self.has_gone = true;
         }
@@ -305,11 +307,12 @@ impl Apply<'_> {
         if set.iter().any(|(column, _)| column.eq_ignore_ascii_case(&plan.spec.key)) {
             return Err(Fail::park("the key of a row can't change"));
         }
-        let names: Vec<String> = set.iter().map(|(column, _)| format!("{} = ?", quote(column))).collect();
-        let (table, key_column) = (quote(&plan.spec.table), quote(&plan.spec.key));
-        let sql = format!("UPDATE {table} SET {} WHERE {key_column} = ?", names.join(", "));
-        let values = set.into_iter().map(|(_, raw)| raw).chain([key.raw()]);
-        self.conn.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+        let names: Vec<String> =
+            set.iter().enumerate().map(|(at, (column, _))| format!("{} = ?{}", quote(column), at + 1)).collect();
+        let (table, key_column) = (&plan.table, quote(&plan.spec.key));
+        let sql = format!("UPDATE {table} SET {} WHERE {key_column} = ?{}", names.join(", "), set.len() + 1);
+        let values: Vec<_> = set.iter().map(|(_, raw)| raw.bind()).chain([key.bind()]).collect();
+        self.conn.execute(&sql, &values)?;
         Ok(())
     }
 
@@ -351,9 +354,26 @@ impl Apply<'_> {
 
     fn is_gone(&self, dataset: usize, origin: i64, id: &RecordId) -> Result<bool, Fail> {
         let sql = "SELECT 1 FROM _wbsync_gone WHERE dataset = ?1 AND origin = ?2 AND record = ?3";
-        let mut statement = self.conn.prepare_cached(sql)?;
-        Ok(statement.exists(params![self.books.datasets[dataset], origin, id.key.as_bytes()])?)
+        Ok(self.conn.exists(sql, &bind![self.books.datasets[dataset], origin, id.key.as_bytes()])?)
     }
+}
+
+/// Finds the fields whose column shows another value than was written, as `jsonb` and `char(n)` do: that is no edit.
+fn respelled(plan: &Plan, content: &Content, wanted: &Wanted, raws: &[Raw]) -> Vec<Override> {
+    let mut found = Vec::new();
+    for (index, field) in plan.fields.iter().enumerate() {
+        let (Column::Plain(kind), Some(written), shown) = (&field.content, &wanted.raws[index], &raws[index + 1])
+        else {
+            continue;
+        };
+        let is_known = written == shown || wanted.overrides.iter().any(|known| known.field == field.name);
+        let value = content.fields.get(&field.name);
+        if !is_known && value.is_some_and(|value| !convert::shows(*kind, shown, value)) {
+            let reason = "the column shows it otherwise".to_owned();
+            found.push(Override { field: field.name.clone(), shown: shown.clone(), reason });
+        }
+    }
+    found
 }
 
 /// Tells whether an own row became private: nothing that arrives may touch it.

@@ -1,7 +1,5 @@
 //! Local names for records whose unique name is taken here.
 
-use rusqlite::params;
-
 use super::apply::{Apply, Fail};
 use super::key::Key;
 use super::plan::{Plan, quote};
@@ -33,10 +31,10 @@ impl Apply<'_> {
     }
 
     fn is_taken(&self, plan: &Plan, index: usize, name: &str, own: Option<&Key>) -> Result<bool, Fail> {
-        let (table, key) = (quote(&plan.spec.table), quote(&plan.spec.key));
+        let (table, key) = (&plan.table, quote(&plan.spec.key));
         let column = quote(&plan.fields[index].column);
-        let sql = format!("SELECT 1 FROM {table} WHERE {column} = ?1 AND {key} IS NOT ?2");
-        Ok(self.conn.prepare_cached(&sql)?.exists(params![name, own])?)
+        let sql = format!("SELECT 1 FROM {table} WHERE {column} = ?1 AND {key} IS DISTINCT FROM ?2");
+        Ok(self.conn.exists(&sql, &bind![name, own])?)
     }
 }
 
