@@ -151,6 +151,10 @@ impl Instance {
     /// # Errors
     /// `Store`, `State`.
     pub(super) fn take_urls(&self, store: &dyn Store, from: &str) -> Result<(), Error> {
+        // Where URLs mean nothing, a request for each peer would be for nothing too.
+        if self.config.network.mode == NetworkMode::Central {
+            return Ok(());
+        }
         for peer in self.state.peers()?.into_iter().filter(|peer| peer.trust != Trust::Revoked) {
             let known = SignedCard::open(&peer.card).map_err(Error::Card)?;
             // What is no card is told of elsewhere.

@@ -23,6 +23,9 @@ fn known(site: &Site, of: &str) -> Card {
 #[test]
 fn urls_of_a_card_are_taken_and_nothing_else() {
     let (stick, alpha, beta) = pair(None);
+    let config = beta.app.dir().join("wbsync.toml");
+    let central = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{central}\n[network]\nmode = \"hybrid\"\n")).unwrap();
     alpha.sync();
     beta.sync();
     let (first, keys) = (alpha.card(), alpha.app.dir().join(".wbsync/keys"));
@@ -47,10 +50,17 @@ fn urls_of_a_card_are_taken_and_nothing_else() {
         beta.pull();
         assert_eq!(known(&beta, "alpha"), moved.card);
     }
-    // The operator may go back; in the mode `central` nobody is read at a URL at all.
+    // The operator may go back.
+    assert_eq!(beta.open().peer_sources().unwrap().len(), 1);
     beta.knows(&alpha, None);
     assert_eq!(known(&beta, "alpha"), first.card);
+    // Nobody is read at a URL that could start a program or name a file, nor in the mode `central` at any.
+    put(&stick, &sign(&|card| card.urls = vec!["ssh://evil.example/x".into(), "file:///etc".into()]));
+    beta.pull();
+    assert_eq!(known(&beta, "alpha").urls.len(), 2);
+    assert!(beta.open().peer_sources().unwrap().is_empty());
+    std::fs::write(&config, central).unwrap();
     put(&stick, &sign(&|card| card.urls = vec!["https://elsewhere.example/".into()]));
     beta.pull();
-    assert!(beta.open().peer_sources().unwrap().is_empty());
+    assert!(known(&beta, "alpha").urls.len() == 2 && beta.open().peer_sources().unwrap().is_empty());
 }
