@@ -87,6 +87,7 @@ pub enum Command {
     Revert(commands::revert::Args),
     Shun(commands::shun::Args),
     Unshun(commands::unshun::Args),
+    Fsck(commands::fsck::Args),
     Restore(commands::restore::Args),
     Debug(commands::debug::Args),
     Serve(commands::serve::Args),

@@ -16,6 +16,7 @@ pub mod error;
 pub mod fetch;
 pub mod fit;
 pub mod forget;
+pub mod fsck;
 pub mod groups;
 pub mod ingest;
 pub mod init;

@@ -198,7 +198,12 @@ impl Instance {
     }
 
     /// Verifies and opens a receipt; the refusal lacks its document's name.
-    fn open_receipt(&self, scope: &OpenScope, reader: &InstanceId, document: Vec<u8>) -> Result<ReceiptRow, Refusal> {
+    pub(super) fn open_receipt(
+        &self,
+        scope: &OpenScope,
+        reader: &InstanceId,
+        document: Vec<u8>,
+    ) -> Result<ReceiptRow, Refusal> {
         let broken = |error: &dyn std::error::Error| Refusal::new("", error, HINT_DAMAGED).damaged();
         let (receipt, hash) = Receipt::open(&document, reader).map_err(|error| broken(&error))?;
         if receipt.scope != scope.row.id {

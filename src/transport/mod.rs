@@ -5,4 +5,5 @@ mod dir_lock;
 mod dir_root;
 pub mod http;
 pub mod ssh;
+pub mod strays;
 pub mod url;

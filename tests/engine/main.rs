@@ -20,6 +20,7 @@ mod folding;
 mod forge;
 mod giving_up;
 mod gossip;
+mod health;
 mod outcomes;
 mod peers;
 mod privacy;

@@ -9,6 +9,7 @@ pub mod debug;
 pub mod diff;
 pub mod fetch;
 pub mod follow;
+pub mod fsck;
 pub mod group;
 pub mod hub;
 pub mod id;
@@ -90,6 +91,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Blame(args) => blame::run(context, args),
         Command::Conflicts(args) => conflicts::run(context, args),
         Command::Resolve(args) => resolve::run(context, args),
+        Command::Fsck(args) => fsck::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Revert(args) => revert::run(context, args),
         Command::Shun(args) => shun::run(context, args),

@@ -10,6 +10,7 @@ mod books;
 mod capture;
 mod convert;
 mod drop;
+mod examine;
 mod fit;
 mod key;
 mod look;
@@ -40,8 +41,8 @@ use self::purge::Purge;
 use self::same::IS_COVERED;
 use self::snapshot::{Place, Snapshot};
 use super::contract::{
-    Applied, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError,
-    Surveyed,
+    Applied, Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting,
+    SinkError, Standing, Surveyed,
 };
 use super::error::Error;
 use super::mapping::model::Mapping;
@@ -472,6 +473,10 @@ impl Connector for SqliteConnector {
         };
         let entry = read().map_err(|source| self.failed(doing, source))?;
         Ok(entry.map(|entry| format!("{} {}", self.plans.list[dataset].spec.table, entry.key)))
+    }
+
+    fn examine(&mut self, see: &mut dyn FnMut(RecordId, Standing)) -> Result<Vec<Blemish>, Error> {
+        self.examine_books(see)
     }
 }
 
