@@ -88,6 +88,8 @@ pub enum Command {
     Shun(commands::shun::Args),
     Unshun(commands::unshun::Args),
     Fsck(commands::fsck::Args),
+    Repair(commands::repair::Args),
+    Gc(commands::gc::Args),
     Restore(commands::restore::Args),
     Debug(commands::debug::Args),
     Serve(commands::serve::Args),

@@ -86,6 +86,8 @@ pub struct Finding {
     pub detail: String,
     /// Of objects: their size, as the head says that names them, or as they lie there.
     pub bytes: u64,
+    /// Of objects: whether a head names them.
+    pub is_named: bool,
 }
 
 /// What was looked at, and what is wrong.
@@ -153,7 +155,7 @@ struct Look {
 
 impl Look {
     fn find(&mut self, kind: Kind, path: StorePath, detail: impl Into<String>) {
-        self.health.findings.push(Finding { kind, path, detail: detail.into(), bytes: 0 });
+        self.health.findings.push(Finding { kind, path, detail: detail.into(), bytes: 0, is_named: false });
     }
 
     /// Notes what is wrong with one document; `None` if it can't be had.
@@ -321,7 +323,8 @@ impl Look {
         self.health.objects = held.len() as u64;
         self.health.bytes = held.values().sum();
         let mut found = |kind, id: ObjectId, detail: String, bytes| {
-            self.health.findings.push(Finding { kind, path: StorePath::Object(id), detail, bytes });
+            let is_named = self.named.contains_key(&id);
+            self.health.findings.push(Finding { kind, path: StorePath::Object(id), detail, bytes, is_named });
         };
         for (id, (bytes, head)) in &self.named {
             match held.get(id) {

@@ -5,6 +5,7 @@
 pub mod check;
 pub mod copy;
 pub mod fetch;
+pub mod garbage;
 pub mod head;
 pub mod health;
 pub mod layout;

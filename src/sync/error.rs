@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::code::Code;
+use super::code::{Code, database_code, store_code};
 use super::fit::Fit;
 use super::own::Lost;
 use crate::cbor;
@@ -74,6 +74,8 @@ pub enum Error {
     Record { record: String, source: cbor::error::Error },
     #[error("cannot copy objects to {to}")]
     Copy { to: String, source: exchange::copy::CopyError },
+    #[error("cannot clear up in the store of {of}")]
+    Garbage { of: String, source: exchange::garbage::Error },
     #[error("no peer is called {name:?}")]
     UnknownPeer { name: String, known: Vec<String> },
     #[error("another peer is called {name:?} here")]
@@ -236,6 +238,8 @@ impl Error {
                 | exchange::copy::CopyError::Source { source, .. }
                 | exchange::copy::CopyError::Target { source, .. } => store_code(source),
             },
+            Self::Garbage { source: exchange::garbage::Error::Unread { .. }, .. } => Code::StoreDamaged,
+            Self::Garbage { source: exchange::garbage::Error::Store(source), .. } => store_code(source),
             Self::Url { .. } => Code::BadUrl,
             Self::Card(_) => Code::BadCard,
             Self::Fingerprint { .. } => Code::Fingerprint,
@@ -307,7 +311,10 @@ impl Error {
                 source => return source.hint(),
             },
             Self::State(state::error::Error::Newer { .. }) => "use the version of wbsync that made it".into(),
-            Self::Store { source, .. } => return store_hint(source),
+            Self::Store { source, .. } | Self::Garbage { source: exchange::garbage::Error::Store(source), .. } => {
+                return store_hint(source);
+            }
+            Self::Garbage { .. } => "`wbsync fsck` tells what is wrong there".into(),
             Self::Card(_) => "ask for the line again: `wbsync id` prints it on the other instance".into(),
             Self::Fingerprint { .. } => {
                 "do not use this card: ask its owner to read the fingerprint out to you (`wbsync id --fingerprint`)"
@@ -399,21 +406,6 @@ fn unfitting(fits: &[Fit]) -> String {
     fits.iter().flat_map(Fit::blocking_lines).collect::<Vec<_>>().join("; ")
 }
 
-fn store_code(error: &StoreError) -> Code {
-    match error {
-        StoreError::Unreachable { .. } => Code::Unreachable,
-        StoreError::NotAStore { .. } => Code::NotAStore,
-        StoreError::NewerFormat { .. } => Code::NewerStore,
-        StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Irregular { .. } => Code::StoreDamaged,
-        StoreError::Denied { .. } | StoreError::Incomplete { .. } => Code::StoreDenied,
-        StoreError::Busy { .. } => Code::StoreBusy,
-        StoreError::Swapped { .. } => Code::Raced,
-        StoreError::Full { .. } => Code::StoreFull,
-        StoreError::ReadOnly { .. } => Code::StoreReadOnly,
-        StoreError::TooLarge { .. } | StoreError::Source { .. } | StoreError::Io { .. } => Code::Store,
-    }
-}
-
 fn store_hint(error: &StoreError) -> Option<String> {
     Some(match error {
         StoreError::Unreachable { .. } => "is the stick plugged in, the disk mounted, the hub running?".into(),
@@ -436,35 +428,6 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::Busy { .. } => "wait until it is done, then try again".into(),
         _ => return None,
     })
-}
-
-fn database_code(error: &connector::error::Error) -> Code {
-    use connector::error::Error as Database;
-    match error {
-        Database::Missing { .. } => Code::DatabaseMissing,
-        Database::NotADatabase { .. } => Code::NotADatabase,
-        Database::Damaged { .. } | Database::Books { .. } => Code::DatabaseDamaged,
-        Database::Locked { .. } => Code::DatabaseLocked,
-        Database::ReadOnly { .. } => Code::DatabaseReadOnly,
-        Database::Address { .. } | Database::EnvLine { .. } => Code::DatabaseAddress,
-        Database::UnknownPreset { .. } => Code::UnknownPreset,
-        Database::ReadMapping { .. }
-        | Database::BadMapping { .. }
-        | Database::UnknownTable { .. }
-        | Database::UnknownColumn { .. }
-        | Database::Unfit { .. } => Code::Mapping,
-        Database::NotReady { .. } => Code::NotReady,
-        Database::Condition { .. } => Code::BadValue,
-        Database::NotCaptured { .. } => Code::NotFound,
-        Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
-        Database::File { .. }
-        | Database::Sqlite { .. }
-        | Database::ApplyUnfinished
-        | Database::NoApply { .. }
-        | Database::StaleCapture { .. }
-        | Database::Sink(_)
-        | Database::Source(_) => Code::Database,
-    }
 }
 
 impl From<crate::id::name::NameError> for Error {

@@ -101,6 +101,17 @@ pub fn fsck_store(
     Ok(report)
 }
 
+/// Looks at an open store.
+///
+/// # Errors
+/// As `fsck_store`.
+pub(super) fn fsck_open(store: &dyn Store, name: &str, depth: Depth) -> Result<Report, Error> {
+    let mut report = Report::default();
+    look_at(store, name, depth, &|_| {}, MEND_REMOTE, &mut report)?;
+    report.sort();
+    Ok(report)
+}
+
 impl Instance {
     /// Looks at all that belongs to this instance: its own store, the local state, and the bookkeeping in the
     /// application's database.

@@ -46,6 +46,21 @@ impl Instance {
     /// # Errors
     /// A tree that can't be read; the application's database; the state.
     pub fn sweep(&self) -> Result<Swept, Error> {
+        let kept = self.needed_nodes()?;
+        let removed = self.state.keep_nodes(&kept)?;
+        self.remove_fetched()?;
+        let log_busy = !self.state.empty_log()?;
+        if !log_busy {
+            self.state.clear_sweep()?;
+        }
+        Ok(Swept { kept: kept.len() as u64, removed, log_busy })
+    }
+
+    /// Lists the tree nodes that something needs.
+    ///
+    /// # Errors
+    /// As `sweep`.
+    pub(super) fn needed_nodes(&self) -> Result<HashSet<NodeId>, Error> {
         let views = self.shown_views()?;
         let mut kept = HashSet::new();
         for row in self.state.scopes()? {
@@ -54,13 +69,7 @@ impl Instance {
                 self.mark(&row, &commit, &mut kept)?;
             }
         }
-        let removed = self.state.keep_nodes(&kept)?;
-        self.remove_fetched()?;
-        let log_busy = !self.state.empty_log()?;
-        if !log_busy {
-            self.state.clear_sweep()?;
-        }
-        Ok(Swept { kept: kept.len() as u64, removed, log_busy })
+        Ok(kept)
     }
 
     /// Returns the views that the application's rows show, or are on the way to.

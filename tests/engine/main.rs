@@ -21,6 +21,7 @@ mod forge;
 mod giving_up;
 mod gossip;
 mod health;
+mod mending;
 mod outcomes;
 mod peers;
 mod privacy;

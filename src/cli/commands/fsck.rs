@@ -53,13 +53,15 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn url_of(instance: &Instance, name: &str) -> Option<String> {
+/// Returns the URL of a remote.
+pub(super) fn url_of(instance: &Instance, name: &str) -> Option<String> {
     let name = PeerName::new(name).map_err(Error::from).ok()?;
     let remotes = instance.state.remotes().ok()?;
     remotes.into_iter().find(|remote| remote.name == name).map(|remote| remote.url)
 }
 
-fn describe(report: &Report) -> String {
+/// Writes what was found, a line each.
+pub(super) fn describe(report: &Report) -> String {
     let mut text = String::new();
     // Unused objects are counted only: there may be many, and they are nobody's fault.
     for finding in report.findings.iter().filter(|finding| finding.what != UNUSED) {

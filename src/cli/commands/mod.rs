@@ -10,6 +10,7 @@ pub mod diff;
 pub mod fetch;
 pub mod follow;
 pub mod fsck;
+pub mod gc;
 pub mod group;
 pub mod hub;
 pub mod id;
@@ -22,6 +23,7 @@ pub mod privacy;
 pub mod pull;
 pub mod push;
 pub mod remote;
+pub mod repair;
 pub mod resolve;
 pub mod restore;
 pub mod revert;
@@ -92,6 +94,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Conflicts(args) => conflicts::run(context, args),
         Command::Resolve(args) => resolve::run(context, args),
         Command::Fsck(args) => fsck::run(context, args),
+        Command::Gc(args) => gc::run(context, args),
+        Command::Repair(args) => repair::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Revert(args) => revert::run(context, args),
         Command::Shun(args) => shun::run(context, args),

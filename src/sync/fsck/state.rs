@@ -187,7 +187,8 @@ impl Instance {
         trees: &mut Trees,
     ) -> Result<(), Error> {
         shown.extend(row.local_head);
-        for id in &shown {
+        let heads = self.state.heads(&row.id)?.into_iter().map(|head| head.commit);
+        for id in &shown.iter().copied().chain(heads).collect::<BTreeSet<_>>() {
             if self.state.commit(&row.id, id).ok().flatten().is_none() && !trees.commits.contains(&(row.id, *id)) {
                 trees.commits.push((row.id, *id));
             }
