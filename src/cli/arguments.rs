@@ -87,6 +87,7 @@ pub enum Command {
     Revert(commands::revert::Args),
     Shun(commands::shun::Args),
     Unshun(commands::unshun::Args),
+    Bundle(commands::bundle::Args),
     Fsck(commands::fsck::Args),
     Repair(commands::repair::Args),
     Gc(commands::gc::Args),

@@ -74,6 +74,8 @@ pub enum Error {
     Record { record: String, source: cbor::error::Error },
     #[error("cannot copy objects to {to}")]
     Copy { to: String, source: exchange::copy::CopyError },
+    #[error("cannot use the bundle")]
+    Bundle(#[source] Box<super::bundle::BundleError>),
     #[error("cannot clear up in the store of {of}")]
     Garbage { of: String, source: exchange::garbage::Error },
     #[error("no peer is called {name:?}")]
@@ -240,6 +242,7 @@ impl Error {
             },
             Self::Garbage { source: exchange::garbage::Error::Unread { .. }, .. } => Code::StoreDamaged,
             Self::Garbage { source: exchange::garbage::Error::Store(source), .. } => store_code(source),
+            Self::Bundle(source) => source.code(),
             Self::Url { .. } => Code::BadUrl,
             Self::Card(_) => Code::BadCard,
             Self::Fingerprint { .. } => Code::Fingerprint,
@@ -314,6 +317,7 @@ impl Error {
             Self::Store { source, .. } | Self::Garbage { source: exchange::garbage::Error::Store(source), .. } => {
                 return store_hint(source);
             }
+            Self::Bundle(source) => source.hint().into(),
             Self::Garbage { .. } => "`wbsync fsck` tells what is wrong there".into(),
             Self::Card(_) => "ask for the line again: `wbsync id` prints it on the other instance".into(),
             Self::Fingerprint { .. } => {

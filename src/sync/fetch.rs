@@ -94,7 +94,7 @@ impl Instance {
         result
     }
 
-    fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
+    pub(super) fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
         let mut summary = FetchSummary::default();
         self.tell(Event::Phase { name: "looking for new heads", total: None });
         if !self.is_restoring() {
@@ -131,7 +131,13 @@ impl Instance {
         let document = format!("manifest of scope {id}");
         let bytes = match store.manifest(id) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(None),
+            // A bundle holds no manifest that we have confirmed, and receipts of scopes of ours without one.
+            Ok(None) => {
+                let known = self.state.scope(id)?;
+                let peer = known.as_ref().map(|row| self.state.peer(&row.origin)).transpose()?.flatten();
+                let is_revoked = peer.is_some_and(|peer| peer.trust == Trust::Revoked);
+                return if is_revoked { Ok(None) } else { self.followed(known) };
+            }
             Err(error) => return self.refuse_unless_gone(error, document, remote, summary).map(|()| None),
         };
         let known = self.state.scope(id)?;

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod apply;
 pub mod blame;
+pub mod bundle;
 pub mod changes;
 pub mod code;
 mod collect;

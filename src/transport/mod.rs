@@ -1,5 +1,6 @@
 //! Transports: the forms a store takes, behind `exchange::store::Store`.
 
+pub mod bundle;
 pub mod dir;
 mod dir_lock;
 mod dir_root;

@@ -12,6 +12,8 @@
 mod support;
 
 mod accept;
+mod bundles;
+mod by_hand;
 mod canary;
 mod converge;
 mod crash;

@@ -1,6 +1,7 @@
 //! The commands, one per file, and what runs them.
 
 pub mod blame;
+pub mod bundle;
 pub mod clone;
 pub mod commit;
 pub mod completions;
@@ -93,6 +94,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Blame(args) => blame::run(context, args),
         Command::Conflicts(args) => conflicts::run(context, args),
         Command::Resolve(args) => resolve::run(context, args),
+        Command::Bundle(args) => bundle::run(context, args),
         Command::Fsck(args) => fsck::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Repair(args) => repair::run(context, args),
