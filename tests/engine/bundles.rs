@@ -163,7 +163,7 @@ fn no_damaged_bundle_changes_anything() {
     let path = dir.path().join("bad");
     let refuse = |bytes: &[u8], what: String| {
         fs::write(&path, bytes).unwrap();
-        assert!(matches!(apply(&beta, &[path.clone()]), Err(Error::Bundle(_))), "{what}");
+        assert!(matches!(apply(&beta, std::slice::from_ref(&path)), Err(Error::Bundle(_))), "{what}");
     };
     for at in (0..bytes.len()).step_by(if std::env::var_os("WBSYNC_CASES").is_some() { 1 } else { 211 }) {
         let mut altered = bytes.clone();

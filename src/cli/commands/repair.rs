@@ -6,7 +6,7 @@ use crate::cli::failure::Failure;
 use crate::cli::text::tame;
 use crate::id::name::PeerName;
 use crate::sync::commit::Mode;
-use crate::sync::error::{Error, exit};
+use crate::sync::error::exit;
 use crate::sync::instance::Purpose;
 
 /// Mend what `fsck` finds, from whatever still has it, and say what can't be mended
@@ -39,7 +39,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let repaired = match &args.remote {
         None => instance.repair(mode)?,
         Some(remote) => {
-            let remote = instance.remotes_or_all(Some(remote)).map_err(Error::from)?.remove(0);
+            let remote = instance.remotes_or_all(Some(remote))?.remove(0);
             instance.repair_remote(&remote, mode)?
         }
     };
