@@ -1,10 +1,17 @@
 //! The application's own spelling of its database's address, and where it looks for it.
 //!
+//! PostgreSQL's addresses are libpq's, with SQLAlchemy's driver behind a plus sign; the schema of the application's
+//! tables is what `options=-csearch_path=NAME` says, else `public`.
+//!
 //! `.env` beside the application wins over the environment; relative paths start at the application's
 //! directory, as its process does. Addresses in error texts have no passwords.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use postgres::config::{Config, Host, SslMode};
 
 use super::dotenv;
 use super::error::Error;
@@ -16,12 +23,42 @@ pub const DEFAULT_URL: &str = "sqlite:///data/app.db";
 pub const VARIABLE: &str = "DATABASE_URL";
 /// The most bytes of a `.env` file.
 const ENV_BYTES_MAX: u64 = 1 << 20;
+/// How long a server may take to answer, unless the address says so.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a database is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Address {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL database.
+    Postgres(PostgresUrl),
+}
+
+/// The address of a PostgreSQL database. It is shown without its password.
+#[derive(Clone)]
+pub struct PostgresUrl {
+    config: Config,
+    schema: String,
+    trust: Trust,
+}
+
+/// Whose certificate a server may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Anybody's.
+    Anybody,
+    /// One that the operating system trusts.
+    System,
+    /// One that an authority in this file has signed.
+    File(PathBuf),
+}
 
 /// A database that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Found {
-    /// The SQLite file.
-    pub path: PathBuf,
+    /// Where it is.
+    pub address: Address,
     /// The directory that the application runs in.
     pub app_dir: PathBuf,
     /// Who said so.
@@ -52,14 +89,14 @@ pub fn discover(app_dir: &Path, environment: Option<&str>) -> Result<Found, Erro
             None => (DEFAULT_URL.to_owned(), From::Default),
         },
     };
-    Ok(Found { path: parse(&url, app_dir)?, app_dir: app_dir.to_path_buf(), from })
+    Ok(Found { address: parse(&url, app_dir)?, app_dir: app_dir.to_path_buf(), from })
 }
 
-/// Reads an address: `sqlite:///relative`, `sqlite:////absolute`, or a plain path.
+/// Reads an address: `sqlite:///relative`, `sqlite:////absolute`, a plain path, or `postgresql://user@host/name`.
 ///
 /// # Errors
 /// `Address` for other databases, databases in memory, and what is no address.
-pub fn parse(url: &str, app_dir: &Path) -> Result<PathBuf, Error> {
+pub fn parse(url: &str, app_dir: &Path) -> Result<Address, Error> {
     let url = url.trim();
     let refuse = |why| Err(Error::Address { url: redact(url), why });
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -68,7 +105,7 @@ pub fn parse(url: &str, app_dir: &Path) -> Result<PathBuf, Error> {
             ":memory:" => refuse("a database in memory can't be shared with another program"),
             _ if url.contains('\0') => refuse("a path can't hold a NUL"),
             _ if url.starts_with("sqlite:") => refuse("a SQLite address begins with sqlite:///"),
-            path => Ok(app_dir.join(path)),
+            path => Ok(Address::Sqlite(app_dir.join(path))),
         };
     };
     let scheme = scheme.to_ascii_lowercase();
@@ -76,7 +113,9 @@ pub fn parse(url: &str, app_dir: &Path) -> Result<PathBuf, Error> {
     match dialect {
         "sqlite" if matches!(driver, "" | "pysqlite" | "aiosqlite") => {}
         "sqlite" => return refuse("this SQLite driver keeps files that we can't read"),
-        "postgresql" | "postgres" => return refuse("PostgreSQL is not supported by this version"),
+        "postgresql" | "postgres" => {
+            return PostgresUrl::parse(rest, app_dir).map(Address::Postgres).or_else(refuse);
+        }
         _ => return refuse("this kind of database is not supported"),
     }
     let Some(path) = rest.strip_prefix('/') else {
@@ -90,14 +129,131 @@ pub fn parse(url: &str, app_dir: &Path) -> Result<PathBuf, Error> {
         "" | ":memory:" => refuse("a database in memory can't be shared with another program"),
         _ if path.starts_with("file:") => refuse("SQLite's own file: addresses are not supported"),
         _ if path.contains('\0') => refuse("a path can't hold a NUL"),
-        path => Ok(app_dir.join(path)),
+        path => Ok(Address::Sqlite(app_dir.join(path))),
     }
+}
+
+impl PostgresUrl {
+    /// Reads what follows `postgresql://`.
+    fn parse(rest: &str, app_dir: &Path) -> Result<Self, &'static str> {
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (mut kept, mut mode, mut root) = (Vec::new(), None, None);
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            match parameter.split_once('=') {
+                Some(("sslmode", value)) => mode = Some(value),
+                Some(("sslrootcert", value)) => root = Some(unescape(value).ok_or("sslrootcert is no path")?),
+                // Of no meaning to whoever comes from elsewhere than libpq.
+                Some(("gssencmode" | "sslcrl" | "client_encoding" | "fallback_application_name", _)) => {}
+                _ => kept.push(parameter),
+            }
+        }
+        let url = format!("postgresql://{place}?{}", kept.join("&"));
+        let mut config: Config = url.parse().map_err(|_| "it is not written as libpq's addresses are")?;
+        let (mode, checks) = match mode {
+            None | Some("prefer" | "allow") => (SslMode::Prefer, false),
+            Some("disable") => (SslMode::Disable, false),
+            Some("require") => (SslMode::Require, root.is_some()),
+            Some("verify-ca" | "verify-full") => (SslMode::Require, true),
+            Some(_) => return Err("sslmode is none of disable, allow, prefer, require, verify-ca, verify-full"),
+        };
+        let is_local = |host: &Host| !matches!(host, Host::Tcp(_));
+        config.ssl_mode(if config.get_hosts().iter().all(is_local) { SslMode::Disable } else { mode });
+        let trust = match root {
+            _ if !checks => Trust::Anybody,
+            Some(path) if path != "system" => Trust::File(app_dir.join(path)),
+            _ => Trust::System,
+        };
+        let schema = schema_of(config.get_options().unwrap_or_default()).unwrap_or_else(|| "public".to_owned());
+        if config.get_hosts().is_empty() {
+            return Err("it names no host; for a socket write ?host=/run/postgresql");
+        }
+        if config.get_user().is_none() {
+            return Err("it names no user");
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("wbsync");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        Ok(Self { config, schema, trust })
+    }
+
+    /// Returns what the driver needs, the password included.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the schema of the application's tables.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Returns whose certificate the server may show.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Spells the address without password and parameters.
+    pub fn shown(&self) -> String {
+        let user = self.config.get_user().unwrap_or_default();
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => String::new(),
+        };
+        let port = match self.config.get_ports().first() {
+            None | Some(5432) => String::new(),
+            Some(port) => format!(":{port}"),
+        };
+        format!("postgresql://{user}@{host}{port}/{}", self.config.get_dbname().unwrap_or(user))
+    }
+}
+
+impl PartialEq for PostgresUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.shown() == other.shown() && self.schema == other.schema
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+/// Finds the first name of `search_path` in what is given to the server's command line.
+fn schema_of(options: &str) -> Option<String> {
+    let (_, after) = options.split_once("search_path=")?;
+    let name = after.split([',', ' ']).next()?.trim_matches(['"', '\\']);
+    Some(name.to_owned()).filter(|name| !name.is_empty() && !name.starts_with('$'))
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        bytes.push(match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                rest = after;
+                let digit = |c: &u8| char::from(*c).to_digit(16);
+                u8::try_from(digit(high)? * 16 + digit(low)?).ok()?
+            }
+            (b'%', _) => return None,
+            _ => *first,
+        });
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Returns an address as it may be shown: without a password, and without parameters.
 pub fn redact(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.chars().take(200).collect() };
-    let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+    // A password may hold '?' too; what has an '@' only behind it may be one, or a parameter.
+    let credentials_end = rest.rfind('@').unwrap_or(0);
+    let rest = rest[credentials_end..].find('?').map_or(rest, |at| &rest[..credentials_end + at]);
     // A password may hold '@' and '/', so everything up to the last '@' is taken for credentials.
     let shown = match rest.rsplit_once('@') {
         Some((credentials, host)) => {
@@ -132,7 +288,7 @@ mod tests {
             ("data/app.db", "/srv/app/data/app.db"),
             ("/abs/app.db", "/abs/app.db"),
         ] {
-            assert_eq!(parse(url, app).unwrap(), Path::new(path), "{url}");
+            assert_eq!(parse(url, app).unwrap(), Address::Sqlite(path.into()), "{url}");
         }
         for url in ["", "sqlite://", "sqlite:///:memory:", ":memory:", "sqlite://host/x", "sqlite:x", "mysql://h/x"] {
             assert!(parse(url, app).is_err(), "{url}");
@@ -141,21 +297,44 @@ mod tests {
 
     #[test]
     fn a_refused_address_shows_no_password() {
-        let error = parse("postgresql+psycopg2://wb:s3c/r@t@db.example/wb?sslpassword=x", Path::new(".")).unwrap_err();
-        let text = format!("{error} {error:?} {}", error.hint().unwrap());
-        assert!(text.contains("wb:***@db.example/wb") && text.contains("not supported by this version"), "{text}");
-        assert!(!text.contains("s3c") && !text.contains("sslpassword"), "{text}");
+        for url in ["postgresql://wb:s3c/r@t@db.example/wb?sslpassword=x", "mysql://wb:s3c?r@t@db.example/wb"] {
+            let error = parse(url, Path::new(".")).unwrap_err();
+            let text = format!("{error} {error:?} {}", error.hint().unwrap());
+            assert!(text.contains("wb:***@db.example/wb"), "{text}");
+            assert!(!text.contains("s3c") && !text.contains("sslpassword"), "{text}");
+        }
+    }
+
+    #[test]
+    fn postgresql_is_read_as_sqlalchemy_and_libpq_write_it() {
+        let read = |url: &str| match parse(url, Path::new("/srv/app")) {
+            Ok(Address::Postgres(url)) => url,
+            other => panic!("{url}: {other:?}"),
+        };
+        let url =
+            read("postgresql+psycopg2://wb:s3%2Fcr%40t@db.example:5433/wb?sslmode=verify-full&sslrootcert=ca.pem");
+        assert_eq!(url.shown(), "postgresql://wb@db.example:5433/wb");
+        assert_eq!(url.config().get_password(), Some(&b"s3/cr@t"[..]));
+        assert_eq!((url.schema(), url.trust()), ("public", &Trust::File("/srv/app/ca.pem".into())));
+        assert!(!format!("{:?}", Address::Postgres(url)).contains("cr"));
+        let url = read("postgres://wb@/wb?host=/run/postgresql&options=-csearch_path%3Dapp,public");
+        assert_eq!((url.schema(), url.config().get_ssl_mode()), ("app", SslMode::Disable));
+        assert_eq!(read("postgresql://wb@h/wb?sslmode=verify-ca").trust(), &Trust::System);
+        assert_eq!(read("postgresql://wb@h/wb").trust(), &Trust::Anybody);
+        for url in ["postgresql://", "postgresql:///wb", "postgresql://h/wb", "postgresql://u@h/wb?sslmode=maybe"] {
+            assert!(parse(url, Path::new(".")).is_err(), "{url}");
+        }
     }
 
     #[test]
     fn the_env_file_wins_over_the_environment() {
         let dir = tempfile::tempdir().unwrap();
         let app = dir.path();
-        assert_eq!(discover(app, None).unwrap().path, app.join("data/app.db"));
+        assert_eq!(discover(app, None).unwrap().address, Address::Sqlite(app.join("data/app.db")));
         assert_eq!(discover(app, Some("sqlite:///e.db")).unwrap().from, From::Environment);
         std::fs::write(app.join(".env"), "SECRET=x\nDATABASE_URL='sqlite:///f.db'\n").unwrap();
         let found = discover(app, Some("sqlite:///e.db")).unwrap();
-        assert_eq!((found.path, found.from), (app.join("f.db"), From::EnvFile));
+        assert_eq!((found.address, found.from), (Address::Sqlite(app.join("f.db")), From::EnvFile));
         std::fs::write(app.join(".env"), "hunter2 hunter2\n").unwrap();
         let error = discover(app, None).unwrap_err();
         assert!(error.to_string().contains("line 1") && !error.to_string().contains("hunter2"));

@@ -30,12 +30,12 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// Somebody else held the lock for too long.
-    #[error("cannot {doing} in {path}: the database stayed locked for {waited_ms} ms", path = path.display())]
+    #[error("cannot {doing} in {database}: the database stayed locked for {waited_ms} ms")]
     Locked {
         /// What we were doing.
         doing: &'static str,
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        database: String,
         /// How long we waited.
         waited_ms: u64,
     },
@@ -64,6 +64,44 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: rusqlite::Error,
+    },
+    /// PostgreSQL can't be reached, or ended the connection.
+    #[error("cannot {doing}: {database} can't be reached")]
+    Unreachable {
+        /// What we were doing.
+        doing: &'static str,
+        /// The address, redacted.
+        database: String,
+        /// Why.
+        source: postgres::Error,
+    },
+    /// PostgreSQL doesn't let this user do something.
+    #[error("cannot {doing} in {database}: {why}")]
+    Forbidden {
+        /// What we were doing.
+        doing: &'static str,
+        /// The address, redacted.
+        database: String,
+        /// What the server says.
+        why: String,
+    },
+    /// PostgreSQL refused for any other reason.
+    #[error("cannot {doing} in {database}: {why}")]
+    Postgres {
+        /// What we were doing.
+        doing: &'static str,
+        /// The address, redacted.
+        database: String,
+        /// What the server says, without values of rows.
+        why: String,
+    },
+    /// The server's certificate can't be checked.
+    #[error("cannot prepare TLS to {database}: {why}")]
+    Tls {
+        /// The address, redacted.
+        database: String,
+        /// Why.
+        why: String,
     },
     /// A database address that this version can't use. Passwords are left out of `url`.
     #[error("cannot use the database address {url:?}: {why}")]
@@ -158,28 +196,28 @@ pub enum Error {
         hint: String,
     },
     /// The bookkeeping was written by a newer version.
-    #[error("the bookkeeping in {path} has format {found}, this version knows up to {known}", path = path.display())]
+    #[error("the bookkeeping in {database} has format {found}, this version knows up to {known}")]
     Newer {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// Its format.
         found: i64,
         /// Ours.
         known: i64,
     },
     /// The bookkeeping is that of another instance: the database was copied.
-    #[error("the bookkeeping in {path} belongs to the instance {found}, not to this one", path = path.display())]
+    #[error("the bookkeeping in {database} belongs to the instance {found}, not to this one")]
     OtherInstance {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// Short id of its instance.
         found: String,
     },
     /// The bookkeeping breaks its own rules.
-    #[error("the bookkeeping in {path} is damaged: {why}", path = path.display())]
+    #[error("the bookkeeping in {database} is damaged: {why}")]
     Books {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// How.
         why: String,
     },
@@ -214,7 +252,9 @@ impl Error {
         use rusqlite::ErrorCode as Code;
         let path = path.to_path_buf();
         match source.sqlite_error_code() {
-            Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Locked { doing, path, waited_ms },
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+                Self::Locked { doing, database: path.display().to_string(), waited_ms }
+            }
             Some(Code::ReadOnly) => Self::ReadOnly { path },
             Some(Code::NotADatabase) => Self::NotADatabase { path },
             Some(Code::DatabaseCorrupt) => Self::Damaged { path, source },
@@ -240,7 +280,8 @@ impl Error {
                 format!("let this user write {} and the directory that holds it", path.display())
             }
             Self::Address { .. } => {
-                "this version reads SQLite: sqlite:///data/app.db (relative), sqlite:////srv/app.db, or a path".into()
+                "write sqlite:///data/app.db (relative), sqlite:////srv/app.db, a path, or postgresql://user@host/name"
+                    .into()
             }
             Self::EnvLine { .. } => "write the line as KEY=value, or set DATABASE_URL with --db".into(),
             Self::UnknownPreset { known, .. } => format!("presets: {}", known.join(", ")),
@@ -265,7 +306,14 @@ impl Error {
             }
             Self::Books { .. } => "restore the database, and .wbsync with it, from a backup of the same time".into(),
             Self::ApplyUnfinished | Self::StaleCapture { .. } | Self::NoApply { .. } => "run the command again".into(),
-            Self::File { .. } | Self::Sqlite { .. } | Self::Sink(_) | Self::Source(_) => return None,
+            Self::Unreachable { .. } => {
+                "see that the server runs, and that the address, user and password are right".into()
+            }
+            Self::Tls { .. } => "give the server's authority as sslrootcert=/path.pem in the address".into(),
+            Self::Forbidden { .. } => "docs/postgres.md lists what the user needs".into(),
+            Self::File { .. } | Self::Sqlite { .. } | Self::Postgres { .. } | Self::Sink(_) | Self::Source(_) => {
+                return None;
+            }
         })
     }
 }

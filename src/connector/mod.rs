@@ -1,8 +1,13 @@
 //! Connectors read and write the application's database. Contract: `contract`.
 
+// First, for its macro.
+#[macro_use]
+pub mod sql;
+
 pub mod contract;
 pub mod dburl;
 pub mod dotenv;
 pub mod error;
 pub mod mapping;
+pub mod postgres;
 pub mod sqlite;

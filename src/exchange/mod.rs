@@ -8,6 +8,7 @@ pub mod fetch;
 pub mod garbage;
 pub mod head;
 pub mod health;
+pub(crate) mod lanes;
 pub mod layout;
 pub mod receipt;
 pub mod store;

@@ -48,6 +48,9 @@ pub async fn answer(
             hub.work(move || put(&worker, &caller, &path, expected, &bytes)).await
         }
         Method::DELETE if matches!(path, StorePath::Head(..)) => {
+            if !caller.may_write() {
+                return Err(not_a_writer(&caller));
+            }
             let expected = expected(&parts)?;
             hub.work(move || delete_head(&worker, &caller, &path, expected)).await
         }
@@ -63,7 +66,13 @@ fn get(hub: &Hub, caller: &Caller, parts: &Parts, path: &StorePath) -> Result<An
         return Err(Refusal::not_found());
     }
     let bytes = read(&hub.store, path)?.ok_or_else(Refusal::not_found)?;
-    let tag = document_tag(&hash_of(&bytes));
+    let hash = hash_of(&bytes);
+    // Somebody wrote the directory itself, as an instance does that serves its own store: what a head names is to be had
+    // as soon as the head is.
+    if !hub.catalogue()?.is_current(path, &hash) {
+        hub.note(*path)?;
+    }
+    let tag = document_tag(&hash);
     let is_known = parts.headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut answer = match is_known {
         true => answer::empty(StatusCode::NOT_MODIFIED),
@@ -91,9 +100,6 @@ fn expected(parts: &Parts) -> Result<Option<DocHash>, Refusal> {
 /// Removes a head: for its signer, and for the origin of its scope, whose own head contains it.
 fn delete_head(hub: &Hub, caller: &Caller, path: &StorePath, expected: Option<DocHash>) -> Result<Answer, Refusal> {
     let StorePath::Head(scope, signer) = path else { return Err(Refusal::not_found()) };
-    if !caller.may_write() {
-        return Err(not_a_writer(caller));
-    }
     let is_its_own = match caller.id() {
         Some(id) => id == *signer || hub.catalogue()?.is_origin(&id, scope),
         None => false,

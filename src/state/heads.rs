@@ -99,6 +99,17 @@ impl State {
         Ok(())
     }
 
+    /// Tells whether somebody has settled what a signer forked.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn is_settled(&self, scope: &ScopeId, signer: &InstanceId) -> Result<bool, Error> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM fork_settled WHERE scope = ?1 AND signer = ?2)";
+        self.connection
+            .query_row(sql, (scope.as_bytes(), signer.as_bytes()), |row| row.get(0))
+            .map_err(Error::query("look for a settled fork"))
+    }
+
     /// Tells whether a signer is known to have made two histories of a scope, and nobody has settled it.
     ///
     /// # Errors

@@ -130,13 +130,14 @@ impl Instance {
         let mut touched = false;
         for side in sides {
             match side.differences.next_if(|next| next.as_ref().is_ok_and(|difference| difference.key == least)) {
-                Some(Ok(difference)) => match difference.right {
-                    Some(bytes) => {
+                Some(Ok(difference)) => {
+                    let moved = difference.right.is_none();
+                    gone.extend(difference.left.map(|bytes| (&*side, moved, bytes)));
+                    if let Some(bytes) = difference.right {
                         touched = true;
                         pieces.add(side, decode_record(&bytes, origin, dataset, &key)?);
                     }
-                    None => gone.extend(difference.left),
-                },
+                }
                 _ => quiet.push(&*side),
             }
         }
@@ -157,10 +158,14 @@ impl Instance {
             (Pass::Deletions, Some(_)) if touched => Ok(Some(None)),
             (Pass::Deletions, None) => Ok(Some(Some(Change { id, content: None }))),
             (_, Some(mut content)) => {
-                // What went with a scope, and isn't in another, shows nothing.
-                for bytes in gone {
+                // What went with a scope, or by its origin's rules isn't for its readers any more, shows nothing. A
+                // record that a deletion cut lacks fields too, until somebody writes them again.
+                for (side, moved, bytes) in gone {
+                    let schema = &side.span.scope.schema;
                     for field in decode_record(&bytes, origin, dataset, &key)?.cells.into_keys() {
-                        content.fields.entry(field).or_insert(Value::Null);
+                        if moved || !schema.names(dataset, &field) {
+                            content.fields.entry(field).or_insert(Value::Null);
+                        }
                     }
                 }
                 Ok(Some(Some(Change { id, content: Some(content) })))

@@ -4,8 +4,6 @@
 //! docs/exit-codes.md is this one; a test compares them.
 
 use super::error::exit;
-use crate::connector;
-use crate::exchange::store::StoreError;
 
 macro_rules! codes {
     ($($variant:ident $word:literal $exit:ident $meaning:literal;)*) => {
@@ -118,48 +116,4 @@ codes! {
     NothingToRestore "nothing-to-restore" ERROR "no remote holds anything of this instance";
     Refused "refused" REFUSED "documents of a remote were refused";
     Restless "restless" RETRY "the application kept changing rows";
-}
-
-pub(super) fn store_code(error: &StoreError) -> Code {
-    match error {
-        StoreError::Unreachable { .. } => Code::Unreachable,
-        StoreError::NotAStore { .. } => Code::NotAStore,
-        StoreError::NewerFormat { .. } => Code::NewerStore,
-        StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Irregular { .. } => Code::StoreDamaged,
-        StoreError::Denied { .. } | StoreError::Incomplete { .. } => Code::StoreDenied,
-        StoreError::Busy { .. } => Code::StoreBusy,
-        StoreError::Swapped { .. } => Code::Raced,
-        StoreError::Full { .. } => Code::StoreFull,
-        StoreError::ReadOnly { .. } => Code::StoreReadOnly,
-        StoreError::TooLarge { .. } | StoreError::Source { .. } | StoreError::Io { .. } => Code::Store,
-    }
-}
-
-pub(super) fn database_code(error: &connector::error::Error) -> Code {
-    use connector::error::Error as Database;
-    match error {
-        Database::Missing { .. } => Code::DatabaseMissing,
-        Database::NotADatabase { .. } => Code::NotADatabase,
-        Database::Damaged { .. } | Database::Books { .. } => Code::DatabaseDamaged,
-        Database::Locked { .. } => Code::DatabaseLocked,
-        Database::ReadOnly { .. } => Code::DatabaseReadOnly,
-        Database::Address { .. } | Database::EnvLine { .. } => Code::DatabaseAddress,
-        Database::UnknownPreset { .. } => Code::UnknownPreset,
-        Database::ReadMapping { .. }
-        | Database::BadMapping { .. }
-        | Database::UnknownTable { .. }
-        | Database::UnknownColumn { .. }
-        | Database::Unfit { .. } => Code::Mapping,
-        Database::NotReady { .. } => Code::NotReady,
-        Database::Condition { .. } => Code::BadValue,
-        Database::NotCaptured { .. } => Code::NotFound,
-        Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
-        Database::File { .. }
-        | Database::Sqlite { .. }
-        | Database::ApplyUnfinished
-        | Database::NoApply { .. }
-        | Database::StaleCapture { .. }
-        | Database::Sink(_)
-        | Database::Source(_) => Code::Database,
-    }
 }

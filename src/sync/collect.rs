@@ -33,8 +33,18 @@ pub(super) struct Edits {
 #[derive(Debug)]
 pub(super) enum Edit {
     Put(Vec<u8>),
+    /// As `Put`; fields were taken out that are for fewer readers now.
+    Narrowed(Vec<u8>),
     Deleted,
     Withdrawn,
+}
+
+/// What one scope holds of a record, and is to hold.
+struct Piece {
+    held: Option<Record>,
+    /// Whether fields were taken out of what it held.
+    narrowed: bool,
+    fields: Option<BTreeMap<FieldName, Value>>,
 }
 
 /// Everything that a capture is compared with.
@@ -110,38 +120,57 @@ impl<'a> Collector<'a> {
         }
         let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
         let row = audience.as_ref().and_then(Audience::scope);
-        for (index, whole, overlaid) in held {
+        for (index, mut whole, mut overlaid) in held {
             let name = &self.scopes[index].open.row.name;
+            let mut narrowed = (false, false);
+            if let (Some(row), true) = (row, is_own) {
+                narrowed.0 = self.take_out(&id.dataset, row, name, whole.as_mut());
+                narrowed.1 = self.take_out(&overlay.dataset, row, name, overlaid.as_mut());
+            }
             let is_row = if is_own { row == Some(name) } else { whole.is_some() };
             let fields = routed.remove(name);
             let (to_whole, to_overlay) = if is_row { (fields, None) } else { (None, fields) };
             let to_overlay =
                 to_overlay.filter(|fields| overlaid.is_some() || fields.values().any(|value| *value != Value::Null));
             let may_remove = gone || is_own;
-            self.edit(index, base, &id, whole, to_whole, may_remove.then_some(deleted));
+            let removes = may_remove.then_some(deleted);
+            self.edit(index, base, &id, Piece { held: whole, narrowed: narrowed.0, fields: to_whole }, removes);
             // What a follower holds of a row that moved stays where its origin put it.
-            self.edit(index, base, &overlay, overlaid, to_overlay, may_remove.then_some(deleted));
+            let piece = Piece { held: overlaid, narrowed: narrowed.1, fields: to_overlay };
+            self.edit(index, base, &overlay, piece, removes);
         }
         Ok(())
     }
 
+    /// Takes out of what a scope of ours holds the fields that don't belong there any more: the mapping gives them
+    /// to fewer readers now, or to none. Tells whether there were any.
+    fn take_out(&self, tree: &DatasetName, row: &ScopeName, scope: &ScopeName, held: Option<&mut Record>) -> bool {
+        let Some(record) = held else { return false };
+        let dataset = tree.base();
+        let Some(rules) = self.mapping.dataset.get(&dataset) else { return false };
+        let belongs = |field: &FieldName| {
+            let is_ours = rules.fields.contains_key(field);
+            let goes = || self.least.route(&dataset, field, row).as_ref() == Some(scope);
+            !rules.never.contains_key(field) && (!is_ours || goes())
+        };
+        let before = record.cells.len();
+        record.cells.retain(|field, _| belongs(field));
+        record.cells.len() < before
+    }
+
     /// Notes what becomes of one record of one scope: `fields` are written, or what is held goes, if it may:
     /// `removes` tells whether that is a deletion.
-    fn edit(
-        &mut self,
-        index: usize,
-        base: Base,
-        id: &RecordId,
-        held: Option<Record>,
-        fields: Option<BTreeMap<FieldName, Value>>,
-        removes: Option<bool>,
-    ) {
+    fn edit(&mut self, index: usize, base: Base, id: &RecordId, piece: Piece, removes: Option<bool>) {
         let scope = &self.scopes[index];
+        let Piece { held, narrowed, fields } = piece;
         let edit = match (fields, removes) {
             (Some(fields), _) => {
                 let write = Write { scope: &scope.open, stamp: self.stamp(scope, base), published: scope.published };
-                let bytes = write.onto(held, &id.dataset, &fields).map(|record| codec::encode(&record, &id.origin));
-                bytes.and_then(|bytes| self.bounded(id, bytes)).map(Edit::Put)
+                let unchanged = if narrowed { held.clone() } else { None };
+                let record = write.onto(held, &id.dataset, &fields).or(unchanged);
+                let bytes = record.map(|record| codec::encode(&record, &id.origin));
+                let bytes = bytes.and_then(|bytes| self.bounded(id, bytes));
+                bytes.map(|bytes| if narrowed { Edit::Narrowed(bytes) } else { Edit::Put(bytes) })
             }
             (None, Some(true)) if held.is_some() => Some(Edit::Deleted),
             (None, Some(false)) if held.is_some() => Some(Edit::Withdrawn),

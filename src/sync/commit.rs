@@ -251,13 +251,13 @@ impl Instance {
         let mut by_dataset: BTreeMap<&DatasetName, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
         for ((dataset, key), edit) in &edits.records {
             let bytes = match edit {
-                Edit::Put(bytes) => Some(bytes.clone()),
+                Edit::Put(bytes) | Edit::Narrowed(bytes) => Some(bytes.clone()),
                 Edit::Deleted | Edit::Withdrawn => None,
             };
             by_dataset.entry(dataset).or_default().push((key.as_bytes().to_vec(), bytes));
             if scope.row.origin == self.id() {
                 self.state.set_withdrawn(&scope.row.id, dataset, key, matches!(edit, Edit::Withdrawn))?;
-                if matches!(edit, Edit::Withdrawn) {
+                if matches!(edit, Edit::Withdrawn | Edit::Narrowed(_)) {
                     self.note_withdrawal(scope, dataset, key)?;
                 }
             }
@@ -301,7 +301,7 @@ impl CommitSummary {
     }
 
     fn count(&mut self, label: &str, commit: crate::id::bytes::CommitId, edits: &Edits) {
-        let put = edits.records.values().filter(|edit| matches!(edit, Edit::Put(_))).count() as u64;
+        let put = edits.records.values().filter(|edit| matches!(edit, Edit::Put(_) | Edit::Narrowed(_))).count() as u64;
         let removed = edits.records.len() as u64 - put;
         let entry = self.scopes.entry(label.to_owned()).or_insert(ScopeCommit { commit, put: 0, removed: 0 });
         entry.commit = commit;

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::code::{Code, database_code, store_code};
+use super::code::Code;
 use super::fit::Fit;
 use super::own::Lost;
+use super::store_error::{store_code, store_hint};
 use crate::cbor;
 use crate::changeset;
 use crate::connector;
@@ -247,7 +248,7 @@ impl Error {
             Self::Card(_) => Code::BadCard,
             Self::Fingerprint { .. } => Code::Fingerprint,
             Self::Manifest { .. } | Self::ManifestDraft { .. } | Self::Schema { .. } => Code::Manifest,
-            Self::Record { .. } | Self::Tree { .. } | Self::LostCommit { .. } => Code::Records,
+            Self::Record { .. } | Self::Tree { .. } => Code::Records,
             Self::Bookkeeping(_) => Code::DatabaseDamaged,
             Self::Join { .. } => Code::Merge,
             Self::Changeset { .. } | Self::Seal { .. } => Code::Changeset,
@@ -277,7 +278,7 @@ impl Error {
             Self::NotRevertible { .. } => Code::NotRevertible,
             Self::BadValue { .. } => Code::BadValue,
             Self::Ambiguous { .. } => Code::Ambiguous,
-            Self::LostHistory { .. } => Code::LostHistory,
+            Self::LostHistory { .. } | Self::LostCommit { .. } => Code::LostHistory,
             Self::StillForked { .. } => Code::StillForked,
             Self::RestoreUnfinished => Code::RestoreUnfinished,
             Self::RestoreAlone => Code::RestoreAlone,
@@ -296,6 +297,9 @@ impl Error {
     /// Returns what to do next, in a sentence.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::NotAnInstance { start } if start.join(".wbsync/keys").is_dir() => {
+                "the keys of an instance are here and nothing else: `wbsync restore URL` fills it again".into()
+            }
             Self::NotAnInstance { .. } => {
                 "run `wbsync init` in the application's directory, or set WBSYNC_DIR to an instance".into()
             }
@@ -361,8 +365,9 @@ impl Error {
                 "only what came of it travelled here, or it was forgotten after a withdrawal; its author may still have it"
                     .into()
             }
-            Self::NotFound { .. } => {
-                "`wbsync log` lists commits, `wbsync scope list` scopes, `wbsync diff SCOPE` records".into()
+            Self::NotFound { what } => super::lookup::hint(what).into(),
+            Self::ManifestDraft { source: scope::manifest::draft::DraftError::Public { .. }, .. } => {
+                "its key is for everybody; what only some may read goes into another scope: `wbsync privacy set`".into()
             }
             Self::LostHistory { what, .. } => what.hint().into(),
             Self::StillForked { peer, .. } => format!(
@@ -377,7 +382,7 @@ impl Error {
             Self::NothingToRestore { .. } => {
                 "check the URL; `--without-remotes` makes a new beginning with the keys that are here".into()
             }
-            Self::Raced { .. } => "pull, then push again".into(),
+            Self::Raced { .. } => "others keep writing there; try again in a moment".into(),
             Self::Restless => "try again in a quieter moment".into(),
             Self::Refused { .. } => "nothing of them was kept; see the reasons above".into(),
             Self::LostCommit { .. } => "the application's database is newer than .wbsync, as after a restore from a \
@@ -410,28 +415,34 @@ fn unfitting(fits: &[Fit]) -> String {
     fits.iter().flat_map(Fit::blocking_lines).collect::<Vec<_>>().join("; ")
 }
 
-fn store_hint(error: &StoreError) -> Option<String> {
-    Some(match error {
-        StoreError::Unreachable { .. } => "is the stick plugged in, the disk mounted, the hub running?".into(),
-        StoreError::NotAStore { .. } => {
-            "give a hub, or the directory of a store, or one that is empty: the first push makes it a store".into()
-        }
-        StoreError::NewerFormat { .. } => "use a later version of wbsync".into(),
-        StoreError::Full { .. } => {
-            "make room there, then run the same command again; it goes on where it stopped".into()
-        }
-        StoreError::ReadOnly { .. } => "mount it writable, or choose another place".into(),
-        StoreError::Denied { .. } => {
-            "check owner and mode of the directory; at a hub, whether this instance is a member: `wbsync hub join`"
-                .into()
-        }
-        StoreError::Swapped { .. } => "pull, then push again".into(),
-        StoreError::Damaged { .. } | StoreError::Missing { .. } => {
-            "ask the instance that wrote it to push again, or fetch from another remote".into()
-        }
-        StoreError::Busy { .. } => "wait until it is done, then try again".into(),
-        _ => return None,
-    })
+fn database_code(error: &connector::error::Error) -> Code {
+    use connector::error::Error as Database;
+    match error {
+        Database::Missing { .. } | Database::Unreachable { .. } => Code::DatabaseMissing,
+        Database::NotADatabase { .. } => Code::NotADatabase,
+        Database::Damaged { .. } | Database::Books { .. } => Code::DatabaseDamaged,
+        Database::Locked { .. } => Code::DatabaseLocked,
+        Database::ReadOnly { .. } | Database::Forbidden { .. } => Code::DatabaseReadOnly,
+        Database::Address { .. } | Database::EnvLine { .. } | Database::Tls { .. } => Code::DatabaseAddress,
+        Database::UnknownPreset { .. } => Code::UnknownPreset,
+        Database::ReadMapping { .. }
+        | Database::BadMapping { .. }
+        | Database::UnknownTable { .. }
+        | Database::UnknownColumn { .. }
+        | Database::Unfit { .. } => Code::Mapping,
+        Database::NotReady { .. } => Code::NotReady,
+        Database::Condition { .. } => Code::BadValue,
+        Database::NotCaptured { .. } => Code::NotFound,
+        Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
+        Database::File { .. }
+        | Database::Sqlite { .. }
+        | Database::Postgres { .. }
+        | Database::ApplyUnfinished
+        | Database::NoApply { .. }
+        | Database::StaleCapture { .. }
+        | Database::Sink(_)
+        | Database::Source(_) => Code::Database,
+    }
 }
 
 impl From<crate::id::name::NameError> for Error {

@@ -24,9 +24,8 @@ use crate::scope::manifest::{Manifest, Succession, succession};
 use crate::state::accepted::Jump;
 use crate::state::heads::TrackedHead;
 use crate::state::peers::Trust;
-use crate::state::remotes::Exchange;
+use crate::state::queue::Contact;
 use crate::state::scopes::ScopeRow;
-use crate::sys::clock;
 use crate::tree::key::IdKey;
 
 /// What a fetch from one remote brought.
@@ -46,6 +45,9 @@ pub struct FetchSummary {
     pub fits: Vec<Fit>,
     /// Whether nobody has pushed to the remote yet.
     pub empty: bool,
+    /// Whether a head was replaced while it was read: what it named is to be looked for again.
+    #[serde(skip)]
+    pub(super) moved_on: bool,
     /// Objects fetched.
     pub objects: u64,
     /// Their bytes.
@@ -79,18 +81,14 @@ impl Instance {
         let fitted = self.fits().unwrap_or_default();
         let mut result = match self.open_remote(remote) {
             Ok(None) => return Ok(FetchSummary { empty: true, ..FetchSummary::default() }),
-            Ok(Some(store)) => self.fetch_store(store.as_ref(), remote.as_str()),
+            Ok(Some(store)) => self.fetch_until_still(store.as_ref(), remote.as_str()),
             Err(error) => Err(error),
         };
         if let Ok(summary) = &mut result {
             summary.fits = self.fits().unwrap_or_default();
             summary.fits.retain(|fit| !fitted.contains(fit));
         }
-        let now = clock::now();
-        match &result {
-            Ok(_) => self.state.note_exchange(remote, Exchange::Fetched, now)?,
-            Err(error) => self.state.note_exchange(remote, Exchange::Failed(&error.to_string()), now)?,
-        }
+        self.note_outcome(remote, Contact::Fetch, result.as_ref().err())?;
         result
     }
 
@@ -103,15 +101,24 @@ impl Instance {
         self.make_incoming()?;
         let scopes = store.scopes().map_err(Error::store(remote))?;
         self.refuse_impostors(store, remote, &mut summary)?;
+        self.take_urls(store, remote)?;
         self.tell(Event::End);
         for id in scopes {
-            let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else { continue };
+            let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else {
+                self.relay_sealed(store, remote, &id)?;
+                continue;
+            };
             let Some(scope) = self.open_scope(row)? else {
                 summary.unreadable += 1;
+                self.relay_sealed(store, remote, &id)?;
                 continue;
             };
             self.fetch_scope(store, remote, &scope, &mut summary)?;
+            self.relay_followed(store, remote, &scope)?;
         }
+        let own = self.own_store()?;
+        self.retire_relayed(&own)?;
+        self.sweep_own_store(&own)?;
         summary.heads.sort_by(|a, b| (&a.scope, &a.signer).cmp(&(&b.scope, &b.signer)));
         self.clear_incoming()?;
         Ok(summary)
@@ -132,12 +139,7 @@ impl Instance {
         let bytes = match store.manifest(id) {
             Ok(Some(bytes)) => bytes,
             // A bundle holds no manifest that we have confirmed, and receipts of scopes of ours without one.
-            Ok(None) => {
-                let known = self.state.scope(id)?;
-                let peer = known.as_ref().map(|row| self.state.peer(&row.origin)).transpose()?.flatten();
-                let is_revoked = peer.is_some_and(|peer| peer.trust == Trust::Revoked);
-                return if is_revoked { Ok(None) } else { self.followed(known) };
-            }
+            Ok(None) => return self.unless_revoked(self.state.scope(id)?),
             Err(error) => return self.refuse_unless_gone(error, document, remote, summary).map(|()| None),
         };
         let known = self.state.scope(id)?;
@@ -174,7 +176,10 @@ impl Instance {
         match succession(known.as_ref().map(|row| (row.manifest_seq, &row.manifest_hash)), &manifest, &hash) {
             Succession::Same => return self.followed(known),
             Succession::Older => {
-                summary.behind.push(document);
+                // What we changed ourselves and didn't push yet is news to a remote, no fault of its own.
+                if origin != self.id() {
+                    summary.behind.push(document);
+                }
                 return self.followed(known);
             }
             // The one that is out is the one that readers have.
@@ -196,6 +201,9 @@ impl Instance {
         let keys = match manifest.unlock(&self.identity) {
             Ok(Some(keys)) => keys,
             Ok(None) => {
+                if let Some(known) = &known {
+                    self.state.note_shut_out(&known.id)?;
+                }
                 summary.unreadable += u64::from(self.state.follows()?.iter().any(|rule| rule.origin == origin));
                 return Ok(None);
             }
@@ -223,7 +231,7 @@ impl Instance {
         Ok(Some(self.scope_row(id)?))
     }
 
-    fn followed(&self, known: Option<ScopeRow>) -> Result<Option<ScopeRow>, Error> {
+    pub(super) fn followed(&self, known: Option<ScopeRow>) -> Result<Option<ScopeRow>, Error> {
         let Some(row) = known else { return Ok(None) };
         Ok(if self.follows(&row)? { Some(row) } else { None })
     }
@@ -342,6 +350,7 @@ impl Instance {
                 // What it named may have been withdrawn while we read: the newer head says what is left.
                 Ingested::Refused(refusal) if refusal.damaged && self.moved_on(store, remote, one)? => {
                     summary.held.push(format!("{document}: a newer head came while it was read; fetch again"));
+                    summary.moved_on = true;
                     taken.push(at);
                 }
                 Ingested::Refused(refusal) => {

@@ -163,6 +163,7 @@ fn compare(theirs: &Schema, columns: &[Column]) -> Fit {
         }
         for (field, theirs) in &told {
             match mapped.get(field).map(|column| &column.kind) {
+                None if fit.carried.contains(&named(dataset, field)) => {}
                 None => fit.carried.push(named(dataset, field)),
                 Some(ours) if ours != *theirs => fit.mismatched.push(Mismatch {
                     field: named(dataset, field),

@@ -19,8 +19,9 @@ use crate::changeset::seal;
 use crate::exchange::head::{Head, ObjectRef, Segment};
 use crate::exchange::store::Store;
 use crate::history::commit::{Commit, id_of};
-use crate::id::bytes::{CommitId, DocHash, InstanceId};
+use crate::id::bytes::{CommitId, DocHash, InstanceId, RecordKey};
 use crate::id::name::DatasetName;
+use crate::record::cell::Record;
 use crate::record::clock::Clock;
 use crate::record::codec;
 use crate::state::database;
@@ -98,8 +99,10 @@ pub(super) struct Building<'a> {
     /// The commit that the changeset being read leads to.
     tip: Option<CommitId>,
     records: u64,
-    /// Whether the origin took records out of the scope.
+    /// Whether the origin took records, or fields of them, out of the scope.
     withdraws: bool,
+    /// The records of these that we hold.
+    withdrawn: Vec<(DatasetName, RecordKey)>,
 }
 
 pub(super) const HINT_AGAIN: &str = "ask the instance that wrote it to push again, or fetch from another remote";
@@ -178,6 +181,10 @@ impl Instance {
             self.remove_incoming(&prepared)?;
             return Ok(Ingested::Taken { records, objects, bytes });
         }
+        // What our own edits may hold against it, where we may not write.
+        for (dataset, key) in building.withdrawn.iter().filter(|_| head.signer == scope.row.origin) {
+            self.state.set_withdrawn(&scope.row.id, dataset, key, true)?;
+        }
         // A snapshot says nothing of what it leaves out.
         if building.withdraws || prepared.start.is_none() && self.leaves_out(scope, head)? {
             self.note_withdrawn_by_origin(scope)?;
@@ -197,6 +204,7 @@ impl Instance {
         self.state.put_seen(head, &incoming.hash, &incoming.document)?;
         self.state.clear_jump(&scope.row.id, &head.signer)?;
         database::commit(transaction)?;
+        self.keep_fetched(scope, &prepared)?;
         self.remove_incoming(&prepared)?;
         self.tell(Event::End);
         Ok(Ingested::Taken { records, objects, bytes })
@@ -261,6 +269,7 @@ impl<'a> Building<'a> {
             tip: None,
             records: 0,
             withdraws: false,
+            withdrawn: Vec::new(),
         }
     }
 
@@ -290,7 +299,7 @@ impl<'a> Building<'a> {
         index: usize,
         object: &ObjectRef,
         sealed: &[u8],
-        last_key: &mut Option<(DatasetName, crate::id::bytes::RecordKey)>,
+        last_key: &mut Option<(DatasetName, RecordKey)>,
     ) -> Step<()> {
         // Any epoch that we were granted may have sealed an older segment.
         let mut keys = self.scope.keys.epochs.values().rev();
@@ -348,11 +357,15 @@ impl<'a> Building<'a> {
                             self.stamps.advance(stamp.author, stamp.incarnation, stamp.sequence);
                         }
                         self.check_stamps(&dataset, entry.key.as_bytes(), &record)?;
+                        self.withdraws |= self.narrows(&dataset, entry.key.as_bytes(), &record)?;
                         Some(bytes.to_vec())
                     }
                     Body::Deleted => None,
                     Body::Withdrawn => {
-                        self.withdraws |= self.is_here(&dataset, entry.key.as_bytes())?;
+                        if self.is_here(&dataset, entry.key.as_bytes())? {
+                            self.withdraws = true;
+                            self.withdrawn.push((dataset.clone(), entry.key));
+                        }
                         None
                     }
                 };
@@ -385,6 +398,15 @@ impl<'a> Building<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// Tells whether the origin took fields out of a record that its head before had.
+    fn narrows(&self, dataset: &DatasetName, key: &[u8], record: &Record) -> Step<bool> {
+        let Some(start) = self.start.as_ref().filter(|_| self.head.signer == self.scope.row.origin) else {
+            return Ok(false);
+        };
+        let before = self.lookup(start, dataset, key)?;
+        Ok(before.is_some_and(|before| before.cells.keys().any(|field| !record.cells.contains_key(field))))
     }
 
     fn check_tip(&mut self, writes: &Writes) -> Step<Commit> {

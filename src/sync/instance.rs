@@ -12,10 +12,12 @@ use super::error::Error;
 use super::progress::{Event, Watcher};
 use super::restore;
 use crate::connector::contract::{Connector, Context};
-use crate::connector::dburl;
+use crate::connector::dburl::{self, Address};
 use crate::connector::mapping::model::Mapping;
-use crate::connector::sqlite::SqliteConnector;
-use crate::connector::sqlite::options::Options;
+use crate::connector::postgres;
+use crate::connector::postgres::options::Options as PostgresOptions;
+use crate::connector::sqlite;
+use crate::connector::sqlite::options::Options as SqliteOptions;
 use crate::id::bytes::InstanceId;
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::SignedCard;
@@ -247,17 +249,26 @@ impl Instance {
 
     fn open_database(&self) -> Result<Box<dyn Connector>, Error> {
         let mapping = self.mapping()?;
-        let path = match &self.config.database {
+        let address = match &self.config.database {
             Some(url) => dburl::parse(url, &self.root)?,
-            None => dburl::discover(&self.root, std::env::var("DATABASE_URL").ok().as_deref())?.path,
+            None => dburl::discover(&self.root, std::env::var("DATABASE_URL").ok().as_deref())?.address,
         };
         let names: BTreeMap<InstanceId, PeerName> =
             self.state.peers()?.into_iter().map(|peer| (peer.id, peer.name)).collect();
         let (addressees, readers, restoring) = (self.addressees()?, self.readers()?, self.restoring);
         let context = Context { own: self.id(), names, addressees, readers, restoring };
-        let mut options = Options::new(&path, &self.root, &self.dir);
-        options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
-        Ok(Box::new(SqliteConnector::open(options, mapping, context)?))
+        Ok(Box::new(match address {
+            Address::Sqlite(path) => {
+                let mut options = SqliteOptions::new(&path, &self.root, &self.dir);
+                options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
+                sqlite::open(options, mapping, context)?
+            }
+            Address::Postgres(url) => {
+                let mut options = PostgresOptions::new(url, &self.root);
+                options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
+                postgres::open(options, mapping, context)?
+            }
+        }))
     }
 }
 

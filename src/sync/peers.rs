@@ -41,6 +41,10 @@ pub fn read_card(text: &str, current_dir: &Path) -> Result<SignedCard, Error> {
         let line = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
         return SignedCard::from_line(&line).map_err(Error::Card);
     }
+    if text.contains(['/', '.']) && !text.contains("://") {
+        let source = std::io::ErrorKind::NotFound.into();
+        return Err(Error::Io { doing: "read the card in", path, source });
+    }
     SignedCard::from_line(text).map_err(Error::Card)
 }
 

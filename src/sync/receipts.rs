@@ -19,6 +19,7 @@ use crate::exchange::receipt::{
     Applied, FORKS_MAX, HEADS_MAX, PART_BYTES_MAX, Receipt, STATEMENT_BYTES_MAX, Statement,
 };
 use crate::exchange::store::{Store, StoreError};
+use crate::history::commit::Commit;
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::keys::document::{self, Unverified};
 use crate::state::database;
@@ -82,7 +83,13 @@ impl Instance {
         }
         for head in self.state.heads(id)?.into_iter().filter(|head| head.signer != self.id()).take(HEADS_MAX) {
             let commit = self.state.known_commit(id, &head.commit)?.commit;
-            if shown.as_ref().is_some_and(|shown| shown.commit.clock.contains(&commit.clock)) {
+            let shows = shown.as_ref().filter(|shown| shown.commit.clock.contains(&commit.clock));
+            // Who edited a record that the origin took out still shows it.
+            let keeps = match shows {
+                Some(shown) if head.signer == scope.row.origin => self.keeps_more(scope, &shown.commit, &commit)?,
+                _ => false,
+            };
+            if shows.is_some() && !keeps {
                 let (signer, incarnation, seq, hash) = (head.signer, head.incarnation, head.seq, head.hash);
                 statement.applied.push(Applied { signer, incarnation, seq, hash });
             }
@@ -91,6 +98,18 @@ impl Instance {
             }
         }
         Ok(statement)
+    }
+
+    /// Tells whether a commit has records that another lacks.
+    fn keeps_more(&self, scope: &OpenScope, shown: &Commit, head: &Commit) -> Result<bool, Error> {
+        let mut keeps = false;
+        if self.holds_trees(shown)? && self.holds_trees(head)? {
+            self.each_difference(scope, Some(shown), head, &mut |_, _, bytes| {
+                keeps |= bytes.is_none();
+                Ok(())
+            })?;
+        }
+        Ok(keeps)
     }
 
     fn sign_receipt(&self, scope: &OpenScope, seq: u64, statement: Vec<u8>) -> Result<ReceiptRow, Error> {
@@ -185,8 +204,10 @@ impl Instance {
             }
             let transaction = self.state.transaction()?;
             match self.open_receipt(scope, &reader, bytes) {
-                Ok(row) if held.is_some_and(|held| (held.incarnation, held.seq) >= (row.incarnation, row.seq)) => {}
-                Ok(row) => {
+                Ok(None) => {}
+                Ok(Some(row))
+                    if held.is_some_and(|held| (held.incarnation, held.seq) >= (row.incarnation, row.seq)) => {}
+                Ok(Some(row)) => {
                     self.take_receipt(scope, &row, &document, summary)?;
                     self.state.put_receipt(&row)?;
                 }
@@ -197,13 +218,14 @@ impl Instance {
         Ok(())
     }
 
-    /// Verifies and opens a receipt; the refusal lacks its document's name.
+    /// Verifies and opens a receipt; the refusal lacks its document's name. `None` if it was sealed to a key that its
+    /// scope has let go since: its reader seals the next one anew.
     pub(super) fn open_receipt(
         &self,
         scope: &OpenScope,
         reader: &InstanceId,
         document: Vec<u8>,
-    ) -> Result<ReceiptRow, Refusal> {
+    ) -> Result<Option<ReceiptRow>, Refusal> {
         let broken = |error: &dyn std::error::Error| Refusal::new("", error, HINT_DAMAGED).damaged();
         let (receipt, hash) = Receipt::open(&document, reader).map_err(|error| broken(&error))?;
         if receipt.scope != scope.row.id {
@@ -212,6 +234,9 @@ impl Instance {
         let statement = match receipt.epoch {
             None if scope.manifest.public => receipt.body,
             None => return Err(Refusal::because("", "it is in clear, in a scope that is not public", HINT_DAMAGED)),
+            Some(epoch) if scope.manifest.epochs.first().is_some_and(|oldest| epoch < oldest.number) => {
+                return Ok(None);
+            }
             Some(epoch) => {
                 let key = scope.keys.epochs.get(&epoch);
                 let key =
@@ -221,7 +246,7 @@ impl Instance {
         };
         Statement::decode(&statement).map_err(|error| broken(&error))?;
         let Receipt { scope, signer, incarnation, seq, time, .. } = receipt;
-        Ok(ReceiptRow { scope, signer, incarnation, seq, time, hash, document, statement })
+        Ok(Some(ReceiptRow { scope, signer, incarnation, seq, time, hash, document, statement }))
     }
 
     /// Takes what a receipt hands on: heads of others, and proofs of forks.
@@ -234,11 +259,10 @@ impl Instance {
     ) -> Result<(), Error> {
         let id = &scope.row.id;
         let statement = decode_held(row)?;
+        // What we signed ourselves we know best; whether a copy of us is at work shows in the heads themselves.
+        let concerns = |fork: &Fork| fork.scope == *id && fork.signer != self.id() && signs(scope, &fork.signer);
         for [one, other] in &statement.forks {
-            let Some(fork) = Fork::check([one, other]).filter(|fork| fork.scope == *id && signs(scope, &fork.signer))
-            else {
-                continue;
-            };
+            let Some(fork) = Fork::check([one, other]).filter(concerns) else { continue };
             if self.keep_proof(fork.kind, (id, &fork.signer), one, other)? {
                 summary.refused.push(self.forked(scope, &fork)?);
             }
@@ -247,7 +271,7 @@ impl Instance {
             let Ok(signer) = Unverified::parse(bytes).and_then(|document| document.claimed_signer()) else { continue };
             let Ok((head, hash)) = Head::open(bytes, &signer) else { continue };
             let has_its_form = head.base.is_none() == (signer == scope.row.origin);
-            if head.scope != *id || !signs(scope, &signer) || !has_its_form {
+            if head.scope != *id || signer == self.id() || !signs(scope, &signer) || !has_its_form {
                 continue;
             }
             let seen = self.state.seen(id, &signer)?;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::commit::decode_record;
 use super::error::Error;
 use super::instance::Instance;
 use super::publish::open_own;
@@ -16,6 +17,7 @@ use crate::exchange::store::{Store, StoreError};
 use crate::history::join::Known;
 use crate::id::bytes::{DocHash, InstanceId, ObjectId, RecordKey, ScopeId};
 use crate::id::name::{DatasetName, PeerName};
+use crate::scope::manifest::Manifest;
 use crate::state::scopes::ScopeRow;
 use crate::sys::clock::UnixMillis;
 
@@ -63,7 +65,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Tells whether a head lacks records that we hold, be it in the head before it by the same signer or merged
+    /// Tells whether a head lacks records, or fields of them, that we hold, be it in the head before it by the same signer or merged
     /// with words of others.
     ///
     /// # Errors
@@ -74,12 +76,18 @@ impl Instance {
         let after = self.state.known_commit(id, &head.commit)?.commit;
         let mut lacks = false;
         for held in before.into_iter().chain(self.scope_row(id)?.local_head) {
-            let held = self.state.known_commit(id, &held)?.commit;
-            if !self.holds_trees(&held)? {
+            let held = self.state.known_commit(id, &held)?;
+            if !self.holds_trees(&held.commit)? {
                 return Ok(true);
             }
-            self.each_difference(scope, Some(&held), &after, &mut |_, _, bytes| {
-                lacks |= bytes.is_none();
+            self.each_difference(scope, Some(&held.commit), &after, &mut |dataset, key, bytes| {
+                let Some(bytes) = bytes.filter(|_| !lacks) else {
+                    lacks = true;
+                    return Ok(());
+                };
+                let record = decode_record(bytes, &scope.row.origin, dataset, key)?;
+                let before = self.record_at(scope, &held, dataset, key)?;
+                lacks = before.is_some_and(|before| before.cells.keys().any(|field| !record.cells.contains_key(field)));
                 Ok(())
             })?;
         }
@@ -249,12 +257,15 @@ impl Instance {
         Ok(())
     }
 
-    /// Lists the heads of writers in a store that were built before our newest fresh ladder of an own scope and that
-    /// our published head contains, with their objects.
+    /// Lists the heads of others in a store that were built before our newest fresh ladder of an own scope, with their
+    /// objects: those that our published head contains, and those that nobody takes, their signers being no writers
+    /// any more.
     fn retirable(&self, store: &dyn Store, name: &str, row: &ScopeRow) -> Result<Vec<Retirable>, Error> {
         let refolded = self.state.refolded(&row.id)?;
         let own = self.state.head(&row.id, &self.id())?;
         let Some(own) = own.filter(|_| refolded > 0 && row.origin == self.id()) else { return Ok(Vec::new()) };
+        let failed = |source| Error::Manifest { scope: row.name.to_string(), source };
+        let (manifest, _) = Manifest::open(&row.manifest, &row.origin).map_err(failed)?;
         let published = self.state.known_commit(&row.id, &own.commit)?.commit.clock;
         let mut list = Vec::new();
         for signer in store.heads(&row.id).map_err(Error::store(name))? {
@@ -262,7 +273,9 @@ impl Instance {
             let Ok((head, hash)) = Head::open(&bytes, &signer) else { continue };
             let is_older = head.base.is_some_and(|base| base.seq < refolded) && !head.segments.is_empty();
             let is_contained = published.seen(&signer, head.incarnation) >= head.writes;
-            if signer != self.id() && is_older && is_contained && self.is_proved_by_receipt(&head)? {
+            let is_needless =
+                if is_contained { self.is_proved_by_receipt(&head)? } else { !manifest.may_write(&signer) };
+            if signer != self.id() && is_older && is_needless {
                 list.push((signer, hash, head.objects().map(|object| object.id).collect()));
             }
         }

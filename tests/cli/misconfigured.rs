@@ -41,7 +41,7 @@ fn databases_that_cannot_be_used() {
     let app = App::new();
     for (name, url) in [
         ("missing", "sqlite:///data/nothing.db"),
-        ("postgres", "postgresql://board:hunter2@db.example.org/board"),
+        ("postgres", "postgresql://board:hunter2@127.0.0.1:1/board"),
         ("mysql", "mysql://db.example.org/board"),
         ("memory", "sqlite://"),
     ] {
@@ -56,7 +56,7 @@ fn databases_that_cannot_be_used() {
     fs::write(app.dir().join("letter.txt"), "Dear all, this is a letter and no database. ".repeat(40)).unwrap();
     let args = ["init", "--preset", "whiteballoon", "--db", "letter.txt"];
     check!("bad_database_other_file", app.wbsync(&args).exits(1));
-    let variables = [("DATABASE_URL", "postgresql://board:hunter2@db/board")];
+    let variables = [("DATABASE_URL", "postgresql://board:hunter2@127.0.0.1:1/board")];
     let run = wbsync_with(app.dir(), &["init", "--preset", "whiteballoon"], &variables);
     check!("bad_database_by_variable", run.exits(1).says_nothing_of("hunter2"));
 }

@@ -4,16 +4,17 @@ use rusqlite::Connection;
 use wbsync::connector::contract::{Connector, Context};
 use wbsync::connector::error::Error;
 use wbsync::connector::mapping::model::Mapping;
-use wbsync::connector::sqlite::SqliteConnector;
+use wbsync::connector::sql::connector::SqlConnector;
+use wbsync::connector::sqlite;
 use wbsync::connector::sqlite::options::Options;
 
 use super::harness::*;
 
-fn open(path: &std::path::Path, own: &str) -> Result<SqliteConnector, Error> {
+fn open(path: &std::path::Path, own: &str) -> Result<SqlConnector, Error> {
     let mapping = Mapping::load(Some("whiteballoon"), own.parse().unwrap(), "test")?;
     let mut options = Options::new(path, path.parent().unwrap(), path.parent().unwrap());
     options.busy_ms = 100;
-    SqliteConnector::open(options, mapping, context())
+    sqlite::open(options, mapping, context())
 }
 
 fn told(error: &Error, what: &str) {
@@ -54,23 +55,23 @@ fn a_mapping_that_does_not_fit_is_named() {
         ("dataset.users.insert = { rank = 1 }", "no column \"rank\""),
         ("dataset.comments.enabled = false\ndataset.users.birth = [\"born\"]", "no column \"born\""),
     ] {
-        told(&open(&app.path(), own).unwrap_err(), what);
+        told(&open(&app.db.path, own).unwrap_err(), what);
     }
     app.sql("ALTER TABLE users ADD COLUMN shoe_size INTEGER NOT NULL DEFAULT 42");
-    open(&app.path(), "").unwrap();
+    open(&app.db.path, "").unwrap();
     app.sql(
         "DROP TABLE vouches; CREATE TABLE vouches (id INTEGER PRIMARY KEY, voucher_user_id INTEGER NOT NULL,
              subject_user_id INTEGER NOT NULL, signature TEXT, created_at DATETIME NOT NULL, weight INTEGER NOT NULL)",
     );
-    told(&open(&app.path(), "").unwrap_err(), "new rows need a value for \"weight\"");
-    open(&app.path(), "dataset.vouches.insert = { weight = 1 }").unwrap();
+    told(&open(&app.db.path, "").unwrap_err(), "new rows need a value for \"weight\"");
+    open(&app.db.path, "dataset.vouches.insert = { weight = 1 }").unwrap();
 }
 
 #[test]
 fn a_lock_that_lasts_is_an_error_that_says_how_long() {
     let mut app = App::new();
     app.settle();
-    let mut sync = open(&app.path(), "").unwrap();
+    let mut sync = open(&app.db.path, "").unwrap();
     app.sql("BEGIN IMMEDIATE");
     let error = sync.begin_apply(b"x").unwrap_err();
     assert!(matches!(error, Error::Locked { waited_ms: 100, .. }), "{error:?}");
@@ -99,11 +100,11 @@ fn a_read_only_database_is_named() {
 fn a_file_without_write_permission_is_found_before_work_begins() {
     use std::os::unix::fs::PermissionsExt;
     let app = App::new();
-    std::fs::set_permissions(app.path(), std::fs::Permissions::from_mode(0o444)).unwrap();
-    if std::fs::File::options().write(true).open(app.path()).is_ok() {
+    std::fs::set_permissions(&app.db.path, std::fs::Permissions::from_mode(0o444)).unwrap();
+    if std::fs::File::options().write(true).open(&app.db.path).is_ok() {
         return; // The superuser writes regardless.
     }
-    let error = open(&app.path(), "").unwrap().check().unwrap_err();
+    let error = open(&app.db.path, "").unwrap().check().unwrap_err();
     assert!(matches!(error, Error::ReadOnly { .. }), "{error:?}");
 }
 
@@ -121,9 +122,9 @@ fn an_application_without_administrator_is_not_ready() {
 fn bookkeeping_of_others_is_left_alone() {
     let mut app = App::new();
     app.settle();
-    let options = Options::new(&app.path(), app.dir.path(), app.dir.path());
+    let options = Options::new(&app.db.path, app.dir.path(), app.dir.path());
     let mapping = Mapping::load(Some("whiteballoon"), toml::Table::new(), "").unwrap();
-    let mut copy = SqliteConnector::open(options, mapping, Context { own: BETA, ..context() }).unwrap();
+    let mut copy = sqlite::open(options, mapping, Context { own: BETA, ..context() }).unwrap();
     told(&copy.position().unwrap_err(), "belongs to the instance 01010101");
     app.sql("UPDATE _wbsync_meta SET format = 99");
     let error = app.sync.position().unwrap_err();
@@ -134,8 +135,8 @@ fn bookkeeping_of_others_is_left_alone() {
 #[test]
 fn checking_and_opening_write_nothing() {
     let mut app = App::new();
-    let before = std::fs::read(app.path()).unwrap();
+    let before = std::fs::read(&app.db.path).unwrap();
     app.sync.check().unwrap();
     app.sync.position().unwrap();
-    assert_eq!(std::fs::read(app.path()).unwrap(), before);
+    assert_eq!(std::fs::read(&app.db.path).unwrap(), before);
 }

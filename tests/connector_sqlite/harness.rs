@@ -1,14 +1,11 @@
-//! A small instance of the application's database, with the connector on it.
+//! A small instance of the application's database, with the connector on it. Which database is `database`'s business.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use wbsync::connector::contract::{Applied, Capture, Change, Connector, Content, Context, Position, Seen, Sighting};
 use wbsync::connector::mapping::model::Mapping;
-use wbsync::connector::sqlite::SqliteConnector;
-use wbsync::connector::sqlite::options::Options;
+use wbsync::connector::sql::connector::SqlConnector;
 use wbsync::id::bytes::{InstanceId, RecordKey};
 use wbsync::id::name::{DatasetName, FieldName, PeerName, ScopeName};
 use wbsync::record::recordid::RecordId;
@@ -16,47 +13,19 @@ use wbsync::record::value::Value;
 use wbsync::scope::audience::{Addressees, Audience};
 use wbsync::sys::clock::UnixMillis;
 
+use super::database::Database;
+
 pub(crate) const OWN: InstanceId = InstanceId::from_bytes([1; 32]);
 pub(crate) const BETA: InstanceId = InstanceId::from_bytes([2; 32]);
 pub(crate) const GAMMA: InstanceId = InstanceId::from_bytes([3; 32]);
 pub(crate) const NOW: UnixMillis = UnixMillis(1_780_000_000_000);
 pub(crate) const TIME: &str = "2026-02-03 04:05:06.000007";
 
-const SCHEMA: &str = "
-CREATE TABLE users (id INTEGER NOT NULL, username VARCHAR, is_admin BOOLEAN NOT NULL, contact_email VARCHAR(255),
-    created_at DATETIME NOT NULL, sync_scope VARCHAR NOT NULL, PRIMARY KEY (id));
-CREATE UNIQUE INDEX ix_users_username ON users (username);
-CREATE TABLE help_requests (id INTEGER NOT NULL, title VARCHAR(200), description VARCHAR(4000) NOT NULL,
-    status VARCHAR NOT NULL, contact_email VARCHAR(255), created_by_user_id INTEGER, created_at DATETIME NOT NULL,
-    updated_at DATETIME NOT NULL, completed_at DATETIME, sync_scope VARCHAR NOT NULL, PRIMARY KEY (id),
-    FOREIGN KEY(created_by_user_id) REFERENCES users (id));
-CREATE TABLE request_comments (id INTEGER NOT NULL, help_request_id INTEGER NOT NULL, user_id INTEGER NOT NULL,
-    body TEXT NOT NULL, created_at DATETIME NOT NULL, deleted_at DATETIME, sync_scope VARCHAR NOT NULL,
-    PRIMARY KEY (id), FOREIGN KEY(help_request_id) REFERENCES help_requests (id),
-    FOREIGN KEY(user_id) REFERENCES users (id));
-CREATE INDEX ix_request_comments_help_request_id ON request_comments (help_request_id);
-CREATE INDEX ix_request_comments_user_id ON request_comments (user_id);
-CREATE TABLE vouches (id INTEGER NOT NULL, voucher_user_id INTEGER NOT NULL, subject_user_id INTEGER NOT NULL,
-    signature VARCHAR(128), created_at DATETIME NOT NULL, PRIMARY KEY (id),
-    CONSTRAINT ux_vouches_unique UNIQUE (voucher_user_id, subject_user_id),
-    FOREIGN KEY(voucher_user_id) REFERENCES users (id), FOREIGN KEY(subject_user_id) REFERENCES users (id));
-CREATE TABLE user_attributes (id INTEGER NOT NULL, user_id INTEGER NOT NULL, key VARCHAR NOT NULL, value VARCHAR,
-    created_at DATETIME NOT NULL, updated_at DATETIME NOT NULL, created_by_user_id INTEGER,
-    updated_by_user_id INTEGER, PRIMARY KEY (id), CONSTRAINT ux_user_attributes_user_key UNIQUE (user_id, key),
-    FOREIGN KEY(user_id) REFERENCES users (id));
-CREATE TABLE invite_tokens (token VARCHAR NOT NULL, created_by_user_id INTEGER, created_at DATETIME NOT NULL,
-    expires_at DATETIME, max_uses INTEGER NOT NULL, use_count INTEGER NOT NULL, disabled BOOLEAN NOT NULL,
-    auto_approve BOOLEAN NOT NULL, suggested_username VARCHAR(64), suggested_bio VARCHAR(512),
-    sync_scope VARCHAR NOT NULL, PRIMARY KEY (token), FOREIGN KEY(created_by_user_id) REFERENCES users (id));
-CREATE TABLE invite_map_cache (user_id INTEGER NOT NULL, payload TEXT NOT NULL, PRIMARY KEY (user_id));
-INSERT INTO users VALUES(1, 'admin', 1, 'admin@example.org', '2026-01-01 00:00:00.000000', 'private');
-";
-
 /// One application with its database.
 pub(crate) struct App {
     pub(crate) dir: TempDir,
-    pub(crate) db: Connection,
-    pub(crate) sync: SqliteConnector,
+    pub(crate) db: Database,
+    pub(crate) sync: SqlConnector,
 }
 
 impl App {
@@ -67,55 +36,59 @@ impl App {
     /// Begins with more SQL, and with keys laid over the preset.
     pub(crate) fn with(sql: &str, own: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let db = Connection::open(dir.path().join("app.db")).unwrap();
-        db.execute_batch(SCHEMA).unwrap();
-        db.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
-        db.execute_batch(sql).unwrap();
-        let sync = connect(&dir, own);
+        let db = Database::new(dir.path());
+        db.batch(sql);
+        let sync = db.connect(dir.path(), mapping(own));
         Self { dir, db, sync }
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path().join("app.db")
     }
 
     /// Forgets the connector as a crash does, and opens another.
     pub(crate) fn reopen(&mut self) {
-        self.sync = connect(&self.dir, "");
+        self.sync = self.db.connect(self.dir.path(), mapping(""));
     }
 
     pub(crate) fn sql(&self, sql: &str) {
-        self.db.execute_batch(sql).unwrap();
+        self.db.batch(sql);
     }
 
     pub(crate) fn text(&self, sql: &str) -> String {
-        let value: rusqlite::types::Value = self.db.query_row(sql, [], |row| row.get(0)).unwrap();
-        match value {
-            rusqlite::types::Value::Null => "NULL".into(),
-            rusqlite::types::Value::Integer(value) => value.to_string(),
-            rusqlite::types::Value::Text(text) => text,
+        match self.rows(sql).remove(0).remove(0) {
+            Raw::Null => "NULL".into(),
+            Raw::Integer(value) => value.to_string(),
+            Raw::Text(text) => text,
             other => format!("{other:?}"),
         }
     }
 
+    pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<Raw>> {
+        self.db.rows(sql)
+    }
+
     pub(crate) fn user(&self, name: &str, scope: &str) -> i64 {
-        let sql = "INSERT INTO users(username, is_admin, created_at, sync_scope) VALUES(?1, 0, ?2, ?3)";
-        self.db.execute(sql, params![name, TIME, scope]).unwrap();
-        self.db.last_insert_rowid()
+        self.insert(&format!(
+            "INSERT INTO users(username, is_admin, created_at, sync_scope)
+             VALUES('{name}', FALSE, '{TIME}', '{scope}') RETURNING id"
+        ))
     }
 
     pub(crate) fn request(&self, title: &str, author: Option<i64>, scope: &str) -> i64 {
-        let sql = "INSERT INTO help_requests(title, description, status, contact_email, created_by_user_id, created_at,
-                   updated_at, sync_scope) VALUES(?1, 'text', 'open', 'secret@example.org', ?2, ?3, ?3, ?4)";
-        self.db.execute(sql, params![title, author, TIME, scope]).unwrap();
-        self.db.last_insert_rowid()
+        let author = author.map_or("NULL".to_owned(), |author| author.to_string());
+        self.insert(&format!(
+            "INSERT INTO help_requests(title, description, status, contact_email, created_by_user_id, created_at,
+             updated_at, sync_scope)
+             VALUES('{title}', 'text', 'open', 'secret@example.org', {author}, '{TIME}', '{TIME}', '{scope}') RETURNING id"
+        ))
     }
 
     pub(crate) fn comment(&self, request: i64, author: i64, body: &str, scope: &str) -> i64 {
-        let sql = "INSERT INTO request_comments(help_request_id, user_id, body, created_at, sync_scope)
-                   VALUES(?1, ?2, ?3, ?4, ?5)";
-        self.db.execute(sql, params![request, author, body, TIME, scope]).unwrap();
-        self.db.last_insert_rowid()
+        self.insert(&format!(
+            "INSERT INTO request_comments(help_request_id, user_id, body, created_at, sync_scope)
+             VALUES({request}, {author}, '{body}', '{TIME}', '{scope}') RETURNING id"
+        ))
+    }
+
+    fn insert(&self, sql: &str) -> i64 {
+        self.text(sql).parse().unwrap()
     }
 
     /// Captures without settling.
@@ -145,7 +118,7 @@ impl App {
         let applied = self.sync.apply(&mut changes.into_iter().map(Ok), &mut |_| {}).unwrap();
         self.sync.finish_apply().unwrap();
         assert_eq!(self.sync.position().unwrap(), Position { applied: target, target: None });
-        self.whole();
+        self.db.whole();
         applied
     }
 
@@ -155,20 +128,14 @@ impl App {
         assert_eq!(self.settle(), [], "what was applied came back");
         applied
     }
-
-    pub(crate) fn whole(&self) {
-        assert_eq!(self.text("PRAGMA integrity_check"), "ok");
-        let broken: i64 =
-            self.db.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(broken, 0, "foreign keys");
-    }
 }
 
-pub(crate) fn connect(dir: &TempDir, own: &str) -> SqliteConnector {
-    let mapping = Mapping::load(Some("whiteballoon"), own.parse().unwrap(), "test").unwrap();
-    let options = Options::new(&dir.path().join("app.db"), dir.path(), dir.path());
-    SqliteConnector::open(options, mapping, context()).unwrap()
+pub(crate) fn mapping(own: &str) -> Mapping {
+    Mapping::load(Some("whiteballoon"), own.parse().unwrap(), "test").unwrap()
 }
+
+/// What a column holds.
+pub(crate) use rusqlite::types::Value as Raw;
 
 pub(crate) fn context() -> Context {
     let names = [(BETA, "beta"), (GAMMA, "gamma")].map(|(id, name)| (id, PeerName::new(name).unwrap()));

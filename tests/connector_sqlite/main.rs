@@ -4,7 +4,9 @@
 
 mod apply;
 mod capture;
+mod database;
 mod failing;
+mod files;
 mod harness;
 mod same;
 mod speed;

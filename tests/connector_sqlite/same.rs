@@ -82,7 +82,7 @@ fn a_row_that_comes_to_mean_something_else_makes_room() {
     app.apply_quietly(vec![vouch(&first, &alice, &bob, "first"), vouch(&second, &alice, &bob, "second")]);
     app.apply_quietly(vec![vouch(&first, &bob, &alice, "first")]);
     assert_eq!(
-        app.text("SELECT group_concat(signature) FROM (SELECT signature FROM vouches ORDER BY 1)"),
+        app.text("SELECT group_concat(signature) FROM (SELECT signature FROM vouches ORDER BY 1) t"),
         "first,second"
     );
     assert_eq!(app.sync.parked(9).unwrap().1, 0);

@@ -13,7 +13,7 @@ use super::harness::*;
 fn a_writing_application_never_waits_long() {
     let mut app = App::new();
     app.settle();
-    let path = app.path();
+    let path = app.db.path.clone();
     let done = AtomicBool::new(false);
     let bea = id(BETA, "users", 1);
     let changes = (0..20_000u64).map(|number| {
@@ -47,7 +47,7 @@ fn a_writing_application_never_waits_long() {
     assert!(longest < Duration::from_secs(1), "a write waited {longest:?}");
     assert!(writes > 3, "the writer got in {writes} times");
     app.sync.finish_apply().unwrap();
-    app.whole();
+    app.db.whole();
     assert_eq!(app.settle(), []);
 }
 

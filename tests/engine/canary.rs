@@ -20,7 +20,7 @@ fn contains(bytes: &[u8], word: &str) -> bool {
 }
 
 /// Every text and blob of a database, table by table.
-fn cells(path: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn cells(path: &Path) -> Vec<(String, Vec<u8>)> {
     let db = rusqlite::Connection::open(path).unwrap();
     let mut names = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
     let names: Vec<String> = names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();

@@ -104,6 +104,7 @@ fn a_revoked_peer_opens_nothing_that_is_sealed_after() {
     alpha.sync();
     beta.sync();
     gamma.pull();
+    alpha.pull();
     let old: BTreeSet<String> = stick.files().into_iter().collect();
     let change = alpha.open().peer_revoke("beta").unwrap();
     assert_eq!((change.before, change.trust, change.unfollowed), (Trust::Writer, Trust::Revoked, true));
@@ -466,4 +467,23 @@ fn a_clone_follows_only_whom_it_expects() {
     let gamma = Site { app, name: "gamma" };
     assert_eq!(titles(&gamma), "ladder");
     assert_eq!(gamma.open().state.peers().unwrap().len(), 1);
+}
+
+#[test]
+fn a_receipt_under_a_key_that_went_is_no_fault() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Trusted));
+    let alice = alpha.app.insert_user("alice", "trusted");
+    alpha.request(alice, "among friends", "trusted");
+    alpha.sync();
+    beta.sync();
+    alpha.open().scope_rotate("trusted", Resealing::AtNextPush).unwrap();
+    alpha.push();
+    alpha.push();
+    assert_eq!(manifest_of(&alpha, "trusted").epochs.len(), 1);
+    let found = fetched(&alpha);
+    assert!(found.refused.is_empty(), "{found:?}");
+    // The next one is sealed to the new key, and read.
+    beta.sync();
+    let found = fetched(&alpha);
+    assert!(found.refused.is_empty(), "{found:?}");
 }

@@ -113,6 +113,39 @@ fn a_field_that_stops_travelling_shows_nothing_to_those_who_had_it() {
     assert_eq!(beta.app.value("SELECT count(*) FROM users WHERE username = 'ann'"), "1");
 }
 
+/// What was public and is for trusted peers now leaves records, objects and states, though the row stays public.
+#[test]
+fn a_field_that_is_narrowed_leaves_history_like_a_withdrawn_record() {
+    let (stick, sites) = three();
+    let [alpha, beta, gamma] = &sites;
+    for site in &sites {
+        configure(site, &EMAIL.replace("trusted", "public"));
+    }
+    let ann = alpha.app.insert_user("ann", "public");
+    set_email(alpha, ann, Some("ann-zqcanary@home"));
+    exchange(&sites);
+    assert_eq!(email(gamma, "ann"), "ann-zqcanary@home");
+    for site in &sites {
+        let path = site.app.dir().join("wbsync.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace("scope = \"public\"", "scope = \"trusted\"")).unwrap();
+    }
+    exchange(&sites);
+    assert_eq!((email(beta, "ann"), email(gamma, "ann")), ("ann-zqcanary@home".into(), "none".into()));
+    let holds = |bytes: &[u8]| bytes.windows(8).any(|window| window == b"zqcanary");
+    for (path, scope, plain) in gamma.unseal(&stick.path(), &opened_by_others(gamma, &stick)) {
+        assert!(!holds(&plain), "gamma opens it in {path} of {scope}");
+    }
+    for file in ["state.db", "state.db-wal"] {
+        let bytes = fs::read(gamma.app.dir().join(".wbsync").join(file)).unwrap_or_default();
+        assert!(!holds(&bytes), "gamma's {file} still has it");
+    }
+    for site in [beta, gamma] {
+        let committed = site.open().commit(wbsync::sync::commit::Mode::DryRun).unwrap();
+        assert!(committed.scopes.is_empty(), "{}: {:?}", site.name, committed.scopes);
+    }
+}
+
 #[test]
 fn a_writer_edits_a_field_of_a_narrower_scope_there_and_nowhere_else() {
     let (_stick, sites) = three();

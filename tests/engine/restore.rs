@@ -455,3 +455,56 @@ fn an_interrupted_restore_is_finished_by_the_next() {
         step += 7;
     }
 }
+
+/// An address for trusted peers lies beside the public record: it comes back with it, whichever part is old.
+#[test]
+fn a_field_of_a_narrower_scope_comes_back_too() {
+    for part in ["database", "wbsync", "both"] {
+        let (_stick, alpha, beta) = pair(Some(Trust::Trusted));
+        for site in [&alpha, &beta] {
+            let path = site.app.dir().join("wbsync.toml");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text + "\n[dataset.users.fields.contact_email]\nscope = \"trusted\"\n").unwrap();
+        }
+        let email = |site: &Site, name: &str| {
+            site.app.value(&format!("SELECT coalesce(contact_email, 'none') FROM users WHERE username = '{name}'"))
+        };
+        let set = |name: &str, email: &str| {
+            alpha.app.execute("UPDATE users SET contact_email = ?2 WHERE username = ?1", &[&name, &email]);
+        };
+        for name in ["ann", "bea"] {
+            alpha.app.insert_user(name, "public");
+            set(name, "old");
+        }
+        for site in [&alpha, &beta, &alpha] {
+            site.sync();
+        }
+        let backup = alpha.save();
+        set("ann", "new");
+        alpha.app.insert_user("cleo", "public");
+        set("cleo", "first");
+        for site in [&alpha, &beta, &alpha] {
+            site.sync();
+        }
+        if part != "wbsync" {
+            put_back(&alpha, &backup, Part::App);
+        }
+        if part != "database" {
+            Saved::of(&backup.path().join(".wbsync")).restore(&alpha.app.dir().join(".wbsync"));
+        }
+        restore(&alpha);
+        for site in [&beta, &alpha, &beta, &alpha] {
+            site.sync();
+        }
+        for site in [&alpha, &beta] {
+            let emails = ["ann", "bea", "cleo"].map(|name| email(site, name));
+            assert_eq!(emails, ["new", "old", "first"], "{part} was old: {}", site.name);
+        }
+        assert_eq!(alpha.local_heads(), beta.local_heads(), "{part} was old");
+        for site in [&alpha, &beta] {
+            let committed = site.open().commit(Mode::DryRun).unwrap();
+            assert!(committed.scopes.is_empty(), "{part} was old, {}: {:?}", site.name, committed.scopes);
+            assert_eq!(site.open().open_conflicts().unwrap(), Vec::<String>::new(), "{part} was old");
+        }
+    }
+}

@@ -446,3 +446,49 @@ fn a_store_that_holds_an_older_head_of_a_writer_is_cleaned_too() {
     }
     same_roots(&alpha, &clone(&other, "gamma"));
 }
+
+#[test]
+fn an_edit_where_one_may_not_write_does_not_hold_what_was_withdrawn() {
+    let (_stick, alpha, beta) = pair(None);
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, &format!("{WORD} ladder"), "public");
+    let drill = alpha.request(alice, "drill", "public");
+    alpha.sync();
+    beta.sync();
+    // beta may not write in alpha's scope: its edits stay there.
+    for title in [format!("{WORD} ladder"), "drill".into()] {
+        beta.app.execute("UPDATE help_requests SET description = 'ours now' WHERE title = ?1", &[&title]);
+    }
+    beta.sync();
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    beta.sync();
+    alpha.pull();
+    assert_eq!(beta.app.value("SELECT group_concat(title) FROM help_requests"), "drill");
+    let [withdrawal] = &alpha.open().confirmations(Some("requests/")).unwrap()[..] else { panic!() };
+    assert_eq!((&withdrawal.confirmed.len(), withdrawal.waiting.len()), (&1, 0), "{withdrawal:?}");
+    // What its origin only deleted lives on as beta's edit of it, which nobody else sees; `shun` gives it up.
+    alpha.app.execute("DELETE FROM help_requests WHERE id = ?1", &[&drill]);
+    alpha.sync();
+    beta.sync();
+    assert_eq!(beta.app.value("SELECT description FROM help_requests"), "ours now");
+    assert_eq!(alpha.app.value("SELECT count(*) FROM help_requests WHERE title = 'drill'"), "0");
+}
+
+#[test]
+fn an_edit_that_nobody_takes_goes_with_what_it_carried() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "trusted");
+    let ladder = alpha.request(alice, &format!("{WORD} ladder"), "trusted");
+    alpha.sync();
+    beta.sync();
+    alpha.open().peer_untrust("beta").unwrap();
+    // beta doesn't know yet, and a directory takes whatever it is given.
+    beta.app.execute("UPDATE help_requests SET description = 'late'", &[]);
+    beta.sync();
+    alpha.sync();
+    assert_ne!(carriers(&alpha, &stick.path()), Vec::<String>::new());
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    assert_eq!(carriers(&alpha, &stick.path()), Vec::<String>::new());
+}

@@ -5,4 +5,5 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod app;
+pub mod postgres;
 pub mod run;

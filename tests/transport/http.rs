@@ -232,6 +232,7 @@ fn the_openapi_document_is_served_and_names_every_path() {
             .replace("{scope}", &"5c".repeat(16))
             .replace("{signer}", &"ab".repeat(32))
             .replace("{instance}", &"ab".repeat(32))
+            .replace("{reader}", &"ab".repeat(32))
             .replace("{prefix}", "ab")
             .replace("{id}", &"ab".repeat(32));
         for method in methods.as_object().unwrap().keys().filter(|name| *name != "parameters") {

@@ -176,6 +176,10 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         }
         Command::Untrust { name } => {
             let change = context.instance(Purpose::Change)?.peer_untrust(&name)?;
+            if change.trust == Trust::Revoked {
+                let text = format!("{} is revoked already: there is nothing left to take back\n", change.name);
+                return context.answer(&change, &text);
+            }
             context.answer(&change, &shut_out(&change))?;
             tell_shut_out(context, &change);
             Ok(())

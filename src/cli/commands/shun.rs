@@ -38,7 +38,11 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         let shunned = context.instance(Purpose::Look)?.shunned()?;
         let rows: Vec<_> =
             shunned.iter().map(|shun| [shun.record.clone(), shun.origin.clone(), shun.since.to_string()]).collect();
-        return context.answer(&json!({ "shunned": shunned }), &table("", &rows));
+        context.answer(&json!({ "shunned": shunned }), &table("", &rows))?;
+        if shunned.is_empty() {
+            context.hint("nothing is shunned here; `wbsync shun RECORD` does");
+        }
+        return Ok(());
     };
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Keep };
     let shun = context.instance(Purpose::Change)?.shun(&record, mode)?;

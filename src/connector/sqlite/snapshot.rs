@@ -13,57 +13,48 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::sys::disk::{self, Access};
 
-/// A reading connection inside its transaction.
-#[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) conn: Connection,
-    /// Whether others wait while this is open.
-    pub(super) blocks_writers: bool,
-    _copy: Option<tempfile::NamedTempFile>,
-}
-
 /// Where and how to read.
-#[derive(Debug)]
-pub(super) struct Place<'a> {
-    pub(super) path: &'a Path,
-    pub(super) scratch: &'a Path,
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    pub(super) scratch: PathBuf,
     pub(super) busy: Duration,
     pub(super) copy_above_bytes: u64,
 }
 
-impl Snapshot {
-    /// Opens a snapshot; `conn` is open on the same database.
-    pub(super) fn take(conn: &Connection, place: &Place<'_>) -> rusqlite::Result<Self> {
-        let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-        let bytes: i64 =
-            conn.query_row("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", [], |row| {
-                row.get(0)
-            })?;
-        let is_wal = mode.eq_ignore_ascii_case("wal");
-        if !is_wal && bytes.unsigned_abs() > place.copy_above_bytes {
-            return Self::copy(conn, place);
-        }
-        let reader = open(place.path, place.busy)?;
-        reader.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema")?;
-        Ok(Self { conn: reader, blocks_writers: !is_wal, _copy: None })
+/// Opens a snapshot; `conn` is open on the same database. Tells whether others wait while it is open.
+pub(super) fn take(
+    conn: &Connection,
+    place: &Place,
+) -> rusqlite::Result<(Connection, Option<tempfile::NamedTempFile>, bool)> {
+    let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    let bytes: i64 =
+        conn.query_row("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", [], |row| row.get(0))?;
+    let is_wal = mode.eq_ignore_ascii_case("wal");
+    if !is_wal && bytes.unsigned_abs() > place.copy_above_bytes {
+        let (copy, file) = copy(conn, place)?;
+        return Ok((copy, Some(file), false));
     }
+    let reader = open(&place.path, place.busy)?;
+    reader.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema")?;
+    Ok((reader, None, !is_wal))
+}
 
-    fn copy(conn: &Connection, place: &Place<'_>) -> rusqlite::Result<Self> {
-        let file = disk::temporary_in(place.scratch, Access::Secret).map_err(|_| cannot_open(place.scratch))?;
-        let mut copy = open(file.path(), place.busy)?;
-        copy.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF")?;
-        let begin = Instant::now();
-        loop {
-            let step = Backup::new(conn, &mut copy)?.step(-1)?;
-            match step {
-                StepResult::Done => break,
-                _ if begin.elapsed() > place.busy => return Err(busy()),
-                _ => thread::sleep(Duration::from_millis(20)),
-            }
+fn copy(conn: &Connection, place: &Place) -> rusqlite::Result<(Connection, tempfile::NamedTempFile)> {
+    let file = disk::temporary_in(&place.scratch, Access::Secret).map_err(|_| cannot_open(&place.scratch))?;
+    let mut copy = open(file.path(), place.busy)?;
+    copy.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF")?;
+    let begin = Instant::now();
+    loop {
+        let step = Backup::new(conn, &mut copy)?.step(-1)?;
+        match step {
+            StepResult::Done => break,
+            _ if begin.elapsed() > place.busy => return Err(busy()),
+            _ => thread::sleep(Duration::from_millis(20)),
         }
-        copy.execute_batch("BEGIN")?;
-        Ok(Self { conn: copy, blocks_writers: false, _copy: Some(file) })
     }
+    copy.execute_batch("BEGIN")?;
+    Ok((copy, file))
 }
 
 /// Opens an existing file with our settings.

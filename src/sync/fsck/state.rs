@@ -129,7 +129,9 @@ impl Instance {
                 }
                 // One that is sealed to an epoch that we let go can't be compared.
                 let opened = scope.as_ref().map(|scope| self.open_receipt(scope, &receipt.signer, receipt.document));
-                if opened.is_some_and(|opened| opened.is_ok_and(|opened| opened.statement != receipt.statement)) {
+                if opened.is_some_and(|opened| {
+                    opened.is_ok_and(|opened| opened.is_some_and(|opened| opened.statement != receipt.statement))
+                }) {
                     find("receipt", format!("what {reader} states in {label} isn't what its receipt says"), MEND);
                 }
             }

@@ -6,6 +6,7 @@ use crate::connector::contract::Rows;
 use crate::connector::mapping::model::{Dataset, Field};
 use crate::id::name::{DatasetName, FieldName};
 use crate::scope::audience::{Audience, Reason};
+use crate::state::peers::Trust;
 use crate::sync::error::Error;
 use crate::sync::instance::Instance;
 
@@ -39,23 +40,43 @@ impl Instance {
         Ok(findings)
     }
 
-    /// Scopes that are sealed to somebody who is no peer of ours, or none that we trust.
+    /// Scopes that are sealed to somebody who is no peer of ours or was revoked, now or by older keys.
     fn audit_readers(&self, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        let revoked = self.state.peers()?.into_iter().filter(|peer| peer.trust == Trust::Revoked);
+        let revoked: Vec<String> = revoked.map(|peer| peer.name.to_string()).collect();
         for scope in self.open_scopes_of(&self.id())? {
             let name = &scope.row.name;
+            let older = scope.manifest.epochs.len() - 1;
+            if !scope.manifest.public && older > 0 && self.state.head(&scope.row.id, &self.id())?.is_some() {
+                let who =
+                    if revoked.is_empty() { String::new() } else { format!(" (revoked: {})", revoked.join(", ")) };
+                findings.push(Finding {
+                    kind: "older-keys",
+                    text: format!("objects of scope {name} may be sealed to {older} older keys, which readers who left it have{who}"),
+                    hint: format!("`wbsync scope rotate {name} --reseal`, then push to every remote"),
+                });
+            }
             let readers = scope.manifest.epochs.iter().flat_map(|epoch| epoch.access.readers());
             let mut readers: Vec<_> = readers.filter(|reader| *reader != self.id()).collect();
             readers.sort();
             readers.dedup();
             for reader in readers {
                 let label = self.instance_label(&reader)?;
-                if self.state.peer(&reader)?.is_none() {
-                    findings.push(Finding {
-                        kind: "unknown-reader",
-                        text: format!("scope {name} is sealed to {label}, which is no peer of ours"),
-                        hint: format!("`wbsync scope rotate {name}` makes a key for its known readers only"),
-                    });
-                }
+                let (kind, what, hint) = match self.state.peer(&reader)? {
+                    None => (
+                        "unknown-reader",
+                        "is no peer of ours",
+                        format!("`wbsync scope rotate {name}` makes a key for its known readers only"),
+                    ),
+                    Some(peer) if peer.trust == Trust::Revoked => (
+                        "revoked-reader",
+                        "was revoked",
+                        format!("`wbsync peer revoke {label}` again gives it a new key"),
+                    ),
+                    Some(_) => continue,
+                };
+                let text = format!("scope {name} is sealed to {label}, which {what}");
+                findings.push(Finding { kind, text, hint });
             }
         }
         Ok(())

@@ -129,6 +129,9 @@ impl Instance {
     }
 
     pub(super) fn survey(&self, rows: &Rows, work: &mut dyn FnMut(Surveyed) -> Result<(), Error>) -> Result<(), Error> {
+        if let Rows::Key(dataset, _) | Rows::Record(Some(dataset), _) | Rows::Where(dataset, _) = rows {
+            self.dataset_named(dataset.as_str())?;
+        }
         self.with_database(|database| Ok(database.survey(rows, &mut |row| work(row).map_err(through))?))
     }
 

@@ -1,0 +1,41 @@
+//! What the catalogue says of tables. Everything is named with its schema: nobody's `search_path` decides.
+
+/// Describes the columns of the table `$2` in the schema `$1`.
+pub(super) const COLUMNS: &str = "
+SELECT a.attname::text,
+       CASE WHEN b.typtype = 'e' THEN 'enum ' ELSE '' END || pg_catalog.format_type(a.atttypid, a.atttypmod),
+       a.attnotnull OR (t.typtype = 'd' AND t.typnotnull),
+       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '',
+       coalesce(pg_catalog.array_position(k.conkey, a.attnum), 0),
+       b.typname::text,
+       b.typtype = 'e'
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
+WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped";
+
+/// Tells whether deleting a row of the schema `$1` may delete or alter others.
+pub(super) const ACTING_KEYS: &str = "
+SELECT 1 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace
+WHERE n.nspname = $1 AND k.contype = 'f' AND k.confdeltype NOT IN ('a', 'r') LIMIT 1";
+
+/// Tells whether something in the schema `$1` may be checked at the end of a transaction.
+pub(super) const DEFERRABLE: &str = "
+SELECT 1 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace
+WHERE n.nspname = $1 AND k.condeferrable LIMIT 1";
+
+/// Tells whether the bookkeeping is there.
+pub(super) const HAS_BOOKS: &str = "
+SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'wbsync' AND c.relname = 'meta'";
+
+/// Tells whether its schema is there: an administrator may have made it for us.
+pub(super) const HAS_SCHEMA: &str = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'wbsync'";
+
+/// Tells whether an integer type is one of the three that keys can be of.
+pub(super) fn is_integer(name: &str) -> bool {
+    matches!(name, "int2" | "int4" | "int8")
+}

@@ -1,0 +1,27 @@
+//! The connector for PostgreSQL databases: what is PostgreSQL's own about it. The rest is in `sql`.
+
+pub(in crate::connector) mod error;
+mod introspect;
+mod number;
+pub mod options;
+mod session;
+mod statement;
+mod tables;
+mod tls;
+mod value;
+
+use self::options::Options;
+use self::session::PostgresSession;
+use super::contract::Context;
+use super::error::Error;
+use super::mapping::model::Mapping;
+use super::sql::connector::SqlConnector;
+
+/// Connects to a PostgreSQL database and binds the mapping to its tables. Writes nothing.
+///
+/// # Errors
+/// `Address`, `Unreachable`, `Forbidden`; `UnknownTable`, `UnknownColumn` and `Unfit` where the mapping doesn't fit.
+pub fn open(options: Options, mapping: Mapping, context: Context) -> Result<SqlConnector, Error> {
+    let session = PostgresSession::open(&options)?;
+    SqlConnector::bind(Box::new(session), options.app_dir, mapping, context)
+}

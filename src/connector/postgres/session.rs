@@ -1,0 +1,385 @@
+//! A connection to a PostgreSQL database.
+//!
+//! `search_path` has the system's catalogue first, so that no function or operator of somebody else's is called in
+//! its place; the application's triggers find their tables behind it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use postgres::types::ToSql;
+use postgres::{Client, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::options::Options;
+use super::value::{Found, Given, KNOWN};
+use super::{error, introspect, statement, tables, tls};
+use crate::connector::dburl::PostgresUrl;
+use crate::connector::error::Error;
+use crate::connector::mapping::model::Kind;
+use crate::connector::sql::raw::{Raw, RawRef};
+use crate::connector::sql::session::{Declared, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Visit};
+
+/// How long one of our statements may take within a write transaction, and how long we may be silent in one.
+const STATEMENT_MS: u64 = 5_000;
+/// The key of the lock that a worker holds while it writes: "wbsync".
+const WORKER: i64 = 0x7762_7379_6e63;
+/// How many rows a scan fetches at once.
+const FETCH_ROWS: usize = 2_000;
+/// How many statements are kept prepared.
+const STATEMENTS_MAX: usize = 256;
+
+/// A connection to a PostgreSQL database.
+pub(super) struct PostgresSession {
+    client: RefCell<Client>,
+    url: PostgresUrl,
+    tls: MakeRustlsConnect,
+    busy_ms: u64,
+    prepared: RefCell<HashMap<String, Statement>>,
+    /// Whether some constraint may be checked late; unknown at first.
+    defers: Cell<Option<bool>>,
+    is_open: Cell<bool>,
+}
+
+impl fmt::Debug for PostgresSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresSession").field("place", &self.url.shown()).finish_non_exhaustive()
+    }
+}
+
+impl PostgresSession {
+    pub(super) fn open(options: &Options) -> Result<Self, Error> {
+        let url = options.url.clone();
+        let wrong = |why: String| Error::Tls { database: url.shown(), why };
+        let tls = tls::connector(url.trust()).map_err(wrong)?;
+        let sql = |source| error::explain("connect to the database", &url.shown(), options.busy_ms, source);
+        Self::connect(url.clone(), tls, options.busy_ms).map_err(sql)
+    }
+
+    fn connect(url: PostgresUrl, tls: MakeRustlsConnect, busy_ms: u64) -> Result<Self, postgres::Error> {
+        let mut client = url.config().connect(tls.clone())?;
+        let schema = quote(url.schema());
+        // Fixed spellings: what we give is text that the server reads.
+        client.batch_execute(&format!(
+            "SET search_path = pg_catalog, {schema}, pg_temp; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';
+             SET standard_conforming_strings = on; SET default_transaction_deferrable = off"
+        ))?;
+        Ok(Self {
+            client: RefCell::new(client),
+            url,
+            tls,
+            busy_ms,
+            prepared: RefCell::default(),
+            defers: Cell::new(None),
+            is_open: Cell::new(false),
+        })
+    }
+
+    /// Prepares a statement, or finds it prepared.
+    fn prepare(&self, sql: &str) -> Result<Statement, SqlError> {
+        if let Some(known) = self.prepared.borrow().get(sql) {
+            return Ok(known.clone());
+        }
+        let statement = self.client.borrow_mut().prepare(&statement::spell(sql))?;
+        let mut prepared = self.prepared.borrow_mut();
+        if prepared.len() >= STATEMENTS_MAX {
+            prepared.clear();
+        }
+        prepared.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    fn batch(&self, sql: &str) -> Result<(), SqlError> {
+        Ok(self.client.borrow_mut().batch_execute(sql)?)
+    }
+
+    fn is_there(&self, sql: &str, values: &[RawRef<'_>]) -> Result<bool, SqlError> {
+        let session: &dyn Session = self;
+        session.exists(sql, values)
+    }
+}
+
+impl From<postgres::Error> for SqlError {
+    fn from(error: postgres::Error) -> Self {
+        Self::Postgres(error)
+    }
+}
+
+/// A row of an answer, read into our values.
+struct Answer(Vec<Raw>);
+
+impl Answer {
+    fn of(row: &postgres::Row) -> Result<Self, SqlError> {
+        let values: Result<_, postgres::Error> = (0..row.len()).map(|at| Ok(row.try_get::<_, Found>(at)?.0)).collect();
+        Ok(Self(values?))
+    }
+}
+
+impl Row for Answer {
+    fn raw(&self, at: usize) -> Result<RawRef<'_>, SqlError> {
+        self.0.get(at).map(RawRef::from).ok_or(SqlError::Column { at, wanted: "anything" })
+    }
+}
+
+impl Session for PostgresSession {
+    fn place(&self) -> String {
+        self.url.shown()
+    }
+
+    fn explain(&self, doing: &'static str, source: SqlError) -> Error {
+        match source {
+            SqlError::Postgres(source) => error::explain(doing, &self.place(), self.busy_ms, source),
+            other => Error::Books { database: self.place(), why: other.to_string() },
+        }
+    }
+
+    fn execute(&self, sql: &str, values: &[RawRef<'_>]) -> Result<u64, SqlError> {
+        let statement = self.prepare(sql)?;
+        let given: Vec<Given<'_>> = values.iter().map(|value| Given(*value)).collect();
+        let given: Vec<&(dyn ToSql + Sync)> = given.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        Ok(self.client.borrow_mut().execute(&statement, &given)?)
+    }
+
+    fn each(&self, sql: &str, values: &[RawRef<'_>], visit: &mut Visit<'_>) -> Result<(), SqlError> {
+        let statement = self.prepare(sql)?;
+        let given: Vec<Given<'_>> = values.iter().map(|value| Given(*value)).collect();
+        let given: Vec<&(dyn ToSql + Sync)> = given.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        let rows = self.client.borrow_mut().query(&statement, &given)?;
+        for row in &rows {
+            if !visit(&Answer::of(row)?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&self, sql: &str, visit: &mut Visit<'_>) -> Result<(), SqlError> {
+        self.batch(&format!("DECLARE wbsync_scan NO SCROLL CURSOR FOR {}", statement::spell(sql)))?;
+        let fetch = self.client.borrow_mut().prepare(&format!("FETCH FORWARD {FETCH_ROWS} FROM wbsync_scan"))?;
+        loop {
+            let rows = self.client.borrow_mut().query(&fetch, &[])?;
+            for row in &rows {
+                if !visit(&Answer::of(row)?)? {
+                    return self.batch("CLOSE wbsync_scan");
+                }
+            }
+            if rows.len() < FETCH_ROWS {
+                return self.batch("CLOSE wbsync_scan");
+            }
+        }
+    }
+
+    fn begin(&self) -> Result<(), SqlError> {
+        let busy_ms = self.busy_ms.max(1);
+        self.is_open.set(true);
+        let begun = self.batch(&format!(
+            "BEGIN; SET LOCAL lock_timeout = {busy_ms}; SELECT pg_catalog.pg_advisory_xact_lock({WORKER});
+             SET LOCAL lock_timeout = {ROW_LOCK_MS}; SET LOCAL statement_timeout = {STATEMENT_MS};
+             SET LOCAL idle_in_transaction_session_timeout = {STATEMENT_MS}"
+        ));
+        if begun.is_err() {
+            // What went wrong is the error to tell.
+            let _ = self.roll_back();
+        }
+        begun
+    }
+
+    fn begin_read(&self) -> Result<(), SqlError> {
+        self.is_open.set(true);
+        self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    }
+
+    fn commit(&self) -> Result<(), SqlError> {
+        self.batch("COMMIT")?;
+        self.is_open.set(false);
+        Ok(())
+    }
+
+    fn roll_back(&self) -> Result<(), SqlError> {
+        match self.is_open.replace(false) {
+            true => self.batch("ROLLBACK"),
+            false => Ok(()),
+        }
+    }
+
+    fn check_deferred(&self) -> Result<(), SqlError> {
+        let defers = match self.defers.get() {
+            Some(known) => known,
+            None => {
+                let found = self.is_there(introspect::DEFERRABLE, &bind![self.url.schema()])?;
+                self.defers.set(Some(found));
+                found
+            }
+        };
+        match defers {
+            true => self.batch("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"),
+            false => Ok(()),
+        }
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, SqlError> {
+        let (url, tls) = (self.url.clone(), self.tls.clone());
+        let session = Self::connect(url, tls, self.busy_ms)?;
+        session.begin_read()?;
+        // A transaction's state is that of its first query.
+        session.is_there("SELECT 1", &[])?;
+        Ok(Snapshot { session: Box::new(session), blocks_writers: false })
+    }
+
+    fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError> {
+        let mut columns = BTreeMap::new();
+        self.each(introspect::COLUMNS, &bind![self.url.schema(), table], &mut |row| {
+            let (base, flag) = (row.get::<String>(5)?, |at| Ok::<_, SqlError>(row.get::<i64>(at)? != 0));
+            let (is_integer, has_default) = (introspect::is_integer(&base), flag(3)?);
+            let declared = Declared {
+                kind: row.get(1)?,
+                not_null: flag(2)?,
+                has_default,
+                primary: row.get(4)?,
+                is_integer,
+                is_chosen: has_default,
+                is_known: flag(6)? || KNOWN.contains(&base.as_str()),
+            };
+            columns.insert(row.get(0)?, declared);
+            Ok(true)
+        })?;
+        Ok(columns)
+    }
+
+    fn has_acting_keys(&self) -> Result<bool, SqlError> {
+        self.is_there(introspect::ACTING_KEYS, &bind![self.url.schema()])
+    }
+
+    fn reload(&self) {
+        self.prepared.borrow_mut().clear();
+        self.client.borrow().clear_type_cache();
+        self.defers.set(None);
+    }
+
+    fn probe(&self) -> Result<(), Error> {
+        let tried = self.begin().and_then(|()| {
+            if !self.has_books()? {
+                self.make_books()?;
+            }
+            // Also in a database that takes no writes this fails.
+            self.batch("UPDATE wbsync.position SET settled = settled")
+        });
+        let back = self.roll_back();
+        self.prepared.borrow_mut().clear();
+        tried.and(back).map_err(|source| self.explain("check the database", source))
+    }
+
+    /// PostgreSQL keeps its foreign keys, and checks its pages when they are read.
+    fn faults(&self, _: &[&str], _: usize) -> Result<Vec<(String, String)>, SqlError> {
+        Ok(Vec::new())
+    }
+
+    fn has_books(&self) -> Result<bool, SqlError> {
+        self.is_there(introspect::HAS_BOOKS, &[])
+    }
+
+    fn make_books(&self) -> Result<(), SqlError> {
+        if !self.is_there(introspect::HAS_SCHEMA, &[])? {
+            self.batch("CREATE SCHEMA wbsync")?;
+        }
+        self.batch(tables::TABLES)
+    }
+
+    fn pretend_books(&self) -> Result<(), SqlError> {
+        // They are made in a transaction that is never committed.
+        self.roll_back()?;
+        self.is_open.set(true);
+        self.batch(&format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = {}",
+            self.busy_ms.max(1)
+        ))?;
+        match self.has_books()? {
+            true => Ok(()),
+            false => self.make_books(),
+        }
+    }
+
+    fn check_condition(&self, sql: &str) -> Result<(), String> {
+        // The transaction is read-only, and a prepared statement is a single one.
+        let prepared = self.client.borrow_mut().prepare(sql);
+        match prepared {
+            Err(error) => Err(SqlError::from(error).to_string()),
+            Ok(statement) if statement.params().is_empty() => Ok(()),
+            Ok(_) => Err("it must be a plain condition on the table's columns".into()),
+        }
+    }
+
+    fn fold(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
+    fn table(&self, name: &str) -> String {
+        format!("{}.{}", quote(self.url.schema()), quote(name))
+    }
+
+    fn key_order(&self, column: &str, is_integer: bool) -> String {
+        if is_integer { column.to_owned() } else { format!("{column}::text COLLATE \"C\"") }
+    }
+
+    fn key_value(&self, parameter: &str, is_integer: bool) -> String {
+        if is_integer { format!("{parameter}::bigint") } else { parameter.to_owned() }
+    }
+
+    fn key_in_map(&self, column: &str) -> String {
+        format!("{column}::text")
+    }
+
+    fn map_order(&self, is_integer: bool) -> &'static str {
+        if is_integer { "number" } else { "key" }
+    }
+
+    fn hex(&self, column: &str) -> String {
+        format!("encode({column}, 'hex')")
+    }
+
+    fn row_lock(&self) -> &'static str {
+        // Weaker than UPDATE's: rows that refer to it can go on being inserted.
+        " FOR NO KEY UPDATE"
+    }
+
+    fn keeps(&self, declared: &str, kind: Kind) -> bool {
+        let is = |starts: &[&str]| starts.iter().any(|start| declared.starts_with(start));
+        match kind {
+            Kind::Text => is(&["text", "character", "name", "citext", "uuid", "date", "enum "]),
+            Kind::Int => is(&["smallint", "integer", "bigint"]),
+            Kind::Bool => is(&["boolean"]),
+            Kind::Float => is(&["double precision", "real"]),
+            Kind::Timestamp => is(&["timestamp"]),
+            Kind::Bytes => is(&["bytea"]),
+            Kind::Json => is(&["json"]),
+            Kind::Decimal => is(&["numeric"]),
+        }
+    }
+
+    fn pack(&self, raw: &Raw) -> Raw {
+        Raw::Blob(match raw {
+            Raw::Null => vec![b'n'],
+            Raw::Integer(value) => [b"i", &value.to_be_bytes()[..]].concat(),
+            Raw::Real(value) => [b"r", &value.to_be_bytes()[..]].concat(),
+            Raw::Text(text) => [b"t", text.as_bytes()].concat(),
+            Raw::Blob(bytes) => [b"b", bytes.as_slice()].concat(),
+        })
+    }
+
+    fn unpack(&self, raw: RawRef<'_>) -> Option<Raw> {
+        let RawRef::Blob(bytes) = raw else { return None };
+        let (kind, rest) = bytes.split_first()?;
+        Some(match kind {
+            b'n' => Raw::Null,
+            b'i' => Raw::Integer(i64::from_be_bytes(rest.try_into().ok()?)),
+            b'r' => Raw::Real(f64::from_be_bytes(rest.try_into().ok()?)),
+            b't' => Raw::Text(String::from_utf8(rest.to_vec()).ok()?),
+            b'b' => Raw::Blob(rest.to_vec()),
+            _ => return None,
+        })
+    }
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,165 @@
+//! Values between our five kinds and PostgreSQL's types.
+//!
+//! What is given goes as text, and the server reads it as it reads a literal: that is one spelling for every type,
+//! and what a column can't hold is the server's to refuse. What is read comes in binary form.
+
+use std::error::Error as StdError;
+
+use bytes::BytesMut;
+use postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type};
+
+use super::number;
+use crate::connector::sql::raw::{Raw, RawRef};
+use crate::connector::sql::timestamp;
+
+/// Microseconds from 1970 to 2000, where PostgreSQL's times begin.
+const EPOCH: i64 = 946_684_800_000_000;
+const DAY: i64 = 86_400_000_000;
+
+/// A parameter.
+#[derive(Debug)]
+pub(super) struct Given<'a>(pub(super) RawRef<'a>);
+
+impl ToSql for Given<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        match self.0 {
+            RawRef::Null => return Ok(IsNull::Yes),
+            RawRef::Integer(value) => out.extend_from_slice(value.to_string().as_bytes()),
+            RawRef::Real(value) => out.extend_from_slice(format!("{value:?}").as_bytes()),
+            RawRef::Text(bytes) | RawRef::Blob(bytes) => out.extend_from_slice(bytes),
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, kind: &Type) -> Format {
+        match self.0 {
+            RawRef::Blob(_) if *base(kind) == Type::BYTEA => Format::Binary,
+            _ => Format::Text,
+        }
+    }
+
+    fn to_sql_checked(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        self.to_sql(kind, out)
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Found(pub(super) Raw);
+
+impl<'a> FromSql<'a> for Found {
+    fn from_sql(kind: &Type, bytes: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        read(base(kind), bytes).map(Self).ok_or_else(|| format!("a value of the type {kind} can't be read").into())
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(Raw::Null))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// Names the types that `read` can read, as the catalogue does; enums besides.
+pub(super) const KNOWN: &[&str] = &[
+    "bool",
+    "int2",
+    "int4",
+    "int8",
+    "float4",
+    "float8",
+    "numeric",
+    "text",
+    "varchar",
+    "bpchar",
+    "name",
+    "citext",
+    "bytea",
+    "timestamp",
+    "timestamptz",
+    "date",
+    "json",
+    "jsonb",
+    "uuid",
+];
+
+fn read(kind: &Type, bytes: &[u8]) -> Option<Raw> {
+    let text = |bytes: &[u8]| Some(Raw::Text(std::str::from_utf8(bytes).ok()?.to_owned()));
+    Some(match *kind {
+        Type::BOOL => Raw::Integer(i64::from(*bytes.first()? != 0)),
+        Type::INT2 => Raw::Integer(i64::from(i16::from_be_bytes(bytes.try_into().ok()?))),
+        Type::INT4 => Raw::Integer(i64::from(i32::from_be_bytes(bytes.try_into().ok()?))),
+        Type::INT8 => Raw::Integer(i64::from_be_bytes(bytes.try_into().ok()?)),
+        // By way of its shortest spelling, which reads back to the same.
+        Type::FLOAT4 => Raw::Real(f32::from_be_bytes(bytes.try_into().ok()?).to_string().parse().ok()?),
+        Type::FLOAT8 => Raw::Real(f64::from_be_bytes(bytes.try_into().ok()?)),
+        Type::NUMERIC => Raw::Text(number::spell(bytes)?),
+        Type::BYTEA => Raw::Blob(bytes.to_vec()),
+        Type::TIMESTAMP | Type::TIMESTAMPTZ => Raw::Text(time(i64::from_be_bytes(bytes.try_into().ok()?))),
+        Type::DATE => {
+            let days = i64::from(i32::from_be_bytes(bytes.try_into().ok()?));
+            let mut text = time(days.saturating_mul(DAY));
+            text.truncate(text.find(' ').unwrap_or(text.len()));
+            Raw::Text(text)
+        }
+        Type::UUID => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let part = |from, to| hex.get(from..to);
+            Raw::Text([part(0, 8)?, part(8, 12)?, part(12, 16)?, part(16, 20)?, part(20, 32)?].join("-"))
+        }
+        Type::JSONB => return bytes.strip_prefix(&[1]).and_then(text),
+        Type::JSON | Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN => return text(bytes),
+        _ if matches!(kind.kind(), Kind::Enum(_)) || kind.name() == "citext" => return text(bytes),
+        _ => return None,
+    })
+}
+
+/// Spells a time as the application does on SQLite. Those that it can't have are told apart and mean no time.
+fn time(micros: i64) -> String {
+    match micros {
+        i64::MAX => "infinity".to_owned(),
+        i64::MIN => "-infinity".to_owned(),
+        _ => micros
+            .checked_add(EPOCH)
+            .and_then(timestamp::format)
+            .unwrap_or_else(|| format!("{micros} microseconds after 2000")),
+    }
+}
+
+fn base(kind: &Type) -> &Type {
+    match kind.kind() {
+        Kind::Domain(inner) => base(inner),
+        _ => kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_dates_are_spelled_as_on_sqlite() {
+        let read = |kind, bytes: &[u8]| read(&kind, bytes).unwrap();
+        assert_eq!(read(Type::TIMESTAMP, &0i64.to_be_bytes()), Raw::Text("2000-01-01 00:00:00.000000".into()));
+        assert_eq!(read(Type::TIMESTAMP, &(-1i64).to_be_bytes()), Raw::Text("1999-12-31 23:59:59.999999".into()));
+        assert_eq!(read(Type::TIMESTAMP, &i64::MAX.to_be_bytes()), Raw::Text("infinity".into()));
+        assert_eq!(read(Type::DATE, &1i32.to_be_bytes()), Raw::Text("2000-01-02".into()));
+    }
+
+    #[test]
+    fn values_of_the_wrong_length_are_refused() {
+        for kind in
+            [Type::BOOL, Type::INT2, Type::INT4, Type::INT8, Type::FLOAT8, Type::TIMESTAMP, Type::DATE, Type::UUID]
+        {
+            assert_eq!(read(&kind, &[]), None, "{kind}");
+        }
+        assert_eq!(read(&Type::JSONB, b"{}"), None, "no version");
+        assert_eq!(read(&Type::TEXT, b"\xff"), None);
+        assert_eq!(read(&Type::INET, b""), None, "a type that we don't know");
+    }
+}

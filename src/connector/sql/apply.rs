@@ -1,0 +1,372 @@
+//! Apply: writes changes in transactions that are short and each leave the database whole.
+//!
+//! Changes are fetched before a transaction begins, so that the lock is never held while the engine
+//! thinks. Each record has its savepoint: what a constraint refuses is parked, the rest goes on.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::time::Instant;
+
+use super::books::{Books, Mapped};
+use super::key::Key;
+use super::look::{self, OWN, Override};
+use super::pace::{HOLD, Pace};
+use super::plan::{Plan, Plans};
+use super::purge::Purge;
+use super::raw::Raw;
+use super::session::{Meaning, Session, SqlError, Transaction};
+use crate::connector::contract::{Applied, Change, Content, SinkError};
+use crate::connector::mapping::template;
+use crate::id::bytes::InstanceId;
+use crate::id::name::PeerName;
+use crate::record::recordid::RecordId;
+use crate::record::value::Value;
+
+/// The most changes that are fetched at once.
+const FETCH_CHANGES: usize = 4_096;
+/// About how many bytes of changes are fetched at once.
+const FETCH_BYTES: usize = 16 << 20;
+
+/// Why a record, or everything, could not be written.
+#[derive(Debug)]
+pub(super) enum Fail {
+    /// This record has to wait: for a record, or until a constraint allows it.
+    Park { reason: String, waits: Option<RecordId> },
+    /// The row of another record means the same, and stands for this one too.
+    Same { by: RecordId },
+    /// The application changed the row.
+    Dirty,
+    /// The database can't be written.
+    Sql(SqlError),
+    /// The bookkeeping breaks its rules.
+    Books(String),
+    /// The changes can't be read.
+    Source(SinkError),
+}
+
+impl From<SqlError> for Fail {
+    fn from(error: SqlError) -> Self {
+        match error.meaning() {
+            Meaning::Constraint(Some(text)) | Meaning::Value(Some(text)) => {
+                Self::park(format!("the database refuses it: {text}"))
+            }
+            Meaning::Constraint(None) | Meaning::Value(None) => Self::park("the database refuses it"),
+            Meaning::Contended => Self::Dirty,
+            Meaning::Whole => Self::Sql(error),
+        }
+    }
+}
+
+impl Fail {
+    pub(super) fn park(reason: impl Into<String>) -> Self {
+        Self::Park { reason: reason.into(), waits: None }
+    }
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Inserted,
+    /// A placeholder became the record.
+    Upgraded,
+    Updated,
+    Deleted,
+    /// A placeholder is left of it, because local rows refer to it.
+    Blanked,
+    Unchanged,
+}
+
+/// Why rows are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// Their records are gone.
+    Gone,
+    /// This instance gives them up: what refers to them stays meant for whom it was.
+    GivenUp,
+    /// The same, where the database would take referring rows along, or alter them: rows are only blanked.
+    BlankedOnly,
+}
+
+/// Where a change comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Giver {
+    Engine,
+    Waiting,
+}
+
+/// What a record's savepoint leaves to do once it holds.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Placeholders made, by dataset.
+    pub(super) stubs: Vec<usize>,
+    /// Cache files and cache rows that are stale.
+    pub(super) files: Vec<String>,
+    pub(super) rows: Vec<(usize, usize, String)>,
+}
+
+/// One run of apply.
+#[derive(Debug)]
+pub(super) struct Apply<'a> {
+    pub(super) conn: &'a dyn Session,
+    pub(super) plans: &'a Plans,
+    pub(super) books: &'a mut Books,
+    pub(super) names: &'a BTreeMap<InstanceId, PeerName>,
+    pub(super) applied: Applied,
+    pub(super) removal: Removal,
+    /// Parents whose rows were checked in this transaction.
+    pub(super) verified: HashSet<(usize, Key)>,
+    pub(super) pending: Pending,
+    /// Rows of the waiting table to try again.
+    pub(super) retries: VecDeque<i64>,
+    /// Whether anything waits, or vanished unsettled.
+    pub(super) has_waiting: bool,
+    pub(super) has_gone: bool,
+    pub(super) buffer: Vec<u8>,
+    /// Whether own rows follow what was published of them.
+    pub(super) restoring: bool,
+    files: BTreeSet<String>,
+    purged: HashSet<(usize, usize, String)>,
+    purge: Purge,
+}
+
+/// A row as it is, with what it says.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) raws: Vec<Raw>,
+    pub(super) birth: i64,
+    pub(super) digest: i64,
+    pub(super) audience: Option<crate::scope::audience::Audience>,
+}
+
+impl<'a> Apply<'a> {
+    pub(super) fn new(
+        conn: &'a dyn Session,
+        plans: &'a Plans,
+        books: &'a mut Books,
+        names: &'a BTreeMap<InstanceId, PeerName>,
+        purge: Purge,
+    ) -> Result<Self, SqlError> {
+        let has_waiting = conn.exists("SELECT 1 FROM _wbsync_waiting LIMIT 1", &[])?;
+        let has_gone = conn.exists("SELECT 1 FROM _wbsync_gone LIMIT 1", &[])?;
+        Ok(Self {
+            conn,
+            plans,
+            books,
+            names,
+            applied: Applied::default(),
+            removal: Removal::Gone,
+            verified: HashSet::new(),
+            pending: Pending::default(),
+            retries: VecDeque::new(),
+            has_waiting,
+            has_gone,
+            buffer: Vec::new(),
+            restoring: false,
+            files: BTreeSet::new(),
+            purged: HashSet::new(),
+            purge,
+        })
+    }
+
+    /// Writes all changes, and what waited for them.
+    pub(super) fn run(
+        mut self,
+        changes: &mut dyn Iterator<Item = Result<Change, SinkError>>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Applied, Fail> {
+        let mut pace = Pace::default();
+        let mut done = 0;
+        loop {
+            let mut batch = fetch(changes)?;
+            if batch.is_empty() && self.retries.is_empty() {
+                return Ok(self.applied);
+            }
+            while !batch.is_empty() || !self.retries.is_empty() {
+                let begin = Instant::now();
+                let origins = self.books.origins.len();
+                let transaction = Transaction::begin(self.conn)?;
+                self.verified.clear();
+                let written = self.fill(&mut batch, begin, &mut done).and_then(|()| Ok(transaction.commit()?));
+                if let Err(fail) = written {
+                    self.books.truncate(origins);
+                    return Err(fail);
+                }
+                for file in std::mem::take(&mut self.files) {
+                    self.purge.remove(&file);
+                }
+                self.purged.clear();
+                pace.ended(begin, true);
+                progress(done);
+            }
+        }
+    }
+
+    /// Writes changes until the transaction has been open long enough.
+    fn fill(&mut self, batch: &mut VecDeque<Change>, begin: Instant, done: &mut u64) -> Result<(), Fail> {
+        while begin.elapsed() < HOLD {
+            if let Some(waiting) = self.retries.pop_front() {
+                self.retry(waiting)?;
+            } else if let Some(change) = batch.pop_front() {
+                *done += 1;
+                match self.plans.index(&change.id.dataset) {
+                    Some(dataset) => self.one(dataset, &change.id, change.content.as_ref(), Giver::Engine)?,
+                    None => self.applied.unchanged += 1,
+                }
+            } else {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one record in its savepoint and counts what became of it.
+    pub(super) fn one(
+        &mut self,
+        dataset: usize,
+        id: &RecordId,
+        content: Option<&Content>,
+        from: Giver,
+    ) -> Result<(), Fail> {
+        let origins = self.books.origins.len();
+        let written = self.whole(|apply| {
+            let done = match content {
+                Some(content) => apply.put(dataset, id, content)?,
+                None => apply.remove(dataset, id)?,
+            };
+            apply.conn.check_deferred()?;
+            for stale in apply.pending.rows.iter().filter(|stale| !apply.purged.contains(*stale)) {
+                let (dataset, index, value) = stale;
+                let (sql, _) = &apply.plans.list[*dataset].purge_rows[*index];
+                apply.conn.execute(sql, &bind![value])?;
+            }
+            Ok(done)
+        })?;
+        if written.is_err() {
+            self.books.truncate(origins);
+            self.pending = Pending::default();
+            self.verified.clear();
+        }
+        match written {
+            Ok(done) => self.done(dataset, id, done),
+            Err(Fail::Dirty) if from == Giver::Engine => {
+                self.applied.dirty.push(id.clone());
+                Ok(())
+            }
+            Err(Fail::Dirty) => Ok(()),
+            Err(Fail::Same { by }) => self.stand_behind(dataset, id, content, &by),
+            Err(Fail::Park { reason, waits }) => {
+                if from == Giver::Engine {
+                    *self.applied.parked.entry(id.dataset.clone()).or_default() += 1;
+                }
+                self.park(dataset, id, content, &reason, waits.as_ref())
+            }
+            Err(fail) => Err(fail),
+        }
+    }
+
+    /// Does something wholly or not at all. The outer error is that of the savepoint itself.
+    pub(super) fn whole<T, E>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<Result<T, E>, Fail> {
+        self.conn.execute("SAVEPOINT wbsync_record", &[]).map_err(Fail::Sql)?;
+        let done = act(self);
+        if done.is_err() {
+            self.conn.execute("ROLLBACK TO wbsync_record", &[]).map_err(Fail::Sql)?;
+        }
+        self.conn.execute("RELEASE wbsync_record", &[]).map_err(Fail::Sql)?;
+        Ok(done)
+    }
+
+    fn done(&mut self, dataset: usize, id: &RecordId, done: Done) -> Result<(), Fail> {
+        let count = match done {
+            Done::Inserted => Some(&mut self.applied.inserted),
+            Done::Updated | Done::Upgraded => Some(&mut self.applied.updated),
+            Done::Deleted => Some(&mut self.applied.deleted),
+            Done::Blanked => Some(&mut self.applied.blanked),
+            Done::Unchanged => {
+                self.applied.unchanged += 1;
+                None
+            }
+        };
+        if let Some(count) = count {
+            *count.entry(id.dataset.clone()).or_default() += 1;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        for stub in pending.stubs {
+            *self.applied.inserted.entry(self.plans.list[stub].name.clone()).or_default() += 1;
+        }
+        self.files.extend(pending.files);
+        self.purged.extend(pending.rows);
+        if self.has_waiting {
+            self.unpark(dataset, id)?;
+            let makes_room = done != Done::Unchanged && !self.plans.list[dataset].spec.same.is_empty();
+            if matches!(done, Done::Inserted | Done::Upgraded) || makes_room {
+                self.wake(dataset, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a row and looks at it as capture does.
+    pub(super) fn current(
+        &mut self,
+        dataset: usize,
+        key: &Key,
+        origin: i64,
+        overrides: &[Override],
+    ) -> Result<Option<Current>, Fail> {
+        let plan = &self.plans.list[dataset];
+        let (books, buffer) = (&*self.books, &mut self.buffer);
+        let rule = if origin == OWN { books.rule(self.conn, dataset, key)? } else { None };
+        let marks = books.marks(dataset, rule.as_deref());
+        let mut parents = Mapped { conn: self.conn, books };
+        Ok(self.conn.one(&plan.sql_locked, &bind![key], |row| {
+            let look = look::look(plan, row, origin, marks, overrides, &mut parents, buffer)?;
+            let raws: Result<_, SqlError> = (0..=plan.fields.len()).map(|at| Ok(row.raw(at)?.to_raw())).collect();
+            Ok(Current { raws: raws?, birth: look.birth, digest: look.digest, audience: look.audience })
+        })?)
+    }
+
+    /// Notes what goes stale because of a row.
+    pub(super) fn stale(&mut self, dataset: usize, key: &Key, raws: &[Raw]) {
+        let plan = &self.plans.list[dataset];
+        if plan.spec.purge.files.is_empty() && plan.purge_rows.is_empty() {
+            return;
+        }
+        let fill = |text: &str| template::fill(text, |name| value_named(plan, key, raws, name)).ok();
+        self.pending.files.extend(plan.spec.purge.files.iter().filter_map(|text| fill(text)));
+        for (index, (_, text)) in plan.purge_rows.iter().enumerate() {
+            if let Some(value) = fill(text) {
+                self.pending.rows.push((dataset, index, value));
+            }
+        }
+    }
+}
+
+/// Returns the key or a reference's local key; `None` for a NULL reference, which has no cache.
+fn value_named(plan: &Plan, key: &Key, raws: &[Raw], name: &str) -> Option<String> {
+    if name == "key" {
+        return Some(key.to_string());
+    }
+    let index = plan.fields.iter().position(|field| field.name.as_str() == name)?;
+    Key::of((&raws[index + 1]).into()).map(|key| key.to_string())
+}
+
+fn fetch(changes: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<VecDeque<Change>, Fail> {
+    let mut batch = VecDeque::new();
+    let mut bytes = 0;
+    while batch.len() < FETCH_CHANGES && bytes < FETCH_BYTES {
+        let Some(change) = changes.next() else { break };
+        let change = change.map_err(Fail::Source)?;
+        bytes += change.content.iter().flat_map(|content| content.fields.values()).map(weight).sum::<usize>();
+        batch.push_back(change);
+    }
+    Ok(batch)
+}
+
+/// Returns about how many bytes a value takes.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Text(text) | Value::Json(text) | Value::Decimal(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(weight).sum(),
+        _ => 16,
+    }
+}

@@ -1,0 +1,459 @@
+//! The connector for databases with SQL: what the contract promises, over any `Session`.
+//!
+//! The bookkeeping is in `books`; `plan` binds the mapping to the tables; `look` says what a row says;
+//! `capture` reads, `apply` with `put`, `remove` and `waiting` writes. Nothing is created but the
+//! bookkeeping's tables, and no table of the application's is altered.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::apply::{Apply, Fail};
+use super::books::{Books, FORMAT, Refused, STUB};
+use super::capture::{Extent, Stop};
+use super::plan::{Plans, constant, quote};
+use super::purge::Purge;
+use super::same::IS_COVERED;
+use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
+use crate::connector::contract::{
+    Applied, Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting,
+    SinkError, Standing, Surveyed,
+};
+use crate::connector::error::Error;
+use crate::connector::mapping::model::Mapping;
+use crate::id::name::{DatasetName, ScopeName};
+use crate::record::recordid::RecordId;
+use crate::record::schema::Schema;
+use crate::scope::audience::Audience;
+use crate::scope::fields::LeastScopes;
+use crate::sys::clock::UnixMillis;
+
+/// The most bytes of a view that the engine may keep in the bookkeeping.
+pub const VIEW_BYTES_MAX: usize = 16 << 20;
+
+/// An application's database.
+#[derive(Debug)]
+pub struct SqlConnector {
+    session: Box<dyn Session>,
+    pub(super) app_dir: PathBuf,
+    mapping: Mapping,
+    pub(super) context: Context,
+    pub(super) plans: Plans,
+    /// What was applied while an apply began, to be told with the first batch.
+    carried: Applied,
+}
+
+impl SqlConnector {
+    /// Binds the mapping to the tables of an open database. Writes nothing.
+    pub(in crate::connector) fn bind(
+        session: Box<dyn Session>,
+        app_dir: PathBuf,
+        mapping: Mapping,
+        context: Context,
+    ) -> Result<Self, Error> {
+        let sql = |source| session.explain("open the database", source);
+        let plans = Plans::bind(&mapping, &context.addressees, session.as_ref(), &sql)?;
+        Ok(Self { session, app_dir, mapping, context, plans, carried: Applied::default() })
+    }
+
+    pub(super) fn session(&self) -> &dyn Session {
+        self.session.as_ref()
+    }
+
+    /// Reads the bookkeeping, making it first if it isn't there.
+    pub(super) fn books(&self, doing: &'static str) -> Result<Books, Error> {
+        if let Some(books) = self.existing_books(doing)? {
+            return Ok(books);
+        }
+        let create = || -> Result<(), SqlError> {
+            let transaction = Transaction::begin(self.session())?;
+            super::books::create(self.session(), self.context.own, &self.plans)?;
+            transaction.commit()
+        };
+        create().map_err(|source| self.failed("make the bookkeeping", source))?;
+        let books = self.existing_books(doing)?;
+        books.ok_or_else(|| self.damaged("it was made and is not there".into()))
+    }
+
+    pub(super) fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
+        self.books_in(self.session(), doing)
+    }
+
+    fn books_in(&self, conn: &dyn Session, doing: &'static str) -> Result<Option<Books>, Error> {
+        Books::read(conn, &self.context, &self.plans).map_err(|refused| match refused {
+            Refused::Newer(found) => Error::Newer { database: self.session.place(), found, known: FORMAT },
+            Refused::Other(found) => Error::OtherInstance { database: self.session.place(), found: found.short() },
+            Refused::Damaged(why) => self.damaged(why),
+            Refused::Sql(source) => self.failed(doing, source),
+        })
+    }
+
+    fn snapshot(&self, doing: &'static str) -> Result<Snapshot, Error> {
+        self.session.snapshot().map_err(|source| self.failed(doing, source))
+    }
+
+    fn read_rows(
+        &self,
+        doing: &'static str,
+        books: &Books,
+        writer: Option<&dyn Session>,
+        snapshot: Snapshot,
+        what: (UnixMillis, Extent),
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        super::capture::run(&self.plans, books, writer, snapshot, what, &mut |sighting| sink(sighting)).map_err(
+            |stop| match stop {
+                Stop::Sql(source) => self.failed(doing, source),
+                Stop::Sink(source) => Error::Sink(source),
+            },
+        )
+    }
+
+    pub(super) fn failed(&self, doing: &'static str, source: SqlError) -> Error {
+        self.session.explain(doing, source)
+    }
+
+    fn damaged(&self, why: String) -> Error {
+        Error::Books { database: self.session.place(), why }
+    }
+
+    pub(super) fn stopped(&self, doing: &'static str, fail: Fail) -> Error {
+        match fail {
+            Fail::Sql(source) => self.failed(doing, source),
+            Fail::Source(source) => Error::Source(source),
+            Fail::Books(why) => self.damaged(why),
+            Fail::Park { reason, .. } => self.damaged(format!("a record can't even wait: {reason}")),
+            Fail::Dirty => Error::Locked { doing, database: self.session.place(), waited_ms: ROW_LOCK_MS },
+            Fail::Same { .. } => unreachable!("what becomes of one record is never an error of the whole"),
+        }
+    }
+
+    /// Runs a write transaction of a few statements.
+    fn write(
+        &self,
+        doing: &'static str,
+        write: impl FnOnce(&dyn Session) -> Result<(), SqlError>,
+    ) -> Result<(), Error> {
+        let run = || {
+            let transaction = Transaction::begin(self.session())?;
+            write(self.session())?;
+            transaction.commit()
+        };
+        run().map_err(|source| self.failed(doing, source))
+    }
+
+    /// Starts a run of apply, lets `wake` queue what waits, and writes the changes.
+    fn run_apply(
+        &self,
+        doing: &'static str,
+        wake_all: bool,
+        changes: &mut dyn Iterator<Item = Result<Change, SinkError>>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Applied, Error> {
+        let mut books = self.books(doing)?;
+        if books.target.is_none() {
+            return Err(Error::NoApply { doing });
+        }
+        let purge = Purge::new(&self.app_dir);
+        let apply = Apply::new(self.session(), &self.plans, &mut books, &self.context.names, purge);
+        let mut apply = apply.map_err(|source| self.failed(doing, source))?;
+        apply.restoring = self.context.restoring;
+        if wake_all {
+            apply.wake_all().map_err(|fail| self.stopped(doing, fail))?;
+        }
+        apply.run(changes, progress).map_err(|fail| self.stopped(doing, fail))
+    }
+}
+
+impl Connector for SqlConnector {
+    fn datasets(&self) -> Vec<DatasetName> {
+        self.plans.list.iter().map(|plan| plan.name.clone()).collect()
+    }
+
+    fn schema(&self, scope: &ScopeName) -> Schema {
+        self.mapping.schema(scope)
+    }
+
+    fn least_scopes(&self) -> LeastScopes {
+        self.mapping.least_scopes(&self.context.addressees)
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        super::fit::columns(&self.plans, self.session())
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        let doing = "check the database";
+        // The application may have migrated its tables since we opened it.
+        self.session.reload();
+        let sql = |source| self.session.explain(doing, source);
+        self.plans = Plans::bind(&self.mapping, &self.context.addressees, self.session.as_ref(), &sql)?;
+        self.existing_books(doing)?;
+        self.session.probe()
+    }
+
+    fn check_ready(&mut self) -> Result<(), Error> {
+        let Some(ready) = &self.mapping.ready else { return Ok(()) };
+        let value = constant(&ready.value, str::to_owned);
+        let (table, column) = (self.session.table(&ready.table), quote(&ready.column));
+        let sql = format!("SELECT 1 FROM {table} WHERE {column} = ?1 LIMIT 1");
+        match self
+            .session()
+            .exists(&sql, &bind![value])
+            .map_err(|source| self.failed("see whether the application is ready", source))?
+        {
+            true => Ok(()),
+            false => Err(Error::NotReady { why: ready.why.clone(), hint: ready.hint.clone() }),
+        }
+    }
+
+    fn position(&mut self) -> Result<Position, Error> {
+        let books = self.existing_books("read the position")?;
+        Ok(books.map(|books| Position { applied: books.applied, target: books.target }).unwrap_or_default())
+    }
+
+    fn capture(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let doing = "capture the application's changes";
+        let books = self.books(doing)?;
+        let snapshot = self.snapshot(doing)?;
+        self.read_rows(doing, &books, Some(self.session()), snapshot, (now, Extent::Changed), sink)
+    }
+
+    fn compare(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let doing = "compare the application's rows";
+        let books = self.books(doing)?;
+        let snapshot = self.snapshot(doing)?;
+        self.read_rows(doing, &books, Some(self.session()), snapshot, (now, Extent::Every), sink)
+    }
+
+    fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error> {
+        self.adopt_rows(records)
+    }
+
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+        self.keep_rows_home(ids)
+    }
+
+    fn peek(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let doing = "look for the application's changes";
+        let snapshot = self.snapshot(doing)?;
+        let books = match self.books_in(snapshot.session.as_ref(), doing)? {
+            Some(books) => books,
+            None => {
+                let pretended = super::books::pretend(snapshot.session.as_ref(), self.context.own, &self.plans);
+                pretended.map_err(|source| self.failed(doing, source))?;
+                let books = self.books_in(snapshot.session.as_ref(), doing)?;
+                books.ok_or_else(|| self.damaged("a stand-in was made and is not there".into()))?
+            }
+        };
+        self.read_rows(doing, &books, None, snapshot, (now, Extent::Changed), sink)
+    }
+
+    fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error> {
+        let doing = "settle a capture";
+        let views = [Some(&position.applied), position.target.as_ref()];
+        assert!(views.into_iter().flatten().all(|view| view.len() <= VIEW_BYTES_MAX), "a view is bounded");
+        let books = self.books(doing)?;
+        let wanted = books.settled.unsigned_abs() + 1;
+        if capture.number != wanted {
+            return Err(Error::StaleCapture { number: capture.number, wanted });
+        }
+        let target = match (&books.target, &position.target) {
+            (Some(open), given) => Some(given.as_ref().unwrap_or(open)),
+            (None, _) => None,
+        };
+        let number = books.settled + 1;
+        self.write(doing, |conn| {
+            let sql = "UPDATE _wbsync_position SET settled = ?1, applied = ?2, target = ?3";
+            conn.execute(sql, &bind![number, position.applied, target])?;
+            conn.execute("DELETE FROM _wbsync_gone WHERE number <= ?1", &bind![number])?;
+            Ok(())
+        })
+    }
+
+    fn audience(&mut self, id: &RecordId) -> Result<Option<Audience>, Error> {
+        let doing = "read the audience of a record";
+        let Some(books) = self.existing_books(doing)? else { return Ok(None) };
+        let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
+        let entry = books.find(self.session(), dataset, id).map_err(|source| self.failed(doing, source))?;
+        Ok(entry.map(|entry| entry.audience))
+    }
+
+    fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {
+        let doing = "look at the rows";
+        let books = self.books(doing)?;
+        super::survey::survey(self.session(), &self.plans, &books, rows, sink).map_err(|stop| match stop {
+            super::survey::Stop::Sql(source) => self.failed(doing, source),
+            super::survey::Stop::Sink(source) => Error::Sink(source),
+            super::survey::Stop::Condition(why) => Error::Condition { why },
+        })
+    }
+
+    fn mark(&mut self, dataset: &DatasetName, keys: &[String], audience: &str) -> Result<u64, Error> {
+        let doing = "mark rows";
+        let books = self.books(doing)?;
+        let Some(dataset) = self.plans.index(dataset) else { return Ok(0) };
+        super::survey::mark(self.session(), &self.plans.list[dataset], (&books, dataset), keys, audience)
+            .map_err(|source| self.failed(doing, source))?
+            .map_err(|key| Error::NotCaptured { dataset: self.plans.list[dataset].name.clone(), key })
+    }
+
+    fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error> {
+        let doing = "set a default scope";
+        let books = self.books(doing)?;
+        let Some(dataset) = self.plans.index(dataset) else { return Ok(()) };
+        self.write(doing, |conn| books.set_default(conn, dataset, audience))
+    }
+
+    fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error> {
+        let doing = "begin to apply";
+        assert!(target.len() <= VIEW_BYTES_MAX, "a view is bounded");
+        let books = self.books(doing)?;
+        match &books.target {
+            Some(open) if open == target => {}
+            Some(_) => return Err(Error::ApplyUnfinished),
+            None => self.write(doing, |conn| {
+                conn.execute("UPDATE _wbsync_position SET target = ?1", &bind![target])?;
+                Ok(())
+            })?,
+        }
+        let carried = self.run_apply(doing, true, &mut std::iter::empty(), &mut |_| {})?;
+        add(&mut self.carried, carried);
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        changes: &mut dyn Iterator<Item = Result<Change, SinkError>>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Applied, Error> {
+        let mut applied = self.run_apply("apply changes", false, changes, progress)?;
+        add(&mut applied, std::mem::take(&mut self.carried));
+        Ok(applied)
+    }
+
+    fn drop_rows(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error> {
+        let doing = "give up rows";
+        let mut books = self.books(doing)?;
+        if books.target.is_none() {
+            return Err(Error::NoApply { doing });
+        }
+        let purge = Purge::new(&self.app_dir);
+        let ids = super::drop::records(self.session(), &self.plans, &books, dropped);
+        let ids = ids.map_err(|source| self.failed(doing, source))?;
+        let apply = Apply::new(self.session(), &self.plans, &mut books, &self.context.names, purge);
+        let mut apply = apply.map_err(|source| self.failed(doing, source))?;
+        apply.removal = super::drop::removal(self.session()).map_err(|source| self.failed(doing, source))?;
+        let mut changes = ids.into_iter().map(|id| Ok(Change { id, content: None }));
+        let mut applied = apply.run(&mut changes, progress).map_err(|fail| self.stopped(doing, fail))?;
+        add(&mut applied, std::mem::take(&mut self.carried));
+        let books = self.books(doing)?;
+        self.write(doing, |conn| super::drop::waiting(conn, &self.plans, &books, dropped))?;
+        Ok(applied)
+    }
+
+    fn count_rows(&mut self, dropped: &Dropped) -> Result<BTreeMap<DatasetName, u64>, Error> {
+        let doing = "count rows";
+        let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
+        super::drop::counts(self.session(), &self.plans, &books, dropped).map_err(|source| self.failed(doing, source))
+    }
+
+    fn finish_apply(&mut self) -> Result<(), Error> {
+        let doing = "finish to apply";
+        if self.books(doing)?.target.is_none() {
+            return Err(Error::NoApply { doing });
+        }
+        self.write(doing, |conn| {
+            conn.execute("UPDATE _wbsync_position SET applied = target, target = NULL, view = view + 1", &[])?;
+            Ok(())
+        })
+    }
+
+    fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error> {
+        let doing = "count the placeholders";
+        let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
+        let read = || -> Result<BTreeMap<DatasetName, u64>, SqlError> {
+            let sql = "SELECT count(*) FROM _wbsync_map WHERE dataset = ?1 AND flags & ?2 <> 0";
+            let mut counts = BTreeMap::new();
+            for (number, plan) in books.datasets.iter().zip(&self.plans.list) {
+                let count: i64 = self.session().only(sql, &bind![number, STUB], |row| row.get(0))?;
+                if count > 0 {
+                    counts.insert(plan.name.clone(), count.unsigned_abs());
+                }
+            }
+            Ok(counts)
+        };
+        read().map_err(|source| self.failed(doing, source))
+    }
+
+    fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {
+        let doing = "list what waits";
+        let Some(books) = self.existing_books(doing)? else { return Ok((Vec::new(), 0)) };
+        let read = || -> Result<(Vec<Parked>, u64), SqlError> {
+            let waits = format!("w.field = '' AND NOT ({IS_COVERED})");
+            let count = format!("SELECT count(*) FROM _wbsync_waiting w WHERE {waits}");
+            let count: i64 = self.session().only(&count, &[], |row| row.get(0))?;
+            let sql = format!(
+                "SELECT d.name, w.dataset, w.origin, w.record, w.reason FROM _wbsync_waiting w
+                       JOIN _wbsync_dataset d USING(dataset) WHERE {waits} ORDER BY w.id LIMIT ?1"
+            );
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let parked = self.session().all(&sql, &bind![limit], |row| {
+                let number: i64 = row.get(1)?;
+                let record: [u8; 16] = row.get(3)?;
+                let record = match books.datasets.iter().position(|known| *known == number) {
+                    Some(dataset) => books.record_id(&self.plans, dataset, row.get(2)?, record).to_string(),
+                    None => {
+                        let key = crate::id::bytes::RecordKey::from_bytes(record);
+                        format!("{}/{key}", row.str(0)?)
+                    }
+                };
+                Ok(Parked { record, reason: row.get(4)? })
+            })?;
+            Ok((parked, count.unsigned_abs()))
+        };
+        read().map_err(|source| self.failed(doing, source))
+    }
+
+    fn locate(&mut self, id: &RecordId) -> Result<Option<String>, Error> {
+        let doing = "find the row of a record";
+        let Some(books) = self.existing_books(doing)? else { return Ok(None) };
+        let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
+        let read = || match books.find(self.session(), dataset, id)? {
+            None => books.find_covering(self.session(), dataset, id),
+            found => Ok(found),
+        };
+        let entry = read().map_err(|source| self.failed(doing, source))?;
+        Ok(entry.map(|entry| format!("{} {}", self.plans.list[dataset].spec.table, entry.key)))
+    }
+
+    fn examine(&mut self, see: &mut dyn FnMut(RecordId, Standing)) -> Result<Vec<Blemish>, Error> {
+        self.examine_books(see)
+    }
+}
+
+fn add(sum: &mut Applied, more: Applied) {
+    for (sum, more) in [
+        (&mut sum.inserted, more.inserted),
+        (&mut sum.updated, more.updated),
+        (&mut sum.deleted, more.deleted),
+        (&mut sum.parked, more.parked),
+    ] {
+        for (dataset, count) in more {
+            *sum.entry(dataset).or_default() += count;
+        }
+    }
+    sum.unchanged += more.unchanged;
+    sum.dirty.extend(more.dirty);
+}

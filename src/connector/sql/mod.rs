@@ -1,0 +1,26 @@
+//! What is the same for all databases with SQL. `session` is the seam: what differs is behind it.
+
+#[macro_use]
+pub(in crate::connector) mod raw;
+mod alias;
+mod apply;
+mod books;
+mod capture;
+pub mod connector;
+mod convert;
+mod drop;
+mod examine;
+mod fit;
+mod key;
+mod look;
+mod pace;
+mod plan;
+mod purge;
+mod put;
+mod remove;
+mod salvage;
+mod same;
+pub(in crate::connector) mod session;
+mod survey;
+pub(in crate::connector) mod timestamp;
+mod waiting;

@@ -1,0 +1,429 @@
+//! Writes one record: inserts its row, turns its placeholder into it, or updates what differs.
+
+use super::apply::{Apply, Current, Done, Fail};
+use super::books::{Entry, STUB};
+use super::convert;
+use super::key::Key;
+use super::look::{OWN, Override};
+use super::plan::{Content as Column, Plan, RefPlan, ScopePlan, constant, matches, quote};
+use super::raw::{Bind, Raw};
+use super::timestamp;
+use crate::connector::contract::Content;
+use crate::connector::mapping::model::Missing;
+use crate::connector::mapping::template;
+use crate::record::recordid::{self, RecordId};
+use crate::record::value::Value;
+use crate::scope::audience::{Audience, Reason};
+
+/// What the columns of a row are to hold.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// By field; `None` leaves the column alone.
+    pub(super) raws: Vec<Option<Raw>>,
+    pub(super) overrides: Vec<Override>,
+    /// References shown as NULL, with what they wait for.
+    pub(super) nulls: Vec<(usize, RecordId)>,
+}
+
+impl Apply<'_> {
+    /// Makes the row of a record show its content.
+    pub(super) fn put(&mut self, dataset: usize, id: &RecordId, content: &Content) -> Result<Done, Fail> {
+        let plan = &self.plans.list[dataset];
+        let origin = self.books.intern(self.conn, &id.origin)?;
+        let mut entry = self.books.find(self.conn, dataset, id)?;
+        // What became private here while others still had it stays as it is.
+        if let Some(entry) = &entry
+            && stays_home(entry)
+            && !self.restoring
+        {
+            return Ok(Done::Unchanged);
+        }
+        if entry.is_none() && self.has_gone && self.is_gone(dataset, origin, id)? {
+            return Err(Fail::Dirty);
+        }
+        let mut old = Vec::new();
+        let mut current = None;
+        if let Some(known) = &entry {
+            old = self.books.overrides(self.conn, dataset, &known.key)?;
+            current = self.checked(dataset, known, &old)?;
+            if current.is_none() {
+                self.books.remove(self.conn, dataset, known)?;
+                entry = None;
+            }
+        }
+        check_author(plan, id, content)?;
+        check_only(plan, content)?;
+        let mut wanted = self.wanted(dataset, id, content, entry.as_ref(), current.as_ref())?;
+        if entry.is_none()
+            && let Some(by) = self.same_as(dataset, &wanted)?
+        {
+            return Err(Fail::Same { by });
+        }
+        let scope = match &plan.scope {
+            ScopePlan::Column(_) => plan.spec.scope.column.as_deref(),
+            _ => None,
+        };
+        let (key, done) = match (&entry, &current) {
+            (Some(entry), Some(current)) => {
+                let mut set: Vec<(&str, Raw)> = Vec::new();
+                for (index, raw) in wanted.raws.iter().enumerate() {
+                    if let Some(raw) = raw.as_ref().filter(|raw| **raw != current.raws[index + 1]) {
+                        set.push((&plan.fields[index].column, raw.clone()));
+                    }
+                }
+                let moves = entry.is_stub() || entry.audience.scope() != Some(&content.scope);
+                if let Some(column) = scope.filter(|_| (origin != OWN || self.restoring) && moves) {
+                    set.push((column, Raw::Text(content.scope.to_string())));
+                }
+                let touched = !set.is_empty();
+                self.update(plan, &entry.key, set)?;
+                let done = match (entry.is_stub(), touched) {
+                    (true, _) => Done::Upgraded,
+                    (false, true) => Done::Updated,
+                    (false, false) => Done::Unchanged,
+                };
+                (entry.key.clone(), done)
+            }
+            _ => {
+                let scope = scope.map(|column| (column, content.scope.as_str()));
+                (self.insert(dataset, id, &wanted.raws, scope)?, Done::Inserted)
+            }
+        };
+        let audience = Audience::Shared(content.scope.clone());
+        let same_books = done == Done::Unchanged
+            && wanted.overrides == old
+            && entry.as_ref().is_some_and(|known| {
+                known.view == self.books.target_view() && (origin == OWN || known.audience == audience)
+            });
+        if same_books {
+            return Ok(done);
+        }
+        if wanted.overrides != old {
+            self.books.set_overrides(self.conn, dataset, &key, &wanted.overrides)?;
+        }
+        self.wait_for_nulls(dataset, origin, id, &wanted.nulls, !old.is_empty())?;
+        let mut raws = self.write_down(dataset, id, origin, &key, audience.clone(), 0, &wanted.overrides)?;
+        let respelled = respelled(plan, content, &wanted, &raws);
+        if !respelled.is_empty() {
+            wanted.overrides.extend(respelled);
+            self.books.set_overrides(self.conn, dataset, &key, &wanted.overrides)?;
+            raws = self.write_down(dataset, id, origin, &key, audience, 0, &wanted.overrides)?;
+            if done == Done::Updated && current.is_some_and(|row| row.raws == raws) {
+                return Ok(Done::Unchanged);
+            }
+        }
+        if done != Done::Unchanged {
+            self.stale(dataset, &key, &raws);
+        }
+        Ok(done)
+    }
+
+    /// Returns the row of a map entry if it is as captured; `None` if it is a placeholder's and is gone.
+    pub(super) fn checked(
+        &mut self,
+        dataset: usize,
+        entry: &Entry,
+        overrides: &[Override],
+    ) -> Result<Option<Current>, Fail> {
+        let found = self.current(dataset, &entry.key, entry.origin, overrides)?;
+        let found = found.filter(|row| row.birth == entry.birth);
+        if entry.is_stub() {
+            return Ok(found);
+        }
+        let same = |row: &Current| row.digest == entry.digest && entry.seen <= self.books.settled;
+        found.filter(same).map(Some).ok_or(Fail::Dirty)
+    }
+
+    /// Decides what each column is to hold.
+    pub(super) fn wanted(
+        &mut self,
+        dataset: usize,
+        id: &RecordId,
+        content: &Content,
+        entry: Option<&Entry>,
+        current: Option<&Current>,
+    ) -> Result<Wanted, Fail> {
+        let plans = self.plans;
+        let plan = &plans.list[dataset];
+        let mut wanted = Wanted::default();
+        for (index, field) in plan.fields.iter().enumerate() {
+            let shown = current.map(|row| &row.raws[index + 1]);
+            let Some(value) = content.fields.get(&field.name) else {
+                wanted.raws.push(None);
+                continue;
+            };
+            if let (Value::Null, Some(_), true) = (value, &field.least, field.not_null) {
+                let stub = plan.spec.stub.get(&field.name).expect("such a field has a stub");
+                let shown = constant(stub, |text| fill(text, id));
+                let reason = "it is not shared with us".to_owned();
+                wanted.overrides.push(Override { field: field.name.clone(), shown: shown.clone(), reason });
+                wanted.raws.push(Some(shown));
+                continue;
+            }
+            let raw = match (&field.content, value) {
+                (Column::Plain(kind), value) => match shown {
+                    Some(shown) if convert::shows(*kind, shown, value) => shown.clone(),
+                    _ => convert::write(*kind, value)
+                        .map_err(|why| Fail::park(format!("the field {} {why}", field.name)))?,
+                },
+                (Column::Ref(_), Value::Null) => Raw::Null,
+                (Column::Ref(reference), Value::Ref(target)) if target.dataset == plans.list[reference.parent].name => {
+                    match self.resolve(reference, target)? {
+                        Some(key) => key.raw(),
+                        None => {
+                            wanted.nulls.push((index, target.clone()));
+                            let reason = format!("waits for {target}");
+                            wanted.overrides.push(Override { field: field.name.clone(), shown: Raw::Null, reason });
+                            Raw::Null
+                        }
+                    }
+                }
+                (Column::Ref(reference), _) => {
+                    let wants = &plans.list[reference.parent].name;
+                    return Err(Fail::park(format!("the field {} does not refer to {wants}", field.name)));
+                }
+            };
+            let raw = match raw {
+                Raw::Text(name) if plan.spec.alias.as_ref() == Some(&field.name) => {
+                    let alias = self.free_name(plan, index, &name, id, entry.map(|entry| &entry.key))?;
+                    if alias != name {
+                        let (shown, reason) = (Raw::Text(alias.clone()), "the name is taken here".to_owned());
+                        wanted.overrides.push(Override { field: field.name.clone(), shown, reason });
+                    }
+                    Raw::Text(alias)
+                }
+                raw => raw,
+            };
+            wanted.raws.push(Some(raw));
+        }
+        Ok(wanted)
+    }
+
+    /// Finds the local key of a record that is referred to; `None` if NULL is to be shown.
+    fn resolve(&mut self, reference: &RefPlan, target: &RecordId) -> Result<Option<Key>, Fail> {
+        let parent = reference.parent;
+        if let Some(entry) = self.books.find(self.conn, parent, target)?
+            && !(entry.is_stub() && reference.missing == Missing::Park)
+        {
+            if self.verified.contains(&(parent, entry.key.clone())) {
+                return Ok(Some(entry.key));
+            }
+            let birth = self.current(parent, &entry.key, entry.origin, &[])?.map(|row| row.birth);
+            if birth == Some(entry.birth) {
+                self.verified.insert((parent, entry.key.clone()));
+                return Ok(Some(entry.key));
+            }
+            if !entry.is_stub() {
+                return Err(Fail::Dirty);
+            }
+            self.books.remove(self.conn, parent, &entry)?;
+        }
+        match reference.missing {
+            Missing::Park => Err(Fail::Park { reason: format!("waits for {target}"), waits: Some(target.clone()) }),
+            Missing::Null => Ok(None),
+            Missing::Stub => self.insert_stub(parent, target).map(Some),
+        }
+    }
+
+    /// Writes a placeholder row for a record that isn't here.
+    fn insert_stub(&mut self, dataset: usize, id: &RecordId) -> Result<Key, Fail> {
+        let plan = &self.plans.list[dataset];
+        let origin = self.books.intern(self.conn, &id.origin)?;
+        let raws = self.stub_raws(plan, id, None)?;
+        let scope = plan.spec.scope.column.as_deref().map(|column| (column, "private"));
+        let key = self.insert(dataset, id, &raws, scope)?;
+        self.write_down(dataset, id, origin, &key, Audience::Private(Reason::Withheld), STUB, &[])?;
+        self.verified.insert((dataset, key.clone()));
+        self.pending.stubs.push(dataset);
+        Ok(key)
+    }
+
+    /// Returns what the fields of a placeholder show where the mapping says so.
+    pub(super) fn stub_raws(&self, plan: &Plan, id: &RecordId, own: Option<&Key>) -> Result<Vec<Option<Raw>>, Fail> {
+        let mut raws = Vec::with_capacity(plan.fields.len());
+        for (index, field) in plan.fields.iter().enumerate() {
+            let raw = plan.spec.stub.get(&field.name).map(|value| constant(value, |text| fill(text, id)));
+            raws.push(match raw {
+                Some(Raw::Text(name)) if plan.spec.alias.as_ref() == Some(&field.name) => {
+                    Some(Raw::Text(self.free_name(plan, index, &name, id, own)?))
+                }
+                raw => raw,
+            });
+        }
+        Ok(raws)
+    }
+
+    fn insert(
+        &mut self,
+        dataset: usize,
+        id: &RecordId,
+        raws: &[Option<Raw>],
+        scope: Option<(&str, &str)>,
+    ) -> Result<Key, Fail> {
+        let plan = &self.plans.list[dataset];
+        let mut columns: Vec<(&str, Raw)> = Vec::with_capacity(raws.len() + 4);
+        for (field, raw) in plan.fields.iter().zip(raws) {
+            let raw = match raw {
+                None if field.not_null => {
+                    plan.spec.stub.get(&field.name).map(|value| constant(value, |text| fill(text, id)))
+                }
+                raw => raw.clone(),
+            };
+            if let Some(raw) = raw {
+                columns.push((&field.column, raw));
+            }
+        }
+        for (column, value) in &plan.spec.insert {
+            columns.push((column, constant(value, |text| fill(text, id))));
+        }
+        if let Some((column, scope)) = scope {
+            columns.push((column, Raw::Text(scope.to_owned())));
+        }
+        let names: Vec<String> = columns.iter().map(|(column, _)| quote(column)).collect();
+        let marks: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
+        let (names, marks, key) = (names.join(", "), marks.join(", "), quote(&plan.spec.key));
+        let sql = format!("INSERT INTO {}({names}) VALUES({marks}) RETURNING {key}", plan.table);
+        let values: Vec<_> = columns.iter().map(|(_, raw)| raw.bind()).collect();
+        let key = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten();
+        let key = key.ok_or_else(|| Fail::park("it has no key"))?;
+        self.displace(dataset, &key)?;
+        Ok(key)
+    }
+
+    /// Moves the map row of a row that the application deleted, and whose key was handed out again.
+    fn displace(&mut self, dataset: usize, key: &Key) -> Result<(), Fail> {
+        if let Some(entry) = self.books.at(self.conn, dataset, key)? {
+            self.books.vanish(self.conn, dataset, &entry)?;
+            self.has_gone = true;
+        }
+        Ok(())
+    }
+
+    /// Sets columns of a row; no statement if there is nothing to set.
+    pub(super) fn update(&self, plan: &Plan, key: &Key, set: Vec<(&str, Raw)>) -> Result<(), Fail> {
+        if set.is_empty() {
+            return Ok(());
+        }
+        if set.iter().any(|(column, _)| column.eq_ignore_ascii_case(&plan.spec.key)) {
+            return Err(Fail::park("the key of a row can't change"));
+        }
+        let names: Vec<String> =
+            set.iter().enumerate().map(|(at, (column, _))| format!("{} = ?{}", quote(column), at + 1)).collect();
+        let (table, key_column) = (&plan.table, quote(&plan.spec.key));
+        let sql = format!("UPDATE {table} SET {} WHERE {key_column} = ?{}", names.join(", "), set.len() + 1);
+        let values: Vec<_> = set.iter().map(|(_, raw)| raw.bind()).chain([key.bind()]).collect();
+        self.conn.execute(&sql, &values)?;
+        Ok(())
+    }
+
+    /// Reads the row back and writes its map row: known, and in step with the target.
+    #[expect(clippy::too_many_arguments, reason = "the columns of a map row")]
+    pub(super) fn write_down(
+        &mut self,
+        dataset: usize,
+        id: &RecordId,
+        origin: i64,
+        key: &Key,
+        audience: Audience,
+        flags: i64,
+        overrides: &[Override],
+    ) -> Result<Vec<Raw>, Fail> {
+        let row = self.current(dataset, key, origin, overrides)?;
+        let row = row.ok_or_else(|| Fail::park("a trigger of the application removed the row"))?;
+        let audience = match row.audience {
+            Some(own) if flags & STUB == 0 => own,
+            _ => audience,
+        };
+        let (seen, view) = (self.books.settled, self.books.target_view());
+        let (record, key) = (*id.key.as_bytes(), key.clone());
+        let entry = Entry {
+            key,
+            origin,
+            record,
+            birth: row.birth,
+            digest: row.digest,
+            audience,
+            seen,
+            view,
+            flags,
+            rule: None,
+        };
+        self.books.put(self.conn, dataset, &entry)?;
+        Ok(row.raws)
+    }
+
+    fn is_gone(&self, dataset: usize, origin: i64, id: &RecordId) -> Result<bool, Fail> {
+        let sql = "SELECT 1 FROM _wbsync_gone WHERE dataset = ?1 AND origin = ?2 AND record = ?3";
+        Ok(self.conn.exists(sql, &bind![self.books.datasets[dataset], origin, id.key.as_bytes()])?)
+    }
+}
+
+/// Finds the fields whose column shows another value than was written, as `jsonb` and `char(n)` do: that is no edit.
+fn respelled(plan: &Plan, content: &Content, wanted: &Wanted, raws: &[Raw]) -> Vec<Override> {
+    let mut found = Vec::new();
+    for (index, field) in plan.fields.iter().enumerate() {
+        let (Column::Plain(kind), Some(written), shown) = (&field.content, &wanted.raws[index], &raws[index + 1])
+        else {
+            continue;
+        };
+        let is_known = written == shown || wanted.overrides.iter().any(|known| known.field == field.name);
+        let value = content.fields.get(&field.name);
+        if !is_known && value.is_some_and(|value| !convert::shows(*kind, shown, value)) {
+            let reason = "the column shows it otherwise".to_owned();
+            found.push(Override { field: field.name.clone(), shown: shown.clone(), reason });
+        }
+    }
+    found
+}
+
+/// Tells whether an own row became private: nothing that arrives may touch it.
+pub(super) fn stays_home(entry: &Entry) -> bool {
+    entry.origin == OWN && !entry.is_stub() && entry.audience.scope().is_none()
+}
+
+/// Fills in a constant's template.
+pub(super) fn fill(text: &str, id: &RecordId) -> String {
+    let filled = template::fill(text, |name| match name {
+        "id" => Some(id.key.to_string()),
+        "id8" => Some(tail(id, 8)),
+        "born" => {
+            let micros = i64::try_from(recordid::born_at(&id.key).0).unwrap_or(0).saturating_mul(1000);
+            Some(timestamp::format(micros).unwrap_or_else(|| "1970-01-01 00:00:00.000000".to_owned()))
+        }
+        _ => None,
+    });
+    filled.expect("templates of constants were checked")
+}
+
+/// Returns the last digits of a record's key: the random ones. The first tell its time.
+pub(super) fn tail(id: &RecordId, digits: usize) -> String {
+    let text = id.key.to_string();
+    text[text.len() - digits..].to_owned()
+}
+
+fn check_author(plan: &Plan, id: &RecordId, content: &Content) -> Result<(), Fail> {
+    for (index, _) in plan.refs().filter(|(_, reference)| reference.author) {
+        let field = &plan.fields[index];
+        if let Some(Value::Ref(author)) = content.fields.get(&field.name)
+            && author.origin != id.origin
+        {
+            return Err(Fail::park(format!("it speaks in the name of a member of another instance ({})", field.name)));
+        }
+    }
+    Ok(())
+}
+
+fn check_only(plan: &Plan, content: &Content) -> Result<(), Fail> {
+    for (column, patterns) in &plan.spec.only {
+        for field in plan.fields.iter().filter(|field| field.column == *column) {
+            let allowed = match content.fields.get(&field.name) {
+                Some(Value::Text(text)) => matches(patterns, text),
+                _ => false,
+            };
+            if !allowed {
+                return Err(Fail::park(format!("this instance does not take such a value of {}", field.name)));
+            }
+        }
+    }
+    Ok(())
+}

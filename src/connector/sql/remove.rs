@@ -1,0 +1,103 @@
+//! Removes the row of a record that is gone, or blanks it while local rows still refer to it.
+
+use super::apply::{Apply, Done, Fail, Removal};
+use super::books::{Entry, STUB};
+use super::look::OWN;
+use super::plan::{Content, ScopePlan};
+use super::put::stays_home;
+use super::raw::Raw;
+use super::session::Meaning;
+use crate::connector::mapping::model::Kind;
+use crate::record::recordid::RecordId;
+use crate::scope::audience::{Audience, Reason};
+
+impl Apply<'_> {
+    /// Removes or blanks the row of a record.
+    pub(super) fn remove(&mut self, dataset: usize, id: &RecordId) -> Result<Done, Fail> {
+        let plan = &self.plans.list[dataset];
+        let Some(entry) = self.books.find(self.conn, dataset, id)? else { return Ok(Done::Unchanged) };
+        if stays_home(&entry) {
+            return Ok(Done::Unchanged);
+        }
+        let overrides = self.books.overrides(self.conn, dataset, &entry.key)?;
+        let Some(row) = self.checked(dataset, &entry, &overrides)? else {
+            self.books.remove(self.conn, dataset, &entry)?;
+            return Ok(Done::Unchanged);
+        };
+        if self.removal == Removal::BlankedOnly {
+            if entry.is_stub() {
+                return Ok(Done::Unchanged);
+            }
+            self.blank(dataset, id, &entry)?;
+            self.stale(dataset, &entry.key, &row.raws);
+            return Ok(Done::Blanked);
+        }
+        let mut done = Done::Deleted;
+        let deleted = self.whole(|apply| {
+            apply.conn.execute(&plan.sql_delete, &bind![entry.key])?;
+            apply.conn.check_deferred()
+        })?;
+        match deleted {
+            Ok(()) => {
+                self.books.remove(self.conn, dataset, &entry)?;
+                self.verified.remove(&(dataset, entry.key.clone()));
+            }
+            // A refused statement has changed nothing.
+            Err(error) if matches!(error.meaning(), Meaning::Constraint(_)) => {
+                if entry.is_stub() {
+                    return Ok(Done::Unchanged);
+                }
+                self.blank(dataset, id, &entry)?;
+                done = Done::Blanked;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.stale(dataset, &entry.key, &row.raws);
+        Ok(done)
+    }
+
+    /// Makes a placeholder of a row: nothing of its content is left.
+    fn blank(&mut self, dataset: usize, id: &RecordId, entry: &Entry) -> Result<(), Fail> {
+        let plans = self.plans;
+        let plan = &plans.list[dataset];
+        let stub = self.stub_raws(plan, id, Some(&entry.key))?;
+        let mut set: Vec<(&str, Raw)> = Vec::new();
+        for (field, raw) in plan.fields.iter().zip(stub) {
+            let raw = match (raw, &field.content) {
+                _ if field.column == plan.spec.key => continue,
+                (Some(raw), _) => raw,
+                (None, _) if !field.not_null => Raw::Null,
+                // A reference that can't be NULL stays; the mapping gave no other.
+                (None, Content::Ref(_)) => continue,
+                (None, Content::Plain(kind)) => empty(*kind),
+            };
+            set.push((&field.column, raw));
+        }
+        if let (ScopePlan::Column(_), Some(column), true) =
+            (&plan.scope, plan.spec.scope.column.as_deref(), entry.origin != OWN)
+        {
+            set.push((column, Raw::Text("private".to_owned())));
+        }
+        self.update(plan, &entry.key, set)?;
+        self.books.remove(self.conn, dataset, entry)?;
+        let audience = match self.removal {
+            Removal::Gone => Audience::Private(Reason::Withheld),
+            // Rows that refer to it are capped by it; giving it up must not withdraw them.
+            Removal::GivenUp | Removal::BlankedOnly => entry.audience.clone(),
+        };
+        self.write_down(dataset, id, entry.origin, &entry.key, audience, STUB, &[])?;
+        Ok(())
+    }
+}
+
+fn empty(kind: Kind) -> Raw {
+    match kind {
+        Kind::Text => Raw::Text(String::new()),
+        Kind::Json => Raw::Text("null".to_owned()),
+        Kind::Decimal => Raw::Text("0".to_owned()),
+        Kind::Timestamp => Raw::Text("1970-01-01 00:00:00.000000".to_owned()),
+        Kind::Int | Kind::Bool => Raw::Integer(0),
+        Kind::Float => Raw::Real(0.0),
+        Kind::Bytes => Raw::Blob(Vec::new()),
+    }
+}

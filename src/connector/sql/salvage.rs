@@ -1,0 +1,239 @@
+//! After a restore from a backup: rows that the bookkeeping doesn't know but that must be known records, and own
+//! rows that left every scope in a time that the database has lost.
+
+use std::collections::HashMap;
+
+use super::apply::{Apply, Fail};
+use super::books::{Books, Entry, Mapped};
+use super::connector::SqlConnector;
+use super::convert::{self, Logical};
+use super::key::Key;
+use super::look::{self, OWN};
+use super::plan::{Content as Column, Plan, ScopePlan, quote};
+use super::purge::Purge;
+use super::raw::{Raw, RawRef};
+use super::session::{Session, SqlError, Transaction};
+use crate::connector::contract::{Change, Content, SinkError};
+use crate::connector::error::Error;
+use crate::id::name::FieldName;
+use crate::record::recordid::RecordId;
+use crate::record::value::Value;
+use crate::scope::audience::{Audience, Reason};
+
+/// How many records are given their rows in one transaction.
+const BATCH: usize = 500;
+
+/// Rows of a dataset without a map row, by what can't change in their lives.
+type Strays = HashMap<Vec<u8>, Vec<Key>>;
+
+impl SqlConnector {
+    /// See `Connector::adopt`.
+    pub(super) fn adopt_rows(
+        &self,
+        records: &mut dyn Iterator<Item = Result<Change, SinkError>>,
+    ) -> Result<Vec<RecordId>, Error> {
+        let doing = "find the rows of records";
+        let mut books = self.books(doing)?;
+        let failed = |source| self.failed(doing, source);
+        let mut strays = Vec::new();
+        for (dataset, plan) in self.plans.list.iter().enumerate() {
+            strays.push(strays_of(self.session(), plan, books.datasets[dataset]).map_err(failed)?);
+        }
+        let mut adopted = Vec::new();
+        while strays.iter().any(|strays| !strays.is_empty()) {
+            let mut batch = Vec::new();
+            while batch.len() < BATCH
+                && let Some(record) = records.next()
+            {
+                batch.push(record.map_err(Error::Source)?);
+            }
+            if batch.is_empty() {
+                break;
+            }
+            let origins = books.origins.len();
+            let mut write = || -> Result<Vec<RecordId>, SqlError> {
+                let transaction = Transaction::begin(self.session())?;
+                let mut found = Vec::new();
+                for Change { id, content } in &batch {
+                    if let (Some(dataset), Some(content)) = (self.plans.index(&id.dataset), content)
+                        && self.adopt_one(&mut books, &mut strays[dataset], dataset, id, content)?
+                    {
+                        found.push(id.clone());
+                    }
+                }
+                transaction.commit()?;
+                Ok(found)
+            };
+            match write() {
+                Ok(found) => adopted.extend(found),
+                Err(source) => {
+                    books.truncate(origins);
+                    return Err(failed(source));
+                }
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// Gives a record the row that must be its own, if exactly one is.
+    fn adopt_one(
+        &self,
+        books: &mut Books,
+        strays: &mut Strays,
+        dataset: usize,
+        id: &RecordId,
+        content: &Content,
+    ) -> Result<bool, SqlError> {
+        let plan = &self.plans.list[dataset];
+        let Some(mark) = mark_of_record(plan, content) else { return Ok(false) };
+        if !strays.contains_key(&mark) || books.find(self.session(), dataset, id)?.is_some() {
+            return Ok(false);
+        }
+        let mut candidates = Vec::new();
+        for key in &strays[&mark] {
+            let shows = self.session().one(&plan.sql_row, &bind![key], |row| {
+                let mut shows = true;
+                for (index, field) in plan.fields.iter().enumerate() {
+                    if let (Column::Plain(kind), Some(value)) = (&field.content, content.fields.get(&field.name)) {
+                        let is_alias = plan.spec.alias.as_ref() == Some(&field.name);
+                        shows &= is_alias || convert::shows(*kind, &row.raw(index + 1)?.to_raw(), value);
+                    }
+                }
+                Ok(shows)
+            })?;
+            candidates.extend(shows.map(|shows| (key.clone(), shows)));
+        }
+        // An own row may have been edited since; a row of others is theirs only if it says what they say.
+        let is_own = id.origin == self.context.own;
+        let alike = candidates.iter().filter(|(_, shows)| *shows).count();
+        let chosen = match (&candidates[..], alike) {
+            ([(key, shows)], _) if is_own || *shows => Some((key.clone(), *shows)),
+            (_, 1) => candidates.into_iter().find(|(_, shows)| *shows),
+            _ => None,
+        };
+        let Some((key, shows)) = chosen else { return Ok(false) };
+        strays.get_mut(&mark).expect("it was found just above").retain(|stray| *stray != key);
+        strays.retain(|_, keys| !keys.is_empty());
+        let origin = books.intern(self.session(), &id.origin)?;
+        let mut parents = Mapped { conn: self.session(), books };
+        let found = self.session().one(&plan.sql_row, &bind![key], |row| {
+            let marks = books.marks(dataset, None);
+            let look = look::look(plan, row, origin, marks, &[], &mut parents, &mut Vec::new())?;
+            Ok((look.birth, look.digest, look.audience))
+        })?;
+        let Some((birth, digest, audience)) = found else { return Ok(false) };
+        let audience = audience.unwrap_or_else(|| Audience::Shared(content.scope.clone()));
+        // What says something else than its record counts as edited.
+        let digest = if shows { digest } else { digest.wrapping_add(1) };
+        let (seen, view) = (books.settled, books.view);
+        let record = *id.key.as_bytes();
+        let entry = Entry { key, origin, record, birth, digest, audience, seen, view, flags: 0, rule: None };
+        books.put(self.session(), dataset, &entry)?;
+        Ok(true)
+    }
+
+    /// See `Connector::keep_home`.
+    pub(super) fn keep_rows_home(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+        let doing = "keep rows at home";
+        let mut books = self.books(doing)?;
+        let mut homeless = Vec::new();
+        let purge = Purge::new(&self.app_dir);
+        let apply = Apply::new(self.session(), &self.plans, &mut books, &self.context.names, purge);
+        let mut apply = apply.map_err(|source| self.failed(doing, source))?;
+        for batch in ids.chunks(BATCH) {
+            let mut write = || -> Result<(), Fail> {
+                let transaction = Transaction::begin(self.session())?;
+                for id in batch {
+                    if !apply.keep_home(id)? {
+                        homeless.push(id.clone());
+                    }
+                }
+                Ok(transaction.commit()?)
+            };
+            write().map_err(|fail| self.stopped(doing, fail))?;
+        }
+        Ok(homeless)
+    }
+}
+
+impl Apply<'_> {
+    /// Makes an own row private; false if it has no column for that.
+    fn keep_home(&mut self, id: &RecordId) -> Result<bool, Fail> {
+        let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(true) };
+        let Some(entry) = self.books.find(self.conn, dataset, id)? else { return Ok(true) };
+        let plans = self.plans;
+        let plan = &plans.list[dataset];
+        let (ScopePlan::Column(_), Some(column)) = (&plan.scope, plan.spec.scope.column.as_deref()) else {
+            return Ok(false);
+        };
+        debug_assert_eq!(entry.origin, OWN, "only what is ours can stay home");
+        let overrides = self.books.overrides(self.conn, dataset, &entry.key)?;
+        self.update(plan, &entry.key, vec![(column, Raw::Text("private".to_owned()))])?;
+        let audience = Audience::Private(Reason::Chosen);
+        self.write_down(dataset, id, entry.origin, &entry.key, audience, 0, &overrides)?;
+        Ok(true)
+    }
+}
+
+/// Finds the rows without a map row.
+fn strays_of(conn: &dyn Session, plan: &Plan, number: i64) -> Result<Strays, SqlError> {
+    let key = format!("t.{}", quote(&plan.spec.key));
+    let sql = format!(
+        "SELECT {key} FROM {} t WHERE NOT EXISTS
+         (SELECT 1 FROM _wbsync_map m WHERE m.dataset = ?1 AND m.key = {})",
+        plan.table,
+        conn.key_in_map(&key)
+    );
+    let mut strays = Strays::new();
+    conn.each(&sql, &bind![number], &mut |row| {
+        let Some(key) = Key::of(row.raw(0)?) else { return Ok(true) };
+        let mark = conn.one(&plan.sql_row, &bind![key], |row| {
+            mark_by(plan, |index, kind, buffer| {
+                Logical::read(kind, row.raw(index + 1)?).digest(buffer);
+                Ok::<_, SqlError>(true)
+            })
+        })?;
+        if let Some(mark) = mark.flatten() {
+            strays.entry(mark).or_default().push(key);
+        }
+        Ok(true)
+    })?;
+    Ok(strays)
+}
+
+/// Spells what can't change in a record's life; `None` if its values can't be in such a row.
+fn mark_of_record(plan: &Plan, content: &Content) -> Option<Vec<u8>> {
+    let value = |name: &FieldName| content.fields.get(name).unwrap_or(&Value::Null);
+    let mark = mark_by(plan, |index, kind, buffer| {
+        let Ok(raw) = convert::write(kind, value(&plan.fields[index].name)) else { return Ok(false) };
+        Logical::read(kind, RawRef::from(&raw)).digest(buffer);
+        Ok::<_, std::convert::Infallible>(true)
+    });
+    mark.unwrap_or_else(|never| match never {})
+}
+
+/// Spells the birth columns of a row, or all plain fields if some birth column is no field.
+fn mark_by<E>(
+    plan: &Plan,
+    mut spell: impl FnMut(usize, crate::connector::mapping::model::Kind, &mut Vec<u8>) -> Result<bool, E>,
+) -> Result<Option<Vec<u8>>, E> {
+    let mut buffer = Vec::new();
+    let by_birth = !plan.birth.is_empty() && plan.birth.iter().all(|(at, _)| (1..=plan.fields.len()).contains(at));
+    if by_birth {
+        for (at, kind) in &plan.birth {
+            if !spell(*at - 1, *kind, &mut buffer)? {
+                return Ok(None);
+            }
+        }
+        return Ok(Some(buffer));
+    }
+    for (index, field) in plan.fields.iter().enumerate() {
+        if let Column::Plain(kind) = field.content
+            && plan.spec.alias.as_ref() != Some(&field.name)
+            && !spell(index, kind, &mut buffer)?
+        {
+            return Ok(None);
+        }
+    }
+    Ok(Some(buffer))
+}

@@ -1,0 +1,60 @@
+//! Records that mean the same as a row that is there: one row stands for them all, the others wait behind it.
+//!
+//! Such a record is kept like one that waits, for the record whose row it is (`for_dataset` is its own dataset then, which
+//! no reference can be). Nobody is asked to do anything, so it isn't listed as waiting while that row is there.
+
+use super::apply::{Apply, Fail};
+use super::key::Key;
+use super::plan::quote;
+use super::put::Wanted;
+use super::raw::{Bind, Raw};
+use crate::connector::contract::Content;
+use crate::record::recordid::RecordId;
+
+/// The condition on a row `w` of `_wbsync_waiting` that a row of the application stands for the record.
+pub(super) const IS_COVERED: &str = "w.for_dataset = w.dataset AND EXISTS (SELECT 1 FROM _wbsync_map c
+    WHERE c.dataset = w.for_dataset AND c.origin = w.for_origin AND c.record = w.for_record)";
+
+impl Apply<'_> {
+    /// Finds the record whose row has the same natural key as a record that has no row yet.
+    pub(super) fn same_as(&mut self, dataset: usize, wanted: &Wanted) -> Result<Option<RecordId>, Fail> {
+        let plan = &self.plans.list[dataset];
+        let mut columns = Vec::new();
+        for name in &plan.spec.same {
+            let index = plan.field(name).expect("a checked mapping names its own fields");
+            // Nothing is the same as a row that refers to nothing.
+            match &wanted.raws[index] {
+                Some(raw) if *raw != Raw::Null => columns.push((&plan.fields[index].column, raw)),
+                _ => return Ok(None),
+            }
+        }
+        if columns.is_empty() {
+            return Ok(None);
+        }
+        let tests: Vec<String> =
+            columns.iter().enumerate().map(|(at, (column, _))| format!("{} = ?{}", quote(column), at + 1)).collect();
+        let (key, table) = (quote(&plan.spec.key), &plan.table);
+        let sql = format!("SELECT {key} FROM {table} WHERE {}", tests.join(" AND "));
+        let values: Vec<_> = columns.iter().map(|(_, raw)| raw.bind()).collect();
+        let Some(Some(key)) = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))? else { return Ok(None) };
+        match self.books.at(self.conn, dataset, &key)? {
+            // The application has just made it: a capture has to give it an id first.
+            None => Err(Fail::Dirty),
+            // What is left of a withdrawn record stands for nothing.
+            Some(entry) if entry.is_stub() => Ok(None),
+            Some(entry) => Ok(Some(self.books.record_id(self.plans, dataset, entry.origin, entry.record))),
+        }
+    }
+
+    /// Keeps a record behind the one whose row stands for it.
+    pub(super) fn stand_behind(
+        &mut self,
+        dataset: usize,
+        id: &RecordId,
+        content: Option<&Content>,
+        by: &RecordId,
+    ) -> Result<(), Fail> {
+        self.applied.unchanged += 1;
+        self.keep_waiting(dataset, id, content, &format!("means the same as {by}"), Some(by))
+    }
+}

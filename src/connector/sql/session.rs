@@ -1,0 +1,301 @@
+//! One connection to an application's database, as the code sees it that is the same for all databases.
+//!
+//! Statements are written once, in the SQL that all databases share: parameters are `?1`, `?2`, …, the bookkeeping's
+//! tables `_wbsync_NAME`; a session spells both as its database wants them. What can't be shared is a method here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::raw::{Raw, RawRef, Take};
+use crate::connector::error::Error;
+use crate::connector::mapping::model::Kind;
+
+/// How long we wait for the application's lock on a row, while it may wait for ours.
+pub(crate) const ROW_LOCK_MS: u64 = 300;
+
+/// Why a statement failed.
+#[derive(Debug)]
+pub(crate) enum SqlError {
+    Sqlite(rusqlite::Error),
+    Postgres(postgres::Error),
+    /// A column doesn't hold what it should.
+    Column {
+        at: usize,
+        wanted: &'static str,
+    },
+}
+
+/// What a failure means for the record that was being written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// A constraint refuses it, in words if there are any.
+    Constraint(Option<String>),
+    /// A value can't be held, in words if there are any.
+    Value(Option<String>),
+    /// The application is at the same row.
+    Contended,
+    /// Nothing can be written.
+    Whole,
+}
+
+/// A row of an answer.
+pub(crate) trait Row {
+    fn raw(&self, at: usize) -> Result<RawRef<'_>, SqlError>;
+}
+
+impl dyn Row + '_ {
+    pub(crate) fn get<T: Take>(&self, at: usize) -> Result<T, SqlError> {
+        T::take(self.raw(at)?).ok_or(SqlError::Column { at, wanted: T::WANTED })
+    }
+
+    /// Borrows a text.
+    pub(crate) fn str(&self, at: usize) -> Result<&str, SqlError> {
+        match self.raw(at)? {
+            RawRef::Text(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+        .ok_or(SqlError::Column { at, wanted: String::WANTED })
+    }
+}
+
+/// Takes one row; tells whether more are wanted.
+pub(crate) type Visit<'a> = dyn FnMut(&dyn Row) -> Result<bool, SqlError> + 'a;
+
+/// A column of a table, as the database declares it.
+#[derive(Debug, Clone)]
+pub(crate) struct Declared {
+    /// The type, in the database's own words.
+    pub(crate) kind: String,
+    pub(crate) not_null: bool,
+    /// Whether a new row gets a value without being given one.
+    pub(crate) has_default: bool,
+    /// The place in the primary key, from 1; 0 outside.
+    pub(crate) primary: i64,
+    /// Whether keys in it are integers, and sort as such.
+    pub(crate) is_integer: bool,
+    /// Whether the database chooses the keys of new rows.
+    pub(crate) is_chosen: bool,
+    /// Whether a mapped column can be of this type.
+    pub(crate) is_known: bool,
+}
+
+/// One state of the database to read from while the application goes on writing.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) session: Box<dyn Session>,
+    /// Whether others wait while this is open.
+    pub(crate) blocks_writers: bool,
+}
+
+/// A connection.
+pub(crate) trait Session: fmt::Debug {
+    /// Names the database for people; without a password.
+    fn place(&self) -> String;
+
+    /// Makes the error of whoever called, sorted by what to do about it.
+    fn explain(&self, doing: &'static str, source: SqlError) -> Error;
+
+    /// Runs a statement; returns the number of rows that it changed.
+    fn execute(&self, sql: &str, values: &[RawRef<'_>]) -> Result<u64, SqlError>;
+
+    /// Runs a query and shows its rows, few enough to be in memory; `visit` may run other statements.
+    fn each(&self, sql: &str, values: &[RawRef<'_>], visit: &mut Visit<'_>) -> Result<(), SqlError>;
+
+    /// Runs a query with any number of rows inside a transaction.
+    fn scan(&self, sql: &str, visit: &mut Visit<'_>) -> Result<(), SqlError>;
+
+    /// Begins a write transaction, alone among those of wbsync.
+    fn begin(&self) -> Result<(), SqlError>;
+
+    /// Begins a transaction that reads one state of the database.
+    fn begin_read(&self) -> Result<(), SqlError>;
+
+    fn commit(&self) -> Result<(), SqlError>;
+
+    /// Takes a transaction back, if one is open.
+    fn roll_back(&self) -> Result<(), SqlError>;
+
+    /// Checks what the database was told to check at the end of a transaction.
+    fn check_deferred(&self) -> Result<(), SqlError>;
+
+    fn snapshot(&self) -> Result<Snapshot, SqlError>;
+
+    /// Describes the columns of a table by their folded names; none if there is no such table.
+    fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError>;
+
+    /// Tells whether deleting a row may delete or alter others.
+    fn has_acting_keys(&self) -> Result<bool, SqlError>;
+
+    /// Forgets what was prepared: the application may have altered its tables.
+    fn reload(&self);
+
+    /// Finds out whether we may write, without leaving anything behind.
+    fn probe(&self) -> Result<(), Error>;
+
+    /// Lets the database check itself and the foreign keys of these tables; returns places and what is wrong there, at most
+    /// `limit` of each kind.
+    fn faults(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError>;
+    /// Tells whether the bookkeeping is there, or stand-ins for this connection.
+    fn has_books(&self) -> Result<bool, SqlError>;
+
+    /// Makes the tables of the bookkeeping, empty; the caller holds a write transaction.
+    fn make_books(&self) -> Result<(), SqlError>;
+
+    /// Makes stand-ins for them that only this connection sees. If they are there already, the list of
+    /// datasets gets one, to which new ones can be added.
+    fn pretend_books(&self) -> Result<(), SqlError>;
+
+    /// Finds out whether a query with somebody's condition only reads.
+    fn check_condition(&self, sql: &str) -> Result<(), String>;
+
+    /// Returns how the database compares an unquoted name.
+    fn fold(&self, name: &str) -> String;
+
+    /// Spells the application's table.
+    fn table(&self, name: &str) -> String;
+
+    /// Spells the order of keys; `column` is quoted.
+    fn key_order(&self, column: &str, is_integer: bool) -> String;
+
+    /// Spells a parameter that is compared with keys.
+    fn key_value(&self, parameter: &str, is_integer: bool) -> String;
+
+    /// Spells a key as the map has it.
+    fn key_in_map(&self, column: &str) -> String;
+
+    /// Spells the column of the map that sorts like the keys of a table.
+    fn map_order(&self, is_integer: bool) -> &'static str;
+
+    /// Spells bytes in lower-case hexadecimal digits.
+    fn hex(&self, column: &str) -> String;
+
+    /// Ends a query of a row that is about to be written.
+    fn row_lock(&self) -> &'static str;
+
+    /// Tells whether a column gives back what of this kind is stored in it, as that kind.
+    fn keeps(&self, declared: &str, kind: Kind) -> bool;
+
+    /// Makes of any value what the bookkeeping can hold, and back.
+    fn pack(&self, raw: &Raw) -> Raw;
+
+    fn unpack(&self, raw: RawRef<'_>) -> Option<Raw>;
+}
+
+impl dyn Session + '_ {
+    /// Returns what `read` makes of the first row.
+    pub(crate) fn one<T>(
+        &self,
+        sql: &str,
+        values: &[RawRef<'_>],
+        read: impl FnOnce(&dyn Row) -> Result<T, SqlError>,
+    ) -> Result<Option<T>, SqlError> {
+        let (mut read, mut found) = (Some(read), None);
+        self.each(sql, values, &mut |row| {
+            if let Some(read) = read.take() {
+                found = Some(read(row)?);
+            }
+            Ok(false)
+        })?;
+        Ok(found)
+    }
+
+    /// Returns what `read` makes of each row.
+    pub(crate) fn all<T>(
+        &self,
+        sql: &str,
+        values: &[RawRef<'_>],
+        mut read: impl FnMut(&dyn Row) -> Result<T, SqlError>,
+    ) -> Result<Vec<T>, SqlError> {
+        let mut all = Vec::new();
+        self.each(sql, values, &mut |row| {
+            all.push(read(row)?);
+            Ok(true)
+        })?;
+        Ok(all)
+    }
+
+    /// Runs a query with any number of rows, for callers that fail in their own ways.
+    pub(crate) fn scan_into<E: From<SqlError>>(
+        &self,
+        sql: &str,
+        mut visit: impl FnMut(&dyn Row) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut failed = None;
+        self.scan(sql, &mut |row| {
+            failed = visit(row).err();
+            Ok(failed.is_none())
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn exists(&self, sql: &str, values: &[RawRef<'_>]) -> Result<bool, SqlError> {
+        Ok(self.one(sql, values, |_| Ok(()))?.is_some())
+    }
+
+    /// Like `one`, where there is always a row.
+    pub(crate) fn only<T>(
+        &self,
+        sql: &str,
+        values: &[RawRef<'_>],
+        read: impl FnOnce(&dyn Row) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        self.one(sql, values, read)?.ok_or(SqlError::Column { at: 0, wanted: "a row" })
+    }
+}
+
+/// A write transaction that is rolled back unless it is committed.
+#[derive(Debug)]
+pub(crate) struct Transaction<'a> {
+    session: &'a dyn Session,
+    is_open: bool,
+}
+
+impl<'a> Transaction<'a> {
+    pub(crate) fn begin(session: &'a dyn Session) -> Result<Self, SqlError> {
+        session.begin()?;
+        Ok(Self { session, is_open: true })
+    }
+
+    pub(crate) fn begin_read(session: &'a dyn Session) -> Result<Self, SqlError> {
+        session.begin_read()?;
+        Ok(Self { session, is_open: true })
+    }
+
+    pub(crate) fn commit(mut self) -> Result<(), SqlError> {
+        self.session.commit()?;
+        self.is_open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            // Closing the connection would roll back as well, so a failure here loses nothing.
+            let _ = self.session.roll_back();
+        }
+    }
+}
+
+impl SqlError {
+    pub(crate) fn meaning(&self) -> Meaning {
+        match self {
+            Self::Sqlite(error) => crate::connector::sqlite::session::meaning(error),
+            Self::Postgres(error) => crate::connector::postgres::error::meaning(error),
+            Self::Column { .. } => Meaning::Whole,
+        }
+    }
+}
+
+impl fmt::Display for SqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(error) => error.fmt(f),
+            Self::Postgres(error) => match error.as_db_error() {
+                Some(error) => f.write_str(error.message()),
+                None => error.fmt(f),
+            },
+            Self::Column { at, wanted } => write!(f, "column {at} of an answer does not hold {wanted}"),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Survey: for whom rows are meant as they are now, and why; and saying so.
+//!
+//! Nothing is taken in. Parents are looked at as they are now too, so that what is said is what the next
+//! capture will find.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::books::{Books, Entry};
+use super::convert::Logical;
+use super::key::Key;
+use super::look::{self, Decision, OWN, Parent, Parents};
+use super::pace::{HOLD, Pace};
+use super::plan::{Content, Plan, Plans, ScopePlan, quote};
+use super::raw::RawRef;
+use super::session::{Row, Session, SqlError, Transaction};
+use crate::connector::contract::{Decided, Rows, SinkError, Source, Surveyed};
+use crate::id::name::DatasetName;
+
+/// Why a survey stopped.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Sql(SqlError),
+    Sink(SinkError),
+    /// A condition isn't one, in words.
+    Condition(String),
+}
+
+impl From<SqlError> for Stop {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// Rows as they are now, looked at once each if others refer to them.
+struct Now<'a> {
+    conn: &'a dyn Session,
+    plans: &'a Plans,
+    books: &'a Books,
+    known: HashMap<(usize, Key), Option<Parent>>,
+}
+
+/// Looks at rows in one read transaction.
+pub(super) fn survey(
+    conn: &dyn Session,
+    plans: &Plans,
+    books: &Books,
+    rows: &Rows,
+    sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>,
+) -> Result<(), Stop> {
+    let transaction = Transaction::begin_read(conn)?;
+    let mut now = Now { conn, plans, books, known: HashMap::new() };
+    for (dataset, _) in plans.list.iter().enumerate().filter(|(_, plan)| concerns(rows, &plan.name)) {
+        for key in now.keys(dataset, rows)? {
+            let Some(surveyed) = now.surveyed(dataset, &key)? else { continue };
+            if matches!(rows, Rows::Own(_) | Rows::Where(..)) && surveyed.decided.is_none() {
+                continue;
+            }
+            sink(surveyed).map_err(Stop::Sink)?;
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Marks own rows; the inner error is the key of a row that has no record yet and no column to say it in.
+pub(super) fn mark(
+    conn: &dyn Session,
+    plan: &Plan,
+    (books, dataset): (&Books, usize),
+    keys: &[String],
+    audience: &str,
+) -> Result<Result<u64, String>, SqlError> {
+    let column = match &plan.scope {
+        ScopePlan::Column(_) => plan.spec.scope.column.as_deref(),
+        _ => None,
+    };
+    let (mut rest, mut changed) = (keys, 0);
+    let mut pace = Pace::default();
+    while !rest.is_empty() {
+        let begin = Instant::now();
+        let transaction = Transaction::begin(conn)?;
+        while let Some((text, others)) = rest.split_first().filter(|_| begin.elapsed() < HOLD) {
+            rest = others;
+            let key = key_of(plan, text);
+            let entry = books.at(conn, dataset, &key)?;
+            if entry.as_ref().is_some_and(|entry| entry.origin != OWN) {
+                continue;
+            }
+            changed += match (column, entry) {
+                (Some(column), _) => {
+                    let (column, key_column) = (quote(column), quote(&plan.spec.key));
+                    let sql = format!(
+                        "UPDATE {} SET {column} = ?1 WHERE {key_column} = {} AND {column} IS DISTINCT FROM ?1",
+                        plan.table,
+                        conn.key_value("?2", plan.has_integer_key)
+                    );
+                    conn.execute(&sql, &bind![audience, key])?
+                }
+                (None, Some(entry)) if entry.rule.as_deref() == Some(audience) => 0,
+                (None, Some(_)) => {
+                    books.set_rule(conn, dataset, &key, audience)?;
+                    1
+                }
+                (None, None) => return Ok(Err(text.clone())),
+            };
+        }
+        transaction.commit()?;
+        pace.ended(begin, true);
+    }
+    Ok(Ok(changed))
+}
+
+impl Now<'_> {
+    /// Lists the keys of the rows meant, in order.
+    fn keys(&self, dataset: usize, rows: &Rows) -> Result<Vec<Key>, Stop> {
+        let plan = &self.plans.list[dataset];
+        let key = quote(&plan.spec.key);
+        let order = self.conn.key_order(&key, plan.has_integer_key);
+        let all = format!("SELECT {key} FROM {}", plan.table);
+        match rows {
+            Rows::Own(_) => self.listed(dataset, &format!("{all} ORDER BY {order}"), &[]),
+            Rows::Key(_, text) => Ok(vec![key_of(plan, text)]),
+            Rows::Record(_, digits) => {
+                let sql = format!(
+                    "SELECT key FROM _wbsync_map WHERE dataset = ?1 AND {} LIKE ?2 || '%' ORDER BY {}",
+                    self.conn.hex("record"),
+                    self.conn.map_order(plan.has_integer_key)
+                );
+                self.listed(dataset, &sql, &bind![self.books.datasets[dataset], digits])
+            }
+            Rows::Where(_, condition) => {
+                let sql = format!("{all} WHERE ({condition}\n) ORDER BY {order}");
+                self.conn.check_condition(&sql).map_err(Stop::Condition)?;
+                self.listed(dataset, &sql, &[]).map_err(|stop| match stop {
+                    Stop::Sql(error) => Stop::Condition(error.to_string()),
+                    other => other,
+                })
+            }
+        }
+    }
+
+    fn listed(&self, dataset: usize, sql: &str, values: &[RawRef<'_>]) -> Result<Vec<Key>, Stop> {
+        let is_integer = self.plans.list[dataset].has_integer_key;
+        // Rows with other keys stay home, always.
+        let keys = self.conn.all(sql, values, |row| Ok(Key::noted(row.raw(0)?, is_integer)))?;
+        Ok(keys.into_iter().flatten().collect())
+    }
+
+    fn surveyed(&mut self, dataset: usize, key: &Key) -> Result<Option<Surveyed>, Stop> {
+        if matches!(key, Key::Text(_)) && self.plans.list[dataset].has_integer_key {
+            return Ok(None);
+        }
+        let (conn, plan) = (self.conn, &self.plans.list[dataset]);
+        Ok(conn.one(&plan.sql_row, &bind![key], |row| self.survey_row(dataset, key, row))?)
+    }
+
+    fn survey_row(&mut self, dataset: usize, key: &Key, row: &dyn Row) -> Result<Surveyed, SqlError> {
+        let (plans, books) = (self.plans, self.books);
+        let plan = &plans.list[dataset];
+        let entry = self.entry(dataset, key, row)?;
+        let id = entry.as_ref().map(|entry| books.record_id(plans, dataset, entry.origin, entry.record));
+        let surveyed = |audience, decided| Surveyed {
+            dataset: plan.name.clone(),
+            key: key.to_string(),
+            id: id.clone(),
+            audience,
+            decided,
+        };
+        if let Some(entry) = entry.as_ref().filter(|entry| entry.origin != OWN) {
+            return Ok(surveyed(entry.audience.clone(), None));
+        }
+        let decision = self.decide(dataset, row, entry.as_ref())?;
+        let text = match decision.source {
+            Source::Column => match &plan.scope {
+                ScopePlan::Column(at) => text_of(row.raw(*at)?),
+                _ => None,
+            },
+            Source::Rule => entry.as_ref().and_then(|entry| entry.rule.clone()),
+            Source::Default => books.defaults[dataset].clone(),
+            Source::Mapping => plan.spec.scope.constant.clone(),
+            Source::Parents => None,
+        };
+        let narrowed_by = match decision.narrowed_by {
+            None => None,
+            Some(index) => {
+                let parent = match &plan.fields[index].content {
+                    Content::Ref(reference) => Key::of(row.raw(index + 1)?)
+                        .map(|key| (plans.list[reference.parent].name.clone(), key.to_string())),
+                    Content::Plain(_) => None,
+                };
+                Some((plan.fields[index].name.clone(), parent))
+            }
+        };
+        let decided = Decided { own: decision.own, source: decision.source, text, narrowed_by };
+        Ok(surveyed(decision.audience, Some(decided)))
+    }
+
+    /// Returns the map row of a row, unless it is that of an earlier row with the same key.
+    fn entry(&self, dataset: usize, key: &Key, row: &dyn Row) -> Result<Option<Entry>, SqlError> {
+        let birth = look::birth(&self.plans.list[dataset], row, &mut Vec::new())?;
+        Ok(self.books.at(self.conn, dataset, key)?.filter(|entry| entry.birth == birth))
+    }
+
+    fn decide(&mut self, dataset: usize, row: &dyn Row, entry: Option<&Entry>) -> Result<Decision, SqlError> {
+        let (plans, books) = (self.plans, self.books);
+        let plan = &plans.list[dataset];
+        let overrides = match entry {
+            Some(entry) => books.overrides(self.conn, dataset, &entry.key)?,
+            None => Vec::new(),
+        };
+        let values: Vec<Logical<'_>> = look::values(plan, row, &overrides, self)?;
+        let marks = books.marks(dataset, entry.and_then(|entry| entry.rule.as_deref()));
+        look::decide(plan, row, marks, &values)
+    }
+
+    fn look_up(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
+        let (plans, books, conn) = (self.plans, self.books, self.conn);
+        conn.one(&plans.list[dataset].sql_row, &bind![key], |row| {
+            let entry = self.entry(dataset, key, row)?;
+            if let Some(entry) = entry.as_ref().filter(|entry| entry.origin != OWN || entry.is_stub()) {
+                return Ok(books.parent(entry));
+            }
+            let audience = self.decide(dataset, row, entry.as_ref())?.audience;
+            let record = entry.map_or([0; 16], |entry| entry.record);
+            Ok(Parent { origin: OWN, record, audience })
+        })
+    }
+}
+
+impl Parents for Now<'_> {
+    fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
+        let at = (dataset, key.clone());
+        if let Some(known) = self.known.get(&at) {
+            return Ok(known.clone());
+        }
+        let found = self.look_up(dataset, key)?;
+        self.known.insert(at, found.clone());
+        Ok(found)
+    }
+}
+
+fn concerns(rows: &Rows, dataset: &DatasetName) -> bool {
+    match rows {
+        Rows::Own(wanted) | Rows::Record(wanted, _) => wanted.as_ref().is_none_or(|wanted| wanted == dataset),
+        Rows::Key(wanted, _) | Rows::Where(wanted, _) => wanted == dataset,
+    }
+}
+
+/// Reads a key as people write it: a number where the table has numbers.
+fn key_of(plan: &Plan, text: &str) -> Key {
+    match text.parse() {
+        Ok(number) if plan.has_integer_key => Key::Int(number),
+        _ => Key::Text(text.into()),
+    }
+}
+
+fn text_of(value: RawRef<'_>) -> Option<String> {
+    match value {
+        RawRef::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        RawRef::Null => None,
+        RawRef::Integer(number) => Some(number.to_string()),
+        RawRef::Real(number) => Some(number.to_string()),
+        RawRef::Blob(_) => Some("bytes".to_owned()),
+    }
+}

@@ -1,0 +1,278 @@
+//! A connection to a SQLite database.
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, params_from_iter};
+
+use super::affinity;
+use super::snapshot::{self, Place};
+use super::tables::TABLES;
+use crate::connector::error::Error;
+use crate::connector::mapping::model::Kind;
+use crate::connector::sql::raw::{Raw, RawRef};
+use crate::connector::sql::session::{Declared, Meaning, Row, Session, Snapshot, SqlError, Visit};
+
+/// A connection to a SQLite database, or to a private copy of one.
+#[derive(Debug)]
+pub(in crate::connector) struct SqliteSession {
+    conn: Connection,
+    place: Place,
+    /// The copy that the connection reads. Closed before it is removed.
+    _copy: Option<tempfile::NamedTempFile>,
+}
+
+impl SqliteSession {
+    pub(super) fn open(place: Place) -> Result<Self, Error> {
+        let busy_ms = place.busy.as_millis() as u64;
+        let conn = snapshot::open(&place.path, place.busy)
+            .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
+        Ok(Self { conn, place, _copy: None })
+    }
+}
+
+impl From<rusqlite::Error> for SqlError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Row for rusqlite::Row<'_> {
+    fn raw(&self, at: usize) -> Result<RawRef<'_>, SqlError> {
+        Ok(match self.get_ref(at)? {
+            ValueRef::Null => RawRef::Null,
+            ValueRef::Integer(value) => RawRef::Integer(value),
+            ValueRef::Real(value) => RawRef::Real(value),
+            ValueRef::Text(bytes) => RawRef::Text(bytes),
+            ValueRef::Blob(bytes) => RawRef::Blob(bytes),
+        })
+    }
+}
+
+impl ToSql for RawRef<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match *self {
+            RawRef::Null => ValueRef::Null,
+            RawRef::Integer(value) => ValueRef::Integer(value),
+            RawRef::Real(value) => ValueRef::Real(value),
+            RawRef::Text(bytes) => ValueRef::Text(bytes),
+            RawRef::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+impl Session for SqliteSession {
+    fn place(&self) -> String {
+        self.place.path.display().to_string()
+    }
+
+    fn explain(&self, doing: &'static str, source: SqlError) -> Error {
+        match source {
+            SqlError::Sqlite(source) => {
+                Error::sqlite(doing, &self.place.path, self.place.busy.as_millis() as u64, source)
+            }
+            other => Error::Books { database: self.place(), why: other.to_string() },
+        }
+    }
+
+    fn execute(&self, sql: &str, values: &[RawRef<'_>]) -> Result<u64, SqlError> {
+        Ok(self.conn.prepare_cached(sql)?.execute(params_from_iter(values))? as u64)
+    }
+
+    fn each(&self, sql: &str, values: &[RawRef<'_>], visit: &mut Visit<'_>) -> Result<(), SqlError> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            if !visit(row)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&self, sql: &str, visit: &mut Visit<'_>) -> Result<(), SqlError> {
+        self.each(sql, &[], visit)
+    }
+
+    fn begin(&self) -> Result<(), SqlError> {
+        self.execute("BEGIN IMMEDIATE", &[]).map(drop)
+    }
+
+    fn begin_read(&self) -> Result<(), SqlError> {
+        self.execute("BEGIN", &[]).map(drop)
+    }
+
+    fn commit(&self) -> Result<(), SqlError> {
+        self.execute("COMMIT", &[]).map(drop)
+    }
+
+    fn roll_back(&self) -> Result<(), SqlError> {
+        match self.conn.is_autocommit() {
+            true => Ok(()),
+            false => Ok(self.conn.execute_batch("ROLLBACK")?),
+        }
+    }
+
+    fn check_deferred(&self) -> Result<(), SqlError> {
+        // Deferred keys are counted, and the count can't be asked for; `COMMIT` refuses.
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, SqlError> {
+        let (conn, copy, blocks_writers) = snapshot::take(&self.conn, &self.place)?;
+        let session = Self { conn, place: self.place.clone(), _copy: copy };
+        Ok(Snapshot { session: Box::new(session), blocks_writers })
+    }
+
+    fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError> {
+        let mut columns = BTreeMap::new();
+        let mut statement =
+            self.conn.prepare("SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info(?1)")?;
+        let mut rows = statement.query([table])?;
+        while let Some(row) = rows.next()? {
+            let name: String = row.get(0)?;
+            let kind: String = row.get(1)?;
+            let is_integer = kind.eq_ignore_ascii_case("INTEGER");
+            let declared = Declared {
+                not_null: row.get(2)?,
+                has_default: row.get_ref(3)? != ValueRef::Null,
+                primary: row.get(4)?,
+                is_integer,
+                is_chosen: is_integer,
+                is_known: true,
+                kind,
+            };
+            columns.insert(self.fold(&name), declared);
+        }
+        Ok(columns)
+    }
+
+    fn has_acting_keys(&self) -> Result<bool, SqlError> {
+        let sql = "SELECT 1 FROM sqlite_schema t, pragma_foreign_key_list(t.name) f
+                   WHERE t.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT') LIMIT 1";
+        Ok(self.conn.prepare(sql)?.exists([])?)
+    }
+
+    fn reload(&self) {
+        self.conn.flush_prepared_statement_cache();
+    }
+
+    fn probe(&self) -> Result<(), Error> {
+        let sql = |source| self.explain("check the database", SqlError::Sqlite(source));
+        if self.conn.is_readonly("main").map_err(sql)? {
+            return Err(Error::ReadOnly { path: self.place.path.clone() });
+        }
+        // Taking the lock, and making a journal by a write that is taken back, shows that we may.
+        let tried = self.conn.execute_batch("BEGIN IMMEDIATE; CREATE TABLE _wbsync_probe(x); ROLLBACK").map_err(sql);
+        if tried.is_err() {
+            // The error of the probe is the one to tell.
+            let _ = self.roll_back();
+        }
+        tried
+    }
+
+    fn faults(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError> {
+        let sql = format!("PRAGMA integrity_check({limit})");
+        let mut statement = self.conn.prepare(&sql)?;
+        let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+        let lines = lines.into_iter().filter(|line| line != "ok");
+        let mut found: Vec<(String, String)> = lines.map(|line| ("the database file".to_owned(), line)).collect();
+        for table in tables {
+            let mut statement = self.conn.prepare(&format!("PRAGMA foreign_key_check({})", self.table(table)))?;
+            let broken =
+                statement.query_map([], |row| Ok((row.get::<_, Option<i64>>(1)?, row.get::<_, String>(2)?)))?;
+            for row in broken.take(limit) {
+                let (rowid, parent) = row?;
+                let row = rowid.map_or_else(|| "a row".to_owned(), |rowid| format!("row {rowid}"));
+                found.push(((*table).to_owned(), format!("{row} refers to a row of {parent} that isn't there")));
+            }
+        }
+        Ok(found)
+    }
+
+    fn has_books(&self) -> Result<bool, SqlError> {
+        let sql = "SELECT 1 FROM sqlite_schema WHERE name = '_wbsync_meta'
+                   UNION ALL SELECT 1 FROM sqlite_temp_schema WHERE name = '_wbsync_meta'";
+        Ok(self.conn.prepare_cached(sql)?.exists([])?)
+    }
+
+    fn make_books(&self) -> Result<(), SqlError> {
+        Ok(self.conn.execute_batch(TABLES)?)
+    }
+
+    fn pretend_books(&self) -> Result<(), SqlError> {
+        // Temporary tables: nothing is written to the file.
+        if !self.has_books()? {
+            return Ok(self.conn.execute_batch(&TABLES.replace("CREATE TABLE", "CREATE TEMP TABLE"))?);
+        }
+        let sql = "SELECT sql FROM main.sqlite_schema WHERE name = '_wbsync_dataset'";
+        let table: String = self.conn.query_row(sql, [], |row| row.get(0))?;
+        self.conn.execute_batch(&table.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+        Ok(self.conn.execute_batch("INSERT INTO temp._wbsync_dataset SELECT * FROM main._wbsync_dataset")?)
+    }
+
+    fn check_condition(&self, sql: &str) -> Result<(), String> {
+        let statement = self.conn.prepare(sql).map_err(|error| error.to_string())?;
+        match statement.readonly() && statement.parameter_count() == 0 {
+            true => Ok(()),
+            false => Err("it must be a plain condition on the table's columns".into()),
+        }
+    }
+
+    fn fold(&self, name: &str) -> String {
+        name.to_ascii_lowercase()
+    }
+
+    fn table(&self, name: &str) -> String {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+
+    fn key_order(&self, column: &str, is_integer: bool) -> String {
+        if is_integer { column.to_owned() } else { format!("{column} COLLATE BINARY") }
+    }
+
+    fn key_value(&self, parameter: &str, is_integer: bool) -> String {
+        self.key_order(parameter, is_integer)
+    }
+
+    fn key_in_map(&self, column: &str) -> String {
+        column.to_owned()
+    }
+
+    fn map_order(&self, _is_integer: bool) -> &'static str {
+        "key"
+    }
+
+    fn hex(&self, column: &str) -> String {
+        format!("lower(hex({column}))")
+    }
+
+    fn row_lock(&self) -> &'static str {
+        ""
+    }
+
+    fn keeps(&self, declared: &str, kind: Kind) -> bool {
+        affinity::keeps(declared, kind)
+    }
+
+    fn pack(&self, raw: &Raw) -> Raw {
+        raw.clone()
+    }
+
+    fn unpack(&self, raw: RawRef<'_>) -> Option<Raw> {
+        Some(raw.to_raw())
+    }
+}
+
+/// Tells what a failure means for the record that was being written.
+pub(in crate::connector) fn meaning(error: &rusqlite::Error) -> Meaning {
+    let text = match error {
+        rusqlite::Error::SqliteFailure(_, text) => text.clone(),
+        _ => None,
+    };
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => Meaning::Constraint(text),
+        Some(ErrorCode::TooBig | ErrorCode::TypeMismatch) => Meaning::Value(text),
+        _ => Meaning::Whole,
+    }
+}

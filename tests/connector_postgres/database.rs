@@ -1,0 +1,144 @@
+//! The application's database: one of its own in a temporary cluster.
+//!
+//! Its keys are the highest plus one, as SQLite's are, so that the same tests hold; `pair` has real sequences. The application's own
+//! connection doesn't enforce foreign keys, as it doesn't on SQLite.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use postgres::types::Type;
+use postgres::{Client, SimpleQueryMessage};
+use wbsync::connector::dburl::{self, Address};
+use wbsync::connector::mapping::model::Mapping;
+use wbsync::connector::postgres::options::Options;
+use wbsync::connector::sql::connector::SqlConnector;
+
+use super::harness::{Raw, context};
+use super::support::postgres::{Cluster, connect};
+
+const SCHEMA: &str = "
+CREATE TABLE users (id INTEGER NOT NULL, username VARCHAR, is_admin BOOLEAN NOT NULL, contact_email VARCHAR(255),
+    created_at TIMESTAMP NOT NULL, sync_scope VARCHAR NOT NULL, PRIMARY KEY (id));
+CREATE UNIQUE INDEX ix_users_username ON users (username);
+CREATE TABLE help_requests (id INTEGER NOT NULL, title VARCHAR(200), description VARCHAR(4000) NOT NULL,
+    status VARCHAR NOT NULL, contact_email VARCHAR(255), created_by_user_id INTEGER, created_at TIMESTAMP NOT NULL,
+    updated_at TIMESTAMP NOT NULL, completed_at TIMESTAMP, sync_scope VARCHAR NOT NULL, PRIMARY KEY (id),
+    FOREIGN KEY(created_by_user_id) REFERENCES users (id));
+CREATE TABLE request_comments (id INTEGER NOT NULL, help_request_id INTEGER NOT NULL, user_id INTEGER NOT NULL,
+    body TEXT NOT NULL, created_at TIMESTAMP NOT NULL, deleted_at TIMESTAMP, sync_scope VARCHAR NOT NULL,
+    PRIMARY KEY (id), FOREIGN KEY(help_request_id) REFERENCES help_requests (id),
+    FOREIGN KEY(user_id) REFERENCES users (id));
+CREATE INDEX ix_request_comments_help_request_id ON request_comments (help_request_id);
+CREATE INDEX ix_request_comments_user_id ON request_comments (user_id);
+CREATE TABLE vouches (id INTEGER NOT NULL, voucher_user_id INTEGER NOT NULL, subject_user_id INTEGER NOT NULL,
+    signature VARCHAR(128), created_at TIMESTAMP NOT NULL, PRIMARY KEY (id),
+    CONSTRAINT ux_vouches_unique UNIQUE (voucher_user_id, subject_user_id),
+    FOREIGN KEY(voucher_user_id) REFERENCES users (id), FOREIGN KEY(subject_user_id) REFERENCES users (id));
+CREATE TABLE user_attributes (id INTEGER NOT NULL, user_id INTEGER NOT NULL, key VARCHAR NOT NULL, value VARCHAR,
+    created_at TIMESTAMP NOT NULL, updated_at TIMESTAMP NOT NULL, created_by_user_id INTEGER,
+    updated_by_user_id INTEGER, PRIMARY KEY (id), CONSTRAINT ux_user_attributes_user_key UNIQUE (user_id, key),
+    FOREIGN KEY(user_id) REFERENCES users (id));
+CREATE TABLE invite_tokens (token VARCHAR NOT NULL, created_by_user_id INTEGER, created_at TIMESTAMP NOT NULL,
+    expires_at TIMESTAMP, max_uses INTEGER NOT NULL, use_count INTEGER NOT NULL, disabled BOOLEAN NOT NULL,
+    auto_approve BOOLEAN NOT NULL, suggested_username VARCHAR(64), suggested_bio VARCHAR(512),
+    sync_scope VARCHAR NOT NULL, PRIMARY KEY (token), FOREIGN KEY(created_by_user_id) REFERENCES users (id));
+CREATE TABLE invite_map_cache (user_id INTEGER NOT NULL, payload TEXT NOT NULL, PRIMARY KEY (user_id));
+INSERT INTO users VALUES(1, 'admin', TRUE, 'admin@example.org', '2026-01-01 00:00:00.000000', 'private');
+";
+
+const LIKE_SQLITE: &str = "
+CREATE FUNCTION next_users() RETURNS integer LANGUAGE sql AS 'SELECT coalesce(max(id), 0) + 1 FROM public.users';
+ALTER TABLE users ALTER id SET DEFAULT next_users();
+CREATE FUNCTION next_help_requests() RETURNS integer LANGUAGE sql AS 'SELECT coalesce(max(id), 0) + 1 FROM public.help_requests';
+ALTER TABLE help_requests ALTER id SET DEFAULT next_help_requests();
+CREATE FUNCTION next_request_comments() RETURNS integer LANGUAGE sql AS 'SELECT coalesce(max(id), 0) + 1 FROM public.request_comments';
+ALTER TABLE request_comments ALTER id SET DEFAULT next_request_comments();
+CREATE FUNCTION next_vouches() RETURNS integer LANGUAGE sql AS 'SELECT coalesce(max(id), 0) + 1 FROM public.vouches';
+ALTER TABLE vouches ALTER id SET DEFAULT next_vouches();
+CREATE FUNCTION next_user_attributes() RETURNS integer LANGUAGE sql AS 'SELECT coalesce(max(id), 0) + 1 FROM public.user_attributes';
+ALTER TABLE user_attributes ALTER id SET DEFAULT next_user_attributes();
+CREATE FUNCTION concat_texts(text, text) RETURNS text LANGUAGE sql AS $$SELECT coalesce($1 || ',', '') || $2$$;
+CREATE FUNCTION concat_numbers(text, integer) RETURNS text LANGUAGE sql AS $$SELECT coalesce($1 || ',', '') || $2$$;
+CREATE AGGREGATE group_concat(text) (SFUNC = concat_texts, STYPE = text);
+CREATE AGGREGATE group_concat(integer) (SFUNC = concat_numbers, STYPE = text);
+SET session_replication_role = replica;
+";
+
+/// A text that this database holds: NUL is not for it.
+pub(crate) const ODD: &str = "line\r\nline\u{2028}";
+/// What is said where a NULL is refused, and a second row with equal values.
+pub(crate) const REFUSALS: [&str; 2] = ["column \"description\" of relation \"help_requests\"", "ux_vouches_unique"];
+
+pub(crate) struct Database {
+    client: RefCell<Client>,
+    pub(crate) url: String,
+}
+
+impl Database {
+    pub(crate) fn new(_: &Path) -> Self {
+        let url = Cluster::or_skip().new_database();
+        let mut client = connect(&url);
+        client.batch_execute(SCHEMA).unwrap();
+        client.batch_execute(LIKE_SQLITE).unwrap();
+        Self { client: RefCell::new(client), url }
+    }
+
+    pub(crate) fn connect(&self, dir: &Path, mapping: Mapping) -> SqlConnector {
+        wbsync::connector::postgres::open(self.options(dir), mapping, context()).unwrap()
+    }
+
+    pub(crate) fn options(&self, dir: &Path) -> Options {
+        match dburl::parse(&self.url, dir).unwrap() {
+            Address::Postgres(url) => Options::new(url, dir),
+            Address::Sqlite(path) => panic!("{path:?}"),
+        }
+    }
+
+    pub(crate) fn batch(&self, sql: &str) {
+        self.client.borrow_mut().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<Raw>> {
+        let mut client = self.client.borrow_mut();
+        let statement = client.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let kinds: Vec<Type> = statement.columns().iter().map(|column| column.type_().clone()).collect();
+        let mut rows = Vec::new();
+        for message in client.simple_query(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}")) {
+            if let SimpleQueryMessage::Row(row) = message {
+                rows.push(kinds.iter().enumerate().map(|(at, kind)| shown(kind, row.get(at))).collect());
+            }
+        }
+        rows
+    }
+
+    pub(crate) fn whole(&self) {
+        for (table, column, parent) in [
+            ("help_requests", "created_by_user_id", "users"),
+            ("request_comments", "help_request_id", "help_requests"),
+            ("request_comments", "user_id", "users"),
+            ("vouches", "voucher_user_id", "users"),
+            ("vouches", "subject_user_id", "users"),
+            ("user_attributes", "user_id", "users"),
+            ("invite_tokens", "created_by_user_id", "users"),
+        ] {
+            let key = if parent == "invite_tokens" { "token" } else { "id" };
+            let sql = format!(
+                "SELECT count(*) FROM {table} t WHERE t.{column} IS NOT NULL AND NOT EXISTS
+                 (SELECT 1 FROM {parent} p WHERE p.{key} = t.{column})"
+            );
+            assert_eq!(self.rows(&sql), [[Raw::Integer(0)]], "{table}.{column}");
+        }
+    }
+}
+
+/// Shows a value as SQLite would have it.
+fn shown(kind: &Type, text: Option<&str>) -> Raw {
+    let Some(text) = text else { return Raw::Null };
+    match *kind {
+        Type::BOOL => Raw::Integer(i64::from(text == "t")),
+        Type::INT4 | Type::INT8 => Raw::Integer(text.parse().unwrap()),
+        Type::TIMESTAMP if text.len() == 19 => Raw::Text(format!("{text}.000000")),
+        Type::TIMESTAMP => Raw::Text(format!("{text:0<26}")),
+        _ => Raw::Text(text.to_owned()),
+    }
+}

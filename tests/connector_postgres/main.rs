@@ -1,0 +1,19 @@
+//! The PostgreSQL connector on a real server: the tests of the SQLite connector that aren't SQLite's own, what is
+//! PostgreSQL's own, and pairs of instances on both databases.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+#[path = "../connector_sqlite/apply.rs"]
+mod apply;
+#[path = "../connector_sqlite/capture.rs"]
+mod capture;
+mod database;
+#[path = "../connector_sqlite/harness.rs"]
+mod harness;
+mod own;
+mod pair;
+#[path = "../connector_sqlite/same.rs"]
+mod same;
+mod speed;
+#[path = "../support/mod.rs"]
+mod support;

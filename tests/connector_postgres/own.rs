@@ -1,0 +1,233 @@
+//! What only PostgreSQL does: types, locks, what it refuses.
+
+use std::time::{Duration, Instant};
+
+use wbsync::connector::contract::{Connector, Rows};
+use wbsync::connector::error::Error;
+use wbsync::record::value::Value;
+
+use super::harness::*;
+use super::support::postgres::connect;
+
+const EVERY: &str = "
+CREATE TYPE mood AS ENUM ('glad', 'sad');
+CREATE TABLE things (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, yes boolean, small smallint,
+    real double precision, price numeric(12,3), word varchar(5), mood mood, ident uuid, born timestamptz, at timestamp,
+    raw bytea, doc json, docb jsonb, sync_scope text NOT NULL);
+";
+
+const MAPPING: &str = "
+[dataset.things]
+table = \"things\"
+key = \"id\"
+scope = { column = \"sync_scope\" }
+[dataset.things.fields]
+yes = { type = \"bool\" }
+small = { type = \"int\" }
+real = { type = \"float\" }
+price = { type = \"decimal\" }
+word = { type = \"text\" }
+mood = { type = \"text\" }
+ident = { type = \"text\" }
+born = { type = \"timestamp\" }
+at = { type = \"timestamp\" }
+raw = { type = \"bytes\" }
+doc = { type = \"json\" }
+docb = { type = \"json\" }
+";
+
+fn every() -> Vec<(&'static str, Value)> {
+    vec![
+        ("yes", Value::Bool(true)),
+        ("small", Value::Int(-32768)),
+        ("real", Value::Float(0.1)),
+        ("price", Value::Decimal("-120345.25".into())),
+        ("word", text("käse")),
+        ("mood", text("sad")),
+        ("ident", text("0f8fad5b-d9cb-469f-a165-70867728950e")),
+        ("born", time()),
+        ("at", Value::Timestamp(-1)),
+        ("raw", Value::Bytes(vec![0, 255, b'\\'])),
+        ("doc", Value::Json("{\"b\":1, \"a\" : 2}".into())),
+        ("docb", Value::Json("{\"b\":1,\"a\":2}".into())),
+    ]
+}
+
+#[test]
+fn every_type_round_trips() {
+    let mut app = App::with(EVERY, MAPPING);
+    app.settle();
+    let thing = id(BETA, "things", 1);
+    let applied = app.apply_quietly(vec![put(&thing, &every())]);
+    assert_eq!(applied.parked.len(), 0, "{:?}", app.sync.parked(9));
+    // Again: nothing is written, however the database spells it.
+    let applied = app.apply_quietly(vec![put(&thing, &every())]);
+    assert_eq!((applied.unchanged, applied.updated.len()), (1, 0));
+    // An edit beside it reports every value as its record has it, or not at all.
+    app.sql("UPDATE things SET small = 7");
+    let seen = app.settle();
+    for (name, value) in every() {
+        let wanted = if name == "small" { Value::Int(7) } else { value };
+        let found = shown(&seen[0], name);
+        let fine = found.as_ref().is_none_or(|found| found.same(&wanted));
+        assert!(fine, "{name}: {found:?} for {wanted:?}");
+        assert!(found.is_some() || name == "docb", "{name} is missing");
+    }
+}
+
+#[test]
+fn what_a_column_cannot_hold_waits_and_the_rest_is_written() {
+    let mut app = App::with(EVERY, MAPPING);
+    app.settle();
+    let bad = [
+        ("word", text("nul\0")),
+        ("word", text("too long")),
+        ("small", Value::Int(40_000)),
+        ("mood", text("furious")),
+        ("ident", text("none")),
+        ("doc", Value::Json("{".into())),
+        ("price", Value::Decimal("12345678901.5".into())),
+    ];
+    let mut changes = Vec::new();
+    for (number, (name, value)) in bad.iter().enumerate() {
+        let mut fields = every();
+        fields.retain(|(known, _)| known != name);
+        fields.push((name, value.clone()));
+        changes.push(put(&id(BETA, "things", number as u8 + 10), &fields));
+    }
+    changes.push(put(&id(BETA, "things", 99), &every()));
+    let applied = app.apply_quietly(changes);
+    assert_eq!(applied.parked.values().sum::<u64>(), bad.len() as u64, "{:?}", app.sync.parked(20));
+    assert_eq!(app.text("SELECT count(*) FROM things"), "1");
+    let (parked, _) = app.sync.parked(20).unwrap();
+    assert!(parked.iter().all(|parked| parked.reason.contains("refuses it")), "{parked:#?}");
+}
+
+#[test]
+fn a_row_that_the_application_holds_is_left_and_nobody_waits_long() {
+    let mut app = App::new();
+    app.settle();
+    let (one, two) = (id(BETA, "requests", 1), id(BETA, "requests", 2));
+    app.apply_quietly(vec![request(&one, "one", None), request(&two, "two", None)]);
+    app.sql("BEGIN; UPDATE help_requests SET description = 'mine' WHERE title = 'one'");
+    let begin = Instant::now();
+    app.sync.begin_apply(b"t").unwrap();
+    let changes = vec![request(&one, "uno", None), request(&two, "due", None)];
+    let applied = app.sync.apply(&mut changes.into_iter().map(Ok), &mut |_| {}).unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert_eq!(applied.dirty, std::slice::from_ref(&one));
+    app.sql("COMMIT");
+    assert_eq!(app.text("SELECT title FROM help_requests WHERE description = 'text'"), "due");
+    let seen = app.settle();
+    assert_eq!(shown(&seen[0], "description"), Some(text("mine")), "its edit is not lost");
+}
+
+#[test]
+fn another_worker_is_waited_for_and_named() {
+    let mut app = App::new();
+    app.settle();
+    let mut options = app.db.options(app.dir.path());
+    options.busy_ms = 100;
+    let mut second = wbsync::connector::postgres::open(options, mapping(""), context()).unwrap();
+    app.sql("BEGIN; SELECT pg_advisory_xact_lock(131264727838307)");
+    let error = second.begin_apply(b"x").unwrap_err();
+    assert!(matches!(error, Error::Locked { waited_ms: 100, .. }), "{error:?}");
+    app.sql("ROLLBACK");
+    second.begin_apply(b"x").unwrap();
+}
+
+#[test]
+fn deferred_constraints_are_checked_record_by_record() {
+    let deferred = "ALTER TABLE vouches DROP CONSTRAINT ux_vouches_unique;
+        ALTER TABLE vouches ADD CONSTRAINT ux_late UNIQUE (voucher_user_id, subject_user_id) DEFERRABLE INITIALLY DEFERRED";
+    let mut app = App::with(deferred, "[dataset.vouches]\nsame = []");
+    app.settle();
+    let (bea, ben) = (id(BETA, "users", 1), id(BETA, "users", 2));
+    let vouch = |number| {
+        let fields = [
+            ("voucher", Value::Ref(bea.clone())),
+            ("subject", Value::Ref(ben.clone())),
+            ("signature", Value::Null),
+            ("created_at", time()),
+        ];
+        put(&id(BETA, "vouches", number), &fields)
+    };
+    let applied = app.apply_quietly(vec![user(&bea, "bea"), user(&ben, "ben"), vouch(3), vouch(4)]);
+    assert_eq!((applied.inserted.values().sum::<u64>(), applied.parked.values().sum::<u64>()), (3, 1));
+    assert!(app.sync.parked(9).unwrap().0[0].reason.contains("ux_late"));
+}
+
+#[test]
+fn looking_leaves_nothing_behind() {
+    let mut app = App::new();
+    app.user("ann", "public");
+    let mut reported = 0;
+    let count = &mut |_| {
+        reported += 1;
+        Ok(())
+    };
+    app.sync.check().unwrap();
+    app.sync.peek(NOW, count).unwrap();
+    app.sync.position().unwrap();
+    assert_eq!(reported, 2);
+    assert_eq!(app.text("SELECT count(*) FROM pg_namespace WHERE nspname = 'wbsync'"), "0");
+}
+
+#[test]
+fn conditions_only_read() {
+    let mut app = App::new();
+    app.user("ann", "public");
+    app.settle();
+    let users = || id(OWN, "users", 0).dataset;
+    let mut found = Vec::new();
+    let rows = Rows::Where(users(), "username LIKE 'a%'".into());
+    app.sync.survey(&rows, &mut |row| Ok(found.push(row.key))).unwrap();
+    assert_eq!(found, ["1", "2"]);
+    for bad in ["nothing = 1", "id = $1", "1 = 1); DELETE FROM users; --", "(SELECT setval('x', 1)) = 1"] {
+        let rows = Rows::Where(users(), bad.into());
+        let error = app.sync.survey(&rows, &mut |_| Ok(())).unwrap_err();
+        assert!(matches!(error, Error::Condition { .. }), "{bad}: {error:?}");
+    }
+    app.sync.survey(&Rows::Key(users(), "no number".into()), &mut |_| panic!("no such row")).unwrap();
+    app.sync.survey(&Rows::Key(users(), i64::MAX.to_string()), &mut |_| panic!("no such row")).unwrap();
+    assert_eq!(app.text("SELECT count(*) FROM users"), "2");
+}
+
+#[test]
+fn negative_and_many_keys_are_joined_in_order() {
+    let mut app = App::new();
+    app.sql(&format!(
+        "INSERT INTO users SELECT n, 'u' || n, FALSE, NULL, '{TIME}', 'public' FROM generate_series(-3000, 3000) n WHERE n <> 1"
+    ));
+    assert_eq!(app.settle().len(), 6_001);
+    assert_eq!(app.settle(), []);
+    app.sql("UPDATE users SET username = 'x' WHERE id = -2999; DELETE FROM users WHERE id = 2999");
+    assert_eq!(app.settle().len(), 2);
+}
+
+#[test]
+fn errors_name_the_database_without_its_password() {
+    let app = App::new();
+    let mut gone = app.db.options(app.dir.path());
+    let wrong = app.db.url.replace("postgres@/", "postgres:s3cret@/").replace("?host", "none?host");
+    gone.url = match wbsync::connector::dburl::parse(&wrong, app.dir.path()).unwrap() {
+        wbsync::connector::dburl::Address::Postgres(url) => url,
+        other => panic!("{other:?}"),
+    };
+    let error = wbsync::connector::postgres::open(gone.clone(), mapping(""), context()).unwrap_err();
+    let told = format!("{error} {error:?} {gone:?}");
+    assert!(matches!(error, Error::Unreachable { .. }) && error.hint().is_some(), "{told}");
+    assert!(!told.contains("s3cret") && told.contains("postgresql://postgres@"), "{told}");
+    // A user that may not write is told before work begins.
+    let mut admin = connect(&app.db.url);
+    admin.batch_execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader").unwrap();
+    let reader = app.db.url.replace("postgres@", "reader@");
+    let url = match wbsync::connector::dburl::parse(&reader, app.dir.path()).unwrap() {
+        wbsync::connector::dburl::Address::Postgres(url) => url,
+        other => panic!("{other:?}"),
+    };
+    let options = wbsync::connector::postgres::options::Options::new(url, app.dir.path());
+    let mut sync = wbsync::connector::postgres::open(options, mapping(""), context()).unwrap();
+    let error = sync.check().unwrap_err();
+    assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
+}

@@ -1,0 +1,82 @@
+//! The application's database: a SQLite file.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use wbsync::connector::mapping::model::Mapping;
+use wbsync::connector::sql::connector::SqlConnector;
+use wbsync::connector::sqlite;
+use wbsync::connector::sqlite::options::Options;
+
+use super::harness::{Raw, context};
+
+const SCHEMA: &str = "
+CREATE TABLE users (id INTEGER NOT NULL, username VARCHAR, is_admin BOOLEAN NOT NULL, contact_email VARCHAR(255),
+    created_at DATETIME NOT NULL, sync_scope VARCHAR NOT NULL, PRIMARY KEY (id));
+CREATE UNIQUE INDEX ix_users_username ON users (username);
+CREATE TABLE help_requests (id INTEGER NOT NULL, title VARCHAR(200), description VARCHAR(4000) NOT NULL,
+    status VARCHAR NOT NULL, contact_email VARCHAR(255), created_by_user_id INTEGER, created_at DATETIME NOT NULL,
+    updated_at DATETIME NOT NULL, completed_at DATETIME, sync_scope VARCHAR NOT NULL, PRIMARY KEY (id),
+    FOREIGN KEY(created_by_user_id) REFERENCES users (id));
+CREATE TABLE request_comments (id INTEGER NOT NULL, help_request_id INTEGER NOT NULL, user_id INTEGER NOT NULL,
+    body TEXT NOT NULL, created_at DATETIME NOT NULL, deleted_at DATETIME, sync_scope VARCHAR NOT NULL,
+    PRIMARY KEY (id), FOREIGN KEY(help_request_id) REFERENCES help_requests (id),
+    FOREIGN KEY(user_id) REFERENCES users (id));
+CREATE INDEX ix_request_comments_help_request_id ON request_comments (help_request_id);
+CREATE INDEX ix_request_comments_user_id ON request_comments (user_id);
+CREATE TABLE vouches (id INTEGER NOT NULL, voucher_user_id INTEGER NOT NULL, subject_user_id INTEGER NOT NULL,
+    signature VARCHAR(128), created_at DATETIME NOT NULL, PRIMARY KEY (id),
+    CONSTRAINT ux_vouches_unique UNIQUE (voucher_user_id, subject_user_id),
+    FOREIGN KEY(voucher_user_id) REFERENCES users (id), FOREIGN KEY(subject_user_id) REFERENCES users (id));
+CREATE TABLE user_attributes (id INTEGER NOT NULL, user_id INTEGER NOT NULL, key VARCHAR NOT NULL, value VARCHAR,
+    created_at DATETIME NOT NULL, updated_at DATETIME NOT NULL, created_by_user_id INTEGER,
+    updated_by_user_id INTEGER, PRIMARY KEY (id), CONSTRAINT ux_user_attributes_user_key UNIQUE (user_id, key),
+    FOREIGN KEY(user_id) REFERENCES users (id));
+CREATE TABLE invite_tokens (token VARCHAR NOT NULL, created_by_user_id INTEGER, created_at DATETIME NOT NULL,
+    expires_at DATETIME, max_uses INTEGER NOT NULL, use_count INTEGER NOT NULL, disabled BOOLEAN NOT NULL,
+    auto_approve BOOLEAN NOT NULL, suggested_username VARCHAR(64), suggested_bio VARCHAR(512),
+    sync_scope VARCHAR NOT NULL, PRIMARY KEY (token), FOREIGN KEY(created_by_user_id) REFERENCES users (id));
+CREATE TABLE invite_map_cache (user_id INTEGER NOT NULL, payload TEXT NOT NULL, PRIMARY KEY (user_id));
+INSERT INTO users VALUES(1, 'admin', 1, 'admin@example.org', '2026-01-01 00:00:00.000000', 'private');
+";
+
+/// A text that this database holds.
+pub(crate) const ODD: &str = "line\r\nline\u{2028}\0";
+/// What is said where a NULL is refused, and a second row with equal values.
+pub(crate) const REFUSALS: [&str; 2] = ["help_requests.description", "vouches.voucher_user_id"];
+
+pub(crate) struct Database {
+    pub(crate) conn: Connection,
+    pub(crate) path: PathBuf,
+}
+
+impl Database {
+    pub(crate) fn new(dir: &Path) -> Self {
+        let path = dir.join("app.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch(SCHEMA).unwrap();
+        conn.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+        Self { conn, path }
+    }
+
+    pub(crate) fn connect(&self, dir: &Path, mapping: Mapping) -> SqlConnector {
+        sqlite::open(Options::new(&self.path, dir, dir), mapping, context()).unwrap()
+    }
+
+    pub(crate) fn batch(&self, sql: &str) {
+        self.conn.execute_batch(sql).unwrap();
+    }
+
+    pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<Raw>> {
+        let mut statement = self.conn.prepare(sql).unwrap();
+        let width = statement.column_count();
+        let rows = statement.query_map([], |row| (0..width).map(|at| row.get(at)).collect()).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+
+    pub(crate) fn whole(&self) {
+        let text = |sql| self.conn.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(text("PRAGMA integrity_check"), "ok");
+        assert_eq!(text("SELECT CAST(count(*) AS TEXT) FROM pragma_foreign_key_check"), "0", "foreign keys");
+    }
+}

@@ -1,0 +1,110 @@
+//! A real PostgreSQL: a cluster in a temporary directory, reached by a socket there, gone with the process.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use postgres::{Client, NoTls};
+
+/// A running server.
+pub struct Cluster {
+    socket: PathBuf,
+    databases: AtomicU32,
+    /// The server ends when this is closed, also by a crash of ours.
+    _stdin: ChildStdin,
+}
+
+/// Makes the cluster in `$1` with the programs in `$2`, tells when it runs, and removes it when its input ends.
+const SCRIPT: &str = r#"
+dir=$1 PATH=$2:$PATH
+trap 'kill -INT "$pid" 2>/dev/null; wait "$pid"; rm -rf "$dir"; exit' EXIT
+initdb -D "$dir/data" -A trust -U postgres -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
+postgres -D "$dir/data" -k "$dir" -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+    -c max_connections=200 >>"$dir/log" 2>&1 </dev/null & pid=$!
+tries=0
+until psql -h "$dir" -U postgres -c 'SELECT 1' postgres >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    [ $tries -gt 300 ] && { cat "$dir/log" >&2; exit 1; }
+    sleep 0.1
+done
+echo ready
+read -r _
+"#;
+
+impl Cluster {
+    /// Returns the cluster of this process; `None`, loudly, where PostgreSQL isn't installed.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref()
+    }
+
+    /// Like `shared`; without PostgreSQL it says so and ends the whole test program, as if it had passed.
+    pub fn or_skip() -> &'static Self {
+        Self::shared().unwrap_or_else(|| std::process::exit(0))
+    }
+
+    /// Makes an empty database and returns its address.
+    pub fn new_database(&self) -> String {
+        let name = format!("app{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut client = connect(&self.url("postgres"));
+        client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).expect("a database is made");
+        self.url(&name)
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgresql+psycopg2://postgres@/{database}?host={}", self.socket.display())
+    }
+
+    fn start() -> Option<Self> {
+        let Some(programs) = programs() else {
+            // Past the harness, which would swallow it.
+            let told = b"\n!!! SKIPPED: all tests of PostgreSQL, which is not installed (apt-get install postgresql)\n";
+            std::io::stderr().write_all(told).expect("standard error is open");
+            return None;
+        };
+        // The server refuses to run as root, and another user may not get into our own temporary directory.
+        let is_root =
+            Path::new("/proc/self").metadata().is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == 0);
+        let base = match is_root {
+            true => ["/dev/shm", "/tmp"].map(PathBuf::from).into_iter().find(|dir| dir.is_dir())?,
+            false => std::env::temp_dir(),
+        };
+        let dir = base.join(format!("wbsync-pg-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a temporary directory");
+        let mut command = Command::new(if is_root { "setpriv" } else { "sh" });
+        if is_root {
+            assert!(Command::new("chown").args(["nobody", dir.to_str()?]).status().expect("chown runs").success());
+            command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "sh"]);
+        }
+        command.args(["-c", SCRIPT, "cluster", dir.to_str()?, programs.to_str()?]);
+        let mut child =
+            command.current_dir(&dir).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh runs");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
+        assert_eq!(line, "ready\n", "the server starts");
+        let _stdin = child.stdin.take().expect("it is piped");
+        Some(Self { socket: dir, databases: AtomicU32::new(0), _stdin })
+    }
+}
+
+/// Connects as an application would.
+pub fn connect(url: &str) -> Client {
+    Client::connect(&url.replace("+psycopg2", ""), NoTls).expect("the server answers")
+}
+
+/// Finds the directory with `initdb`.
+fn programs() -> Option<PathBuf> {
+    let has = |dir: &PathBuf| dir.join("initdb").is_file() && dir.join("postgres").is_file();
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
+    versions.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    versions.into_iter().rev().find(has).or_else(|| std::env::split_paths(&path).find(has))
+}
