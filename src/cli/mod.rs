@@ -6,4 +6,5 @@ pub mod context;
 pub mod failure;
 pub mod progress;
 pub mod qr;
+pub mod span;
 pub mod text;

@@ -154,6 +154,31 @@ pub struct Parked {
     pub reason: String,
 }
 
+/// Something wrong in the application's database or the bookkeeping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blemish {
+    /// The table.
+    pub place: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// How the bookkeeping knows a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has a row.
+    Row {
+        /// Whether the row was settled since it was last seen.
+        is_settled: bool,
+        /// Whether it is meant for anybody else.
+        is_shared: bool,
+    },
+    /// A placeholder stands for it.
+    Placeholder,
+    /// It waits to be written, or its row vanished just now.
+    Waits,
+}
+
 /// Which rows to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rows {
@@ -391,6 +416,13 @@ pub trait Connector {
     /// # Errors
     /// The database can't be read.
     fn locate(&mut self, id: &RecordId) -> Result<Option<String>, Error>;
+
+    /// Looks for what is wrong with the database and the bookkeeping, writes nothing, and gives every record that the
+    /// bookkeeping knows to `see`. Where a table of it is missing, that is all that is found.
+    ///
+    /// # Errors
+    /// The database can't be read at all, or the bookkeeping is none.
+    fn examine(&mut self, see: &mut dyn FnMut(RecordId, Standing)) -> Result<Vec<Blemish>, Error>;
 }
 
 /// What a connector needs to know of us and our peers.

@@ -5,7 +5,9 @@
 pub mod check;
 pub mod copy;
 pub mod fetch;
+pub mod garbage;
 pub mod head;
+pub mod health;
 pub(crate) mod lanes;
 pub mod layout;
 pub mod receipt;

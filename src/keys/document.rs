@@ -24,6 +24,10 @@ pub enum DocKind {
     Head,
     /// What a reader's application shows (format/receipt.md).
     Receipt,
+    /// What a bundle holds (format/bundle.md).
+    Bundle,
+    /// What an instance has (format/bundle.md).
+    Request,
 }
 
 /// An envelope of which only the outer shape is checked.
@@ -92,6 +96,8 @@ impl DocKind {
             Self::Manifest => "manifest@wbsync",
             Self::Head => "head@wbsync",
             Self::Receipt => "receipt@wbsync",
+            Self::Bundle => "bundle@wbsync",
+            Self::Request => "request@wbsync",
         }
     }
 
@@ -99,7 +105,9 @@ impl DocKind {
     pub const fn payload_bytes_max(self) -> usize {
         match self {
             Self::Card => 32 << 10,
-            Self::Manifest | Self::Head | Self::Receipt => DOCUMENT_BYTES_MAX - ENVELOPE_BYTES_MAX,
+            Self::Manifest | Self::Head | Self::Receipt | Self::Bundle | Self::Request => {
+                DOCUMENT_BYTES_MAX - ENVELOPE_BYTES_MAX
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use age::secrecy::ExposeSecret;
@@ -179,6 +179,14 @@ impl Identity {
     /// As there.
     pub fn open_sealed(&self, sealed: &[u8], plaintext_bytes_max: usize) -> Result<Vec<u8>, sealing::Error> {
         sealing::open_with(&self.age, sealed, plaintext_bytes_max)
+    }
+
+    /// Reads the header of an age file to `recipient`; see `sealing::EpochKey::decryptor`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decryptor<R: Read>(&self, reader: R) -> Result<sealing::Decryptor<R>, sealing::Error> {
+        sealing::decryptor_with(&self.age, reader)
     }
 
     /// Returns the key that signs.

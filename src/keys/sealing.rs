@@ -112,6 +112,39 @@ pub fn encryptor<W: Write>(recipient: &str, writer: W) -> io::Result<StreamWrite
         .wrap_output(writer)
 }
 
+/// Starts an age file to every recipient. `finish` must be called, or the file is cut short.
+///
+/// # Errors
+/// `Recipient` as `InvalidInput`, and what `writer` gives.
+///
+/// # Panics
+/// If there is no recipient.
+pub fn encryptor_to<W: Write>(recipients: &[String], writer: W) -> io::Result<StreamWriter<W>> {
+    let recipients = recipients.iter().map(|text| parse_recipient(text)).collect::<Result<Vec<_>, _>>();
+    let recipients = recipients.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    age::Encryptor::with_recipients(recipients.iter().map(|recipient| recipient as &dyn age::Recipient))
+        .expect("X25519 recipients go together, and there is one")
+        .wrap_output(writer)
+}
+
+/// Reads the header of an age file and returns what reads its plaintext; see `EpochKey::decryptor`.
+///
+/// # Errors
+/// As there.
+pub fn decryptor_with<R: Read>(identity: &x25519::Identity, mut reader: R) -> Result<Decryptor<R>, Error> {
+    let mut start = Vec::with_capacity(1024);
+    while !has_header(&start) {
+        let wanted = (HEADER_BYTES_MAX - start.len()).min(1024);
+        let got = reader.by_ref().take(wanted as u64).read_to_end(&mut start).map_err(Error::Read)?;
+        if got == 0 {
+            return Err(Error::Header);
+        }
+    }
+    age::Decryptor::new(Cursor::new(start).chain(reader))
+        .and_then(|age| age.decrypt(iter::once(identity as &dyn age::Identity)))
+        .map_err(|source| Error::Open(Box::new(source)))
+}
+
 impl EpochKey {
     /// Makes a new key.
     pub fn generate() -> Self {
@@ -163,18 +196,8 @@ impl EpochKey {
     ///
     /// # Errors
     /// `Header`, `Open`, and `Read` if `reader` fails.
-    pub fn decryptor<R: Read>(&self, mut reader: R) -> Result<Decryptor<R>, Error> {
-        let mut start = Vec::with_capacity(1024);
-        while !has_header(&start) {
-            let wanted = (HEADER_BYTES_MAX - start.len()).min(1024);
-            let got = reader.by_ref().take(wanted as u64).read_to_end(&mut start).map_err(Error::Read)?;
-            if got == 0 {
-                return Err(Error::Header);
-            }
-        }
-        age::Decryptor::new(Cursor::new(start).chain(reader))
-            .and_then(|age| age.decrypt(iter::once(&self.identity as &dyn age::Identity)))
-            .map_err(|source| Error::Open(Box::new(source)))
+    pub fn decryptor<R: Read>(&self, reader: R) -> Result<Decryptor<R>, Error> {
+        decryptor_with(&self.identity, reader)
     }
 }
 

@@ -10,7 +10,7 @@ use super::error::Error;
 /// The format of the state that this version reads and writes.
 pub const FORMAT: u32 = 1;
 
-const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE node (id BLOB PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE scope (

@@ -72,4 +72,17 @@ impl State {
             .map_err(Error::query("empty the log of the database"))?;
         Ok(busy == 0)
     }
+
+    /// Gives room that is free inside the database file back to the disk. Returns false if another process uses the
+    /// state just now; then the room stays for reuse.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn compact(&self) -> Result<bool, Error> {
+        match self.connection.execute_batch("VACUUM").map_err(Error::query("give free room back")) {
+            Ok(()) => self.empty_log(),
+            Err(error) if error.is_busy() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }

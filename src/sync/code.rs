@@ -71,6 +71,10 @@ codes! {
     Store "store" ERROR "a remote can't be used for another reason";
     Raced "raced" RETRY "a remote changed meanwhile";
     NoRemote "no-remote" ERROR "there is no remote to exchange with";
+    BundleDamaged "bundle-damaged" DAMAGED "a bundle is damaged, cut short, or none";
+    BundleIncomplete "bundle-incomplete" ERROR "a part of a bundle is missing";
+    BundleSealed "bundle-sealed" REFUSED "a bundle is sealed, and not to this instance";
+    Bundle "bundle" ERROR "a bundle can't be read or written";
     NoHub "no-hub" ERROR "a remote is a directory, which nobody has to join";
     UnknownRemote "unknown-remote" ERROR "no remote has this name";
     RemoteExists "remote-exists" ERROR "a remote has this name already";

@@ -75,6 +75,10 @@ pub enum Error {
     Record { record: String, source: cbor::error::Error },
     #[error("cannot copy objects to {to}")]
     Copy { to: String, source: exchange::copy::CopyError },
+    #[error("cannot use the bundle")]
+    Bundle(#[source] Box<super::bundle::BundleError>),
+    #[error("cannot clear up in the store of {of}")]
+    Garbage { of: String, source: exchange::garbage::Error },
     #[error("no peer is called {name:?}")]
     UnknownPeer { name: String, known: Vec<String> },
     #[error("another peer is called {name:?} here")]
@@ -237,6 +241,9 @@ impl Error {
                 | exchange::copy::CopyError::Source { source, .. }
                 | exchange::copy::CopyError::Target { source, .. } => store_code(source),
             },
+            Self::Garbage { source: exchange::garbage::Error::Unread { .. }, .. } => Code::StoreDamaged,
+            Self::Garbage { source: exchange::garbage::Error::Store(source), .. } => store_code(source),
+            Self::Bundle(source) => source.code(),
             Self::Url { .. } => Code::BadUrl,
             Self::Card(_) => Code::BadCard,
             Self::Fingerprint { .. } => Code::Fingerprint,
@@ -311,7 +318,11 @@ impl Error {
                 source => return source.hint(),
             },
             Self::State(state::error::Error::Newer { .. }) => "use the version of wbsync that made it".into(),
-            Self::Store { source, .. } => return store_hint(source),
+            Self::Store { source, .. } | Self::Garbage { source: exchange::garbage::Error::Store(source), .. } => {
+                return store_hint(source);
+            }
+            Self::Bundle(source) => source.hint().into(),
+            Self::Garbage { .. } => "`wbsync fsck` tells what is wrong there".into(),
             Self::Card(_) => "ask for the line again: `wbsync id` prints it on the other instance".into(),
             Self::Fingerprint { .. } => {
                 "do not use this card: ask its owner to read the fingerprint out to you (`wbsync id --fingerprint`)"

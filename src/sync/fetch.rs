@@ -138,7 +138,8 @@ impl Instance {
         let document = format!("manifest of scope {id}");
         let bytes = match store.manifest(id) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(None),
+            // A bundle holds no manifest that we have confirmed, and receipts of scopes of ours without one.
+            Ok(None) => return self.unless_revoked(self.state.scope(id)?),
             Err(error) => return self.refuse_unless_gone(error, document, remote, summary).map(|()| None),
         };
         let known = self.state.scope(id)?;
@@ -230,7 +231,7 @@ impl Instance {
         Ok(Some(self.scope_row(id)?))
     }
 
-    fn followed(&self, known: Option<ScopeRow>) -> Result<Option<ScopeRow>, Error> {
+    pub(super) fn followed(&self, known: Option<ScopeRow>) -> Result<Option<ScopeRow>, Error> {
         let Some(row) = known else { return Ok(None) };
         Ok(if self.follows(&row)? { Some(row) } else { None })
     }

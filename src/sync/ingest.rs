@@ -8,7 +8,7 @@ use std::fs;
 
 use super::error::Error;
 use super::instance::Instance;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, needed};
 use super::progress::Event;
 use super::refusal::Refusal;
 use super::scopes::OpenScope;
@@ -211,6 +211,50 @@ impl Instance {
     }
 }
 
+impl Instance {
+    /// Builds the trees of a head again that was taken before, from its snapshot on. Returns whether they are whole; what
+    /// the store doesn't have, or has damaged, is no error.
+    ///
+    /// # Errors
+    /// The store can't be read (any more), or the state can't be written.
+    pub(super) fn rebuild(
+        &self,
+        store: &dyn Store,
+        remote: &str,
+        scope: &OpenScope,
+        incoming: &Incoming,
+        writes: &Writes,
+    ) -> Result<bool, Error> {
+        let head = &incoming.head;
+        let start = match &head.base {
+            None => None,
+            Some(base) => match self.state.commit(&scope.row.id, &base.commit)? {
+                Some(known) if self.holds_trees(&known.commit)? => Some(known.commit),
+                _ => return Ok(false),
+            },
+        };
+        let segments = needed(head, None);
+        let Ok(files) = self.download(store, remote, scope, &segments)? else { return Ok(false) };
+        let prepared = Prepared { head, start, segments, files };
+        let transaction = self.state.transaction()?;
+        let mut building = Building::new(self, scope, &prepared, Vouchers::nobody(self, scope, writes));
+        match building.run(&prepared, writes).and_then(|commit| building.keep_commits(commit)) {
+            Ok(()) => database::commit(transaction)?,
+            Err(Stop::Fail(error)) => {
+                self.state.forget_cache();
+                return Err(error);
+            }
+            Err(Stop::Refuse(_) | Stop::Hold(_)) => {
+                drop(transaction);
+                self.state.forget_cache();
+                return Ok(false);
+            }
+        }
+        self.remove_incoming(&prepared)?;
+        Ok(true)
+    }
+}
+
 impl<'a> Building<'a> {
     fn new(instance: &'a Instance, scope: &'a OpenScope, prepared: &Prepared<'a>, vouchers: Vouchers<'a>) -> Self {
         Self {
@@ -408,6 +452,7 @@ impl<'a> Building<'a> {
             self.instance.state.head(&row.id, &head.signer).map_err(|error| Stop::Fail(error.into()))?
             // Who was restored from a backup may have lost what it published; and so may we have.
             && known.incarnation == head.incarnation
+            && known.commit != head.commit
             && head.signer != self.instance.id()
         {
             let known = self.instance.state.known_commit(&row.id, &known.commit);

@@ -128,7 +128,7 @@ impl Instance {
         Ok(())
     }
 
-    fn download(
+    pub(super) fn download(
         &self,
         store: &dyn Store,
         remote: &str,
@@ -179,7 +179,7 @@ impl Instance {
 
 /// Returns the segments to apply: for a writer's head all; for the origin's those after the head that we
 /// hold, or the snapshot and those after it.
-fn needed(head: &Head, known: Option<u64>) -> Vec<&Segment> {
+pub(super) fn needed(head: &Head, known: Option<u64>) -> Vec<&Segment> {
     if head.base.is_some() {
         return head.segments.iter().collect();
     }

@@ -220,7 +220,7 @@ impl Instance {
 
     /// Verifies and opens a receipt; the refusal lacks its document's name. `None` if it was sealed to a key that its
     /// scope has let go since: its reader seals the next one anew.
-    fn open_receipt(
+    pub(super) fn open_receipt(
         &self,
         scope: &OpenScope,
         reader: &InstanceId,

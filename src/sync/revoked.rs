@@ -13,6 +13,7 @@ use crate::id::bytes::{DocHash, ScopeId};
 use crate::keys::card::SignedCard;
 use crate::keys::identity::fingerprint_of;
 use crate::state::peers::{PeerRow, Trust};
+use crate::state::scopes::ScopeRow;
 
 const HINT_REVOKED: &str = "this is said once for each head; `wbsync peer trust NAME` takes the revocation back, \
      `wbsync peer forget NAME` removes what came before it";
@@ -20,6 +21,13 @@ const HINT_OTHER: &str =
     "this is said once; ask the peer's owner over another channel before you `wbsync peer add` the other one";
 
 impl Instance {
+    /// Gives back a scope that we hold and follow, unless its origin is revoked.
+    pub(super) fn unless_revoked(&self, known: Option<ScopeRow>) -> Result<Option<ScopeRow>, Error> {
+        let peer = known.as_ref().map(|row| self.state.peer(&row.origin)).transpose()?.flatten();
+        let is_revoked = peer.is_some_and(|peer| peer.trust == Trust::Revoked);
+        if is_revoked { Ok(None) } else { self.followed(known) }
+    }
+
     /// Refuses what a revoked peer published in a scope of its own.
     pub(super) fn refuse_scope_of_revoked(
         &self,

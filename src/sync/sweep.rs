@@ -46,20 +46,7 @@ impl Instance {
     /// # Errors
     /// A tree that can't be read; the application's database; the state.
     pub fn sweep(&self) -> Result<Swept, Error> {
-        let position = self.with_database(|database| Ok(database.position()?))?;
-        let pending = self.state.pending()?;
-        let views = [Some(position.applied), position.target]
-            .into_iter()
-            .chain(pending.map(|pending| [Some(pending.applied), pending.target]).into_iter().flatten());
-        let views: Vec<View> =
-            views.flatten().map(|bytes| View::decode(&bytes)).collect::<Result<_, _>>().map_err(Error::Bookkeeping)?;
-        let mut kept = HashSet::new();
-        for row in self.state.scopes()? {
-            let shown = views.iter().filter_map(|view| view.commits.get(&row.id).copied());
-            for commit in self.needed_commits(&row, shown.collect())? {
-                self.mark(&row, &commit, &mut kept)?;
-            }
-        }
+        let kept = self.needed_nodes()?;
         let removed = self.state.keep_nodes(&kept)?;
         self.remove_fetched()?;
         let log_busy = !self.state.empty_log()?;
@@ -69,8 +56,37 @@ impl Instance {
         Ok(Swept { kept: kept.len() as u64, removed, log_busy })
     }
 
+    /// Lists the tree nodes that something needs.
+    ///
+    /// # Errors
+    /// As `sweep`.
+    pub(super) fn needed_nodes(&self) -> Result<HashSet<NodeId>, Error> {
+        let views = self.shown_views()?;
+        let mut kept = HashSet::new();
+        for row in self.state.scopes()? {
+            let shown = views.iter().filter_map(|view| view.commits.get(&row.id).copied());
+            for commit in self.needed_commits(&row, shown.collect())? {
+                self.mark(&row, &commit, &mut kept)?;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Returns the views that the application's rows show, or are on the way to.
+    ///
+    /// # Errors
+    /// The application's database, the bookkeeping or the state can't be read.
+    pub(super) fn shown_views(&self) -> Result<Vec<View>, Error> {
+        let position = self.with_database(|database| Ok(database.position()?))?;
+        let pending = self.state.pending()?;
+        let views = [Some(position.applied), position.target]
+            .into_iter()
+            .chain(pending.map(|pending| [Some(pending.applied), pending.target]).into_iter().flatten());
+        views.flatten().map(|bytes| View::decode(&bytes)).collect::<Result<_, _>>().map_err(Error::Bookkeeping)
+    }
+
     /// Lists the commits of a scope whose trees are needed, beside those that the rows show.
-    fn needed_commits(&self, row: &ScopeRow, mut needed: BTreeSet<CommitId>) -> Result<Vec<Commit>, Error> {
+    pub(super) fn needed_commits(&self, row: &ScopeRow, mut needed: BTreeSet<CommitId>) -> Result<Vec<Commit>, Error> {
         if row.origin == self.id() {
             return Ok(self.state.commits(&row.id, usize::MAX)?);
         }

@@ -1,8 +1,10 @@
 //! Transports: the forms a store takes, behind `exchange::store::Store`.
 
+pub mod bundle;
 pub mod dir;
 mod dir_lock;
 mod dir_root;
 pub mod http;
 pub mod ssh;
+pub mod strays;
 pub mod url;

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod carried;
 mod conflict_round;
 mod debug;
 mod documented;

@@ -12,6 +12,8 @@
 mod support;
 
 mod accept;
+mod bundles;
+mod by_hand;
 mod canary;
 mod cards;
 mod converge;
@@ -21,6 +23,8 @@ mod folding;
 mod forge;
 mod giving_up;
 mod gossip;
+mod health;
+mod mending;
 mod outcomes;
 mod peers;
 mod privacy;

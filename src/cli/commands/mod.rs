@@ -1,6 +1,7 @@
 //! The commands, one per file, and what runs them.
 
 pub mod blame;
+pub mod bundle;
 pub mod clone;
 pub mod commit;
 pub mod completions;
@@ -9,6 +10,8 @@ pub mod debug;
 pub mod diff;
 pub mod fetch;
 pub mod follow;
+pub mod fsck;
+pub mod gc;
 pub mod group;
 pub mod hub;
 pub mod id;
@@ -21,6 +24,7 @@ pub mod privacy;
 pub mod pull;
 pub mod push;
 pub mod remote;
+pub mod repair;
 pub mod resolve;
 pub mod restore;
 pub mod revert;
@@ -90,6 +94,10 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Blame(args) => blame::run(context, args),
         Command::Conflicts(args) => conflicts::run(context, args),
         Command::Resolve(args) => resolve::run(context, args),
+        Command::Bundle(args) => bundle::run(context, args),
+        Command::Fsck(args) => fsck::run(context, args),
+        Command::Gc(args) => gc::run(context, args),
+        Command::Repair(args) => repair::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Revert(args) => revert::run(context, args),
         Command::Shun(args) => shun::run(context, args),

@@ -269,6 +269,11 @@ impl Session for PostgresSession {
         tried.and(back).map_err(|source| self.explain("check the database", source))
     }
 
+    /// PostgreSQL keeps its foreign keys, and checks its pages when they are read.
+    fn faults(&self, _: &[&str], _: usize) -> Result<Vec<(String, String)>, SqlError> {
+        Ok(Vec::new())
+    }
+
     fn has_books(&self) -> Result<bool, SqlError> {
         self.is_there(introspect::HAS_BOOKS, &[])
     }

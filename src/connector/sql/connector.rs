@@ -15,8 +15,8 @@ use super::purge::Purge;
 use super::same::IS_COVERED;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
 use crate::connector::contract::{
-    Applied, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError,
-    Surveyed,
+    Applied, Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting,
+    SinkError, Standing, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
@@ -74,7 +74,7 @@ impl SqlConnector {
         books.ok_or_else(|| self.damaged("it was made and is not there".into()))
     }
 
-    fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
+    pub(super) fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
         self.books_in(self.session(), doing)
     }
 
@@ -436,6 +436,10 @@ impl Connector for SqlConnector {
         };
         let entry = read().map_err(|source| self.failed(doing, source))?;
         Ok(entry.map(|entry| format!("{} {}", self.plans.list[dataset].spec.table, entry.key)))
+    }
+
+    fn examine(&mut self, see: &mut dyn FnMut(RecordId, Standing)) -> Result<Vec<Blemish>, Error> {
+        self.examine_books(see)
     }
 }
 

@@ -9,6 +9,7 @@ mod capture;
 pub mod connector;
 mod convert;
 mod drop;
+mod examine;
 mod fit;
 mod key;
 mod look;

@@ -132,6 +132,9 @@ pub(crate) trait Session: fmt::Debug {
     /// Finds out whether we may write, without leaving anything behind.
     fn probe(&self) -> Result<(), Error>;
 
+    /// Lets the database check itself and the foreign keys of these tables; returns places and what is wrong there, at most
+    /// `limit` of each kind.
+    fn faults(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError>;
     /// Tells whether the bookkeeping is there, or stand-ins for this connection.
     fn has_books(&self) -> Result<bool, SqlError>;
 

@@ -171,6 +171,25 @@ impl Session for SqliteSession {
         tried
     }
 
+    fn faults(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError> {
+        let sql = format!("PRAGMA integrity_check({limit})");
+        let mut statement = self.conn.prepare(&sql)?;
+        let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+        let lines = lines.into_iter().filter(|line| line != "ok");
+        let mut found: Vec<(String, String)> = lines.map(|line| ("the database file".to_owned(), line)).collect();
+        for table in tables {
+            let mut statement = self.conn.prepare(&format!("PRAGMA foreign_key_check({})", self.table(table)))?;
+            let broken =
+                statement.query_map([], |row| Ok((row.get::<_, Option<i64>>(1)?, row.get::<_, String>(2)?)))?;
+            for row in broken.take(limit) {
+                let (rowid, parent) = row?;
+                let row = rowid.map_or_else(|| "a row".to_owned(), |rowid| format!("row {rowid}"));
+                found.push(((*table).to_owned(), format!("{row} refers to a row of {parent} that isn't there")));
+            }
+        }
+        Ok(found)
+    }
+
     fn has_books(&self) -> Result<bool, SqlError> {
         let sql = "SELECT 1 FROM sqlite_schema WHERE name = '_wbsync_meta'
                    UNION ALL SELECT 1 FROM sqlite_temp_schema WHERE name = '_wbsync_meta'";

@@ -10,6 +10,8 @@ use crate::keys::identity::{fingerprint_of, public_line_of};
 use crate::scope::manifest::Manifest;
 use crate::sync::debug::plain;
 use crate::sync::error::Error;
+use crate::transport::bundle::index::Index;
+use crate::transport::bundle::request::Request;
 
 /// A signed document.
 #[derive(Debug, serde::Serialize)]
@@ -73,6 +75,8 @@ pub fn describe(bytes: &[u8]) -> Result<DocumentShown, Error> {
         DocKind::Manifest => Manifest::open(bytes, &signer).err().map(|error| one_line(&error)),
         DocKind::Head => Head::open(bytes, &signer).err().map(|error| one_line(&error)),
         DocKind::Receipt => Receipt::open(bytes, &signer).err().map(|error| one_line(&error)),
+        DocKind::Bundle => Index::open(bytes).err().map(|error| one_line(&error)),
+        DocKind::Request => Request::open(bytes).err().map(|error| one_line(&error)),
     };
     let content = plain::read(&payload)?;
     Ok(DocumentShown {
@@ -101,15 +105,21 @@ pub fn armored(bytes: &[u8]) -> Result<Armored, Error> {
 /// The most bytes of a file with a document: the line of a card is longer than its bytes.
 pub const FILE_BYTES_MAX: u64 = 2 * DOCUMENT_BYTES_MAX;
 
+const KINDS: [DocKind; 6] =
+    [DocKind::Card, DocKind::Manifest, DocKind::Head, DocKind::Receipt, DocKind::Bundle, DocKind::Request];
+
 fn kind_of(bytes: &[u8]) -> Result<(DocKind, InstanceId), Error> {
     let signer = Unverified::parse(bytes).and_then(|document| document.claimed_signer()).map_err(broken)?;
-    for kind in [DocKind::Card, DocKind::Manifest, DocKind::Head, DocKind::Receipt] {
+    for kind in KINDS {
         let document = Unverified::parse(bytes).map_err(broken)?;
         if !matches!(document.verify(kind, &signer), Err(document::Error::OtherKind { .. })) {
             return Ok((kind, signer));
         }
     }
-    Err(Error::document("the document", "it is signed as something else than a card, manifest, head or receipt"))
+    Err(Error::document(
+        "the document",
+        "it is signed as something else than a card, manifest, head, receipt, bundle or request",
+    ))
 }
 
 fn word(kind: DocKind) -> &'static str {
@@ -118,6 +128,8 @@ fn word(kind: DocKind) -> &'static str {
         DocKind::Manifest => "manifest",
         DocKind::Head => "head",
         DocKind::Receipt => "receipt",
+        DocKind::Bundle => "bundle",
+        DocKind::Request => "request",
     }
 }
 

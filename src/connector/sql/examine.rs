@@ -1,0 +1,118 @@
+//! Looks for what is wrong with the bookkeeping and the rows that it stands for, and changes nothing.
+
+use super::books::{Books, STUB};
+use super::connector::SqlConnector;
+use super::plan::Plans;
+use super::raw::Raw;
+use super::session::{Session, SqlError};
+use crate::connector::contract::{Blemish, Standing};
+use crate::connector::error::Error;
+use crate::id::bytes::RecordKey;
+use crate::id::name::ScopeName;
+use crate::record::recordid::RecordId;
+
+/// The tables of the bookkeeping.
+const TABLES: &[&str] = &["meta", "origin", "dataset", "map", "override", "gone", "waiting", "position"];
+/// How many faults of one kind are listed at most.
+const FAULTS_MAX: usize = 20;
+
+impl SqlConnector {
+    /// See `Connector::examine`.
+    pub(super) fn examine_books(&self, see: &mut dyn FnMut(RecordId, Standing)) -> Result<Vec<Blemish>, Error> {
+        let doing = "look at the bookkeeping";
+        let failed = |source| self.failed(doing, source);
+        let mut found = tables(self.session(), &self.plans).map_err(failed)?;
+        if found.iter().any(|blemish| blemish.place.starts_with("_wbsync_")) {
+            return Ok(found);
+        }
+        let Some(books) = self.existing_books(doing)? else { return Ok(found) };
+        found.extend(map(self.session(), &self.plans, &books, see).map_err(failed)?);
+        waiting(self.session(), &self.plans, &books, see).map_err(failed)?;
+        Ok(found)
+    }
+}
+
+/// Looks at what the database itself says, and whether the tables of the bookkeeping are there.
+fn tables(conn: &dyn Session, plans: &Plans) -> Result<Vec<Blemish>, SqlError> {
+    let mapped: Vec<&str> = plans.list.iter().map(|plan| plan.spec.table.as_str()).collect();
+    let mut found = Vec::new();
+    for (place, detail) in conn.faults(&mapped, FAULTS_MAX)? {
+        found.push(Blemish { place, detail });
+    }
+    let missing: Vec<String> = TABLES
+        .iter()
+        .map(|table| format!("_wbsync_{table}"))
+        .filter(|table| conn.each(&format!("SELECT 1 FROM {table} LIMIT 1"), &[], &mut |_| Ok(false)).is_err())
+        .collect();
+    // With none of them there is no bookkeeping yet.
+    if missing.len() < TABLES.len() {
+        let detail = || "the table is missing, or can't be read".to_owned();
+        found.extend(missing.into_iter().map(|place| Blemish { place, detail: detail() }));
+    }
+    Ok(found)
+}
+
+/// Looks at every map row: gives those that stand for a record to `see`, and returns what is wrong with the others.
+fn map(
+    conn: &dyn Session,
+    plans: &Plans,
+    books: &Books,
+    see: &mut dyn FnMut(RecordId, Standing),
+) -> Result<Vec<Blemish>, SqlError> {
+    let mut found = Vec::new();
+    let known: Vec<i64> = conn.all("SELECT dataset FROM _wbsync_dataset", &[], |row| row.get(0))?;
+    let sql = "SELECT dataset, origin, record, audience, seen, flags FROM _wbsync_map";
+    conn.each(sql, &[], &mut |row| {
+        let (number, origin): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let mut find = |detail: String| {
+            if found.len() < FAULTS_MAX {
+                found.push(Blemish { place: "_wbsync_map".to_owned(), detail });
+            }
+        };
+        let Some(dataset) = books.datasets.iter().position(|known| *known == number) else {
+            // A dataset that the mapping no longer has keeps its rows.
+            if !known.contains(&number) {
+                find(format!("a row names dataset {number}, which isn't there"));
+            }
+            return Ok(true);
+        };
+        let name = &plans.list[dataset].name;
+        let instance = usize::try_from(origin).ok().and_then(|origin| books.origins.get(origin));
+        let record = match row.raw(2)?.to_raw() {
+            Raw::Blob(bytes) => RecordKey::from_slice(&bytes),
+            _ => None,
+        };
+        let (Some(instance), Some(key), Ok(audience)) = (instance, record, row.str(3)) else {
+            find(format!("a row of {name} doesn't name a record"));
+            return Ok(true);
+        };
+        let is_settled = row.get::<i64>(4)? <= books.settled;
+        let standing = match row.get::<i64>(5)? & STUB {
+            0 => Standing::Row { is_settled, is_shared: audience.parse::<ScopeName>().is_ok() },
+            _ => Standing::Placeholder,
+        };
+        see(RecordId { origin: *instance, dataset: name.clone(), key }, standing);
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+/// Gives every record to `see` that waits to be written, or whose row vanished and wasn't captured yet.
+fn waiting(
+    conn: &dyn Session,
+    plans: &Plans,
+    books: &Books,
+    see: &mut dyn FnMut(RecordId, Standing),
+) -> Result<(), SqlError> {
+    let sql =
+        "SELECT dataset, origin, record FROM _wbsync_waiting UNION SELECT dataset, origin, record FROM _wbsync_gone";
+    conn.each(sql, &[], &mut |row| {
+        let (number, origin): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let dataset = books.datasets.iter().position(|known| *known == number);
+        let is_known = usize::try_from(origin).is_ok_and(|origin| origin < books.origins.len());
+        if let (Some(dataset), true, Ok(record)) = (dataset, is_known, row.get(2)) {
+            see(books.record_id(plans, dataset, origin, record), Standing::Waits);
+        }
+        Ok(true)
+    })
+}

@@ -1,0 +1,74 @@
+//! Opening bundles: from files, sealed ones too, and from what comes over a pipe.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use tempfile::NamedTempFile;
+
+use super::BundleError;
+use crate::keys::sealing;
+use crate::sync::instance::Instance;
+use crate::sys::disk;
+use crate::transport::bundle::store::BundleStore;
+
+/// An open bundle, with the files that live as long as it.
+pub(super) struct Opened {
+    pub(super) store: BundleStore,
+    _plain: Vec<NamedTempFile>,
+}
+
+/// Opens all parts of a bundle; `-` is standard input. What is sealed is opened into files beside the instance, which
+/// go with it.
+pub(super) fn open(files: &[PathBuf], instance: Option<&Instance>) -> Result<Opened, BundleError> {
+    let (mut plain, mut paths) = (Vec::new(), Vec::new());
+    for path in files {
+        let read = |source| BundleError::Io { doing: "read", source };
+        let is_stdin = path.as_os_str() == "-";
+        let mut from: Box<dyn Read> = match is_stdin {
+            true => Box::new(io::stdin().lock()),
+            false => Box::new(disk::open_at(path, 0).map_err(read)?),
+        };
+        let mut start = Vec::new();
+        from.by_ref().take(AGE.len() as u64).read_to_end(&mut start).map_err(read)?;
+        let is_sealed = start == AGE;
+        if !is_sealed && !is_stdin {
+            paths.push(path.clone());
+            continue;
+        }
+        let mut from = io::Cursor::new(start).chain(from);
+        let spool = match instance {
+            Some(instance) => disk::temporary_in(instance.dir(), disk::Access::Secret),
+            None => NamedTempFile::new(),
+        };
+        let mut spool = spool.map_err(|source| BundleError::Io { doing: "make a file for", source })?;
+        let keep = |source| BundleError::Io { doing: "keep", source };
+        match (is_sealed, instance) {
+            (false, _) => drop(io::copy(&mut from, &mut spool).map_err(keep)?),
+            (true, None) => return Err(BundleError::NoKeys),
+            (true, Some(instance)) => {
+                let mut opened = instance.identity.decryptor(from).map_err(BundleError::Sealed)?;
+                unseal(&mut opened, &mut spool)?;
+            }
+        }
+        paths.push(spool.path().to_owned());
+        plain.push(spool);
+    }
+    Ok(Opened { store: BundleStore::open(&paths).map_err(BundleError::Open)?, _plain: plain })
+}
+
+/// Copies what is opened; to read is to check, so that what can't be read is damaged.
+fn unseal(from: &mut dyn Read, to: &mut dyn io::Write) -> Result<(), BundleError> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return to.flush().map_err(|source| BundleError::Io { doing: "keep", source }),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(BundleError::Sealed(sealing::Error::Read(error))),
+        };
+        to.write_all(&buffer[..count]).map_err(|source| BundleError::Io { doing: "keep", source })?;
+    }
+}
+
+/// How every age file begins.
+const AGE: &[u8] = b"age-encryption.org/";

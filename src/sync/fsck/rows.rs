@@ -1,0 +1,102 @@
+//! Whether the bookkeeping in the application's database, its rows, and the records that they show agree.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Finding, Report};
+use crate::connector::contract::Standing;
+use crate::id::bytes::RecordKey;
+use crate::record::recordid::RecordId;
+use crate::sync::error::Error;
+use crate::sync::instance::Instance;
+use crate::sync::progress::Event;
+use crate::sync::view::View;
+use crate::tree::scan::scan;
+
+const DATABASE: &str = "database";
+/// How many records of one kind are named at most.
+const NAMED_MAX: usize = 20;
+
+impl Instance {
+    /// Looks at the application's database, and compares it with a state that is sound.
+    ///
+    /// # Errors
+    /// The state can't be read. A database that can't be read is a finding.
+    pub(super) fn look_at_rows(&self, is_sound: bool, report: &mut Report) -> Result<(), Error> {
+        self.tell(Event::Phase { name: "reading the bookkeeping", total: None });
+        let mut known: HashMap<RecordId, Standing> = HashMap::new();
+        let looked = self.with_database(|database| {
+            let found = database.examine(&mut |id, standing| {
+                known.insert(id, standing);
+            })?;
+            Ok((found, database.datasets(), database.position()))
+        });
+        self.tell(Event::End);
+        let mut find = |what, place: String, detail: String, mend| {
+            report.findings.push(Finding { part: DATABASE, what, place, detail, mend, damage: true });
+        };
+        let (found, datasets, position) = match looked {
+            Ok(looked) => looked,
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                find("unusable database", "the application's database".into(), format!("{error}: {cause}"), RESTORE);
+                return Ok(());
+            }
+        };
+        for blemish in found {
+            let is_ours = blemish.place.starts_with("_wbsync_");
+            let (what, mend) = if is_ours { ("damaged bookkeeping", RESTORE) } else { ("damaged rows", APPLICATION) };
+            find(what, blemish.place, blemish.detail, mend);
+        }
+        report.records = known.len() as u64;
+        // Rows on the way between two views agree with neither, and a damaged tree tells nothing of rows.
+        let Ok(position) = position else { return Ok(()) };
+        let is_damaged = report.findings.iter().any(|finding| finding.damage && finding.part == DATABASE);
+        if !is_sound || is_damaged || position.target.is_some() || self.state.pending()?.is_some() {
+            return Ok(());
+        }
+        let view = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
+        let records = self.records_of(&view)?;
+        let origins: BTreeSet<_> = self.state.scopes()?.into_iter().map(|row| row.origin).collect();
+        let shunned: BTreeSet<RecordId> = self.state.shunned()?.into_iter().map(|shunned| shunned.id).collect();
+        let mut found = Vec::new();
+        for (id, standing) in &known {
+            let is_claimed = matches!(standing, Standing::Row { is_settled: true, is_shared: true });
+            if is_claimed && origins.contains(&id.origin) && !records.contains(id) {
+                found.push(format!("the row of {}/{} is said to be shared, and no record says so", id.dataset, id.key));
+            }
+        }
+        for id in &records {
+            if datasets.contains(&id.dataset) && !known.contains_key(id) && !shunned.contains(id) {
+                found.push(format!("no row stands for the record {}/{}", id.dataset, id.key));
+            }
+        }
+        found.sort();
+        let more = found.len().saturating_sub(NAMED_MAX);
+        for detail in found.into_iter().take(NAMED_MAX).chain((more > 0).then(|| format!("… and {more} more"))) {
+            let (place, what) = ("_wbsync_map".to_owned(), "broken mapping");
+            report.findings.push(Finding { part: DATABASE, what, place, detail, mend: RESTORE, damage: true });
+        }
+        Ok(())
+    }
+
+    /// Lists every record of a view.
+    fn records_of(&self, view: &View) -> Result<BTreeSet<RecordId>, Error> {
+        let mut records = BTreeSet::new();
+        for row in self.state.scopes()? {
+            let Some(id) = view.commits.get(&row.id) else { continue };
+            let commit = self.state.known_commit(&row.id, id)?.commit;
+            for (dataset, root) in commit.datasets.iter().filter(|(dataset, _)| !dataset.is_overlay()) {
+                for entry in scan(&self.state, &row.id_key, root, ..) {
+                    let (key, _) = entry.map_err(|source| Error::Tree { scope: row.name.to_string(), source })?;
+                    if let Some(key) = RecordKey::from_slice(&key) {
+                        records.insert(RecordId { origin: row.origin, dataset: dataset.clone(), key });
+                    }
+                }
+            }
+        }
+        Ok(records)
+    }
+}
+
+const RESTORE: &str = "`wbsync restore`: it recognises rows and records again";
+const APPLICATION: &str = "put back a backup of the application's database, then `wbsync restore`";
