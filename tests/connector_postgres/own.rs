@@ -181,7 +181,11 @@ fn conditions_only_read() {
     let users = || id(OWN, "users", 0).dataset;
     let mut found = Vec::new();
     let rows = Rows::Where(users(), "username LIKE 'a%'".into());
-    app.sync.survey(&rows, &mut |row| Ok(found.push(row.key))).unwrap();
+    let list = &mut |row: wbsync::connector::contract::Surveyed| {
+        found.push(row.key);
+        Ok(())
+    };
+    app.sync.survey(&rows, list).unwrap();
     assert_eq!(found, ["1", "2"]);
     for bad in ["nothing = 1", "id = $1", "1 = 1); DELETE FROM users; --", "(SELECT setval('x', 1)) = 1"] {
         let rows = Rows::Where(users(), bad.into());
