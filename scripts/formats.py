@@ -572,6 +572,28 @@ def head(data, signer=None):
     return value
 
 
+# --- receipt.md ----------------------------------------------------------------------------------------------------
+
+PART = blob(0, 65536)
+
+
+def receipt(data, signer=None):
+    payload, key = open_document("receipt", data, signer)
+    value = whole(shape(
+        seq=NUMBER, body=blob(0, 2 * MIB), time=TIME, epoch=maybe(uint(1, U32)), scope=blob(16), format=FORMAT,
+        signer=ID, incarnation=INCARNATION), payload)
+    must(value["signer"] == key, "it names another signer")
+    return value
+
+
+def statement(data):
+    must(len(data) <= MIB, "the statement is too long")
+    value = whole(shape(forks=many(0, 4, items(PART, PART)), heads=many(0, 1025, PART),
+                        applied=many(0, 1025, items(ID, INCARNATION, NUMBER, ID))), data)
+    ascending([one[0] for one in value["applied"]], "the signers of what is applied")
+    return value
+
+
 # --- record.md, commit.md, changeset.md ----------------------------------------------------------------------------
 
 

@@ -7,8 +7,8 @@
     reader.py vectors format                             reads and refuses what it should
 
 FILE is an instance's age.key (format/identity.md); without it only public scopes are opened. S is a scope's id or its
-name. Of several stores each is verified, and their documents are compared, so that two histories show. `--joined` adds
-the view of who has merged all heads, as `head` `joined`.
+name. Of several stores each is verified, and their documents are compared, so that two histories show; with `--apart`
+they are not. `--joined` adds the view of who has merged all heads, as `head` `joined`.
 
 It shows that the pages suffice to get at one's data without us, and finds where they and the program part. It is slow
 where that is simpler, and holds all records in memory. Needs Python 3.9 or later and, here and in formats.py,
@@ -106,15 +106,17 @@ class Scope:
     def __init__(self, store, name):
         self.store, self.id, self.place = store, name, f"scopes/{name}"
         self.manifest = self.keys = self.details = self.schema = None
+        # What everybody signed here, by place: documents of the store first, then those that receipts hand on.
         self.heads, self.documents = {}, {}
+        self.receipts = {}
         self.commits, self.states, self.tips = {}, {}, {}
         self.writes, self.words = {}, {}
         with store.watched(f"{self.place}/manifest") as path:
             data = store.read(path, 4 * f.MIB)
-            self.manifest = f.manifest(data)
-            self.documents["manifest"] = (data, self.manifest)
-            must(self.manifest["scope"].hex() == name, "it is another scope's")
-            self.origin = self.manifest["origin"]
+            manifest = f.manifest(data)
+            must(manifest["scope"].hex() == name, "it is another scope's")
+            self.manifest, self.origin = manifest, manifest["origin"]
+            self.documents["manifest"] = [(data, manifest)]
         for signer in store.names(f"{self.place}/heads", "[0-9a-f]{64}"):
             with store.watched(f"{self.place}/heads/{signer}") as path:
                 self.read_head(path, bytes.fromhex(signer))
@@ -125,6 +127,13 @@ class Scope:
                     self.schema = f.schema(self.details["schema"])
                 except f.NoKey as error:
                     store.notes.append(f"{self.place}: not opened: {error}")
+        for signer in store.names(f"{self.place}/receipts", "[0-9a-f]{64}"):
+            with store.watched(f"{self.place}/receipts/{signer}") as path:
+                self.read_receipt(path, bytes.fromhex(signer))
+        for place, signed in sorted(self.documents.items()):
+            pairs = ((one, two) for number, one in enumerate(signed) for two in signed[number + 1:])
+            if any(forked(one, two) for one, two in pairs):
+                store.problems.append(f"{self.place} {place}: its signer signed two histories")
 
     @property
     def name(self):
@@ -136,11 +145,11 @@ class Scope:
         head = f.head(data, signer)
         must(head["scope"].hex() == self.id, "it is another scope's")
         must(self.manifest, "the scope has no manifest that can be read")
-        self.documents[signer.hex()] = (data, head)
+        self.documents[signer.hex()] = [(data, head)]
         for segment in head["segments"]:
             for name, size in segment["objects"]:
                 must(len(self.store.object(name.hex())) == size, f"object {name.hex()} isn't {size} bytes long")
-        self.writes[signer] = (head["incarnation"], head["writes"])
+        self.shows(head)
         if signer in self.manifest["former"]:
             self.store.notes.append(f"{path}: only shows what was written: {signer.hex()} may not write any more")
             return
@@ -151,6 +160,73 @@ class Scope:
         must(head["epoch"] == newest or (head["epoch"] < newest and head["manifest_seq"] < self.manifest["seq"]),
              f"it speaks of epoch {head['epoch']}, where the manifest's newest is {newest}")
         self.heads[signer] = head
+
+    def shows(self, head):
+        """Takes a head as what its signer says about its own newest write."""
+        shown = (head["incarnation"], head["writes"])
+        self.writes[head["signer"]] = max(shown, self.writes.get(head["signer"], (0, 0)))
+
+    def read_receipt(self, path, signer):
+        """Checks a receipt, and takes what it hands on as far as our keys open it."""
+        receipt = f.receipt(self.store.read(path, 4 * f.MIB), signer)
+        must(receipt["scope"].hex() == self.id, "it is another scope's")
+        must(self.manifest, "the scope has no manifest that can be read")
+        public, newest = self.manifest["public"], self.manifest["epochs"][-1]
+        must((receipt["epoch"] is None) == public, "it is in clear if and only if the scope is public")
+        if not public and signer not in {grant[0] for grant in newest["grants"]}:
+            self.store.notes.append(f"{path}: doesn't count: {signer.hex()} may not read the scope")
+            return
+        if not public and receipt["epoch"] > newest["number"]:
+            self.store.notes.append(f"{path}: waits for the manifest with epoch {receipt['epoch']}")
+            return
+        if not public and receipt["epoch"] not in (self.keys or {}):
+            self.store.notes.append(f"{path}: not opened: no grant in epoch {receipt['epoch']} is ours")
+            return
+        body = receipt["body"]
+        if not public:
+            body, padded = f.opened(f.name_of(body), body, [self.keys[receipt["epoch"]]])
+            must(padded, "its size isn't padded")
+        statement = f.statement(body)
+        self.receipts[signer] = statement
+        for data in statement["heads"]:
+            self.take_handed_on(path, signer, data)
+        for pair in statement["forks"]:
+            self.take_proof(path, pair)
+        for author, incarnation, number, name in statement["applied"]:
+            must(author != signer, "it lists a head of its own signer")
+            for data, head in self.documents.get(author.hex(), []):
+                same = (head["incarnation"], head["seq"]) == (incarnation, number)
+                must(not same or f.name_of(data) == name, f"it names another head {number} of {author.hex()} than is here")
+        shown = ", ".join(f"{author.hex()} {number}" for author, _, number, _ in statement["applied"])
+        self.store.notes.append(f"{path}: its application shows the heads {shown or 'of nobody else'}")
+
+    def take_handed_on(self, path, carrier, data):
+        head = f.head(data)
+        signer, origin = head["signer"], self.origin
+        must(head["scope"].hex() == self.id, "it hands on a head of another scope")
+        must(signer != carrier, "it hands on a head of its own signer")
+        if signer != origin and signer not in self.manifest["writers"] + self.manifest["former"]:
+            self.store.notes.append(f"{path}: hands on a head of {signer.hex()}, who may not write")
+            return
+        must((head["base"] is None) == (signer == origin), "it hands on a head with a base of the origin's, or without")
+        self.shows(head)
+        known = self.documents.setdefault(signer.hex(), [])
+        if all(data != other for other, _ in known):
+            known.append((data, head))
+
+    def take_proof(self, path, pair):
+        """Believes a proof of two histories only if it is one."""
+        for read, signer in ((f.head, "signer"), (f.manifest, "origin")):
+            try:
+                one, two = sides = [(data, read(data)) for data in pair]
+            except Refused:
+                continue
+            same = one[1][signer] == two[1][signer] and one[1]["scope"] == two[1]["scope"] == bytes.fromhex(self.id)
+            if same and forked(*sides):
+                who = one[1][signer].hex()
+                self.store.problems.append(f"{path}: it proves that {who} signed two histories")
+                return
+        self.store.notes.append(f"{path}: hands on a pair of documents that proves nothing")
 
     def fold(self):
         """Opens every object and rebuilds the state of every head, the origin's first."""
@@ -314,22 +390,30 @@ def frontier(commit_id, commit):
     return [tuple(entry) for entry in made["frontier"]] if "frontier" in made else [(*made["author"], commit_id)]
 
 
+def forked(one, two):
+    """Whether two heads of one signer, or two manifests of one scope, can't both come from one history."""
+    (old_data, old), (new_data, new) = sorted((one, two), key=rank)
+    if old_data == new_data or old.get("incarnation") != new.get("incarnation"):
+        return False
+    breaks = new["seq"] == old["seq"] + 1 and new["prev"] != f.name_of(old_data)
+    return new["seq"] == old["seq"] or breaks or new.get("writes", 0) < old.get("writes", 0)
+
+
+def rank(signed):
+    return signed[1].get("incarnation", 0), signed[1]["seq"]
+
+
 def compared(stores):
     """Shows where two stores have another document at one place: who is behind, and who signed two histories."""
     for one, two in ((a, b) for number, a in enumerate(stores) for b in stores[number + 1:]):
         for name in sorted(set(one.scopes) & set(two.scopes)):
             for place in sorted(set(one.scopes[name].documents) & set(two.scopes[name].documents)):
-                sides = [(store, *store.scopes[name].documents[place]) for store in (one, two)]
-                sides.sort(key=lambda side: (side[2].get("incarnation", 0), side[2]["seq"]))
-                (old_store, old_data, old), (_, new_data, new) = sides
-                if old_data == new_data:
-                    continue
-                same = old.get("incarnation") == new.get("incarnation")
-                follows = new["seq"] != old["seq"] + 1 or new["prev"] == f.name_of(old_data)
-                if same and (new["seq"] == old["seq"] or not follows or new.get("writes", 0) < old.get("writes", 0)):
+                sides = [store.scopes[name].documents[place] for store in (one, two)]
+                if any(forked(mine, other) for mine in sides[0] for other in sides[1]):
                     one.problems.append(f"scopes/{name} {place}: its signer signed two histories: {one.path}, {two.path}")
-                else:
-                    one.notes.append(f"scopes/{name} {place}: {old_store.path} is behind")
+                elif sides[0][0][0] != sides[1][0][0]:
+                    behind = one if rank(sides[0][0]) < rank(sides[1][0]) else two
+                    one.notes.append(f"scopes/{name} {place}: {behind.path} is behind")
 
 
 def shown(value):
@@ -389,6 +473,8 @@ def vectors(root):
         "manifest": lambda data: f.manifest(data, signer),
         "manifest-unlock": lambda data: f.unlocked(f.manifest(data, signer), signer, [fixed]),
         "head": lambda data: f.head(data, signer),
+        "receipt": lambda data: f.receipt(data, signer),
+        "receipt-statement": f.statement,
         "schema": f.schema,
         "record": lambda data: f.record(data, b"\7" * 32),
         "commit": f.commit,
@@ -461,29 +547,44 @@ def tables(root):
     return wrong
 
 
-def verify(paths, key):
-    stores = []
+def verify(paths, key, apart):
+    """Judges stores and prints what is found; with `apart` one after the other, so that many fit into memory."""
+    sets = [[path] for path in paths] if apart else [paths]
+    return max(verify_together(some, key) for some in sets)
+
+
+def verify_together(paths, key):
+    stores, bad = [], 0
     for path in paths:
-        store = Store(path, key)
-        stores.append(store)
-        for name in store.objects():
-            with store.watched(f"object {name}"):
-                must(f.name_of(store.object(name)).hex() == name, "its bytes have another name")
-        for scope in store.scopes.values():
-            scope.fold()
-            with store.watched(scope.place):
-                list(scope.views(True))
+        try:
+            stores.append(verified(path, key))
+        except (Refused, OSError) as error:
+            bad = 1
+            print(f"BAD  {error}\n{path}: can't be read, 1 problems")
     compared(stores)
     for store in stores:
         for line in store.problems:
             print(f"BAD  {line}")
         for line in store.notes:
             print(f"note {line}")
-        heads = sum(len(scope.heads) for scope in store.scopes.values())
-        opened = sum(len(scope.tips) for scope in store.scopes.values())
+        scopes = store.scopes.values()
+        heads, opened = sum(len(scope.heads) for scope in scopes), sum(len(scope.tips) for scope in scopes)
         print(f"{store.path}: {len(store.cards)} cards, {len(store.scopes)} scopes, {heads} heads of which {opened} rebuilt, "
-              f"{sum(1 for _ in store.objects())} objects, {len(store.problems)} problems")
-    return 1 if any(store.problems for store in stores) else 0
+              f"{sum(len(scope.receipts) for scope in scopes)} receipts opened, {sum(1 for _ in store.objects())} objects, "
+              f"{len(store.problems)} problems")
+    return 1 if bad or any(store.problems for store in stores) else 0
+
+
+def verified(path, key):
+    store = Store(path, key)
+    for name in store.objects():
+        with store.watched(f"object {name}"):
+            must(f.name_of(store.object(name)).hex() == name, "its bytes have another name")
+    for scope in store.scopes.values():
+        scope.fold()
+        with store.watched(scope.place):
+            list(scope.views(True))
+    return store
 
 
 def main():
@@ -492,6 +593,7 @@ def main():
     parser.add_argument("stores", nargs="+", metavar="STORE")
     parser.add_argument("--key", metavar="FILE", help="an age.key")
     parser.add_argument("--scope", metavar="S", help="a scope's id or name")
+    parser.add_argument("--apart", action="store_true", help="don't compare the stores that are verified")
     parser.add_argument("--joined", action="store_true", help="also what all heads are when merged")
     options = parser.parse_args()
     if options.command == "vectors":
@@ -499,7 +601,7 @@ def main():
         print("\n".join([*wrong, *(f"{kind}: {count}" for kind, count in counts.items())]))
         return 1 if wrong else 0
     if options.command == "verify":
-        return verify(options.stores, options.key)
+        return verify(options.stores, options.key, options.apart)
     code = 0
     for path in options.stores:
         store = Store(path, options.key)

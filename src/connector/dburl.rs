@@ -32,7 +32,7 @@ pub enum Address {
     /// A SQLite file.
     Sqlite(PathBuf),
     /// A PostgreSQL database.
-    Postgres(PostgresUrl),
+    Postgres(Box<PostgresUrl>),
 }
 
 /// The address of a PostgreSQL database. It is shown without its password.
@@ -114,7 +114,7 @@ pub fn parse(url: &str, app_dir: &Path) -> Result<Address, Error> {
         "sqlite" if matches!(driver, "" | "pysqlite" | "aiosqlite") => {}
         "sqlite" => return refuse("this SQLite driver keeps files that we can't read"),
         "postgresql" | "postgres" => {
-            return PostgresUrl::parse(rest, app_dir).map(Address::Postgres).or_else(refuse);
+            return PostgresUrl::parse(rest, app_dir).map(|url| Address::Postgres(Box::new(url))).or_else(refuse);
         }
         _ => return refuse("this kind of database is not supported"),
     }
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn postgresql_is_read_as_sqlalchemy_and_libpq_write_it() {
         let read = |url: &str| match parse(url, Path::new("/srv/app")) {
-            Ok(Address::Postgres(url)) => url,
+            Ok(Address::Postgres(url)) => *url,
             other => panic!("{url}: {other:?}"),
         };
         let url =
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(url.shown(), "postgresql://wb@db.example:5433/wb");
         assert_eq!(url.config().get_password(), Some(&b"s3/cr@t"[..]));
         assert_eq!((url.schema(), url.trust()), ("public", &Trust::File("/srv/app/ca.pem".into())));
-        assert!(!format!("{:?}", Address::Postgres(url)).contains("cr"));
+        assert!(!format!("{:?}", Address::Postgres(Box::new(url))).contains("cr"));
         let url = read("postgres://wb@/wb?host=/run/postgresql&options=-csearch_path%3Dapp,public");
         assert_eq!((url.schema(), url.config().get_ssl_mode()), ("app", SslMode::Disable));
         assert_eq!(read("postgresql://wb@h/wb?sslmode=verify-ca").trust(), &Trust::System);

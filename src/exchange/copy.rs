@@ -1,4 +1,4 @@
-//! Copying objects from store to store: what the other side lacks, verified, in the order given.
+//! Copying objects from store to store: what the other side lacks, verified.
 //!
 //! Interrupted copying needs no bookkeeping: what arrived is held, and the next call asks what is missing.
 
@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 
 use crate::exchange::check::{ObjectCheck, PumpError, pump};
+use crate::exchange::lanes::in_lanes;
 use crate::exchange::layout::StorePath;
 use crate::exchange::store::{Doing, Store, StoreError};
 use crate::id::bytes::ObjectId;
@@ -34,8 +35,8 @@ pub struct CopySummary {
 
 /// Copies those of `objects`, given with their sizes, that `to` lacks from `from`.
 ///
-/// Stores them one after the other in the order given and stops at the first that fails; the earlier ones stay, and
-/// calling again goes on from there. An object given twice is copied once.
+/// Begins them in the order given, as many at once as the stores are worth (`Store::lanes`), and begins no other after one
+/// failed; what was stored stays, and calling again goes on from there. An object given twice is copied once.
 ///
 /// # Errors
 /// `Ask` if `to` can't say what it lacks; `Source` if `from` can't deliver an object or delivers other bytes;
@@ -52,18 +53,22 @@ pub fn copy_objects(
         bytes_total: missing.iter().fold(0, |sum, (_, size)| sum.saturating_add(*size)),
         ..CopyProgress::default()
     };
-    let mut done = CopySummary::default();
     progress(state);
-    for (id, size) in missing {
-        copy_one(from, to, id, size, &mut state, progress).map_err(|failure| failure.of(id, done))?;
+    let lanes = from.lanes().max(to.lanes());
+    let copy = |(id, size): &(ObjectId, u64), step: &dyn Fn(i64)| copy_one(from, to, *id, *size, step);
+    let outcome = in_lanes(&missing, lanes, copy, &mut |reached| {
+        (state.objects_done, state.bytes_done) = (reached.items, reached.bytes);
+        progress(state);
+    });
+    let mut done = CopySummary::default();
+    for ((_, size), _) in missing.iter().zip(&outcome.done).filter(|(_, done)| done.is_some()) {
         done.objects += 1;
         done.bytes += size;
-        // An object that somebody else stored meanwhile was not read.
-        state.bytes_done = done.bytes;
-        state.objects_done = done.objects;
-        progress(state);
     }
-    Ok(done)
+    match outcome.failed {
+        None => Ok(done),
+        Some((at, failure)) => Err(failure.of(missing[at].0, done)),
+    }
 }
 
 /// Returns what `to` lacks, in the order of `objects` and without duplicates.
@@ -79,17 +84,14 @@ fn missing_of(to: &dyn Store, objects: &[(ObjectId, u64)]) -> Result<Vec<(Object
     Ok(missing)
 }
 
-fn copy_one(
-    from: &dyn Store,
-    to: &dyn Store,
-    id: ObjectId,
-    size: u64,
-    state: &mut CopyProgress,
-    progress: &mut dyn FnMut(CopyProgress),
-) -> Result<(), Failure> {
+fn copy_one(from: &dyn Store, to: &dyn Store, id: ObjectId, size: u64, step: &dyn Fn(i64)) -> Result<(), Failure> {
     let reader = from.object(&id, 0).map_err(Failure::Source)?;
-    let mut metered = Metered { reader, failed: None, state, progress };
-    let Err(error) = to.put_object(&id, size, &mut metered) else { return Ok(()) };
+    let mut metered = Metered { reader, failed: None, passed: 0, step };
+    let stored = to.put_object(&id, size, &mut metered);
+    // An object that somebody else stored meanwhile was not read, and one that is sent again was read twice.
+    let wanted = if stored.is_ok() { i64::try_from(size).unwrap_or(i64::MAX) } else { 0 };
+    step(wanted - metered.passed);
+    let Err(error) = stored else { return Ok(()) };
     if let Some(source) = metered.failed {
         let doing = Doing::Read(StorePath::Object(id));
         return Err(Failure::Source(StoreError::Io { store: from.describe(), doing, source }));
@@ -135,7 +137,7 @@ pub enum CopyError {
     Source {
         /// The object.
         object: ObjectId,
-        /// What was copied before it.
+        /// What was copied before it, or beside it.
         done: CopySummary,
         /// Why.
         #[source]
@@ -146,7 +148,7 @@ pub enum CopyError {
     Target {
         /// The object.
         object: ObjectId,
-        /// What was copied before it.
+        /// What was copied before it, or beside it.
         done: CopySummary,
         /// Why.
         #[source]
@@ -183,16 +185,16 @@ impl Failure {
 struct Metered<'a> {
     reader: Box<dyn Read + Send>,
     failed: Option<io::Error>,
-    state: &'a mut CopyProgress,
-    progress: &'a mut dyn FnMut(CopyProgress),
+    passed: i64,
+    step: &'a dyn Fn(i64),
 }
 
 impl Read for Metered<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.reader.read(buffer) {
             Ok(count) => {
-                self.state.bytes_done += count as u64;
-                (self.progress)(*self.state);
+                self.passed += count as i64;
+                (self.step)(count as i64);
                 Ok(count)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),

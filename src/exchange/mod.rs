@@ -6,6 +6,7 @@ pub mod check;
 pub mod copy;
 pub mod fetch;
 pub mod head;
+pub(crate) mod lanes;
 pub mod layout;
 pub mod receipt;
 pub mod store;

@@ -25,6 +25,11 @@ pub trait Store: Send + Sync {
     /// Returns what to call this store in a message: its kind and place, no secrets.
     fn describe(&self) -> String;
 
+    /// Returns how many objects it is worth moving at once: more than one where an answer takes its time.
+    fn lanes(&self) -> usize {
+        1
+    }
+
     /// Returns the scopes with a manifest or a head.
     fn scopes(&self) -> Result<Vec<ScopeId>, StoreError>;
 

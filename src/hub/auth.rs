@@ -55,7 +55,7 @@ pub fn authenticate(hub: &Hub, connection: &Connection, parts: &Parts) -> Result
         return Err(Refusal::new(429, "rate", "too many requests from here were refused").later(5));
     }
     let Some(claim) = claim_of(parts)? else { return Ok(Known { caller: Caller::Anyone, signer: None, path }) };
-    let role = hub.members.role(&claim.signer)?;
+    let role = hub.role(&claim.signer)?;
     let joins = path == "join" && parts.method == hyper::Method::POST;
     if role.is_none() && !joins && hub.options.public {
         // A stranger reads what is for anyone, signed or not.

@@ -94,6 +94,11 @@ impl Catalogue {
         Ok(self.last != before)
     }
 
+    /// Tells whether this is the document that is known at `path`.
+    pub fn is_current(&self, path: &StorePath, hash: &DocHash) -> bool {
+        self.documents.get(path).is_some_and(|entry| entry.hash == *hash)
+    }
+
     /// Takes notice of one document as it is in the store.
     ///
     /// # Errors

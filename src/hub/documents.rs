@@ -66,7 +66,13 @@ fn get(hub: &Hub, caller: &Caller, parts: &Parts, path: &StorePath) -> Result<An
         return Err(Refusal::not_found());
     }
     let bytes = read(&hub.store, path)?.ok_or_else(Refusal::not_found)?;
-    let tag = document_tag(&hash_of(&bytes));
+    let hash = hash_of(&bytes);
+    // Somebody wrote the directory itself, as an instance does that serves its own store: what a head names is to be had
+    // as soon as the head is.
+    if !hub.catalogue()?.is_current(path, &hash) {
+        hub.note(*path)?;
+    }
+    let tag = document_tag(&hash);
     let is_known = parts.headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut answer = match is_known {
         true => answer::empty(StatusCode::NOT_MODIFIED),

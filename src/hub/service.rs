@@ -18,12 +18,12 @@ use crate::hub::catalogue::Catalogue;
 use crate::hub::error::Error;
 use crate::hub::limits::{JSON_BYTES_MAX, REFRESH_EVERY, UPLOADS_AT_ONCE, WORK_AT_ONCE, told};
 use crate::hub::log::{Event, Log};
-use crate::hub::members::Members;
+use crate::hub::members::{Members, Role};
 use crate::hub::nonces::Nonces;
 use crate::hub::rates::Rates;
 use crate::hub::refusal::Refusal;
 use crate::hub::{changes, documents, lists, objects};
-use crate::id::bytes::ScopeId;
+use crate::id::bytes::{InstanceId, ScopeId};
 use crate::sys::clock;
 use crate::transport::dir::DirStore;
 use crate::transport::http::signature::digest_of;
@@ -58,7 +58,11 @@ pub struct Hub {
     rates: Mutex<Rates>,
     work: Semaphore,
     log: Log,
+    guests: Option<Guests>,
 }
+
+/// Tells whether an instance that is no member may read what it is granted.
+pub type Guests = Arc<dyn Fn(&InstanceId) -> bool + Send + Sync>;
 
 /// What is known of the connection that a request comes by.
 #[derive(Debug, Clone, Copy)]
@@ -90,9 +94,24 @@ impl Hub {
             rates: Mutex::new(Rates::default()),
             work: Semaphore::new(WORK_AT_ONCE),
             log,
+            guests: None,
         };
         hub.renew().map_err(|source| Error::Store(Box::new(source)))?;
         Ok(hub)
+    }
+
+    /// Lets in others than members, to read; asked at each of their requests.
+    pub fn with_guests(self, guests: Guests) -> Self {
+        Self { guests: Some(guests), ..self }
+    }
+
+    /// Returns what an instance may do.
+    ///
+    /// # Errors
+    /// `Members`.
+    pub(crate) fn role(&self, id: &InstanceId) -> Result<Option<Role>, Error> {
+        let role = self.members.role(id)?;
+        Ok(role.or_else(|| self.guests.as_ref().is_some_and(|guests| guests(id)).then_some(Role::Reader)))
     }
 
     /// Tells the log.
@@ -133,7 +152,7 @@ impl Hub {
         self: Arc<Self>,
         connection: Connection,
         request: Request<Incoming>,
-        caller: &mut Option<crate::id::bytes::InstanceId>,
+        caller: &mut Option<InstanceId>,
     ) -> Result<Answer, Refusal> {
         let (parts, incoming) = request.into_parts();
         let (hub, parts) = (Arc::clone(&self), Arc::new(parts));

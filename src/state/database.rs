@@ -140,6 +140,12 @@ impl State {
             .map_err(Error::query("write a setting"))?;
         Ok(())
     }
+
+    /// Removes a value of the `meta` table, if it is there.
+    pub(super) fn forget_meta(&self, key: &str) -> Result<(), Error> {
+        self.connection.execute("DELETE FROM meta WHERE key = ?1", [key]).map_err(Error::query("remove a setting"))?;
+        Ok(())
+    }
 }
 
 /// Commits a transaction.

@@ -13,6 +13,7 @@ pub mod nodes;
 pub mod peers;
 pub mod pending;
 pub mod published;
+pub mod queue;
 pub mod receipts;
 pub mod remotes;
 pub mod scopes;

@@ -56,6 +56,7 @@ impl State {
             .connection
             .execute("DELETE FROM remote WHERE name = ?1", [name.as_str()])
             .map_err(Error::query("remove a remote"))?;
+        self.forget_queue(name)?;
         self.connection
             .execute("DELETE FROM spent WHERE remote = ?1", [name.as_str()])
             .map_err(Error::query("remove a remote"))?;

@@ -85,7 +85,26 @@ impl State {
                 ),
             )
             .map_err(Error::query("store a manifest"))?;
+        self.connection
+            .execute("DELETE FROM meta WHERE key = ?1", [shut_out_key(&scope.id)])
+            .map_err(Error::query("note that a scope is ours to read"))?;
         Ok(())
+    }
+
+    /// Notes that its origin has taken a scope from us: what we hold of it stays as it is.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn note_shut_out(&self, scope: &ScopeId) -> Result<(), Error> {
+        if self.is_shut_out(scope)? { Ok(()) } else { self.set_meta(&shut_out_key(scope), "since the newest manifest") }
+    }
+
+    /// Tells whether the newest manifest of a scope that we have seen gives us nothing any more.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn is_shut_out(&self, scope: &ScopeId) -> Result<bool, Error> {
+        Ok(self.meta(&shut_out_key(scope))?.is_some())
     }
 
     /// Moves a scope's local head.
@@ -120,6 +139,10 @@ impl State {
             .map_err(Error::query("remember a capture sequence"))?;
         Ok(())
     }
+}
+
+fn shut_out_key(scope: &ScopeId) -> String {
+    format!("shut-out {scope}")
 }
 
 fn scope_row(row: &Row<'_>) -> rusqlite::Result<ScopeRow> {

@@ -296,6 +296,17 @@ impl Working {
 }
 
 impl CommitSummary {
+    /// Adds what a later commit did.
+    pub(super) fn then(&mut self, later: Self) {
+        for (label, made) in later.scopes {
+            let entry = self.scopes.entry(label).or_insert(ScopeCommit { commit: made.commit, put: 0, removed: 0 });
+            entry.commit = made.commit;
+            entry.put += made.put;
+            entry.removed += made.removed;
+        }
+        (self.rows, self.private, self.too_large) = (later.rows, later.private, later.too_large);
+    }
+
     fn add(&mut self, label: &str, made: &Known, edits: &Edits) {
         self.count(label, made.id, edits);
     }

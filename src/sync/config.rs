@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::error::Error;
+use super::network::{Network, NetworkMode};
 
 /// The name of the file, beside `.wbsync/`.
 pub const FILE: &str = "wbsync.toml";
@@ -21,6 +22,9 @@ pub struct Config {
     /// The bookkeeping of the mapping itself: datasets, conditions (docs/mapping.md).
     #[serde(default)]
     pub dataset: toml::Table,
+    /// Through which stores it exchanges (docs/hub.md).
+    #[serde(default)]
+    pub network: Network,
     /// The condition under which the application is ready for foreign rows (docs/mapping.md).
     pub ready: Option<toml::Table>,
 }
@@ -56,7 +60,7 @@ impl Config {
 }
 
 /// Returns the text of a new file.
-pub fn initial(database: Option<&str>, preset: Option<&str>) -> String {
+pub fn initial(database: Option<&str>, preset: Option<&str>, mode: Option<NetworkMode>) -> String {
     let quoted = |text: &str| toml::Value::String(text.into()).to_string();
     let database = match database {
         Some(url) => format!("database = {}\n", quoted(url)),
@@ -68,5 +72,6 @@ pub fn initial(database: Option<&str>, preset: Option<&str>) -> String {
         Some(name) => format!("preset = {}\n", quoted(name)),
         None => "# preset = \"whiteballoon\"\n".into(),
     };
-    format!("# Configuration of wbsync for this application. Reference: docs/mapping.md\n\n{database}{preset}")
+    let network = mode.map(|mode| format!("\n[network]\nmode = {}\n", quoted(mode.as_str()))).unwrap_or_default();
+    format!("# Configuration of wbsync for this application. Reference: docs/mapping.md\n\n{database}{preset}{network}")
 }

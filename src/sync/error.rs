@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::code::Code;
 use super::fit::Fit;
 use super::own::Lost;
+use super::store_error::{store_code, store_hint};
 use crate::cbor;
 use crate::changeset;
 use crate::connector;
@@ -240,7 +241,7 @@ impl Error {
             Self::Card(_) => Code::BadCard,
             Self::Fingerprint { .. } => Code::Fingerprint,
             Self::Manifest { .. } | Self::ManifestDraft { .. } | Self::Schema { .. } => Code::Manifest,
-            Self::Record { .. } | Self::Tree { .. } | Self::LostCommit { .. } => Code::Records,
+            Self::Record { .. } | Self::Tree { .. } => Code::Records,
             Self::Bookkeeping(_) => Code::DatabaseDamaged,
             Self::Join { .. } => Code::Merge,
             Self::Changeset { .. } | Self::Seal { .. } => Code::Changeset,
@@ -270,7 +271,7 @@ impl Error {
             Self::NotRevertible { .. } => Code::NotRevertible,
             Self::BadValue { .. } => Code::BadValue,
             Self::Ambiguous { .. } => Code::Ambiguous,
-            Self::LostHistory { .. } => Code::LostHistory,
+            Self::LostHistory { .. } | Self::LostCommit { .. } => Code::LostHistory,
             Self::StillForked { .. } => Code::StillForked,
             Self::RestoreUnfinished => Code::RestoreUnfinished,
             Self::RestoreAlone => Code::RestoreAlone,
@@ -289,6 +290,9 @@ impl Error {
     /// Returns what to do next, in a sentence.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::NotAnInstance { start } if start.join(".wbsync/keys").is_dir() => {
+                "the keys of an instance are here and nothing else: `wbsync restore URL` fills it again".into()
+            }
             Self::NotAnInstance { .. } => {
                 "run `wbsync init` in the application's directory, or set WBSYNC_DIR to an instance".into()
             }
@@ -367,7 +371,7 @@ impl Error {
             Self::NothingToRestore { .. } => {
                 "check the URL; `--without-remotes` makes a new beginning with the keys that are here".into()
             }
-            Self::Raced { .. } => "pull, then push again".into(),
+            Self::Raced { .. } => "others keep writing there; try again in a moment".into(),
             Self::Restless => "try again in a quieter moment".into(),
             Self::Refused { .. } => "nothing of them was kept; see the reasons above".into(),
             Self::LostCommit { .. } => "the application's database is newer than .wbsync, as after a restore from a \
@@ -398,45 +402,6 @@ impl Error {
 
 fn unfitting(fits: &[Fit]) -> String {
     fits.iter().flat_map(Fit::blocking_lines).collect::<Vec<_>>().join("; ")
-}
-
-fn store_code(error: &StoreError) -> Code {
-    match error {
-        StoreError::Unreachable { .. } => Code::Unreachable,
-        StoreError::NotAStore { .. } => Code::NotAStore,
-        StoreError::NewerFormat { .. } => Code::NewerStore,
-        StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Irregular { .. } => Code::StoreDamaged,
-        StoreError::Denied { .. } | StoreError::Incomplete { .. } => Code::StoreDenied,
-        StoreError::Busy { .. } => Code::StoreBusy,
-        StoreError::Swapped { .. } => Code::Raced,
-        StoreError::Full { .. } => Code::StoreFull,
-        StoreError::ReadOnly { .. } => Code::StoreReadOnly,
-        StoreError::TooLarge { .. } | StoreError::Source { .. } | StoreError::Io { .. } => Code::Store,
-    }
-}
-
-fn store_hint(error: &StoreError) -> Option<String> {
-    Some(match error {
-        StoreError::Unreachable { .. } => "is the stick plugged in, the disk mounted, the hub running?".into(),
-        StoreError::NotAStore { .. } => {
-            "give a hub, or the directory of a store, or one that is empty: the first push makes it a store".into()
-        }
-        StoreError::NewerFormat { .. } => "use a later version of wbsync".into(),
-        StoreError::Full { .. } => {
-            "make room there, then run the same command again; it goes on where it stopped".into()
-        }
-        StoreError::ReadOnly { .. } => "mount it writable, or choose another place".into(),
-        StoreError::Denied { .. } => {
-            "check owner and mode of the directory; at a hub, whether this instance is a member: `wbsync hub join`"
-                .into()
-        }
-        StoreError::Swapped { .. } => "pull, then push again".into(),
-        StoreError::Damaged { .. } | StoreError::Missing { .. } => {
-            "ask the instance that wrote it to push again, or fetch from another remote".into()
-        }
-        StoreError::Busy { .. } => "wait until it is done, then try again".into(),
-        _ => return None,
-    })
 }
 
 fn database_code(error: &connector::error::Error) -> Code {

@@ -24,9 +24,8 @@ use crate::scope::manifest::{Manifest, Succession, succession};
 use crate::state::accepted::Jump;
 use crate::state::heads::TrackedHead;
 use crate::state::peers::Trust;
-use crate::state::remotes::Exchange;
+use crate::state::queue::Contact;
 use crate::state::scopes::ScopeRow;
-use crate::sys::clock;
 use crate::tree::key::IdKey;
 
 /// What a fetch from one remote brought.
@@ -46,6 +45,9 @@ pub struct FetchSummary {
     pub fits: Vec<Fit>,
     /// Whether nobody has pushed to the remote yet.
     pub empty: bool,
+    /// Whether a head was replaced while it was read: what it named is to be looked for again.
+    #[serde(skip)]
+    pub(super) moved_on: bool,
     /// Objects fetched.
     pub objects: u64,
     /// Their bytes.
@@ -79,22 +81,18 @@ impl Instance {
         let fitted = self.fits().unwrap_or_default();
         let mut result = match self.open_remote(remote) {
             Ok(None) => return Ok(FetchSummary { empty: true, ..FetchSummary::default() }),
-            Ok(Some(store)) => self.fetch_store(store.as_ref(), remote.as_str()),
+            Ok(Some(store)) => self.fetch_until_still(store.as_ref(), remote.as_str()),
             Err(error) => Err(error),
         };
         if let Ok(summary) = &mut result {
             summary.fits = self.fits().unwrap_or_default();
             summary.fits.retain(|fit| !fitted.contains(fit));
         }
-        let now = clock::now();
-        match &result {
-            Ok(_) => self.state.note_exchange(remote, Exchange::Fetched, now)?,
-            Err(error) => self.state.note_exchange(remote, Exchange::Failed(&error.to_string()), now)?,
-        }
+        self.note_outcome(remote, Contact::Fetch, result.as_ref().err())?;
         result
     }
 
-    fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
+    pub(super) fn fetch_store(&self, store: &dyn Store, remote: &str) -> Result<FetchSummary, Error> {
         let mut summary = FetchSummary::default();
         self.tell(Event::Phase { name: "looking for new heads", total: None });
         if !self.is_restoring() {
@@ -103,15 +101,24 @@ impl Instance {
         self.make_incoming()?;
         let scopes = store.scopes().map_err(Error::store(remote))?;
         self.refuse_impostors(store, remote, &mut summary)?;
+        self.take_urls(store, remote)?;
         self.tell(Event::End);
         for id in scopes {
-            let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else { continue };
+            let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else {
+                self.relay_sealed(store, remote, &id)?;
+                continue;
+            };
             let Some(scope) = self.open_scope(row)? else {
                 summary.unreadable += 1;
+                self.relay_sealed(store, remote, &id)?;
                 continue;
             };
             self.fetch_scope(store, remote, &scope, &mut summary)?;
+            self.relay_followed(store, remote, &scope)?;
         }
+        let own = self.own_store()?;
+        self.retire_relayed(&own)?;
+        self.sweep_own_store(&own)?;
         summary.heads.sort_by(|a, b| (&a.scope, &a.signer).cmp(&(&b.scope, &b.signer)));
         self.clear_incoming()?;
         Ok(summary)
@@ -193,6 +200,9 @@ impl Instance {
         let keys = match manifest.unlock(&self.identity) {
             Ok(Some(keys)) => keys,
             Ok(None) => {
+                if let Some(known) = &known {
+                    self.state.note_shut_out(&known.id)?;
+                }
                 summary.unreadable += u64::from(self.state.follows()?.iter().any(|rule| rule.origin == origin));
                 return Ok(None);
             }
@@ -339,6 +349,7 @@ impl Instance {
                 // What it named may have been withdrawn while we read: the newer head says what is left.
                 Ingested::Refused(refusal) if refusal.damaged && self.moved_on(store, remote, one)? => {
                     summary.held.push(format!("{document}: a newer head came while it was read; fetch again"));
+                    summary.moved_on = true;
                     taken.push(at);
                 }
                 Ingested::Refused(refusal) => {

@@ -19,7 +19,7 @@ use crate::changeset::seal;
 use crate::exchange::head::{Head, ObjectRef, Segment};
 use crate::exchange::store::Store;
 use crate::history::commit::{Commit, id_of};
-use crate::id::bytes::{CommitId, DocHash, InstanceId};
+use crate::id::bytes::{CommitId, DocHash, InstanceId, RecordKey};
 use crate::id::name::DatasetName;
 use crate::record::cell::Record;
 use crate::record::clock::Clock;
@@ -99,8 +99,10 @@ pub(super) struct Building<'a> {
     /// The commit that the changeset being read leads to.
     tip: Option<CommitId>,
     records: u64,
-    /// Whether the origin took records out of the scope.
+    /// Whether the origin took records, or fields of them, out of the scope.
     withdraws: bool,
+    /// The records of these that we hold.
+    withdrawn: Vec<(DatasetName, RecordKey)>,
 }
 
 pub(super) const HINT_AGAIN: &str = "ask the instance that wrote it to push again, or fetch from another remote";
@@ -179,6 +181,10 @@ impl Instance {
             self.remove_incoming(&prepared)?;
             return Ok(Ingested::Taken { records, objects, bytes });
         }
+        // What our own edits may hold against it, where we may not write.
+        for (dataset, key) in building.withdrawn.iter().filter(|_| head.signer == scope.row.origin) {
+            self.state.set_withdrawn(&scope.row.id, dataset, key, true)?;
+        }
         // A snapshot says nothing of what it leaves out.
         if building.withdraws || prepared.start.is_none() && self.leaves_out(scope, head)? {
             self.note_withdrawn_by_origin(scope)?;
@@ -198,6 +204,7 @@ impl Instance {
         self.state.put_seen(head, &incoming.hash, &incoming.document)?;
         self.state.clear_jump(&scope.row.id, &head.signer)?;
         database::commit(transaction)?;
+        self.keep_fetched(scope, &prepared)?;
         self.remove_incoming(&prepared)?;
         self.tell(Event::End);
         Ok(Ingested::Taken { records, objects, bytes })
@@ -218,6 +225,7 @@ impl<'a> Building<'a> {
             tip: None,
             records: 0,
             withdraws: false,
+            withdrawn: Vec::new(),
         }
     }
 
@@ -247,7 +255,7 @@ impl<'a> Building<'a> {
         index: usize,
         object: &ObjectRef,
         sealed: &[u8],
-        last_key: &mut Option<(DatasetName, crate::id::bytes::RecordKey)>,
+        last_key: &mut Option<(DatasetName, RecordKey)>,
     ) -> Step<()> {
         // Any epoch that we were granted may have sealed an older segment.
         let mut keys = self.scope.keys.epochs.values().rev();
@@ -310,7 +318,10 @@ impl<'a> Building<'a> {
                     }
                     Body::Deleted => None,
                     Body::Withdrawn => {
-                        self.withdraws |= self.is_here(&dataset, entry.key.as_bytes())?;
+                        if self.is_here(&dataset, entry.key.as_bytes())? {
+                            self.withdraws = true;
+                            self.withdrawn.push((dataset.clone(), entry.key));
+                        }
                         None
                     }
                 };

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::fetch::FetchSummary;
 use super::fit::Fit;
 use super::instance::{DIR, FORMAT, Instance, LOCK_FILE, Purpose};
+use super::network::NetworkMode;
 use super::peers::PeerAdd;
 use super::progress::{Watcher, silent};
 use super::push::cards_in;
@@ -32,6 +33,8 @@ pub struct InitOptions {
     pub preset: Option<String>,
     /// What the instance calls itself; left out, after its directory.
     pub name: Option<PeerName>,
+    /// Through which stores it exchanges; left out, its remotes.
+    pub mode: Option<NetworkMode>,
 }
 
 /// How to clone.
@@ -103,7 +106,7 @@ impl Instance {
         let file = root.join(config::FILE);
         let written = match file.exists() {
             true => None,
-            false => Some(config::initial(options.database.as_deref(), options.preset.as_deref())),
+            false => Some(config::initial(options.database.as_deref(), options.preset.as_deref(), options.mode)),
         };
         let config = match &written {
             Some(text) => Config::parse(text, &file)?,
@@ -321,6 +324,8 @@ fn agreeing(config: Config, options: &InitOptions, path: &Path) -> Result<Config
         "database"
     } else if differs(&options.preset, &config.preset) {
         "preset"
+    } else if options.mode.is_some_and(|mode| mode != config.network.mode) {
+        "network.mode"
     } else {
         return Ok(config);
     };

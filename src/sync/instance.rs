@@ -264,7 +264,7 @@ impl Instance {
                 sqlite::open(options, mapping, context)?
             }
             Address::Postgres(url) => {
-                let mut options = PostgresOptions::new(url, &self.root);
+                let mut options = PostgresOptions::new(*url, &self.root);
                 options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
                 postgres::open(options, mapping, context)?
             }

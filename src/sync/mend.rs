@@ -50,6 +50,38 @@ impl Instance {
         self.compose(scope, joined, mends, stamp)
     }
 
+    /// Returns the joined commit, or one on top of it without the records that the scope's origin withdrew and that
+    /// only our own edits held: we may not write there, so that nobody else would ever hear of them.
+    ///
+    /// # Errors
+    /// A tree that can't be read or written.
+    pub(super) fn let_go(
+        &self,
+        scope: &OpenScope,
+        joined: &Known,
+        cut: &[Cut],
+        merge: &mut ScopeMerge,
+    ) -> Result<Known, Error> {
+        let row = &scope.row;
+        if cut.is_empty() || scope.manifest.may_write(&self.id()) {
+            return Ok(joined.clone());
+        }
+        let Some(origin) = self.state.head(&row.id, &row.origin)? else { return Ok(joined.clone()) };
+        let origin = self.state.known_commit(&row.id, &origin.commit)?;
+        let mut edits = Edits::new();
+        for Cut { dataset, key, .. } in cut {
+            let withdrawn = self.state.withdrawn(&row.id, dataset)?.contains(key);
+            if withdrawn && self.record_at(scope, &origin, dataset, key)?.is_none() {
+                edits.insert((dataset.clone(), *key), None);
+            }
+        }
+        if edits.is_empty() {
+            return Ok(joined.clone());
+        }
+        merge.withdrawn_again += edits.len() as u64;
+        self.compose(scope, joined, edits, self.next_stamp(scope)?)
+    }
+
     /// The record with the fields that the deletion took, written again; `None` if nothing of it lives.
     fn whole_again(&self, scope: &OpenScope, joined: &Known, cut: &Cut, stamp: Stamp) -> Result<Option<Record>, Error> {
         let Some(mut record) = self.record_at(scope, joined, &cut.dataset, &cut.key)? else { return Ok(None) };

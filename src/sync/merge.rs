@@ -97,6 +97,8 @@ impl Instance {
             && let (Some(before), Some(joined)) = (&before, &local)
         {
             local = Some(self.mend(scope, before, joined, &cut, &mut merge)?);
+        } else if let Some(joined) = &local {
+            local = Some(self.let_go(scope, joined, &cut, &mut merge)?);
         }
         if let Some(local) = &local {
             self.advance(scope, local)?;
@@ -155,7 +157,7 @@ impl Instance {
         let new = if scope.manifest.may_write(&self.id()) && joined.id != newer.id {
             self.mend(scope, newer, &joined, &cut, &mut merge)?
         } else {
-            joined
+            self.let_go(scope, &joined, &cut, &mut merge)?
         };
         if old.as_ref().is_some_and(|old| old.id == new.id) {
             return Ok(());

@@ -13,6 +13,7 @@ use super::refusal::Refusal;
 use super::scopes::OpenScope;
 use crate::exchange::fetch::{FetchError, fetch_object};
 use crate::exchange::head::{Head, ObjectRef, Segment};
+use crate::exchange::lanes::in_lanes;
 use crate::exchange::store::{Store, StoreError};
 use crate::history::commit::Commit;
 use crate::history::join::Known;
@@ -138,11 +139,21 @@ impl Instance {
         let total = objects.iter().map(|object| object.bytes).sum();
         let name = format!("fetching {}", scope.label(self)?);
         self.tell(Event::Phase { name: &name, total: Some(total) });
-        let (mut files, mut done) = (Vec::new(), 0);
-        for object in objects {
-            match fetch_object(store, &object.id, object.bytes, &self.incoming_dir()) {
-                Ok(path) => files.push(path),
-                Err(FetchError::Store { source, .. })
+        let dir = self.incoming_dir();
+        // One that is named twice would be in its own way.
+        let mut unique = objects.clone();
+        unique.sort_by_key(|object| object.id);
+        unique.dedup_by_key(|object| object.id);
+        unique.sort_by_key(|object| objects.iter().position(|first| first.id == object.id));
+        let fetch = |object: &&ObjectRef, step: &dyn Fn(i64)| {
+            let path = fetch_object(store, &object.id, object.bytes, &dir)?;
+            step(i64::try_from(object.bytes).unwrap_or(i64::MAX));
+            Ok(path)
+        };
+        let outcome = in_lanes(&unique, store.lanes(), fetch, &mut |reached| self.tell(Event::Done(reached.bytes)));
+        if let Some((_, error)) = outcome.failed {
+            return match error {
+                FetchError::Store { source, .. }
                     if matches!(
                         *source,
                         StoreError::Missing { .. }
@@ -151,22 +162,18 @@ impl Instance {
                             | StoreError::TooLarge { .. }
                     ) =>
                 {
-                    return Ok(Err(Refusal::new("", &source, HINT_AGAIN).damaged()));
+                    Ok(Err(Refusal::new("", &source, HINT_AGAIN).damaged()))
                 }
-                Err(FetchError::Store { source, .. }) => return Err(Error::store(remote)(*source)),
-                Err(FetchError::TooLarge { object, bytes }) => {
+                FetchError::Store { source, .. } => Err(Error::store(remote)(*source)),
+                FetchError::TooLarge { object, bytes } => {
                     let reason = format!("its object {object} of {bytes} bytes is too large");
-                    return Ok(Err(Refusal::because("", reason, HINT_AGAIN)));
+                    Ok(Err(Refusal::because("", reason, HINT_AGAIN)))
                 }
-                Err(error) => {
-                    return Err(Error::io("write", self.incoming_dir())(std::io::Error::other(error)));
-                }
-            }
-            done += object.bytes;
-            self.tell(Event::Done(done));
+                error => Err(Error::io("write", self.incoming_dir())(std::io::Error::other(error))),
+            };
         }
         self.tell(Event::End);
-        Ok(Ok(files))
+        Ok(Ok(objects.iter().map(|object| dir.join(format!("{}.age", object.id))).collect()))
     }
 }
 

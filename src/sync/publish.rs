@@ -67,7 +67,7 @@ impl Instance {
         let mut all = BTreeMap::new();
         let store = self.own_store()?;
         for row in self.state.scopes()? {
-            if !self.follows(&row)? {
+            if !self.follows(&row)? || self.state.is_shut_out(&row.id)? {
                 continue;
             }
             let Some(scope) = self.open_scope(row)? else { continue };
@@ -83,6 +83,7 @@ impl Instance {
         }
         self.write_receipts(&store)?;
         self.retire_in_own_store(&store)?;
+        self.retire_relayed(&store)?;
         self.sweep_own_store(&store)?;
         Ok(all)
     }

@@ -8,7 +8,8 @@ use super::own::Lost;
 use super::progress::Event;
 use super::publish::Published;
 use super::refusal::Refusal;
-use crate::exchange::copy::copy_objects;
+use super::relay::signer_of;
+use crate::exchange::copy::{CopyError, copy_objects};
 use crate::exchange::head::Head;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{InstanceId, ScopeId};
@@ -16,8 +17,7 @@ use crate::id::name::PeerName;
 use crate::keys::card::SignedCard;
 use crate::keys::document;
 use crate::scope::manifest::Manifest;
-use crate::state::remotes::Exchange;
-use crate::sys::clock;
+use crate::state::queue::Contact;
 
 /// What a push did.
 #[derive(Debug, Default, serde::Serialize)]
@@ -36,6 +36,8 @@ pub struct PushSummary {
     pub removed: u64,
     /// Objects that should have been removed and that the remote keeps: it doesn't let us.
     pub unremoved: u64,
+    /// Races lost to other writers before it went through.
+    pub raced: u64,
 }
 
 /// What a push would do.
@@ -110,10 +112,9 @@ impl Instance {
         self.merge()?;
         let published = self.publish()?;
         let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote));
-        let now = clock::now();
-        match &result {
-            Ok(_) => self.state.note_exchange(remote, Exchange::Pushed, now)?,
-            Err(error) => self.state.note_exchange(remote, Exchange::Failed(&error.to_string()), now)?,
+        self.note_outcome(remote, Contact::Push, result.as_ref().err())?;
+        if result.is_ok() {
+            self.note_sent(remote)?;
         }
         result.map(|summary| PushSummary { published, ..summary })
     }
@@ -123,10 +124,14 @@ impl Instance {
         let mut summary = PushSummary::default();
         self.send_card(remote, name)?;
         for scope in own.scopes().map_err(Error::store("this instance"))? {
-            let origin = self.scope_row(&scope)?.origin;
-            self.send_manifest(&own, remote, name, &scope, &origin)?;
+            let manifest = own.manifest(&scope).map_err(Error::store("this instance"))?;
+            let Some(origin) = manifest.and_then(|bytes| signer_of(&bytes)) else { continue };
+            let sent = self.send_manifest(&own, remote, name, &scope, &origin);
+            // Where we have no right to somebody else's scope we have nothing of it to say either.
+            relayed(origin == self.id(), sent)?;
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
-                self.send_head(&own, remote, place, (&scope, &signer), &mut summary)?;
+                let sent = self.send_head(&own, remote, place, (&scope, &signer), &mut summary);
+                relayed(origin == self.id() || signer == self.id(), sent)?;
             }
         }
         self.send_receipts(&own, remote, name, &mut summary)?;
@@ -255,6 +260,19 @@ pub fn cards_in(store: &dyn Store, name: &str) -> Result<(Vec<SignedCard>, Vec<R
         }
     }
     Ok((cards, refused))
+}
+
+/// Forgives a store that doesn't take what we only carry for others.
+fn relayed(is_ours: bool, sent: Result<(), Error>) -> Result<(), Error> {
+    match sent {
+        Err(Error::Store { source, .. }) if !is_ours && matches!(*source, StoreError::Denied { .. }) => Ok(()),
+        Err(Error::Copy { source: CopyError::Target { source, .. }, .. })
+            if !is_ours && matches!(*source, StoreError::Denied { .. }) =>
+        {
+            Ok(())
+        }
+        sent => sent,
+    }
 }
 
 const HINT_CARD: &str = "the instance puts it right with its next push";

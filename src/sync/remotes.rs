@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::error::Error;
 use super::instance::Instance;
+use super::network::NetworkMode;
 use crate::connector::dburl::redact;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::name::PeerName;
@@ -36,16 +37,41 @@ impl Instance {
         Ok(())
     }
 
-    /// Returns the remotes meant: the named one, or all.
+    /// Returns the stores meant: the named one, or those that the mode says.
     ///
     /// # Errors
-    /// `UnknownRemote`, `NoRemote`.
+    /// `UnknownRemote`; `NoRemote` if there is nobody to exchange with, and nobody could come to us either.
     pub fn remotes_or_all(&self, name: Option<&PeerName>) -> Result<Vec<PeerName>, Error> {
-        if let Some(name) = name {
-            return Ok(vec![self.remote_row(name)?.name]);
+        match name {
+            Some(name) if self.is_peer_source(name)? => return Ok(vec![name.clone()]),
+            Some(name) => return Ok(vec![self.remote_row(name)?.name]),
+            None => {}
         }
-        let names: Vec<PeerName> = self.state.remotes()?.into_iter().map(|remote| remote.name).collect();
-        if names.is_empty() { Err(Error::NoRemote) } else { Ok(names) }
+        let remotes = || Ok::<_, Error>(self.state.remotes()?.into_iter().map(|remote| remote.name).collect());
+        let names: Vec<PeerName> = match self.config.network.mode {
+            NetworkMode::Central => remotes()?,
+            NetworkMode::P2p => return self.peer_sources(),
+            NetworkMode::Hybrid => remotes()?,
+        };
+        match names.is_empty() {
+            // Peers are asked where there is no hub at all.
+            true if self.config.network.mode == NetworkMode::Hybrid => self.peer_sources(),
+            true => Err(Error::NoRemote),
+            false => Ok(names),
+        }
+    }
+
+    /// Returns the stores to push to: as `remotes_or_all`, but without stores of peers unless one is named.
+    ///
+    /// # Errors
+    /// As `remotes_or_all`.
+    pub fn push_targets(&self, name: Option<&PeerName>) -> Result<Vec<PeerName>, Error> {
+        let mut remotes = self.remotes_or_all(name)?;
+        if name.is_none() {
+            let peers = self.peer_sources()?;
+            remotes.retain(|remote| !peers.contains(remote));
+        }
+        Ok(remotes)
     }
 
     fn remote_row(&self, name: &PeerName) -> Result<RemoteRow, Error> {
@@ -74,6 +100,9 @@ impl Instance {
     /// # Errors
     /// `Store`.
     pub(super) fn open_remote(&self, name: &PeerName) -> Result<Option<Box<dyn Store>>, Error> {
+        if self.is_peer_source(name)? {
+            return self.open_peer(name).map(Some);
+        }
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
         match url::open(&url, Some(&self.identity)) {
@@ -88,6 +117,9 @@ impl Instance {
     /// # Errors
     /// `Store`.
     pub(super) fn open_remote_for_writing(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
+        if self.is_peer_source(name)? {
+            return self.open_peer(name);
+        }
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
         match url::open_for_writing(&url, &self.identity) {

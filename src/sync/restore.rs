@@ -106,6 +106,11 @@ impl Instance {
         if mode == Mode::DryRun {
             return Ok(summary);
         }
+        // Nothing is begun that the application isn't ready for.
+        self.with_database(|database| {
+            database.check()?;
+            Ok(database.check_ready()?)
+        })?;
         let reached: Vec<PeerName> =
             remotes.into_iter().filter(|remote| summary.asked.contains_key(remote.as_str())).collect();
         self.begin_mark(incarnation)?;

@@ -22,6 +22,9 @@ pub struct Each<T> {
     /// Remotes that failed, in the order tried.
     #[serde(skip)]
     pub failed: Vec<(PeerName, Error)>,
+    /// Peers whose own stores were not there, though others were.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<String>,
 }
 
 /// What a merge did, in the local heads and in the application's rows.
@@ -55,11 +58,14 @@ pub struct SyncSummary {
     pub pull: PullSummary,
     /// The second half; remotes that could not be fetched from are left out.
     pub pushed: Each<PushSummary>,
+    /// What was pulled again because a push had lost a race to another writer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<PullSummary>,
 }
 
 impl<T> Default for Each<T> {
     fn default() -> Self {
-        Self { remotes: BTreeMap::new(), failed: Vec::new() }
+        Self { remotes: BTreeMap::new(), failed: Vec::new(), away: Vec::new() }
     }
 }
 
@@ -67,33 +73,42 @@ impl<T> Each<T> {
     fn of(remotes: &[PeerName], mut work: impl FnMut(&PeerName) -> Result<T, Error>) -> Result<Self, Error> {
         let mut each = Self::default();
         for remote in remotes {
-            match work(remote) {
-                Ok(done) => {
-                    each.remotes.insert(remote.to_string(), done);
-                }
-                Err(error @ Error::LostHistory { .. }) => return Err(error),
-                Err(error) => each.failed.push((remote.clone(), error)),
-            }
+            each.add(remote, work(remote))?;
         }
         Ok(each)
+    }
+
+    /// Takes in what came of one remote.
+    pub(super) fn add(&mut self, remote: &PeerName, result: Result<T, Error>) -> Result<(), Error> {
+        match result {
+            Ok(done) => {
+                self.remotes.insert(remote.to_string(), done);
+            }
+            Err(error @ Error::LostHistory { .. }) => return Err(error),
+            Err(error) => self.failed.push((remote.clone(), error)),
+        }
+        Ok(())
     }
 }
 
 impl Instance {
-    /// Fetches from several remotes.
+    /// Fetches from several remotes; in the mode `hybrid` also from peers, if one isn't there.
     ///
     /// # Errors
     /// `LostHistory`; everything else is in the result.
     pub fn fetch_each(&self, remotes: &[PeerName]) -> Result<Each<FetchSummary>, Error> {
-        Each::of(remotes, |remote| self.fetch(remote))
+        let mut each = Each::of(remotes, |remote| self.fetch(remote))?;
+        self.fall_back(&mut each, |peer| self.fetch(peer))?;
+        Ok(each)
     }
 
-    /// Pushes to several remotes.
+    /// Pushes to several remotes. Where another writer was first, what it wrote is fetched and merged, and the push made
+    /// again; the application's rows stay.
     ///
     /// # Errors
     /// `LostHistory`; everything else is in the result.
     pub fn push_each(&self, remotes: &[PeerName]) -> Result<Each<PushSummary>, Error> {
-        Each::of(remotes, |remote| self.push(remote))
+        Each::of(remotes, |remote| self.push_until_through(remote, &mut || self.fetch(remote).map(drop)))
     }
 
     /// Says what pushes to several remotes would do.
@@ -149,16 +164,35 @@ impl Instance {
         Ok(PullSummary { committed, fetched, merge })
     }
 
-    /// Pulls, then pushes to the remotes that could be fetched from.
+    /// Pulls, then pushes to the remotes that could be fetched from; where another writer was first, once more. Stores of
+    /// peers are not pushed to: what is for them is sealed in our own, where they come for it.
     ///
     /// # Errors
     /// As its parts; remotes that failed are in the result.
     pub fn sync(&self, remotes: &[PeerName]) -> Result<SyncSummary, Error> {
-        let pull = self.pull(remotes)?;
-        let reached: Vec<PeerName> =
+        let mut pull = self.pull(remotes)?;
+        // What came may narrow what is ours: a comment under a request that was withdrawn goes in the same round.
+        if pull.merge.applied.rows() > 0 {
+            pull.committed.then(self.commit(Mode::Keep)?);
+        }
+        let mut reached: Vec<PeerName> =
             remotes.iter().filter(|remote| pull.fetched.remotes.contains_key(remote.as_str())).cloned().collect();
-        let pushed = self.push_each(&reached)?;
-        Ok(SyncSummary { pull, pushed })
+        let peers = self.peer_sources()?;
+        reached.retain(|remote| !peers.contains(remote));
+        let mut again = Vec::new();
+        let pushed = Each::of(&reached, |remote| {
+            self.push_until_through(remote, &mut || {
+                let mut pull = self.pull(std::slice::from_ref(remote))?;
+                let failed = pull.fetched.failed.pop();
+                again.push(pull);
+                failed.map_or(Ok(()), |(_, error)| Err(error))
+            })
+        })?;
+        // Nobody is pushed to: what is new is sealed nevertheless, and waits, or is come for.
+        if reached.is_empty() {
+            self.publish()?;
+        }
+        Ok(SyncSummary { pull, pushed, again })
     }
 
     /// Lists fields with more than one concurrent value, as `scope dataset/record.field`.

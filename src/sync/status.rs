@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::error::Error;
 use super::fit::{Fit, Misfit};
 use super::instance::Instance;
+use super::network::{NetworkMode, peer_urls};
+use super::queue::Waiting;
 use super::view::View;
 use crate::connector::contract::Parked;
 use crate::exchange::receipt::fork::ForkKind;
@@ -17,6 +19,8 @@ use crate::keys::identity::fingerprint_of;
 pub struct Status {
     /// What this instance calls itself.
     pub name: String,
+    /// Through which stores it exchanges.
+    pub mode: NetworkMode,
     /// Its id.
     pub id: InstanceId,
     /// Its fingerprint.
@@ -58,6 +62,8 @@ pub struct ScopeStatus {
     pub scope: String,
     /// Whether we follow it.
     pub followed: bool,
+    /// Whether its origin has taken it from us: what we hold stays as it was then.
+    pub shut_out: bool,
     /// The local head.
     pub head: Option<CommitId>,
     /// Records in it.
@@ -89,6 +95,12 @@ pub struct PeerStatus {
     pub follows: Vec<String>,
     /// When we last got a head of it, and by which remote.
     pub heard: Option<String>,
+    /// Where its own store is read, in the modes `p2p` and `hybrid`.
+    pub reached_at: Vec<String>,
+    /// How often in a row its store was not there, or refused.
+    pub failures: u32,
+    /// When `sync --due` tries it again, if it failed.
+    pub next_try: Option<String>,
 }
 
 /// A remote.
@@ -104,6 +116,12 @@ pub struct RemoteStatus {
     pub pushed: Option<String>,
     /// The last error, if the last exchange failed.
     pub error: Option<String>,
+    /// How often in a row it could not be reached, or refused.
+    pub failures: u32,
+    /// When `sync --due` tries it again, if it failed.
+    pub next_try: Option<String>,
+    /// What it has not been sent yet.
+    pub waiting: Waiting,
 }
 
 /// The key under which the last commit's private rows are kept.
@@ -139,6 +157,7 @@ impl Instance {
         scopes.sort_by(|a, b| (a.scope.contains('/'), &a.scope).cmp(&(b.scope.contains('/'), &b.scope)));
         Ok(Status {
             name: self.card.card.name.to_string(),
+            mode: self.config.network.mode,
             id: self.id(),
             fingerprint: fingerprint_of(&self.id()),
             scopes,
@@ -169,6 +188,7 @@ impl Instance {
             return Ok(ScopeStatus {
                 scope: self.scope_label(row)?,
                 followed: false,
+                shut_out: true,
                 head: row.local_head,
                 records: 0,
                 applied: false,
@@ -209,10 +229,14 @@ impl Instance {
         Ok(ScopeStatus {
             scope: self.scope_label(row)?,
             followed: self.follows(row)?,
+            shut_out: self.state.is_shut_out(&row.id)?,
             head: row.local_head,
             records: head.map_or(0, |head| head.commit.records()),
             applied: row.local_head.is_none() || applied.commits.get(&row.id) == row.local_head.as_ref(),
-            unpublished: may_write && row.local_head.is_some() && (!published || own.is_some() && refold),
+            unpublished: may_write
+                && !self.state.is_shut_out(&row.id)?
+                && row.local_head.is_some()
+                && (!published || own.is_some() && refold),
             local_edits: !may_write && own_writes > 0,
             unmerged,
             forked,
@@ -224,7 +248,7 @@ impl Instance {
     /// # Errors
     /// `State`.
     pub fn peers_status(&self) -> Result<Vec<PeerStatus>, Error> {
-        let rules = self.state.follows()?;
+        let (rules, sources) = (self.state.follows()?, self.peer_sources()?);
         let mut peers = Vec::new();
         for peer in self.state.peers()? {
             let mut last = None;
@@ -233,6 +257,9 @@ impl Instance {
                     last = last.max(Some((head.received, head.via)));
                 }
             }
+            let is_source = sources.contains(&peer.name);
+            let failing = if is_source { self.state.failing(&peer.name)? } else { None };
+            let urls = if is_source { peer_urls(&peer) } else { Vec::new() };
             let of_peer = rules.iter().filter(|rule| rule.origin == peer.id);
             peers.push(PeerStatus {
                 name: peer.name.to_string(),
@@ -241,6 +268,9 @@ impl Instance {
                 trust: peer.trust,
                 follows: of_peer.map(|rule| rule.scope.as_ref().map_or("*".into(), ToString::to_string)).collect(),
                 heard: last.map(|(time, via)| format!("{time} via {via}")),
+                reached_at: urls.iter().map(ToString::to_string).collect(),
+                failures: failing.map_or(0, |failing| failing.failures),
+                next_try: failing.map(|failing| failing.next.to_string()),
             });
         }
         Ok(peers)
@@ -249,16 +279,22 @@ impl Instance {
     /// Tells how it went with each remote.
     ///
     /// # Errors
-    /// `State`.
+    /// `State`; our own store can't be read.
     pub fn remotes_status(&self) -> Result<Vec<RemoteStatus>, Error> {
-        let remotes = self.state.remotes()?.into_iter().map(|remote| RemoteStatus {
-            name: remote.name.to_string(),
-            url: remote.url,
-            fetched: remote.fetched.map(|time| time.to_string()),
-            pushed: remote.pushed.map(|time| time.to_string()),
-            error: remote.error,
+        let remotes = self.state.remotes()?.into_iter().map(|remote| {
+            let failing = self.state.failing(&remote.name)?;
+            Ok(RemoteStatus {
+                name: remote.name.to_string(),
+                url: remote.url,
+                fetched: remote.fetched.map(|time| time.to_string()),
+                pushed: remote.pushed.map(|time| time.to_string()),
+                error: remote.error,
+                failures: failing.map_or(0, |failing| failing.failures),
+                next_try: failing.map(|failing| failing.next.to_string()),
+                waiting: self.waiting(&remote.name)?,
+            })
         });
-        Ok(remotes.collect())
+        remotes.collect()
     }
 }
 

@@ -66,11 +66,13 @@ fn ssh_keygen_verifies_what_armored_writes() {
 fn objects_trees_and_keys() {
     let pair = Pair::new();
     pair.alpha.wbsync(&["sync"]).ok();
-    let object = path(&files(&pair, ".age").remove(0));
-    check!("debug_object", pair.alpha.wbsync(&["debug", "object", &object]).ok());
     let place = tempfile::tempdir().unwrap();
     let key = pair.alpha.wbsync(&["debug", "epoch-key", "public"]).ok();
     fs::write(place.path().join("key"), &key.stdout).unwrap();
+    // Objects have random names; the public one is the one that the public key opens.
+    let opens = |object: &String| wbsync(place.path(), &["debug", "object", object, "--key", "key"]).code == 0;
+    let object = files(&pair, ".age").iter().map(|file| path(file)).find(opens).unwrap();
+    check!("debug_object", pair.alpha.wbsync(&["debug", "object", &object]).ok());
     check!("debug_epoch_key", key);
     check!("debug_object_key_json", wbsync(place.path(), &["--json", "debug", "object", &object, "--key", "key"]).ok());
     check!("debug_object_no_key", Pair::strangers().alpha.wbsync(&["debug", "object", &object]).exits(5));

@@ -89,7 +89,7 @@ impl Database {
 
     pub(crate) fn options(&self, dir: &Path) -> Options {
         match dburl::parse(&self.url, dir).unwrap() {
-            Address::Postgres(url) => Options::new(url, dir),
+            Address::Postgres(url) => Options::new(*url, dir),
             Address::Sqlite(path) => panic!("{path:?}"),
         }
     }

@@ -215,7 +215,7 @@ fn errors_name_the_database_without_its_password() {
     let mut gone = app.db.options(app.dir.path());
     let wrong = app.db.url.replace("postgres@/", "postgres:s3cret@/").replace("?host", "none?host");
     gone.url = match wbsync::connector::dburl::parse(&wrong, app.dir.path()).unwrap() {
-        wbsync::connector::dburl::Address::Postgres(url) => url,
+        wbsync::connector::dburl::Address::Postgres(url) => *url,
         other => panic!("{other:?}"),
     };
     let error = wbsync::connector::postgres::open(gone.clone(), mapping(""), context()).unwrap_err();
@@ -227,7 +227,7 @@ fn errors_name_the_database_without_its_password() {
     admin.batch_execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader").unwrap();
     let reader = app.db.url.replace("postgres@", "reader@");
     let url = match wbsync::connector::dburl::parse(&reader, app.dir.path()).unwrap() {
-        wbsync::connector::dburl::Address::Postgres(url) => url,
+        wbsync::connector::dburl::Address::Postgres(url) => *url,
         other => panic!("{other:?}"),
     };
     let options = wbsync::connector::postgres::options::Options::new(url, app.dir.path());

@@ -52,6 +52,7 @@ fn init(dir: &Path, name: &str, database: Option<&str>) {
         database: database.map(str::to_owned),
         preset: Some("whiteballoon".into()),
         name: Some(PeerName::new(name).unwrap()),
+        ..InitOptions::default()
     };
     Instance::init(dir, &options, silent()).unwrap();
 }

@@ -13,6 +13,7 @@ mod support;
 
 mod accept;
 mod canary;
+mod cards;
 mod converge;
 mod crash;
 mod exchange;

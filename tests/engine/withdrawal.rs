@@ -8,7 +8,7 @@ use wbsync::state::peers::Trust;
 use wbsync::sync::commit::Mode;
 use wbsync::testing::prng::Prng;
 
-use super::world::{Saved, Site, Stick, clone, files_under, pair};
+use super::world::{STICK, Saved, Site, Stick, clone, files_under, pair};
 
 const WORD: &str = "zqsecret";
 
@@ -448,28 +448,50 @@ fn a_store_that_holds_an_older_head_of_a_writer_is_cleaned_too() {
 }
 
 #[test]
-fn who_still_shows_an_edit_of_its_own_does_not_confirm() {
+fn an_edit_where_one_may_not_write_does_not_hold_what_was_withdrawn() {
     let (_stick, alpha, beta) = pair(None);
     let alice = alpha.app.insert_user("alice", "public");
     let ladder = alpha.request(alice, &format!("{WORD} ladder"), "public");
+    let drill = alpha.request(alice, "drill", "public");
     alpha.sync();
     beta.sync();
-    // beta may not write in alpha's scope: its edit stays there, and so does the row with it.
-    beta.app.execute("UPDATE help_requests SET title = 'ours now'", &[]);
+    // beta may not write in alpha's scope: its edits stay there.
+    for title in [format!("{WORD} ladder"), "drill".into()] {
+        beta.app.execute("UPDATE help_requests SET description = 'ours now' WHERE title = ?1", &[&title]);
+    }
     beta.sync();
     alpha.app.set_scope("help_requests", ladder, "private");
     alpha.sync();
     beta.sync();
     alpha.pull();
-    assert_eq!(beta.app.value("SELECT count(*) FROM help_requests WHERE title = 'ours now'"), "1");
+    assert_eq!(beta.app.value("SELECT group_concat(title) FROM help_requests"), "drill");
     let [withdrawal] = &alpha.open().confirmations(Some("requests/")).unwrap()[..] else { panic!() };
-    assert!(withdrawal.confirmed.is_empty() && withdrawal.waiting == ["beta"], "{withdrawal:?}");
-    // What was withdrawn before the edit is confirmed as ever once the edit is given up.
-    let record = withdrawal.record.clone();
-    beta.open().shun(&record, Mode::Keep).unwrap();
+    assert_eq!((&withdrawal.confirmed.len(), withdrawal.waiting.len()), (&1, 0), "{withdrawal:?}");
+    // What its origin only deleted lives on as beta's edit of it, which nobody else sees; `shun` gives it up.
+    alpha.app.execute("DELETE FROM help_requests WHERE id = ?1", &[&drill]);
+    alpha.sync();
     beta.sync();
-    alpha.pull();
-    assert_eq!(beta.app.value("SELECT count(*) FROM help_requests WHERE title = 'ours now'"), "0");
+    assert_eq!(beta.app.value("SELECT description FROM help_requests"), "ours now");
+    assert_eq!(alpha.app.value("SELECT count(*) FROM help_requests WHERE title = 'drill'"), "0");
+}
+
+/// One `sync` is enough: what hangs on a withdrawn request goes in the round that brings the withdrawal.
+#[test]
+fn what_a_pull_narrows_is_published_narrowed_in_the_same_sync() {
+    let (stick, alpha, beta) = pair(Some(Trust::Trusted));
+    let alice = alpha.app.insert_user("alice", "public");
+    let ladder = alpha.request(alice, "ladder", "public");
+    alpha.sync();
+    beta.sync();
+    let there: i64 = beta.app.value("SELECT id FROM help_requests").parse().unwrap();
+    beta.app.insert_comment(there, 1, &format!("{WORD} on it"), "public");
+    beta.sync();
+    assert!(!carriers(&beta, &stick.path()).is_empty());
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    beta.open().sync(&[PeerName::new(STICK).unwrap()]).unwrap();
+    assert_eq!(carriers(&beta, &stick.path()), Vec::<String>::new());
+    assert_eq!(beta.app.value(&format!("SELECT count(*) FROM request_comments WHERE body = '{WORD} on it'")), "1");
 }
 
 #[test]

@@ -108,6 +108,7 @@ impl Site {
             database: None,
             preset: Some("whiteballoon".into()),
             name: Some(PeerName::new(name).unwrap()),
+            mode: None,
         };
         Instance::init(app.dir(), &options, silent()).unwrap();
         Self { app, name }

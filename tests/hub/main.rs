@@ -3,9 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod blind;
+mod deployed;
+mod modes;
+mod race;
+mod relayed;
 mod secured;
 mod served;
+mod serving;
 mod site;
 #[path = "../support/mod.rs"]
 mod support;
 mod together;
+mod waiting;

@@ -16,13 +16,13 @@ use crate::support::app::App;
 use crate::support::run::{Run, wbsync_with};
 
 /// A certificate for `localhost`, and the authority that signed it.
-struct Certificates {
+pub(crate) struct Certificates {
     dir: TempDir,
 }
 
 impl Certificates {
     /// Makes them, or says why it can't.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
             -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem && \
@@ -37,7 +37,7 @@ impl Certificates {
         Some(Self { dir })
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
@@ -66,7 +66,7 @@ impl Certificates {
     }
 }
 
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
     let excused = std::env::var_os("CI").is_none() || std::env::var_os("WBSYNC_ALLOW_SKIPS").is_some();
     assert!(excused, "{why}");

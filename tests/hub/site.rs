@@ -1,6 +1,7 @@
 //! A hub in a process of its own, and applications that exchange through it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -96,9 +97,19 @@ impl Drop for Site {
 
 /// Makes an application with an instance of this name.
 pub(crate) fn instance(name: &str) -> App {
+    instance_with(name, &[])
+}
+
+/// Makes an application with an instance of this name, and options of `init`.
+pub(crate) fn instance_with(name: &str, options: &[&str]) -> App {
     let app = App::new();
-    app.wbsync(&["init", "--preset", "whiteballoon", "--name", name]).ok();
+    app.wbsync(&[&["init", "--preset", "whiteballoon", "--name", name], options].concat()).ok();
     app
+}
+
+/// Returns an address at which nobody listens.
+pub(crate) fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// Makes two instances know, trust and follow each other.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ciborium::Value;
 use wbsync::changeset::reader::read;
 use wbsync::exchange::head::Head;
+use wbsync::exchange::receipt::{Receipt, Statement};
 use wbsync::history::commit::Commit;
 use wbsync::id::bytes::InstanceId;
 use wbsync::keys::card::SignedCard;
@@ -46,6 +47,8 @@ fn changed_bytes_are_judged_alike() {
     judge.kind("card", document(DocKind::Card), |bytes| SignedCard::open(bytes).err().map(say));
     judge.kind("manifest", document(DocKind::Manifest), |bytes| Manifest::open(bytes, &id).err().map(say));
     judge.kind("head", document(DocKind::Head), |bytes| Head::open(bytes, &id).err().map(say));
+    judge.kind("receipt", document(DocKind::Receipt), |bytes| Receipt::open(bytes, &id).err().map(say));
+    judge.kind("receipt-statement", plain, |bytes| Statement::decode(bytes).err().map(say));
     let output = reader("vectors", &[dir.path()], None, &[]);
     assert!(output.status.success(), "{}", said(&output));
     println!("{}", said(&output));
@@ -60,7 +63,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// Makes cases of one kind; `wrap` makes a document of a payload.
     fn kind(&mut self, kind: &str, wrap: impl Fn(&[u8]) -> Vec<u8>, refuse: impl Fn(&[u8]) -> Option<String>) {
-        let signed = ["card", "manifest", "head"].contains(&kind);
+        let signed = ["card", "manifest", "head", "receipt"].contains(&kind);
         let seeds: Vec<Vec<Value>> = accepted(kind).iter().map(|bytes| items(bytes, signed)).collect();
         let mut counts = [0, 0];
         for number in 0..self.cases {

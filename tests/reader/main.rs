@@ -20,6 +20,8 @@ mod support;
 #[path = "../engine/world.rs"]
 mod world;
 
+mod altered;
 mod bytes;
+mod receipts;
 mod run;
 mod stores;

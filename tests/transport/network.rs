@@ -38,6 +38,8 @@ struct Proxy {
     address: SocketAddr,
     troubles: Arc<Mutex<VecDeque<Trouble>>>,
     down: Arc<AtomicU64>,
+    /// How long everything takes on its way down, in milliseconds.
+    lag: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -47,6 +49,8 @@ impl Proxy {
         let troubles = Arc::new(Mutex::new(VecDeque::new()));
         let down = Arc::new(AtomicU64::new(0));
         let (next, counted) = (Arc::clone(&troubles), Arc::clone(&down));
+        let lag = Arc::new(AtomicU64::new(0));
+        let lagging = Arc::clone(&lag);
         // Ends with the test's process.
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -65,12 +69,14 @@ impl Proxy {
                 };
                 let up = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let unwatched = Arc::new(AtomicU64::new(0));
-                std::thread::spawn(move || pass(up.0, up.1, cut_up, garble_up, &unwatched));
+                let prompt = AtomicU64::new(0);
+                std::thread::spawn(move || pass(up.0, up.1, cut_up, garble_up, &unwatched, &prompt));
                 let counted = Arc::clone(&counted);
-                std::thread::spawn(move || pass(server, client, cut_down, garble_down, &counted));
+                let lag = Arc::clone(&lagging);
+                std::thread::spawn(move || pass(server, client, cut_down, garble_down, &counted, &lag));
             }
         });
-        Self { address, troubles, down }
+        Self { address, troubles, down, lag }
     }
 
     fn trouble(&self, troubles: impl IntoIterator<Item = Trouble>) {
@@ -82,11 +88,19 @@ impl Proxy {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, cut: Option<u64>, garble: Option<u64>, count: &AtomicU64) {
+fn pass(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    cut: Option<u64>,
+    garble: Option<u64>,
+    count: &AtomicU64,
+    lag: &AtomicU64,
+) {
     let mut buffer = [0; 8192];
     let mut passed = 0;
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         let mut part = read;
+        std::thread::sleep(Duration::from_millis(lag.load(Ordering::Relaxed)));
         if let Some(at) = garble.filter(|at| (passed..passed + read as u64).contains(at)) {
             buffer[(at - passed) as usize] ^= 1;
         }
@@ -321,4 +335,40 @@ fn a_busy_hub_is_asked_again_and_something_else_is_no_hub() {
     }
     let (address, _) = scripted(vec![info().replace("wbsync store 1", "wbsync store 2")]);
     assert!(matches!(open(address).err(), Some(StoreError::NewerFormat { found: 2, .. })));
+}
+
+/// What takes 40 ms to answer is asked for several objects at a time, both to fetch and to copy; and what is told of the
+/// progress is right all the same.
+#[test]
+fn objects_that_come_at_once_hide_how_long_an_answer_takes() {
+    const OBJECTS: usize = 24;
+    let (running, proxy, admin) = scene();
+    let objects: Vec<_> = (0..OBJECTS)
+        .map(|seed| {
+            let bytes = noise(4_000, seed as u64 + 10);
+            (put(&running.store(), &bytes), bytes.len() as u64)
+        })
+        .collect();
+    let store = proxy.open(&admin);
+    assert!(store.lanes() > 1);
+    proxy.lag.store(40, Ordering::Relaxed);
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let begun = Instant::now();
+    for (id, size) in &objects {
+        fetch_object(&store, id, *size, dirs[0].path()).unwrap();
+    }
+    let one_by_one = begun.elapsed();
+    let local = DirStore::create(&dirs[1].path().join("store")).unwrap();
+    let mut told = Vec::new();
+    let begun = Instant::now();
+    let copied = copy_objects(&store, &local, &objects, &mut |progress| told.push(progress)).unwrap();
+    let at_once = begun.elapsed();
+    let lanes = store.lanes();
+    let _ = writeln!(std::io::stderr(), "answers after 40 ms: {one_by_one:?} one by one, {at_once:?} in {lanes} lanes");
+    assert!(at_once < one_by_one.mul_f64(0.6), "{at_once:?} at once, {one_by_one:?} one by one");
+    assert_eq!((copied.objects, copied.bytes), (OBJECTS as u64, OBJECTS as u64 * 4_000));
+    let last = told.last().unwrap();
+    assert_eq!((last.objects_done, last.bytes_done), (last.objects_total, last.bytes_total));
+    assert!(told.windows(2).all(|pair| pair[0].objects_done <= pair[1].objects_done));
+    assert!(local.missing(&objects).unwrap().is_empty());
 }

@@ -37,7 +37,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
 
 /// Says what fetches brought.
 pub fn describe(fetched: &Each<FetchSummary>) -> String {
-    let mut text = String::new();
+    let mut text: String = fetched.away.iter().map(|peer| format!("fetched {peer}: it is away\n")).collect();
     for (remote, summary) in &fetched.remotes {
         if summary.empty {
             text += &format!("fetched {remote}: nothing has been pushed there yet\n");

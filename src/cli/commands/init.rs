@@ -7,6 +7,7 @@ use crate::cli::failure::Failure;
 use crate::id::name::PeerName;
 use crate::sync::init::InitOptions;
 use crate::sync::instance::Instance;
+use crate::sync::network::NetworkMode;
 
 /// Make an instance beside an application's database
 ///
@@ -34,12 +35,15 @@ pub struct Options {
     /// What the instance calls itself; otherwise its directory's name
     #[arg(long, value_name = "NAME")]
     name: Option<PeerName>,
+    /// Through which stores it exchanges: central (remotes), p2p (stores of peers), hybrid (both); otherwise central
+    #[arg(long, value_name = "MODE")]
+    mode: Option<NetworkMode>,
 }
 
 impl Options {
     /// Returns them as the library takes them.
     pub fn into_init(self) -> InitOptions {
-        InitOptions { database: self.db, preset: self.preset, name: self.name }
+        InitOptions { database: self.db, preset: self.preset, name: self.name, mode: self.mode }
     }
 }
 

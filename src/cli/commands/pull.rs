@@ -27,7 +27,8 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Change)?;
     let summary = instance.pull(&instance.remotes_or_all(args.remote.as_ref())?)?;
     context.answer(&summary, &describe(&summary))?;
-    report(context, &summary);
+    report_fetched(context, &summary);
+    report_merged(context, &summary);
     Ok(())
 }
 
@@ -37,10 +38,14 @@ pub fn describe(summary: &PullSummary) -> String {
     commit::describe(&summary.committed, Mode::Keep) + &fetch::describe(&summary.fetched) + &merged
 }
 
-/// Reports what went wrong in a pull, and how fast it was.
-pub fn report(context: &mut Context, summary: &PullSummary) {
+/// Reports what went wrong with the remotes of a pull.
+pub fn report_fetched(context: &mut Context, summary: &PullSummary) {
     context.report_failed(&summary.fetched.failed);
     context.report_refused(&summary.fetched.remotes);
+}
+
+/// Reports the conflicts that are open after a pull, and how fast it was.
+pub fn report_merged(context: &mut Context, summary: &PullSummary) {
     context.report_conflicts(&summary.merge.conflicts);
     context.note_speed(summary.committed.rows + summary.merge.applied.rows());
 }

@@ -1,10 +1,17 @@
 //! `wbsync push`: publish what was committed and send it to remotes.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::cli::commands::status::waiting;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{bytes, count};
 use crate::id::name::PeerName;
-use crate::sync::instance::Purpose;
+use crate::sync::error::Error;
+use crate::sync::instance::{Instance, Purpose};
+use crate::sync::publish::Published;
 use crate::sync::push::PushSummary;
 use crate::sync::round::Each;
 
@@ -31,7 +38,7 @@ pub struct Args {
 /// As `Instance::push_each`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Change)?;
-    let remotes = instance.remotes_or_all(args.remote.as_ref())?;
+    let remotes = instance.push_targets(args.remote.as_ref())?;
     if args.dry_run {
         let previews = instance.push_previews(&remotes)?;
         let mut text = String::new();
@@ -51,9 +58,49 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         return Ok(());
     }
     let pushed = instance.push_each(&remotes)?;
+    if remotes.is_empty() {
+        let published = instance.publish()?;
+        context.answer(&json!({ "remotes": {}, "published": published }), &describe_published(&published))?;
+        return Ok(());
+    }
     context.answer(&pushed, &describe(&pushed))?;
     context.report_failed(&pushed.failed);
+    note_kept(context, &instance, &pushed.failed)
+}
+
+/// Says what waits for the remotes that failed, and until when they are left alone.
+///
+/// # Errors
+/// The state can't be read.
+pub fn note_kept<'a>(
+    context: &Context,
+    instance: &Instance,
+    failed: impl IntoIterator<Item = &'a (PeerName, Error)>,
+) -> Result<(), Failure> {
+    let failed: Vec<_> = failed.into_iter().map(|(name, _)| name.as_str()).collect();
+    for status in instance.remotes_status()? {
+        if !failed.contains(&status.name.as_str()) {
+            continue;
+        }
+        if let (Some(waiting), Some(next)) = (waiting(&status.waiting), &status.next_try) {
+            context.note(&format!(
+                "{}: {waiting}; kept until it can be reached, `sync --due` waits until {next}",
+                status.name
+            ));
+        }
+    }
     Ok(())
+}
+
+/// Says what was sealed for peers to come for.
+fn describe_published(published: &BTreeMap<String, Published>) -> String {
+    if published.is_empty() {
+        return "nothing new for peers to fetch\n".into();
+    }
+    let line = |(scope, published): (&String, &Published)| {
+        format!("published {scope} for peers to fetch: {}\n", bytes(published.bytes))
+    };
+    published.iter().map(line).collect()
 }
 
 /// Says what pushes sent.
@@ -69,6 +116,10 @@ pub fn describe(pushed: &Each<PushSummary>) -> String {
                 count(summary.objects, "object"),
             ),
         };
+        if summary.raced > 0 {
+            let races = count(summary.raced, "time");
+            text += &format!("pushed {remote}: another writer was first {races}; what it wrote is merged\n");
+        }
         if summary.removed > 0 {
             text +=
                 &format!("removed from {remote}: {} that no head names any more\n", count(summary.removed, "object"));

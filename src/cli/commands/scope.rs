@@ -94,6 +94,9 @@ fn notes(scope: &ScopeStatus, rows_known: bool) -> String {
     if !scope.followed {
         notes.push("not followed".to_owned());
     }
+    if scope.shut_out {
+        notes.push("closed to us by its origin: as it was then".to_owned());
+    }
     if !scope.unmerged.is_empty() {
         notes.push(format!("to merge: {}", scope.unmerged.join(", ")));
     }

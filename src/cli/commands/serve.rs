@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cli::context::{Context, say};
 use crate::cli::failure::Failure;
@@ -12,9 +12,11 @@ use crate::hub::limits::URLS_MAX;
 use crate::hub::listen::{Place, Server, Trust};
 use crate::hub::log::Event;
 use crate::hub::members::Members;
-use crate::hub::service::{Hub, Options};
+use crate::hub::service::{Guests, Hub, Options};
 use crate::hub::stdio;
+use crate::state::peers::Trust as PeerTrust;
 use crate::sync::instance::Purpose;
+use crate::sync::network::NetworkMode;
 use crate::transport::dir::DirStore;
 use crate::transport::http::url::HttpUrl;
 use crate::transport::http::wire::shown;
@@ -22,7 +24,8 @@ use crate::transport::http::wire::shown;
 /// Serve a store to other instances
 ///
 /// Without --store it is this instance's own store; with it, no instance is needed, and an empty or new directory
-/// becomes a store. Who may use it is the business of `wbsync hub`. Only this machine can reach the address unless
+/// becomes a store. Who may use it is the business of `wbsync hub`; in the modes `p2p` and `hybrid` peers may fetch from
+/// this instance's own store without more. Only this machine can reach the address unless
 /// others are let in by one of --tls-cert, --behind-proxy and --insecure.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -70,6 +73,7 @@ pub struct Args {
 /// As `Server::start` and `stdio::serve`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let (dir, store) = open(context, args.store.as_deref())?;
+    let guests = if args.store.is_none() { peers(context)? } else { None };
     let members = Members::open(&dir)?;
     if !args.stdio {
         // Over a pipe others may be sending at this moment, and it starts often.
@@ -88,7 +92,11 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             tell(event, json);
         }
     };
-    let hub = Arc::new(Hub::new(store, members, options, Arc::new(log))?);
+    let mut hub = Hub::new(store, members, options, Arc::new(log))?;
+    if let Some(guests) = guests {
+        hub = hub.with_guests(guests);
+    }
+    let hub = Arc::new(hub);
     if args.stdio {
         return Ok(stdio::serve(hub, !args.signed)?);
     }
@@ -99,6 +107,20 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     };
     let place = Place { address: args.listen, tls: args.tls_cert.zip(args.tls_key), trust };
     Ok(Server::start(hub, &place)?.run()?)
+}
+
+/// Returns what lets the peers in that aren't revoked, if they are to come for what is in our own store.
+fn peers(context: &Context) -> Result<Option<Guests>, Failure> {
+    let instance = context.instance(Purpose::Look)?;
+    if instance.config.network.mode == NetworkMode::Central {
+        return Ok(None);
+    }
+    // Commands change who is a peer while this runs.
+    let state = Mutex::new(instance.state);
+    Ok(Some(Arc::new(move |id| {
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.peer(id).is_ok_and(|peer| peer.is_some_and(|peer| peer.trust != PeerTrust::Revoked))
+    })))
 }
 
 /// Opens the store in `dir`, or the instance's own; returns its directory too.

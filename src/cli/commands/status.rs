@@ -4,8 +4,9 @@ use super::peer::followed;
 use super::scope;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, WARNING, by_name, count, private, table, tame, too_large};
+use crate::cli::text::{HEADING, WARNING, by_name, bytes, count, private, table, tame, too_large};
 use crate::sync::instance::Purpose;
+use crate::sync::queue::Waiting;
 use crate::sync::status::Status;
 
 /// Show where this instance stands: scopes, peers, remotes, conflicts, what waits
@@ -47,7 +48,11 @@ fn describe(status: &Status) -> String {
         .map(|peer| {
             let heard =
                 peer.heard.as_ref().map_or_else(|| "nothing heard yet".into(), |heard| format!("heard {heard}"));
-            [peer.name.clone(), peer.trust.to_string(), followed(&peer.follows), heard]
+            let mut reached = peer.reached_at.first().cloned().unwrap_or_default();
+            if let Some(next) = &peer.next_try {
+                reached += &format!(" {}, next try {next}", count(peer.failures.into(), "failure"));
+            }
+            [peer.name.clone(), peer.trust.to_string(), followed(&peer.follows), heard, reached]
         })
         .collect();
     text += &section("peers", &table("  ", &peers));
@@ -56,7 +61,12 @@ fn describe(status: &Status) -> String {
         .remotes
         .iter()
         .map(|remote| {
-            let failed = remote.error.as_ref().map(|error| format!("failed: {}", tame(error))).unwrap_or_default();
+            let mut failed: Vec<String> = remote.error.iter().map(|error| format!("failed: {}", tame(error))).collect();
+            if let Some(next) = &remote.next_try {
+                failed.push(format!("{}, next try {next}", count(remote.failures.into(), "failure")));
+            }
+            failed.extend(waiting(&remote.waiting));
+            let failed = failed.join("; ");
             let (fetched, pushed) = (at(&remote.fetched), at(&remote.pushed));
             [remote.name.clone(), remote.url.clone(), format!("fetched {fetched}"), format!("pushed {pushed}"), failed]
         })
@@ -96,6 +106,12 @@ fn describe(status: &Status) -> String {
         text += &format!("\nprivate: {}\n", private(&status.private));
     }
     text
+}
+
+/// Says what waits for a remote, if anything does.
+pub fn waiting(waiting: &Waiting) -> Option<String> {
+    let text = || format!("waiting: {}, {}", count(waiting.heads, "head"), bytes(waiting.bytes));
+    (waiting.heads > 0).then(text)
 }
 
 fn section(name: &str, body: &str) -> String {

@@ -13,10 +13,16 @@ use crate::sync::instance::Purpose;
 #[command(after_help = "\
 Examples:
   wbsync sync
-  wbsync sync stick")]
+  wbsync sync stick
+  wbsync sync --due")]
 pub struct Args {
     /// The remote; otherwise all
     remote: Option<PeerName>,
+    /// Leave remotes alone that failed, until their time has come: for timers and scripts
+    ///
+    /// After each failure in a row the wait is anything up to a bound, at first 30 seconds, at last an hour.
+    #[arg(long, conflicts_with = "remote")]
+    due: bool,
 }
 
 /// Runs it.
@@ -25,9 +31,20 @@ pub struct Args {
 /// As `Instance::sync`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Change)?;
-    let summary = instance.sync(&instance.remotes_or_all(args.remote.as_ref())?)?;
-    context.answer(&summary, &(pull::describe(&summary.pull) + &push::describe(&summary.pushed)))?;
+    let mut remotes = instance.remotes_or_all(args.remote.as_ref())?;
+    if args.due {
+        let due = instance.due(remotes)?;
+        for (remote, next) in &due.later {
+            context.note(&format!("{remote}: left alone until {next}"));
+        }
+        remotes = due.now;
+    }
+    let summary = instance.sync(&remotes)?;
+    let pulls = || std::iter::once(&summary.pull).chain(&summary.again);
+    context.answer(&summary, &(pulls().map(pull::describe).collect::<String>() + &push::describe(&summary.pushed)))?;
     context.report_failed(&summary.pushed.failed);
-    pull::report(context, &summary.pull);
-    Ok(())
+    pulls().for_each(|pull| pull::report_fetched(context, pull));
+    pull::report_merged(context, pulls().last().expect("there is the first"));
+    let fetched = pulls().flat_map(|pull| &pull.fetched.failed);
+    push::note_kept(context, &instance, fetched.chain(&summary.pushed.failed))
 }

@@ -23,6 +23,8 @@ use crate::transport::http::wire::{self, Changes, Held, Info, Join, Names, Objec
 pub struct HttpStore {
     client: Arc<Client>,
     info: Info,
+    /// How many connections are worth it: over SSH each one would be a login of its own.
+    lanes: usize,
 }
 
 impl HttpStore {
@@ -45,6 +47,7 @@ impl HttpStore {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(AGENT)
+            .max_idle_connections_per_host(LANES)
             .timeout_resolve(Some(CONNECT_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(ANSWER_TIMEOUT))
@@ -52,7 +55,10 @@ impl HttpStore {
             .timeout_per_write(Some(IDLE_TIMEOUT))
             .build();
         let name = format!("the hub {url}");
-        Self::over(Client::new(Agent::new_with_config(config), url.clone(), name, identity.cloned()))
+        let client = Client::new(Agent::new_with_config(config), url.clone(), name, identity.cloned());
+        let store = Self::over(client)?;
+        let uploads = usize::try_from(store.info.limits.uploads_at_once).unwrap_or(LANES);
+        Ok(Self { lanes: uploads.clamp(1, LANES), ..store })
     }
 
     /// Opens the hub that `client` speaks with.
@@ -86,7 +92,7 @@ impl HttpStore {
             }
             Err(FormatError::Foreign) => return Err(not_a_store("its store has an unknown format")),
         }
-        Ok(Self { client: Arc::new(client), info })
+        Ok(Self { client: Arc::new(client), info, lanes: 1 })
     }
 
     /// Returns what the hub says about itself.
@@ -165,6 +171,10 @@ impl HttpStore {
 }
 
 impl Store for HttpStore {
+    fn lanes(&self) -> usize {
+        self.lanes
+    }
+
     fn describe(&self) -> String {
         self.client.name.clone()
     }
@@ -313,6 +323,8 @@ fn is_tls(error: &std::io::Error) -> bool {
 /// What `Info::service` says.
 pub const SERVICE: &str = "wbsync";
 const AGENT: &str = concat!("wbsync/", env!("CARGO_PKG_VERSION"));
+/// Enough to hide the way there and back; more would take the line from others.
+const LANES: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// A hub that syncs a large object to a slow disk needs a while; a long poll waits 55 seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
