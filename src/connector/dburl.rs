@@ -38,7 +38,7 @@ pub enum Address {
 /// The address of a PostgreSQL database. It is shown without its password.
 #[derive(Clone)]
 pub struct PostgresUrl {
-    config: Box<Config>,
+    config: Config,
     schema: String,
     trust: Trust,
 }
@@ -176,7 +176,7 @@ impl PostgresUrl {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        Ok(Self { config: Box::new(config), schema, trust })
+        Ok(Self { config, schema, trust })
     }
 
     /// Returns what the driver needs, the password included.
