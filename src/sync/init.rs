@@ -284,7 +284,9 @@ impl Building {
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
         let path = self.dir.join(name);
-        disk::replace(&path, bytes, Access::Shared).map_err(Error::io("write", &path))?;
+        // An address of PostgreSQL may hold a password.
+        let access = if name == config::FILE { Access::Secret } else { Access::Shared };
+        disk::replace(&path, bytes, access).map_err(Error::io("write", &path))?;
         Ok(path)
     }
 

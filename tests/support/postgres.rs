@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,8 +13,8 @@ use postgres::{Client, NoTls};
 pub struct Cluster {
     socket: PathBuf,
     databases: AtomicU32,
-    /// The server ends when this is closed, also by a crash of ours.
-    _stdin: ChildStdin,
+    /// Ends when its input is closed, also by a crash of ours.
+    _server: Child,
 }
 
 /// Makes the cluster in `$1` with the programs in `$2`, tells when it runs, and removes it when its input ends.
@@ -87,8 +87,7 @@ impl Cluster {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
         assert_eq!(line, "ready\n", "the server starts");
-        let _stdin = child.stdin.take().expect("it is piped");
-        Some(Self { socket: dir, databases: AtomicU32::new(0), _stdin })
+        Some(Self { socket: dir, databases: AtomicU32::new(0), _server: child })
     }
 }
 
