@@ -81,7 +81,10 @@ impl Cluster {
         }
         command.args(["-c", SCRIPT, "cluster", dir.to_str()?, programs.to_str()?]);
         // The script stops the server when our end of its input closes, also if we are killed: nobody waits for it.
-        #[expect(clippy::zombie_processes, reason = "it outlives every test of this process")]
+        #[allow(
+            clippy::zombie_processes,
+            reason = "it outlives every test of this process; not every test binary is told so"
+        )]
         let mut child =
             command.current_dir(&dir).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh runs");
         let mut line = String::new();
