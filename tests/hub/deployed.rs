@@ -101,6 +101,10 @@ fn the_composition_is_yaml_with_the_parts_that_it_names() {
 fn caddy_takes_its_file() {
     let mut caddy = Command::new("caddy");
     let run = caddy.args(["validate", "--adapter", "caddyfile", "--config"]).arg(dir().join("Caddyfile")).output();
-    let Ok(run) = run else { return skipped("there is no caddy") };
+    // Not every Debian packages it, so that continuous integration goes without it too.
+    let Ok(run) = run else {
+        eprintln!("SKIPPED: there is no caddy");
+        return;
+    };
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
 }
