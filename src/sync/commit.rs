@@ -9,7 +9,7 @@ use super::progress::Event;
 use super::scopes::OpenScope;
 use super::status::{PRIVATE_KEY, TOO_LARGE_KEY};
 use super::view::View;
-use crate::connector::contract::{Capture, Position};
+use crate::connector::contract::{Capture, Connector, Position, Sighting, SinkError};
 use crate::connector::error as connector;
 use crate::history::commit::{Commit, Making};
 use crate::history::join::Known;
@@ -74,20 +74,13 @@ impl Instance {
             return Ok(summary);
         }
         self.settle_pending()?;
-        self.tell(Event::Phase { name: "reading the application's rows", total: None });
         let position = self.with_database(|database| Ok(database.position()?))?;
-        let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
-        let target = position.target.as_deref().map(View::decode).transpose().map_err(Error::Bookkeeping)?;
-        let mut collector = Collector::new(self, &applied, target.as_ref())?;
-        let capture = self.with_database(|database| {
-            let now = collector.now;
-            Ok(database.capture(now, &mut |sighting| collector.take(sighting).map_err(through))?)
-        })?;
-        self.tell(Event::End);
+        let views = views_of(&position)?;
+        let (collector, capture) = self.collect(&views, |database, now, sink| database.capture(now, sink))?;
         let mut summary = summarize(&capture);
         let Collector { scopes, now, too_large, .. } = collector;
         summary.too_large = too_large;
-        self.keep(scopes, now, (applied, target), &capture, &mut summary)?;
+        self.keep(scopes, now, views, &capture, &mut summary)?;
         Ok(summary)
     }
 
@@ -96,22 +89,35 @@ impl Instance {
     /// # Errors
     /// The database or the state can't be read.
     pub(super) fn uncommitted(&self) -> Result<(Vec<Working>, CommitSummary), Error> {
-        self.tell(Event::Phase { name: "reading the application's rows", total: None });
         let position = match self.state.pending()? {
             // These commits were made; a crash kept them from the application's database.
             Some(pending) => Position { applied: pending.applied, target: pending.target },
             None => self.with_database(|database| Ok(database.position()?))?,
         };
-        let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
-        let target = position.target.as_deref().map(View::decode).transpose().map_err(Error::Bookkeeping)?;
-        let mut collector = Collector::new(self, &applied, target.as_ref())?;
-        let capture = self.with_database(|database| {
-            let now = collector.now;
-            Ok(database.peek(now, &mut |sighting| collector.take(sighting).map_err(through))?)
-        })?;
-        self.tell(Event::End);
+        let views = views_of(&position)?;
+        let (collector, capture) = self.collect(&views, |database, now, sink| database.peek(now, sink))?;
         let Collector { scopes, too_large, .. } = collector;
         Ok((scopes, CommitSummary { too_large, ..summarize(&capture) }))
+    }
+
+    /// Reads the application's rows in one of the two ways, and collects the edits against the views that they show.
+    fn collect(
+        &self,
+        (applied, target): &(View, Option<View>),
+        read: impl FnOnce(
+            &mut dyn Connector,
+            UnixMillis,
+            &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+        ) -> Result<Capture, connector::Error>,
+    ) -> Result<(Collector<'_>, Capture), Error> {
+        self.tell(Event::Phase { name: "reading the application's rows", total: None });
+        let mut collector = Collector::new(self, applied, target.as_ref())?;
+        let capture = self.with_database(|database| {
+            let now = collector.now;
+            Ok(read(database, now, &mut |sighting| collector.take(sighting).map_err(through))?)
+        })?;
+        self.tell(Event::End);
+        Ok((collector, capture))
     }
 
     /// Finishes a settlement that a crash interrupted.
@@ -357,4 +363,11 @@ fn summarize(capture: &Capture) -> CommitSummary {
         summary.private.insert(format!("{dataset}: {}", reason.as_str().unwrap_or_default()), *count);
     }
     summary
+}
+
+/// Reads the views that the application's rows show, the applied one and that of an unfinished apply.
+fn views_of(position: &Position) -> Result<(View, Option<View>), Error> {
+    let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
+    let target = position.target.as_deref().map(View::decode).transpose().map_err(Error::Bookkeeping)?;
+    Ok((applied, target))
 }
