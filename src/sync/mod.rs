@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod apply;
+pub mod backoff;
 pub mod blame;
 pub mod bundle;
 pub mod changes;
