@@ -13,7 +13,7 @@ impl Chance {
     }
 
     /// Returns the next number; each is as likely.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,7 +24,7 @@ impl Chance {
     /// Returns any time up to `most`.
     pub fn up_to(&mut self, most: Duration) -> Duration {
         let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX - 1);
-        Duration::from_millis(self.next() % (millis + 1))
+        Duration::from_millis(self.draw() % (millis + 1))
     }
 
     /// Returns about `time`: a tenth less or more, so that what began together doesn't stay together.

@@ -27,6 +27,7 @@ pub struct Remote {
     /// Whether something changed there since the exchange at work began.
     changed: bool,
     asking: Asking,
+    asked: Option<Duration>,
     poll_failures: u32,
 }
 
@@ -35,8 +36,8 @@ pub struct Remote {
 enum Asking {
     /// Not before this time.
     From(Duration),
-    /// Since this time.
-    Since(Duration),
+    /// It is, and has not answered yet.
+    Waiting,
 }
 
 impl Remote {
@@ -52,6 +53,7 @@ impl Remote {
             started: None,
             changed: false,
             asking: Asking::From(now),
+            asked: None,
             poll_failures: 0,
             target,
         }
@@ -60,7 +62,9 @@ impl Remote {
     /// Takes what the configuration and the state say now.
     pub fn update(&mut self, target: Target, now: Duration) {
         // Somebody exchanged by hand, and it went well.
-        let healed = self.failures > 0 && target.failing.is_none() && self.trouble.as_ref().is_none_or(|trouble| trouble.wait.is_some());
+        let healed = self.failures > 0
+            && target.failing.is_none()
+            && self.trouble.as_ref().is_none_or(|trouble| trouble.wait.is_some());
         if healed {
             (self.failures, self.trouble) = (0, None);
         }
@@ -93,7 +97,7 @@ impl Remote {
             }
             Err(trouble) => {
                 self.failures = self.failures.saturating_add(1);
-                let wait = trouble.wait.unwrap_or_else(|| Backoff::REMOTE.wait(self.failures, chance.next()));
+                let wait = trouble.wait.unwrap_or_else(|| Backoff::REMOTE.wait(self.failures, chance.draw()));
                 self.due = now.running + wait.clamp(WAIT_MIN, Backoff::REMOTE.longest());
                 self.trouble = Some(trouble);
             }
@@ -118,25 +122,29 @@ impl Remote {
     /// Tells when to ask it for changes; `None` if it is being asked, or can't be.
     pub fn asked_from(&self) -> Option<Duration> {
         match self.asking {
-            Asking::From(time) if self.target.polls => Some(time),
+            // A hub with too many who wait answers at once.
+            Asking::From(time) if self.target.polls => {
+                Some(time.max(self.asked.map_or(Duration::ZERO, |asked| asked + POLL_GAP_MIN)))
+            }
             _ => None,
         }
     }
 
     /// Begins to ask.
     pub fn ask(&mut self, now: Duration) {
-        self.asking = Asking::Since(now);
+        (self.asking, self.asked) = (Asking::Waiting, Some(now));
     }
 
     /// Takes the answer.
     pub fn answered(&mut self, polled: Polled, now: Duration, chance: &mut Chance) {
-        let Asking::Since(since) = self.asking else { return };
-        // A hub with too many who wait answers at once.
-        let mut next = now.max(since + POLL_GAP_MIN);
+        if self.asking != Asking::Waiting {
+            return;
+        }
+        let mut next = now;
         match polled {
             Polled::Failed => {
                 self.poll_failures = self.poll_failures.saturating_add(1);
-                next = now + Backoff::POLL.wait(self.poll_failures, chance.next()).max(WAIT_MIN);
+                next = now + Backoff::POLL.wait(self.poll_failures, chance.draw()).max(WAIT_MIN);
             }
             Polled::Changed | Polled::Quiet => {
                 let is_back = self.poll_failures > 0 && self.failures > 0;

@@ -24,8 +24,9 @@ pub struct Schedule {
     at_work: Option<Vec<PeerName>>,
     here: Here,
     last: Moment,
-    resumed: Option<(Duration, i64)>,
-    resumed_told: bool,
+    /// When the last jump of the clock was answered, and when the next one will be.
+    resumed: Option<Duration>,
+    to_resume: Option<(Duration, i64)>,
     stop_by: Option<Duration>,
     chance: Chance,
 }
@@ -36,6 +37,8 @@ struct Look {
     every: Duration,
     due: Duration,
     started: Option<Duration>,
+    /// How long the last job took: a look reads what a job begins with.
+    took: Duration,
 }
 
 /// What is wrong here, whatever the remote.
@@ -54,12 +57,12 @@ impl Schedule {
     pub fn new(now: Moment, seed: u64) -> Self {
         Self {
             remotes: BTreeMap::new(),
-            look: Look { every: TICK, due: now.running, started: None },
+            look: Look { every: TICK, due: now.running, started: None, took: Duration::ZERO },
             at_work: None,
             here: Here::default(),
             last: now,
             resumed: None,
-            resumed_told: true,
+            to_resume: None,
             stop_by: None,
             chance: Chance::new(seed),
         }
@@ -76,8 +79,8 @@ impl Schedule {
                     remote.answered(polled, now.running, &mut self.chance);
                 }
             }
-            Event::Noticed => self.look.due = self.look.due.min(now.running + SPREAD / 2),
-            Event::TryNow => self.forgive(now.running, now.running),
+            Event::Noticed => self.look.notice(now.running),
+            Event::TryNow => self.forgive(now.running),
             Event::Stop => {
                 // Whoever asks twice means at once.
                 let by = if self.stop_by.is_some() { now.running } else { now.running + STOP_WITHIN };
@@ -90,8 +93,9 @@ impl Schedule {
     pub fn actions(&mut self, now: Moment) -> Vec<Action> {
         self.notice_jump(now);
         let mut actions = Vec::new();
-        if let (Some((_, millis)), false) = (self.resumed, self.resumed_told) {
-            self.resumed_told = true;
+        if let Some((_, millis)) = self.to_resume.take_if(|(at, _)| *at <= now.running) {
+            self.resumed = Some(now.running);
+            self.forgive(now.running);
             actions.push(Action::Resumed(millis));
         }
         if let Some(by) = self.stop_by {
@@ -124,6 +128,7 @@ impl Schedule {
                 dues.map(|due| due.max(self.here.rest_until)).chain(polls).min()
             }
         };
+        let next = next.into_iter().chain(self.to_resume.map(|(at, _)| at)).min();
         let left = next.map_or(TICK, |next| next.saturating_sub(now.running));
         left.clamp(WAIT_SHORTEST, TICK)
     }
@@ -136,6 +141,11 @@ impl Schedule {
     /// Returns what is wrong here.
     pub fn here(&self) -> &Here {
         &self.here
+    }
+
+    /// Tells whether a job is at work.
+    pub fn is_at_work(&self) -> bool {
+        self.at_work.is_some()
     }
 
     /// Tells whether the program is to end.
@@ -203,6 +213,7 @@ impl Schedule {
 
     fn end(&mut self, now: Moment, outcome: Outcome) {
         let Some(job) = self.at_work.take() else { return };
+        self.look.took = self.look.started.map_or(Duration::ZERO, |started| now.running.saturating_sub(started));
         for (name, result) in outcome.remotes {
             if let Some(remote) = self.remotes.get_mut(&name) {
                 remote.end(result, now, &mut self.chance);
@@ -221,7 +232,7 @@ impl Schedule {
             }
             Some(trouble) => {
                 let failures = self.here.failures.saturating_add(1);
-                let wait = Backoff::HERE.wait(failures, self.chance.next()).max(WAIT_MIN);
+                let wait = Backoff::HERE.wait(failures, self.chance.draw()).max(WAIT_MIN);
                 self.here = Here { failures, trouble: Some(trouble), rest_until: now.running + wait };
             }
         }
@@ -238,22 +249,27 @@ impl Schedule {
             return;
         }
         // A clock that jumps all the time must not keep us running.
-        let due = now.running.max(self.resumed.map_or(Duration::ZERO, |(at, _)| at + RESUME_GAP_MIN));
-        self.forgive(due, due);
-        self.resumed = Some((due, i64::try_from(jump).unwrap_or(i64::MAX)));
-        self.resumed_told = false;
+        let at = now.running.max(self.resumed.map_or(Duration::ZERO, |at| at + RESUME_GAP_MIN));
+        self.to_resume = Some((at, i64::try_from(jump).unwrap_or(i64::MAX)));
     }
 
-    fn forgive(&mut self, due: Duration, rest_until: Duration) {
+    fn forgive(&mut self, now: Duration) {
         for remote in self.remotes.values_mut() {
-            remote.forgive(due + self.chance.up_to(SPREAD));
+            remote.forgive(now + self.chance.up_to(SPREAD));
         }
-        self.here.rest_until = self.here.rest_until.min(rest_until);
-        self.look.due = self.look.due.min(due);
+        self.here.rest_until = self.here.rest_until.min(now);
+        self.look.due = self.look.due.min(now);
     }
 }
 
 impl Look {
+    /// Makes it due soon, though not so soon that an application which writes all the time keeps us looking all the time.
+    fn notice(&mut self, now: Duration) {
+        let rest = (self.took * LOOK_SHARE).max(LOOK_GAP_MIN);
+        let from = self.started.map_or(Duration::ZERO, |started| started + rest);
+        self.due = self.due.min(from.max(now + SPREAD / 2));
+    }
+
     fn ready(&self) -> Duration {
         self.due.max(self.started.map_or(Duration::ZERO, |started| started + GAP_MIN))
     }
@@ -265,5 +281,9 @@ pub const TICK: Duration = Duration::from_secs(20);
 pub const STOP_WITHIN: Duration = Duration::from_secs(20);
 /// Clocks that disagree by less are only slewed.
 const JUMP_MIN: Duration = Duration::from_secs(30);
+/// Looks that somebody's writing caused begin at least so far apart.
+const LOOK_GAP_MIN: Duration = Duration::from_secs(5);
+/// And take one part in so many of the time.
+const LOOK_SHARE: u32 = 10;
 const RESUME_GAP_MIN: Duration = Duration::from_secs(60);
 const WAIT_SHORTEST: Duration = Duration::from_millis(10);

@@ -48,7 +48,9 @@ impl Targets {
         };
         let alone = remotes.is_empty();
         let mut list = Vec::new();
-        for (name, is_peer) in remotes.into_iter().map(|name| (name, false)).chain(peers.into_iter().map(|name| (name, true))) {
+        for (name, is_peer) in
+            remotes.into_iter().map(|name| (name, false)).chain(peers.into_iter().map(|name| (name, true)))
+        {
             let failing = instance.state.failing(&name)?;
             list.push(Target {
                 interval: run.interval(&name),

@@ -53,6 +53,7 @@ pub mod show;
 pub mod shun;
 pub mod status;
 pub mod sweep;
+pub mod timing;
 pub mod trust;
 pub mod view;
 pub mod working;

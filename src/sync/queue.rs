@@ -44,7 +44,9 @@ impl Instance {
         for remote in remotes {
             match self.state.failing(&remote)?.map(|failing| failing.next) {
                 // A clock that was set back must not keep a remote waiting for years.
-                Some(next) if next > now && u128::from(next.0 - now.0) <= Backoff::REMOTE.longest().as_millis() => due.later.push((remote, next)),
+                Some(next) if next > now && u128::from(next.0 - now.0) <= Backoff::REMOTE.longest().as_millis() => {
+                    due.later.push((remote, next))
+                }
                 _ => due.now.push(remote),
             }
         }

@@ -1,0 +1,10 @@
+//! The background worker: days of its schedule in a simulated world, and the program itself for a few moments.
+
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "a test binary has no outside")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod day;
+mod process;
+mod world;
