@@ -25,3 +25,4 @@ mod served;
 mod settling;
 mod shown;
 mod withdrawn;
+mod working;

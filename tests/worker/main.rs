@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../hub/site.rs"]
+#[allow(dead_code, reason = "the tests of the hub use more of it")]
+mod site;
+
 mod day;
 mod process;
 mod world;
