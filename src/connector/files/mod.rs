@@ -1,0 +1,14 @@
+//! The connector for directories: files as records, what they hold as pieces. Decisions: docs/adr/0027-files.md.
+
+mod aside;
+mod checkout;
+pub mod connector;
+pub mod content;
+pub mod path;
+mod pieces;
+mod read;
+mod report;
+mod scan;
+pub mod section;
+mod shadow;
+mod source;
