@@ -205,7 +205,7 @@ impl Connector for Both {
             let belongs = |change: &Result<Change, SinkError>| {
                 change.as_ref().map_or(!is_file, |change| known.contains(&change.id.dataset) == is_file)
             };
-            let mut run = std::iter::from_fn(|| changes.next_if(&belongs));
+            let mut run = std::iter::from_fn(|| changes.next_if(belongs));
             let done = match is_file {
                 true => self.files.apply(&mut run, progress)?,
                 false => self.tables.apply(&mut run, progress)?,

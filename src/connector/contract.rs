@@ -117,6 +117,8 @@ pub struct Content {
     pub scope: ScopeName,
     /// The winner of each field, also of fields that this database has no column for.
     pub fields: BTreeMap<FieldName, Value>,
+    /// Of fields with an open conflict the values that are not shown, with who wrote them.
+    pub hidden: BTreeMap<FieldName, Vec<(InstanceId, Value)>>,
 }
 
 /// Rows that this instance gives up without anybody else's losing them.

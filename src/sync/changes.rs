@@ -80,7 +80,8 @@ impl Instance {
                 let strategy = scope.schema.strategy(&id.dataset, field);
                 (field.clone(), show(cell, strategy, &id.origin).value)
             });
-            return Ok(Some(Content { fields: shown.collect(), scope: scope.row.name.clone() }));
+            let (fields, hidden) = (shown.collect(), BTreeMap::new());
+            return Ok(Some(Content { scope: scope.row.name.clone(), fields, hidden }));
         }
         Ok(None)
     }
@@ -221,14 +222,19 @@ impl<'a> Pieces<'a> {
         let (span, whole) = self.whole.as_ref()?;
         let overlay = id.dataset.overlay();
         let overlays = self.overlays.iter().map(|(span, record)| (*span, record, &overlay));
-        let mut fields = BTreeMap::new();
+        let (mut fields, mut hidden) = (BTreeMap::new(), BTreeMap::new());
         for (span, record, dataset) in overlays.chain([(*span, whole, &id.dataset)]) {
             for (field, cell) in &record.cells {
-                let strategy = span.scope.schema.strategy(dataset, field);
-                fields.insert(field.clone(), show(cell, strategy, &id.origin).value);
+                let shown = show(cell, span.scope.schema.strategy(dataset, field), &id.origin);
+                let others = cell.elements().iter().filter(|element| element.value != shown.value);
+                let others: Vec<_> = others.map(|element| (element.stamp.author, element.value.clone())).collect();
+                if shown.open && !others.is_empty() {
+                    hidden.insert(field.clone(), others);
+                }
+                fields.insert(field.clone(), shown.value);
             }
         }
-        Some(Content { scope: span.scope.row.name.clone(), fields })
+        Some(Content { scope: span.scope.row.name.clone(), fields, hidden })
     }
 }
 

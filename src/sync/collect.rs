@@ -117,7 +117,8 @@ impl<'a> Collector<'a> {
         let is_new = held.iter().all(|(_, whole, _)| whole.is_none());
         let mut homes = BTreeSet::new();
         if let (Some(beside), true, false) = (&beside, is_new, is_own) {
-            for (index, ..) in &held {
+            let may_write = |scope: &Working| scope.open.manifest.may_write(&self.instance.id());
+            for (index, ..) in held.iter().filter(|(index, ..)| may_write(&self.scopes[*index])) {
                 if self.scopes[*index].record(self.instance, base, beside)?.is_some() {
                     homes.insert(*index);
                 }

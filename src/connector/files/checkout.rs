@@ -152,7 +152,14 @@ impl Checkout<'_> {
                 }
                 // Not written over: somebody changed it, and the record has changed too.
                 let draft = self.assemble(file, &content)?;
-                self.beneath.rename(&file.path, &aside::name(&file.path))?;
+                self.set_aside(file)?;
+                let mode = draft.mode(file.is_executable)?;
+                draft.place(Place::New, mode)?
+            }
+            There::Known(_) if shadow.is_lost(self.dataset, &file.path)? => {
+                // Our own content, which a conflict doesn't show: it stays at hand.
+                let draft = self.assemble(file, &content)?;
+                self.set_aside(file)?;
                 let mode = draft.mode(file.is_executable)?;
                 draft.place(Place::New, mode)?
             }
@@ -177,6 +184,14 @@ impl Checkout<'_> {
         let disk = Disk { path: file.path.clone(), file: file.file, is_executable: file.is_executable, stat };
         shadow.at_once(|| shadow.put_disk(self.dataset, &disk, &content))?;
         Ok(())
+    }
+
+    /// Gives what stands in the place of a file another name.
+    fn set_aside(&self, file: &Pending) -> Result<(), Fail> {
+        let shadow = self.sources.shadow;
+        let name = aside::name(&file.path);
+        shadow.put_aside(self.dataset, file.file, &name)?;
+        Ok(self.beneath.rename(&file.path, &name)?)
     }
 
     /// Writes a file's content beside its place.

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
-use super::content::{CHUNK_BYTES_MAX, Content as FileContent, pack};
-use super::pieces::{self, Piece, Pieces, Word};
+use super::content::{CHUNK_BYTES_MAX, Chunk, Content as FileContent, pack};
+use super::pieces::{self, Piece, Pieces};
 use super::report::{CONTENT, DATA, Report, field};
 use super::scan::Scan;
 use super::section::{self, Sections, TURN, pieces_of};
@@ -208,7 +208,8 @@ impl FilesConnector {
     }
 
     /// Notes what a change says of pieces, and turns it into one of a row; nothing if it is of a piece.
-    fn translate(&self, mut change: Change) -> rusqlite::Result<Option<Change>> {
+    /// `file` is the record's row, if it has one.
+    fn translate(&self, mut change: Change, file: Option<i64>) -> rusqlite::Result<Option<Change>> {
         let (_, view) = self.shadow.books()?;
         if let Some(dataset) = self.files_of(&change.id.dataset) {
             let pieces = self.pieces(dataset);
@@ -229,13 +230,22 @@ impl FilesConnector {
         };
         let pieces = self.pieces(dataset);
         let Some(content) = &mut change.content else {
-            pieces.name(&change.id, None, &[], Word::Theirs)?;
+            pieces.name(&change.id, None, &[])?;
             return Ok(Some(change));
         };
         content.fields.remove(&field(TURN));
         if let Some(value) = content.fields.get_mut(&field(CONTENT)) {
-            let named = FileContent::of(value).map(|content| content.chunks().to_vec()).unwrap_or_default();
-            pieces.name(&change.id, Some(&content.scope), &named, Word::Theirs)?;
+            let hidden = content.hidden.get(&field(CONTENT)).map_or(&[][..], Vec::as_slice);
+            let all = std::iter::once(&*value).chain(hidden.iter().map(|(_, value)| value));
+            // What a conflict doesn't show is kept too.
+            let named = all.filter_map(|value| FileContent::of(value).ok());
+            let named: Vec<Chunk> = named.flat_map(|content| content.chunks().to_vec()).collect();
+            let lost = hidden.iter().filter(|(author, _)| *author == self.context.own);
+            let lost: Vec<Vec<u8>> = lost.map(|(_, value)| pack(value)).collect();
+            if let Some(file) = file {
+                self.shadow.set_lost(dataset, file, &lost)?;
+            }
+            pieces.name(&change.id, Some(&content.scope), &named)?;
             *value = Value::Bytes(pack(value));
         }
         if change.id.origin != self.context.own {
@@ -244,11 +254,17 @@ impl FilesConnector {
         Ok(Some(change))
     }
 
-    /// Tells whether somebody changed the file of a record since it was last read.
-    fn is_dirty(&self, id: &RecordId) -> Result<bool, Error> {
-        let Some((dataset, _)) = self.sections.get_key_value(&id.dataset) else { return Ok(false) };
+    /// Returns the row of a file's record.
+    fn file(&self, id: &RecordId) -> Result<Option<i64>, Error> {
+        if !self.sections.contains_key(&id.dataset) {
+            return Ok(None);
+        }
+        Ok(self.inner.key_of(id)?.and_then(|key| key.parse().ok()))
+    }
+
+    /// Tells whether somebody changed a file since it was last read.
+    fn is_dirty(&self, dataset: &DatasetName, file: i64) -> Result<bool, Error> {
         let failed = self.failed("look at a file");
-        let Some(file) = self.inner.key_of(id)?.and_then(|key| key.parse::<i64>().ok()) else { return Ok(false) };
         let Some(disk) = self.shadow.disk_of(dataset, file).map_err(&failed)? else { return Ok(false) };
         let Some(beneath) = self.places.get(dataset.as_str()) else { return Ok(false) };
         let sources = Sources { shadow: &self.shadow, places: &self.places };
@@ -335,7 +351,7 @@ impl Connector for FilesConnector {
         let mut changes = Vec::new();
         for record in records {
             let record = record.map_err(Error::Source)?;
-            changes.extend(this.translate(record).map_err(this.failed("take in records"))?.map(Ok));
+            changes.extend(this.translate(record, None).map_err(this.failed("take in records"))?.map(Ok));
         }
         self.inner.adopt(&mut changes.into_iter())
     }
@@ -390,11 +406,14 @@ impl Connector for FilesConnector {
             {
                 let change = change.map_err(Error::Source)?;
                 fetched += 1;
-                if self.is_dirty(&change.id)? {
+                let file = self.file(&change.id)?;
+                if let Some(file) = file
+                    && self.is_dirty(&change.id.dataset, file)?
+                {
                     dirty.push(change.id);
                     continue;
                 }
-                rows.push(self.translate(change).map_err(self.failed("take in changes"))?);
+                rows.push(self.translate(change, file).map_err(self.failed("take in changes"))?);
             }
             if fetched == 0 {
                 break;
@@ -431,7 +450,7 @@ impl Connector for FilesConnector {
             let pieces = self.pieces(dataset);
             let done = match dropped {
                 Dropped::Origin(origin) => pieces.drop_origin(origin),
-                Dropped::Record(id) if id.dataset == *dataset => pieces.name(id, None, &[], Word::Theirs),
+                Dropped::Record(id) if id.dataset == *dataset => pieces.name(id, None, &[]),
                 Dropped::Record(id) if id.dataset == pieces_of(dataset) => pieces.remove(id),
                 Dropped::Record(_) => Ok(()),
             };
@@ -463,7 +482,7 @@ impl Connector for FilesConnector {
 
     fn locate(&mut self, id: &RecordId) -> Result<Option<String>, Error> {
         let Some((dataset, section)) = self.sections.get_key_value(&id.dataset) else { return Ok(None) };
-        let Some(file) = self.inner.key_of(id)?.and_then(|key| key.parse::<i64>().ok()) else { return Ok(None) };
+        let Some(file) = self.file(id)? else { return Ok(None) };
         let disk = self.shadow.disk_of(dataset, file).map_err(self.failed("find a file"))?;
         Ok(disk.map(|disk| section.dir.join(disk.path).display().to_string()))
     }

@@ -27,15 +27,6 @@ pub(super) struct Piece {
     pub(super) hash: [u8; 32],
 }
 
-/// Whose word it is that a file names pieces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
-    /// A change that was found on the disk.
-    Ours,
-    /// The view's.
-    Theirs,
-}
-
 impl Piece {
     pub(super) fn key(&self) -> RecordKey {
         content::key(&self.origin, &self.scope, &self.hash)
@@ -44,23 +35,16 @@ impl Piece {
 
 impl Pieces<'_> {
     /// Writes down what a file names, in place of what it named.
-    pub(super) fn name(
-        &self,
-        file: &RecordId,
-        scope: Option<&ScopeName>,
-        chunks: &[Chunk],
-        word: Word,
-    ) -> rusqlite::Result<()> {
+    pub(super) fn name(&self, file: &RecordId, scope: Option<&ScopeName>, chunks: &[Chunk]) -> rusqlite::Result<()> {
         let (dataset, origin, key) = (self.dataset.as_str(), file.origin.as_bytes(), file.key.as_bytes());
         let sql = "DELETE FROM named WHERE dataset = ?1 AND origin = ?2 AND file = ?3";
         self.conn.prepare_cached(sql)?.execute(params![dataset, origin, key])?;
         let Some(scope) = scope else { return Ok(()) };
-        let sql = "INSERT INTO named(dataset, origin, file, scope, hash, ours) VALUES(?1, ?2, ?3, ?4, ?5, ?6)
+        let sql = "INSERT INTO named(dataset, origin, file, scope, hash) VALUES(?1, ?2, ?3, ?4, ?5)
                    ON CONFLICT DO NOTHING";
         let mut insert = self.conn.prepare_cached(sql)?;
         for chunk in chunks {
-            let ours = word == Word::Ours;
-            insert.execute(params![dataset, origin, key, scope.as_str(), chunk.hash, ours])?;
+            insert.execute(params![dataset, origin, key, scope.as_str(), chunk.hash])?;
         }
         Ok(())
     }
@@ -116,16 +100,15 @@ impl Pieces<'_> {
         Ok(scope.and_then(|scope| ScopeName::new(&scope).ok()))
     }
 
-    /// Lists the pieces of our own that files name and that the view lacks.
-    pub(super) fn missing(&self, own: &InstanceId) -> rusqlite::Result<Vec<Piece>> {
-        let sql =
-            "SELECT DISTINCT n.origin, n.scope, n.hash FROM named n WHERE n.dataset = ?1 AND (n.origin = ?2 OR n.ours)
+    /// Lists the pieces that files name and that the view lacks.
+    pub(super) fn missing(&self) -> rusqlite::Result<Vec<Piece>> {
+        let sql = "SELECT DISTINCT n.origin, n.scope, n.hash FROM named n WHERE n.dataset = ?1
                    AND NOT EXISTS (SELECT 1 FROM piece p WHERE p.dataset = n.dataset AND p.origin = n.origin
                                    AND p.scope = n.scope AND p.hash = n.hash)";
         let mut statement = self.conn.prepare_cached(sql)?;
         let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get(2)?));
         let mut pieces = Vec::new();
-        for row in statement.query_map(params![self.dataset.as_str(), own.as_bytes()], read)? {
+        for row in statement.query_map([self.dataset.as_str()], read)? {
             let (origin, scope, hash) = row?;
             if let (Some(origin), Ok(scope)) = (InstanceId::from_slice(&origin), ScopeName::new(&scope)) {
                 pieces.push(Piece { origin, scope, hash });

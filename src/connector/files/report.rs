@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::content::{Content, unpack};
-use super::pieces::{Piece, Pieces, Word};
+use super::pieces::{Piece, Pieces};
 use super::section::{TURN, pieces_of};
 use super::source::Sources;
 use crate::connector::contract::{Base, Seen, Sighting, SinkError};
@@ -31,7 +31,7 @@ impl Report<'_> {
     pub(super) fn file(&mut self, dataset: &DatasetName, mut sighting: Sighting) -> Result<(), SinkError> {
         let pieces = Pieces { conn: &self.sources.shadow.conn, dataset };
         let Seen::Row { audience, fields } = &mut sighting.seen else {
-            pieces.name(&sighting.id, None, &[], Word::Ours)?;
+            pieces.name(&sighting.id, None, &[])?;
             return (self.sink)(sighting);
         };
         fields.remove(&field(TURN));
@@ -68,7 +68,7 @@ impl Report<'_> {
                 self.piece(&pieces, &piece, bytes, (audience_of(&piece, self.own), sighting.base), &sighting.id)?;
             }
         }
-        pieces.name(&sighting.id, scope.as_ref(), &named, Word::Ours)?;
+        pieces.name(&sighting.id, scope.as_ref(), &named)?;
         if let (Some(content), Seen::Row { fields, .. }) = (content, &mut sighting.seen)
             && !fields.is_empty()
         {
@@ -80,7 +80,7 @@ impl Report<'_> {
     /// Reports what is left: pieces that were taken away although files name them, and those that no file names.
     pub(super) fn rest(&mut self, dataset: &DatasetName) -> Result<(), SinkError> {
         let pieces = Pieces { conn: &self.sources.shadow.conn, dataset };
-        for piece in pieces.missing(&self.own)? {
+        for piece in pieces.missing()? {
             let Some(file) = pieces.namer(&piece)? else { continue };
             if let Some(bytes) = self.sources.find(&piece.hash)? {
                 self.piece(&pieces, &piece, bytes, (audience_of(&piece, self.own), Base::Applied), &file)?;

@@ -246,9 +246,11 @@ impl Scan<'_> {
     }
 
     fn born(&self, file: &Fresh, packed: &[u8]) -> rusqlite::Result<()> {
-        let scope = self.section.scope_of(&file.path);
-        let sql = self.sql("INSERT INTO {}(path, scope, ruled, executable, content) VALUES(?1, ?2, ?2, ?3, ?4)");
-        let values = params![file.path, scope, file.stat.is_executable(), packed];
+        let ruled = self.section.scope_of(&file.path);
+        let aside = self.shadow.aside(self.dataset, &file.path)?;
+        let scope = aside.as_deref().unwrap_or(ruled);
+        let sql = self.sql("INSERT INTO {}(path, scope, ruled, executable, content) VALUES(?1, ?2, ?3, ?4, ?5)");
+        let values = params![file.path, scope, ruled, file.stat.is_executable(), packed];
         self.shadow.conn.prepare_cached(&sql)?.execute(values)?;
         let id = self.shadow.conn.last_insert_rowid();
         self.shadow.put_disk(self.dataset, &self.disk(id, file), &file.content)

@@ -40,11 +40,14 @@ CREATE TABLE piece(
     PRIMARY KEY(dataset, origin, record)) WITHOUT ROWID;
 CREATE TABLE named(
     dataset TEXT NOT NULL, origin BLOB NOT NULL, file BLOB NOT NULL, scope TEXT NOT NULL, hash BLOB NOT NULL,
-    ours INTEGER NOT NULL, PRIMARY KEY(dataset, origin, file, scope, hash)) WITHOUT ROWID;
+    PRIMARY KEY(dataset, origin, file, scope, hash)) WITHOUT ROWID;
 CREATE INDEX named_hash ON named(hash);
 CREATE TABLE home(
     dataset TEXT NOT NULL, origin BLOB NOT NULL, file BLOB NOT NULL, scope TEXT NOT NULL,
     PRIMARY KEY(dataset, origin, file)) WITHOUT ROWID;
+CREATE TABLE lost(
+    dataset TEXT NOT NULL, file INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY(dataset, file, content)) WITHOUT ROWID;
+CREATE TABLE aside(dataset TEXT NOT NULL, path TEXT NOT NULL, scope TEXT NOT NULL, PRIMARY KEY(dataset, path)) WITHOUT ROWID;
 CREATE TABLE staged(hash BLOB PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE trouble(
     dataset TEXT NOT NULL, step TEXT NOT NULL, path TEXT NOT NULL, reason TEXT NOT NULL,
@@ -277,6 +280,40 @@ impl Shadow {
     pub(super) fn staged(&self, hash: &[u8; 32]) -> rusqlite::Result<Option<Vec<u8>>> {
         let sql = "SELECT data FROM staged WHERE hash = ?1";
         self.conn.prepare_cached(sql)?.query_row([hash], |row| row.get(0)).optional()
+    }
+
+    /// Notes contents of ours that a conflict doesn't show, in place of those noted before.
+    pub(super) fn set_lost(&self, dataset: &DatasetName, file: i64, contents: &[Vec<u8>]) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM lost WHERE dataset = ?1 AND file = ?2";
+        self.conn.prepare_cached(sql)?.execute(params![dataset.as_str(), file])?;
+        for content in contents {
+            let sql = "INSERT INTO lost(dataset, file, content) VALUES(?1, ?2, ?3) ON CONFLICT DO NOTHING";
+            self.conn.prepare_cached(sql)?.execute(params![dataset.as_str(), file, content])?;
+        }
+        Ok(())
+    }
+
+    /// Tells whether what is under a path is a content of ours that a conflict doesn't show.
+    pub(super) fn is_lost(&self, dataset: &DatasetName, path: &str) -> rusqlite::Result<bool> {
+        let sql = "SELECT 1 FROM lost l JOIN disk d USING(dataset, file, content) WHERE l.dataset = ?1 AND d.path = ?2";
+        self.conn.prepare_cached(sql)?.exists(params![dataset.as_str(), path])
+    }
+
+    /// Says for whom a file is meant that is about to be set aside: as the one that it was, or, if that is another
+    /// instance's, for nobody.
+    pub(super) fn put_aside(&self, dataset: &DatasetName, file: i64, path: &str) -> rusqlite::Result<()> {
+        let table = table(dataset);
+        let sql = format!(
+            "INSERT INTO aside(dataset, path, scope) SELECT ?1, ?3,
+                 coalesce((SELECT scope FROM \"{table}\" WHERE id = ?2 AND ruled IS NOT NULL), 'private')"
+        );
+        self.conn.prepare_cached(&sql)?.execute(params![dataset.as_str(), file, path]).map(drop)
+    }
+
+    /// Returns for whom a file is meant that was set aside.
+    pub(super) fn aside(&self, dataset: &DatasetName, path: &str) -> rusqlite::Result<Option<String>> {
+        let sql = "SELECT scope FROM aside WHERE dataset = ?1 AND path = ?2";
+        self.conn.prepare_cached(sql)?.query_row(params![dataset.as_str(), path], |row| row.get(0)).optional()
     }
 
     /// Says of a file of a directory what keeps it from being read or written.
