@@ -4,6 +4,7 @@
 //! found by comparing their positions, and whoever goes on ends it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::contract::{
     Applied, Base, Blemish, Capture, Change, Column, Connector, Dropped, Parked, Position, Rows, Sighting, SinkError,
@@ -24,6 +25,9 @@ pub struct Both {
     tables: Box<dyn Connector>,
     files: FilesConnector,
 }
+
+/// How long one side is watched before the other is looked at.
+const TURN: Duration = Duration::from_secs(5);
 
 /// How a capture is read.
 type Read =
@@ -237,6 +241,23 @@ impl Connector for Both {
     fn finish_apply(&mut self) -> Result<(), Error> {
         self.tables.finish_apply()?;
         self.files.finish_apply()
+    }
+
+    fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {
+        let begin = Instant::now();
+        loop {
+            // Turn by turn; the first that is asked notices what the other's turn kept from it.
+            if self.files.wait_for_change(Duration::ZERO)? {
+                return Ok(true);
+            }
+            let left = at_most.saturating_sub(begin.elapsed());
+            if self.tables.wait_for_change(left.min(TURN))? {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+        }
     }
 
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {

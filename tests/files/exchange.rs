@@ -207,3 +207,28 @@ fn a_disk_that_is_not_there_is_no_deletion() {
     beta.sync();
     assert_eq!(beta.tree().len(), 1);
 }
+
+#[test]
+fn whoever_waits_is_told_of_a_change_and_not_of_what_was_written_by_us() {
+    use std::time::Duration;
+    let (_stick, alpha, beta) = pair("trusted", Some(Trust::Trusted));
+    let waits = |instance: &wbsync::sync::instance::Instance| {
+        instance.with_database(|database| Ok(database.wait_for_change(Duration::ZERO)?)).unwrap()
+    };
+    let instance = beta.open();
+    assert!(waits(&instance), "before a first capture it does not wait");
+    instance.commit(Mode::Keep).unwrap();
+    assert!(!waits(&instance));
+    alpha.write("a", "from alpha");
+    alpha.sync();
+    instance.pull(&[super::site::stick_name()]).unwrap();
+    assert_eq!(beta.read("a"), b"from alpha");
+    assert!(!waits(&instance));
+    beta.write("b/c", "here");
+    assert!(waits(&instance));
+    assert!(!waits(&instance));
+    instance.commit(Mode::Keep).unwrap();
+    assert!(!waits(&instance));
+    beta.remove("b/c");
+    assert!(waits(&instance));
+}

@@ -7,15 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::checkout::Checkout;
-use super::content::{CHUNK_BYTES_MAX, Chunk, Content as FileContent, pack};
-use super::pieces::{self, Piece, Pieces};
-use super::report::{CONTENT, DATA, Report, field};
+use super::pieces::{self, Pieces};
+use super::report::{DATA, Report, field};
 use super::scan::Scan;
 use super::section::{self, Sections, TURN, pieces_of};
 use super::shadow::Shadow;
 use super::source::Sources;
+use super::watch::Watch;
 use crate::connector::contract::{
     Applied, Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting,
     SinkError, Standing, Surveyed,
@@ -26,9 +27,9 @@ use crate::connector::sql::connector::{SqlConnector, add};
 use crate::connector::sqlite;
 use crate::connector::sqlite::options::Options;
 use crate::id::name::{DatasetName, ScopeName};
+use crate::record::fieldtype::FieldType;
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
-use crate::record::value::Value;
 use crate::scope::audience::Audience;
 use crate::scope::fields::LeastScopes;
 use crate::sys::beneath::Beneath;
@@ -59,16 +60,17 @@ enum Extent {
 /// Directories as datasets.
 #[derive(Debug)]
 pub struct FilesConnector {
-    inner: SqlConnector,
-    shadow: Shadow,
-    sections: Sections,
+    pub(super) inner: SqlConnector,
+    pub(super) shadow: Shadow,
+    pub(super) sections: Sections,
     mapping: Mapping,
-    context: Context,
+    pub(super) context: Context,
     place: Place,
     /// By dataset, the directories that are there.
-    places: BTreeMap<String, Beneath>,
+    pub(super) places: BTreeMap<String, Beneath>,
     /// The pieces that were wanted and not here after the last apply.
     lacking: BTreeMap<DatasetName, BTreeSet<[u8; 32]>>,
+    watch: Watch,
 }
 
 impl FilesConnector {
@@ -86,8 +88,8 @@ impl FilesConnector {
         let tables = section::mapping(&sections, section::Extent::Tables)?;
         let shadow = Shadow::open(path, &sections)?;
         let inner = sqlite::open(Options::new(path, &place.root, &place.own), tables, context.clone())?;
-        let (places, lacking) = Default::default();
-        Ok(Self { inner, shadow, sections, mapping, context, place, places, lacking })
+        let (places, lacking, watch) = Default::default();
+        Ok(Self { inner, shadow, sections, mapping, context, place, places, lacking, watch })
     }
 
     /// Tells whether a dataset is one of these directories'.
@@ -128,22 +130,23 @@ impl FilesConnector {
         Ok(())
     }
 
-    fn pieces<'a>(&'a self, dataset: &'a DatasetName) -> Pieces<'a> {
+    pub(super) fn pieces<'a>(&'a self, dataset: &'a DatasetName) -> Pieces<'a> {
         Pieces { conn: &self.shadow.conn, dataset }
     }
 
     /// Returns the dataset whose files the pieces of a dataset make up.
-    fn files_of(&self, pieces: &DatasetName) -> Option<&DatasetName> {
+    pub(super) fn files_of(&self, pieces: &DatasetName) -> Option<&DatasetName> {
         self.sections.keys().find(|name| pieces_of(name) == *pieces)
     }
 
-    fn failed(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
+    pub(super) fn failed(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
         move |source| self.shadow.failed(doing, source)
     }
 
     /// Writes to the disk what is still to be written.
     fn check_out(&mut self) -> Result<(), Error> {
         self.lacking.clear();
+        let was_quiet = self.watch.is_on && self.watch.is_quiet(&self.sections, &self.places);
         let now_ns = now_ns();
         for name in self.sections.keys() {
             let sources = Sources { shadow: &self.shadow, places: &self.places };
@@ -152,6 +155,10 @@ impl FilesConnector {
             if !lacking.is_empty() {
                 self.lacking.insert(name.clone(), lacking);
             }
+        }
+        if was_quiet {
+            // What we write is no change.
+            self.watch.note(&self.sections, &self.places);
         }
         self.sweep_staged()
     }
@@ -167,6 +174,7 @@ impl FilesConnector {
     fn scan(&mut self) -> Result<(), Error> {
         self.look_around()?;
         self.check_out()?;
+        self.watch.note(&self.sections, &self.places);
         self.take_in()
     }
 
@@ -206,76 +214,6 @@ impl FilesConnector {
         capture.reported += report.reported;
         Ok(capture)
     }
-
-    /// Notes what a change says of pieces, and turns it into one of a row; nothing if it is of a piece.
-    /// `file` is the record's row, if it has one.
-    fn translate(&self, mut change: Change, file: Option<i64>) -> rusqlite::Result<Option<Change>> {
-        let (_, view) = self.shadow.books()?;
-        if let Some(dataset) = self.files_of(&change.id.dataset) {
-            let pieces = self.pieces(dataset);
-            let Some(content) = change.content else { return pieces.remove(&change.id).map(|()| None) };
-            if let Some(Value::Bytes(data)) = content.fields.get(&field(DATA)) {
-                let hash = *blake3::hash(data).as_bytes();
-                let piece = Piece { origin: change.id.origin, scope: content.scope, hash };
-                // What isn't what its id says is of no use to anybody.
-                if piece.key() == change.id.key && data.len() <= CHUNK_BYTES_MAX {
-                    self.shadow.stage(&hash, data)?;
-                    pieces.put(&piece, 0, view + 1)?;
-                }
-            }
-            return Ok(None);
-        }
-        let Some(dataset) = self.sections.keys().find(|name| **name == change.id.dataset) else {
-            return Ok(Some(change));
-        };
-        let pieces = self.pieces(dataset);
-        let Some(content) = &mut change.content else {
-            pieces.name(&change.id, None, &[])?;
-            return Ok(Some(change));
-        };
-        content.fields.remove(&field(TURN));
-        if let Some(value) = content.fields.get_mut(&field(CONTENT)) {
-            let hidden = content.hidden.get(&field(CONTENT)).map_or(&[][..], Vec::as_slice);
-            let all = std::iter::once(&*value).chain(hidden.iter().map(|(_, value)| value));
-            // What a conflict doesn't show is kept too.
-            let named = all.filter_map(|value| FileContent::of(value).ok());
-            let named: Vec<Chunk> = named.flat_map(|content| content.chunks().to_vec()).collect();
-            let lost = hidden.iter().filter(|(author, _)| *author == self.context.own);
-            let lost: Vec<Vec<u8>> = lost.map(|(_, value)| pack(value)).collect();
-            if let Some(file) = file {
-                self.shadow.set_lost(dataset, file, &lost)?;
-            }
-            pieces.name(&change.id, Some(&content.scope), &named)?;
-            *value = Value::Bytes(pack(value));
-        }
-        if change.id.origin != self.context.own {
-            pieces.set_home(&change.id, &content.scope)?;
-        }
-        Ok(Some(change))
-    }
-
-    /// Returns the row of a file's record.
-    fn file(&self, id: &RecordId) -> Result<Option<i64>, Error> {
-        if !self.sections.contains_key(&id.dataset) {
-            return Ok(None);
-        }
-        Ok(self.inner.key_of(id)?.and_then(|key| key.parse().ok()))
-    }
-
-    /// Tells whether somebody changed a file since it was last read.
-    fn is_dirty(&self, dataset: &DatasetName, file: i64) -> Result<bool, Error> {
-        let failed = self.failed("look at a file");
-        let Some(disk) = self.shadow.disk_of(dataset, file).map_err(&failed)? else { return Ok(false) };
-        let Some(beneath) = self.places.get(dataset.as_str()) else { return Ok(false) };
-        let sources = Sources { shadow: &self.shadow, places: &self.places };
-        let checkout = Checkout { sources, dataset, beneath, now_ns: now_ns() };
-        if checkout.is_pending(file).map_err(&failed)? {
-            // A change of before is still to be written; what is there meanwhile is set aside then.
-            return Ok(false);
-        }
-        let is_there = beneath.stat(&disk.path).is_ok_and(|stat| stat.is_some());
-        Ok(!is_there || !checkout.is_untouched(&disk).map_err(&failed)?)
-    }
 }
 
 impl Connector for FilesConnector {
@@ -294,6 +232,16 @@ impl Connector for FilesConnector {
     fn columns(&self) -> Vec<Column> {
         let mut columns = self.inner.columns();
         columns.retain(|column| column.field.as_str() != TURN);
+        columns.extend(self.sections.keys().map(|name| Column {
+            dataset: pieces_of(name),
+            field: field(DATA),
+            kind: FieldType::Bytes,
+            column: format!("{name}.{DATA}"),
+            declared: "BLOB".into(),
+            fits: true,
+            needed: false,
+            is_scoped: false,
+        }));
         columns
     }
 
@@ -468,6 +416,11 @@ impl Connector for FilesConnector {
         self.inner.finish_apply()
     }
 
+    fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {
+        self.look_around()?;
+        Ok(self.watch.wait(&self.sections, &self.places, at_most))
+    }
+
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {
         let (mut parked, count) = self.inner.parked(limit)?;
         let (troubles, more) = self.shadow.troubles(limit).map_err(self.failed("list what waits"))?;
@@ -500,7 +453,7 @@ impl Connector for FilesConnector {
 }
 
 /// The time, as file systems write it.
-fn now_ns() -> i64 {
+pub(super) fn now_ns() -> i64 {
     i64::try_from(clock::now().0).unwrap_or(0).saturating_mul(1_000_000)
 }
 

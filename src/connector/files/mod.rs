@@ -1,6 +1,7 @@
 //! The connector for directories: files as records, what they hold as pieces. Decisions: docs/adr/0027-files.md.
 
 mod aside;
+mod change;
 mod checkout;
 pub mod connector;
 pub mod content;
@@ -12,3 +13,4 @@ mod scan;
 pub mod section;
 mod shadow;
 mod source;
+mod watch;
