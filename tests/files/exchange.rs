@@ -221,7 +221,10 @@ fn whoever_waits_is_told_of_a_change_and_not_of_what_was_written_by_us() {
     assert!(!waits(&instance));
     alpha.write("a", "from alpha");
     alpha.sync();
-    instance.pull(&[super::site::stick_name()]).unwrap();
+    instance.fetch(&super::site::stick_name()).unwrap();
+    instance.commit(Mode::Keep).unwrap();
+    instance.merge().unwrap();
+    instance.apply(Mode::Keep).unwrap();
     assert_eq!(beta.read("a"), b"from alpha");
     assert!(!waits(&instance));
     beta.write("b/c", "here");

@@ -154,3 +154,31 @@ fn what_a_reader_changes_of_anothers_file_is_kept_here() {
     assert!(kept.contains(&noise(5, 100_000)), "{:?}", beta.tree().keys());
     assert_eq!(beta.waits(), [].into());
 }
+
+#[test]
+fn a_content_that_is_not_shown_stays_though_the_file_is_renamed_meanwhile() {
+    let (_stick, alpha, beta) = pair("trusted", Some(Trust::Writer));
+    alpha.write("a", noise(1, 300_000));
+    alpha.sync();
+    beta.sync();
+    alpha.write("a", noise(2, 300_000));
+    alpha.commit();
+    beta.write("a", noise(3, 300_000));
+    beta.commit();
+    settle([&alpha, &beta]);
+    assert_eq!(alpha.read("a"), noise(3, 300_000));
+    fs::remove_file(alpha.path(&asides(&alpha)[0])).unwrap();
+    fs::rename(alpha.path("a"), alpha.path("b")).unwrap();
+    settle([&alpha, &beta]);
+    assert_eq!(beta.tree().keys().collect::<Vec<_>>(), ["b"]);
+    let choice = |_: &str| Some(Choice::Ours);
+    assert_eq!(alpha.open().resolve(None, &choice, Mode::Keep).unwrap().resolved.len(), 1);
+    settle([&alpha, &beta]);
+    assert_eq!(alpha.read("b"), noise(2, 300_000));
+    assert_eq!(alpha.tree(), beta.tree());
+    // Once it is settled, what isn't shown is let go.
+    assert_eq!(
+        alpha.records()["docs-pieces"],
+        alpha.books().query_row("SELECT count(*) FROM named", [], |row| row.get::<_, i64>(0)).unwrap().unsigned_abs()
+    );
+}

@@ -100,6 +100,10 @@ impl Site {
         fs::read(self.path(path)).unwrap()
     }
 
+    pub fn text(&self, path: &str) -> String {
+        String::from_utf8(self.read(path)).unwrap()
+    }
+
     pub fn remove(&self, path: &str) {
         fs::remove_file(self.path(path)).unwrap();
     }

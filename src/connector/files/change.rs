@@ -1,17 +1,37 @@
 //! Changes of records on their way to the tables: contents packed, pieces kept for the files that they make up.
 
+use std::collections::BTreeMap;
+
 use super::checkout::Checkout;
 use super::connector::{FilesConnector, now_ns};
 use super::content::{CHUNK_BYTES_MAX, Chunk, Content, pack};
-use super::pieces::Piece;
-use super::report::{CONTENT, DATA, field};
+use super::document;
+use super::pieces::{Piece, Pieces};
+use super::report::{CONTENT, DATA, LAYOUT, field};
 use super::section::TURN;
 use super::source::Sources;
 use crate::connector::contract::Change;
 use crate::connector::error::Error;
-use crate::id::name::DatasetName;
+use crate::id::name::{DatasetName, FieldName};
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
+
+/// Puts the content of a document together of the fields that its record has instead.
+fn assemble(pieces: &Pieces<'_>, id: &RecordId, fields: &mut BTreeMap<FieldName, Value>) -> rusqlite::Result<()> {
+    let parts = document::parts(fields);
+    if parts.is_empty() {
+        return Ok(());
+    }
+    pieces.add_members(id, parts.iter())?;
+    let has = |name: &str| fields.get(&field(name)).is_some_and(|value| *value != Value::Null);
+    if has(LAYOUT) && !has(CONTENT) {
+        // What makes no document becomes a content that none can be, and waits.
+        let content = document::bytes(fields).map_or_else(|why| Value::Text(why.into()), Value::Bytes);
+        fields.insert(field(CONTENT), content);
+    }
+    fields.retain(|field, _| !document::is_part(field));
+    Ok(())
+}
 
 impl FilesConnector {
     /// Notes what a change says of pieces, and turns it into one of a row; nothing if it is of a piece.
@@ -38,22 +58,25 @@ impl FilesConnector {
         let pieces = self.pieces(dataset);
         let Some(content) = &mut change.content else {
             pieces.name(&change.id, None, &[])?;
+            pieces.keep_hidden(&change.id, None, &[])?;
             return Ok(Some(change));
         };
         content.fields.remove(&field(TURN));
+        assemble(&pieces, &change.id, &mut content.fields)?;
         if let Some(value) = content.fields.get_mut(&field(CONTENT)) {
+            let chunks =
+                |value: &Value| Content::of(value).map(|content| content.chunks().to_vec()).unwrap_or_default();
             let hidden = content.hidden.get(&field(CONTENT)).map_or(&[][..], Vec::as_slice);
-            let all = std::iter::once(&*value).chain(hidden.iter().map(|(_, value)| value));
-            // What a conflict doesn't show is kept too.
-            let named = all.filter_map(|value| Content::of(value).ok());
-            let named: Vec<Chunk> = named.flat_map(|content| content.chunks().to_vec()).collect();
             let lost = hidden.iter().filter(|(author, _)| *author == self.context.own);
             let lost: Vec<Vec<u8>> = lost.map(|(_, value)| pack(value)).collect();
             if let Some(file) = file {
                 self.shadow.set_lost(dataset, file, &lost)?;
             }
-            pieces.name(&change.id, Some(&content.scope), &named)?;
-            *value = Value::Bytes(pack(value));
+            pieces.name(&change.id, Some(&content.scope), &chunks(value))?;
+            let packed = pack(value);
+            let kept: Vec<Chunk> = hidden.iter().flat_map(|(_, value)| chunks(value)).collect();
+            pieces.hide(&change.id, &content.scope, &kept, &packed)?;
+            *value = Value::Bytes(packed);
         }
         if change.id.origin != self.context.own {
             pieces.set_home(&change.id, &content.scope)?;

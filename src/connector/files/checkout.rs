@@ -233,7 +233,7 @@ impl Checkout<'_> {
         let as_known = known.as_ref().is_some_and(|known| is_as_known(&known.stat, &stat));
         let content = match (&packed, as_known) {
             (Some(packed), true) => unpack(packed).and_then(|value| Content::of(&value).ok()),
-            _ => match read::whole(self.beneath, path)? {
+            _ => match read::whole(self.beneath, path, wanted.inline_max())? {
                 Reading::Whole(content, _) => Some(content),
                 Reading::Restless | Reading::TooLarge => None,
             },
@@ -256,7 +256,9 @@ impl Checkout<'_> {
             return Ok(disk.is_executable == stat.is_executable());
         }
         let packed = self.sources.shadow.disk_content(self.dataset, &disk.path)?;
-        Ok(match read::whole(self.beneath, &disk.path) {
+        let known = packed.as_deref().and_then(unpack).and_then(|value| Content::of(&value).ok());
+        let inline_max = known.map_or(0, |content| content.inline_max());
+        Ok(match read::whole(self.beneath, &disk.path, inline_max) {
             Ok(Reading::Whole(content, stat)) => {
                 packed == Some(super::content::pack(&content.value())) && stat.is_executable() == disk.is_executable
             }
@@ -330,6 +332,19 @@ impl Checkout<'_> {
             })
         };
         statement.query_map(params![self.dataset.as_str()], read)?.collect()
+    }
+
+    /// Tells whether anything is still to be written or removed.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be read.
+    pub(super) fn is_due(&self) -> Result<bool, Error> {
+        let check = || {
+            let sql = self.sql("SELECT 1 FROM disk WHERE dataset = ?1 AND file NOT IN (SELECT id FROM {})");
+            let stale = self.sources.shadow.conn.prepare_cached(&sql)?.exists([self.dataset.as_str()])?;
+            Ok(stale || !self.pending()?.is_empty())
+        };
+        check().map_err(|source| self.sources.shadow.failed("look for what is to be written", source))
     }
 
     /// Tells whether a change is still to be written to a file.

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use super::checkout::Checkout;
 use super::pieces::{self, Pieces};
-use super::report::{DATA, Report, field};
+use super::report::{DATA, LAYOUT, Report, field};
 use super::scan::Scan;
 use super::section::{self, Sections, TURN, pieces_of};
 use super::shadow::Shadow;
 use super::source::Sources;
-use super::watch::Watch;
+use super::watch::{Watch, picture};
 use crate::connector::contract::{
     Applied, Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting,
     SinkError, Standing, Surveyed,
@@ -146,8 +146,14 @@ impl FilesConnector {
     /// Writes to the disk what is still to be written.
     fn check_out(&mut self) -> Result<(), Error> {
         self.lacking.clear();
-        let was_quiet = self.watch.is_on && self.watch.is_quiet(&self.sections, &self.places);
         let now_ns = now_ns();
+        let mut is_due = false;
+        for name in self.sections.keys() {
+            let sources = Sources { shadow: &self.shadow, places: &self.places };
+            let checkout = Checkout { sources, dataset: name, beneath: &self.places[name.as_str()], now_ns };
+            is_due |= checkout.is_due()?;
+        }
+        let was_quiet = is_due && self.watch.is_quiet(&self.sections, &self.places);
         for name in self.sections.keys() {
             let sources = Sources { shadow: &self.shadow, places: &self.places };
             let checkout = Checkout { sources, dataset: name, beneath: &self.places[name.as_str()], now_ns };
@@ -158,7 +164,7 @@ impl FilesConnector {
         }
         if was_quiet {
             // What we write is no change.
-            self.watch.note(&self.sections, &self.places);
+            self.watch.note(picture(&self.sections, &self.places));
         }
         self.sweep_staged()
     }
@@ -174,17 +180,21 @@ impl FilesConnector {
     fn scan(&mut self) -> Result<(), Error> {
         self.look_around()?;
         self.check_out()?;
-        self.watch.note(&self.sections, &self.places);
-        self.take_in()
+        let picture = self.take_in()?;
+        self.watch.note(picture);
+        Ok(())
     }
 
-    fn take_in(&self) -> Result<(), Error> {
+    /// Reads the directories into their tables. Returns what they look like.
+    fn take_in(&self) -> Result<blake3::Hash, Error> {
         let now_ns = now_ns();
+        let mut picture = blake3::Hasher::new();
         for (name, section) in &self.sections {
             let beneath = &self.places[name.as_str()];
-            Scan { shadow: &self.shadow, dataset: name, section, beneath, now_ns }.run()?;
+            let scan = Scan { shadow: &self.shadow, dataset: name, section, beneath, now_ns };
+            scan.run()?.draw(&mut picture);
         }
-        Ok(())
+        Ok(picture.finalize())
     }
 
     /// Reads the directories, and gives the engine what changed, or everything.
@@ -198,7 +208,8 @@ impl FilesConnector {
         pieces::forget_unsettled(&self.shadow.conn).map_err(self.failed(READING))?;
         let sources = Sources { shadow: &self.shadow, places: &self.places };
         let number = settled.unsigned_abs() + 1;
-        let mut report = Report { sources, own: self.context.own, number, view, reported: 0, sink };
+        let mut report =
+            Report { sources, sections: &self.sections, own: self.context.own, number, view, reported: 0, sink };
         let sections = &self.sections;
         let mut take = |sighting: Sighting| match sections.get_key_value(&sighting.id.dataset) {
             Some((dataset, _)) => report.file(dataset, sighting),
@@ -232,16 +243,10 @@ impl Connector for FilesConnector {
     fn columns(&self) -> Vec<Column> {
         let mut columns = self.inner.columns();
         columns.retain(|column| column.field.as_str() != TURN);
-        columns.extend(self.sections.keys().map(|name| Column {
-            dataset: pieces_of(name),
-            field: field(DATA),
-            kind: FieldType::Bytes,
-            column: format!("{name}.{DATA}"),
-            declared: "BLOB".into(),
-            fits: true,
-            needed: false,
-            is_scoped: false,
-        }));
+        for name in self.sections.keys() {
+            columns.push(column(name.clone(), LAYOUT, FieldType::Json));
+            columns.push(column(pieces_of(name), DATA, FieldType::Bytes));
+        }
         columns
     }
 
@@ -450,6 +455,12 @@ impl Connector for FilesConnector {
         }
         Ok(blemishes)
     }
+}
+
+/// A field that is no column of a table, and takes whatever is of its type.
+fn column(dataset: DatasetName, name: &str, kind: FieldType) -> Column {
+    let (column, declared) = (format!("{dataset}.{name}"), kind.to_string());
+    Column { dataset, field: field(name), kind, column, declared, fits: true, needed: false, is_scoped: false }
 }
 
 /// The time, as file systems write it.

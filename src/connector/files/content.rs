@@ -62,6 +62,14 @@ impl Content {
         }
     }
 
+    /// Returns up to what size a file is read whole that may hold this content.
+    pub(super) fn inline_max(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => INLINE_BYTES_MAX.max(bytes.len()),
+            Self::Chunks(_) => INLINE_BYTES_MAX,
+        }
+    }
+
     /// Returns the pieces; none of what is inline.
     pub fn chunks(&self) -> &[Chunk] {
         match self {

@@ -5,6 +5,8 @@ mod change;
 mod checkout;
 pub mod connector;
 pub mod content;
+mod document;
+mod list;
 pub mod path;
 mod pieces;
 mod read;

@@ -4,11 +4,13 @@
 //! same scope names it. Only its origin takes it away; whoever changes a file adds what the change needs, and adds
 //! again what was taken away meanwhile.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::content::{self, Chunk};
 use crate::id::bytes::{InstanceId, RecordKey};
-use crate::id::name::{DatasetName, ScopeName};
+use crate::id::name::{DatasetName, FieldName, ScopeName};
 use crate::record::recordid::RecordId;
 
 /// The bookkeeping of the pieces of one dataset.
@@ -45,6 +47,63 @@ impl Pieces<'_> {
         let mut insert = self.conn.prepare_cached(sql)?;
         for chunk in chunks {
             insert.execute(params![dataset, origin, key, scope.as_str(), chunk.hash])?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what values name that a conflict doesn't show, in place of what was so before: it is needed for as long
+    /// as the content that is shown instead is.
+    pub(super) fn hide(
+        &self,
+        file: &RecordId,
+        scope: &ScopeName,
+        chunks: &[Chunk],
+        shown: &[u8],
+    ) -> rusqlite::Result<()> {
+        let (dataset, origin, key) = (self.dataset.as_str(), file.origin.as_bytes(), file.key.as_bytes());
+        let sql = "DELETE FROM hidden WHERE dataset = ?1 AND origin = ?2 AND file = ?3";
+        self.conn.prepare_cached(sql)?.execute(params![dataset, origin, key])?;
+        let sql = "INSERT INTO hidden(dataset, origin, file, scope, hash, shown) VALUES(?1, ?2, ?3, ?4, ?5, ?6)
+                   ON CONFLICT DO NOTHING";
+        let mut insert = self.conn.prepare_cached(sql)?;
+        for chunk in chunks {
+            insert.execute(params![dataset, origin, key, scope.as_str(), chunk.hash, digest(shown)])?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of what a conflict didn't show, once something else is shown: then it is settled. In another scope it goes
+    /// along.
+    pub(super) fn keep_hidden(&self, file: &RecordId, scope: Option<&ScopeName>, shown: &[u8]) -> rusqlite::Result<()> {
+        let (dataset, origin, key) = (self.dataset.as_str(), file.origin.as_bytes(), file.key.as_bytes());
+        let scope = scope.map(ScopeName::as_str);
+        let sql = "DELETE FROM hidden WHERE dataset = ?1 AND origin = ?2 AND file = ?3 AND (?5 IS NULL OR shown <> ?4)";
+        self.conn.prepare_cached(sql)?.execute(params![dataset, origin, key, digest(shown), scope])?;
+        let sql = "UPDATE hidden SET scope = ?4 WHERE dataset = ?1 AND origin = ?2 AND file = ?3 AND scope <> ?4";
+        self.conn.prepare_cached(sql)?.execute(params![dataset, origin, key, scope]).map(drop)
+    }
+
+    /// Returns the fields that a file's record has, or had, as a document.
+    pub(super) fn members(&self, file: &RecordId) -> rusqlite::Result<BTreeSet<FieldName>> {
+        let (dataset, origin, key) = (self.dataset.as_str(), file.origin.as_bytes(), file.key.as_bytes());
+        let sql = "SELECT field FROM member WHERE dataset = ?1 AND origin = ?2 AND file = ?3";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let names: Vec<String> =
+            statement.query_map(params![dataset, origin, key], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        Ok(names.iter().filter_map(|name| FieldName::new(name).ok()).collect())
+    }
+
+    /// Writes down that a file's record has these fields as a document.
+    pub(super) fn add_members<'f>(
+        &self,
+        file: &RecordId,
+        fields: impl Iterator<Item = &'f FieldName>,
+    ) -> rusqlite::Result<()> {
+        let (dataset, origin, key) = (self.dataset.as_str(), file.origin.as_bytes(), file.key.as_bytes());
+        let sql = "INSERT INTO member(dataset, origin, file, field) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+        let mut insert = self.conn.prepare_cached(sql)?;
+        for field in fields {
+            insert.execute(params![dataset, origin, key, field.as_str()])?;
         }
         Ok(())
     }
@@ -102,7 +161,7 @@ impl Pieces<'_> {
 
     /// Lists the pieces that files name and that the view lacks.
     pub(super) fn missing(&self) -> rusqlite::Result<Vec<Piece>> {
-        let sql = "SELECT DISTINCT n.origin, n.scope, n.hash FROM named n WHERE n.dataset = ?1
+        let sql = "SELECT DISTINCT n.origin, n.scope, n.hash FROM wanted n WHERE n.dataset = ?1
                    AND NOT EXISTS (SELECT 1 FROM piece p WHERE p.dataset = n.dataset AND p.origin = n.origin
                                    AND p.scope = n.scope AND p.hash = n.hash)";
         let mut statement = self.conn.prepare_cached(sql)?;
@@ -135,7 +194,7 @@ impl Pieces<'_> {
 
     /// Finds the pieces of this hash that files name: where a piece that isn't here could come from.
     pub(super) fn named_as(&self, hash: &[u8; 32]) -> rusqlite::Result<Vec<Piece>> {
-        let sql = "SELECT DISTINCT origin, scope FROM named WHERE dataset = ?1 AND hash = ?2 LIMIT 16";
+        let sql = "SELECT DISTINCT origin, scope FROM wanted WHERE dataset = ?1 AND hash = ?2 LIMIT 16";
         let mut statement = self.conn.prepare_cached(sql)?;
         let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?));
         let mut pieces = Vec::new();
@@ -150,7 +209,7 @@ impl Pieces<'_> {
 
     /// Returns a file that names a piece.
     pub(super) fn namer(&self, piece: &Piece) -> rusqlite::Result<Option<RecordId>> {
-        let sql = "SELECT file FROM named WHERE hash = ?4 AND dataset = ?1 AND origin = ?2 AND scope = ?3 LIMIT 1";
+        let sql = "SELECT file FROM wanted WHERE hash = ?4 AND dataset = ?1 AND origin = ?2 AND scope = ?3 LIMIT 1";
         let (dataset, scope) = (self.dataset.as_str(), piece.scope.as_str());
         let values = params![dataset, piece.origin.as_bytes(), scope, piece.hash];
         let key: Option<[u8; 16]> = self.conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
@@ -174,7 +233,7 @@ impl Pieces<'_> {
 
     /// Forgets what files of an instance name, and its pieces.
     pub(super) fn drop_origin(&self, origin: &InstanceId) -> rusqlite::Result<()> {
-        for table in ["named", "piece", "home"] {
+        for table in ["named", "hidden", "piece", "home", "member"] {
             let sql = format!("DELETE FROM {table} WHERE dataset = ?1 AND origin = ?2");
             self.conn.prepare_cached(&sql)?.execute(params![self.dataset.as_str(), origin.as_bytes()])?;
         }
@@ -195,6 +254,12 @@ pub(super) fn settle(conn: &Connection, number: u64) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn digest(content: &[u8]) -> [u8; 16] {
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&blake3::hash(content).as_bytes()[..16]);
+    digest
+}
+
 /// Whether a file names the piece `p`.
-const NAMED: &str = "EXISTS (SELECT 1 FROM named n WHERE n.hash = p.hash AND n.dataset = p.dataset
+const NAMED: &str = "EXISTS (SELECT 1 FROM wanted n WHERE n.hash = p.hash AND n.dataset = p.dataset
     AND n.origin = p.origin AND n.scope = p.scope)";

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use fastcdc::v2020::StreamCDC;
 
-use super::content::{CHUNK_BYTES_MAX, CHUNKS_MAX, Chunk, Content, INLINE_BYTES_MAX};
+use super::content::{CHUNK_BYTES_MAX, CHUNKS_MAX, Chunk, Content};
 use crate::sys::beneath::{Beneath, Kind, Stat};
 
 /// The least and the usual bytes of a piece.
@@ -23,11 +23,11 @@ pub(super) enum Reading {
     TooLarge,
 }
 
-/// Reads a file.
+/// Reads a file. Up to `inline_max` bytes are read as they are, what is larger in pieces.
 ///
 /// # Errors
 /// It can't be read.
-pub(super) fn whole(beneath: &Beneath, path: &str) -> io::Result<Reading> {
+pub(super) fn whole(beneath: &Beneath, path: &str, inline_max: usize) -> io::Result<Reading> {
     let mut file = match beneath.read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Reading::Restless),
         file => file?,
@@ -39,7 +39,7 @@ pub(super) fn whole(beneath: &Beneath, path: &str) -> io::Result<Reading> {
     if before.size > (CHUNKS_MAX * CHUNK_BYTES_MAX) as u64 {
         return Ok(Reading::TooLarge);
     }
-    let Some(content) = content(&mut file, before.size)? else { return Ok(Reading::TooLarge) };
+    let Some(content) = content(&mut file, before.size, inline_max)? else { return Ok(Reading::TooLarge) };
     let after = Stat::of(&file.metadata()?);
     let size: u64 = match &content {
         Content::Inline(bytes) => bytes.len() as u64,
@@ -49,10 +49,10 @@ pub(super) fn whole(beneath: &Beneath, path: &str) -> io::Result<Reading> {
 }
 
 /// Cuts what a file holds; `None` if there are too many pieces.
-fn content(file: &mut File, size: u64) -> io::Result<Option<Content>> {
-    if size <= INLINE_BYTES_MAX as u64 {
+fn content(file: &mut File, size: u64, inline_max: usize) -> io::Result<Option<Content>> {
+    if size <= inline_max as u64 {
         let mut bytes = Vec::new();
-        file.take(INLINE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        file.take(inline_max as u64 + 1).read_to_end(&mut bytes)?;
         return Ok(Some(Content::Inline(bytes)));
     }
     let mut chunks = Vec::new();
@@ -88,6 +88,7 @@ pub(super) fn piece(beneath: &Beneath, path: &str, offset: u64, chunk: &Chunk) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::files::content::INLINE_BYTES_MAX;
 
     fn noise(bytes: usize) -> Vec<u8> {
         let mut noise = vec![0; bytes];
@@ -98,7 +99,7 @@ mod tests {
     fn read(bytes: &[u8]) -> Content {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), bytes).unwrap();
-        match whole(&Beneath::open(dir.path()).unwrap(), "f").unwrap() {
+        match whole(&Beneath::open(dir.path()).unwrap(), "f", INLINE_BYTES_MAX).unwrap() {
             Reading::Whole(content, stat) => {
                 assert_eq!(stat.size, bytes.len() as u64);
                 content
@@ -133,7 +134,7 @@ mod tests {
         let bytes = noise(100_000);
         std::fs::write(dir.path().join("f"), &bytes).unwrap();
         let beneath = Beneath::open(dir.path()).unwrap();
-        let Reading::Whole(content, _) = whole(&beneath, "f").unwrap() else { panic!("it rests") };
+        let Reading::Whole(content, _) = whole(&beneath, "f", INLINE_BYTES_MAX).unwrap() else { panic!("it rests") };
         let first = content.chunks()[0];
         let size = first.size as usize;
         assert_eq!(piece(&beneath, "f", 0, &first).unwrap().unwrap(), bytes[..size]);

@@ -1,10 +1,11 @@
 //! Report: what a capture of the tables found, as the engine wants it: contents as values, and pieces as records.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::{Content, unpack};
+use super::content::{Content, pack, unpack};
+use super::document;
 use super::pieces::{Piece, Pieces};
-use super::section::{TURN, pieces_of};
+use super::section::{Sections, TURN, pieces_of};
 use super::source::Sources;
 use crate::connector::contract::{Base, Seen, Sighting, SinkError};
 use crate::id::bytes::InstanceId;
@@ -16,6 +17,7 @@ use crate::scope::audience::Audience;
 /// One capture on its way to the engine.
 pub(super) struct Report<'a> {
     pub(super) sources: Sources<'a>,
+    pub(super) sections: &'a Sections,
     pub(super) own: InstanceId,
     /// The capture's number.
     pub(super) number: u64,
@@ -32,6 +34,7 @@ impl Report<'_> {
         let pieces = Pieces { conn: &self.sources.shadow.conn, dataset };
         let Seen::Row { audience, fields } = &mut sighting.seen else {
             pieces.name(&sighting.id, None, &[])?;
+            pieces.keep_hidden(&sighting.id, None, &[])?;
             return (self.sink)(sighting);
         };
         fields.remove(&field(TURN));
@@ -72,7 +75,9 @@ impl Report<'_> {
         if let (Some(content), Seen::Row { fields, .. }) = (content, &mut sighting.seen)
             && !fields.is_empty()
         {
-            fields.insert(field(CONTENT), content);
+            pieces.keep_hidden(&sighting.id, scope.as_ref(), &pack(&content))?;
+            let is_document = self.sections[dataset].is_document(&path);
+            fields.extend(taken_apart(&pieces, &sighting.id, content, is_document)?);
         }
         (self.sink)(sighting)
     }
@@ -113,6 +118,31 @@ impl Report<'_> {
     }
 }
 
+/// Returns the fields that a content is: itself, or the members of a document. A field that the record had as the other
+/// is nothing now.
+fn taken_apart(
+    pieces: &Pieces<'_>,
+    id: &RecordId,
+    content: Value,
+    is_document: bool,
+) -> rusqlite::Result<BTreeMap<FieldName, Value>> {
+    let known = pieces.members(id)?;
+    let parts = match &content {
+        Value::Bytes(bytes) if is_document || !known.is_empty() => document::fields(bytes),
+        _ => None,
+    };
+    let mut fields: BTreeMap<_, _> = known.into_iter().map(|field| (field, Value::Null)).collect();
+    match parts {
+        Some(parts) => {
+            pieces.add_members(id, parts.keys())?;
+            fields.extend(parts);
+            fields.insert(field(CONTENT), Value::Null);
+        }
+        None => drop(fields.insert(field(CONTENT), content)),
+    }
+    Ok(fields)
+}
+
 /// For whom a piece is meant: of another instance's, its origin knows.
 fn audience_of(piece: &Piece, own: InstanceId) -> Option<Audience> {
     (piece.origin == own).then(|| Audience::Shared(piece.scope.clone()))
@@ -121,6 +151,7 @@ fn audience_of(piece: &Piece, own: InstanceId) -> Option<Audience> {
 /// The fields of a file's record, and of a piece's.
 pub(super) const PATH: &str = "path";
 pub(super) const CONTENT: &str = "content";
+pub(super) const LAYOUT: &str = "layout";
 pub(super) const DATA: &str = "data";
 
 /// Returns a field of these.

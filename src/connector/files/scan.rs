@@ -3,23 +3,19 @@
 //! A file whose size, times and number are as they were isn't opened. One that changes while it is read is left for
 //! the next round, as is one that a change of others has still to be written to.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
-use walkdir::WalkDir;
 
-use super::content::{Content, pack};
-use super::path;
+use super::content::{Content, INLINE_BYTES_MAX, pack, unpack};
+use super::document::DOCUMENT_BYTES_MAX;
+use super::list::{Found, list};
 use super::read::{self, Reading};
 use super::section::{Section, table};
 use super::shadow::{Disk, Mark, Shadow, Step, is_as_known};
 use crate::connector::error::Error;
 use crate::id::name::DatasetName;
-use crate::sys::beneath::{Beneath, Kind, Stat};
-
-/// The most files of one directory.
-const FILES_MAX: usize = 1 << 20;
+use crate::sys::beneath::{Beneath, Stat};
 
 /// One directory with its bookkeeping.
 #[derive(Debug)]
@@ -32,14 +28,6 @@ pub(super) struct Scan<'a> {
     pub(super) now_ns: i64,
 }
 
-/// What lies in a directory.
-#[derive(Debug, Default)]
-struct Found {
-    files: BTreeMap<String, Stat>,
-    /// What was seen and can't be a record; whatever is beneath is not gone.
-    passed: BTreeSet<String>,
-}
-
 /// A file that was read.
 struct Fresh {
     path: String,
@@ -48,78 +36,15 @@ struct Fresh {
 }
 
 impl Scan<'_> {
-    /// Takes in what changed.
+    /// Takes in what changed, and returns what lies there.
     ///
     /// # Errors
     /// The directory can't be listed, or was exchanged for an empty one; the bookkeeping can't be written.
-    pub(super) fn run(&self) -> Result<(), Error> {
-        let cleared = self.shadow.clear_trouble(self.dataset, Step::Read);
-        cleared.map_err(|source| self.shadow.failed(DOING, source))?;
-        let found = self.list()?;
+    pub(super) fn run(&self) -> Result<Found, Error> {
+        let found = list(self.dataset, self.section, self.beneath)?;
         self.check_place(&found)?;
-        self.shadow.at_once(|| self.take_in(&found)).map_err(|source| self.shadow.failed(DOING, source))
-    }
-
-    fn list(&self) -> Result<Found, Error> {
-        let root = self.beneath.path();
-        let mut found = Found::default();
-        let relative = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_str().map(str::to_owned);
-        let mut walk = WalkDir::new(root).follow_links(false).follow_root_links(true).min_depth(1).into_iter();
-        while let Some(entry) = walk.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) if error.depth() == 0 => return Err(self.unlisted(error)),
-                Err(error) => {
-                    let path = error.path().and_then(relative).unwrap_or_default();
-                    let is_gone = error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-                    if !is_gone {
-                        self.pass(&mut found, path, "it can't be read")?;
-                    }
-                    continue;
-                }
-            };
-            let Some(path) = relative(entry.path()) else {
-                let path = entry.path().strip_prefix(root).unwrap_or(entry.path()).to_string_lossy().into_owned();
-                self.pass(&mut found, path, "its name is no Unicode text")?;
-                if entry.file_type().is_dir() {
-                    walk.skip_current_dir();
-                }
-                continue;
-            };
-            if self.section.ignores(&path) {
-                if entry.file_type().is_dir() {
-                    walk.skip_current_dir();
-                }
-                continue;
-            }
-            let Ok(metadata) = entry.metadata() else { continue };
-            let stat = Stat::of(&metadata);
-            match stat.kind {
-                Kind::Directory => {}
-                Kind::File => match path::check(&path) {
-                    Err(why) => self.pass(&mut found, path, why)?,
-                    Ok(()) if found.files.len() == FILES_MAX => {
-                        let why = format!("the directory holds more than {FILES_MAX} files");
-                        return Err(Error::Unfit { dataset: self.dataset.clone(), why });
-                    }
-                    Ok(()) => drop(found.files.insert(path, stat)),
-                },
-                Kind::Link => self.pass(&mut found, path, "it is a symbolic link")?,
-                Kind::Other => self.pass(&mut found, path, "it is no regular file")?,
-            }
-        }
+        self.shadow.at_once(|| self.take_in(&found)).map_err(|source| self.shadow.failed(DOING, source))?;
         Ok(found)
-    }
-
-    fn pass(&self, found: &mut Found, path: String, why: &str) -> Result<(), Error> {
-        let noted = self.shadow.put_trouble(self.dataset, Step::Read, &path, why);
-        noted.map_err(|source| self.shadow.failed(DOING, source))?;
-        found.passed.insert(path);
-        Ok(())
-    }
-
-    fn unlisted(&self, error: walkdir::Error) -> Error {
-        Error::File { doing: "list", path: self.beneath.path().to_owned(), source: error.into() }
     }
 
     /// Refuses an empty directory in the place of another that had files: a disk that isn't there is no deletion.
@@ -156,6 +81,10 @@ impl Scan<'_> {
     }
 
     fn take_in(&self, found: &Found) -> rusqlite::Result<()> {
+        self.shadow.clear_trouble(self.dataset, Step::Read)?;
+        for (path, why) in &found.passed {
+            self.shadow.put_trouble(self.dataset, Step::Read, path, why)?;
+        }
         let pending = self.pending()?;
         let mut vanished = Vec::new();
         for disk in self.known()? {
@@ -219,7 +148,10 @@ impl Scan<'_> {
 
     /// Reads a file; nothing if the next round has to.
     fn read(&self, path: &str) -> rusqlite::Result<Option<Fresh>> {
-        let why = match read::whole(self.beneath, path) {
+        let inline_max = if self.section.is_document(path) { DOCUMENT_BYTES_MAX } else { INLINE_BYTES_MAX };
+        let known = self.shadow.disk_content(self.dataset, path)?.as_deref().and_then(unpack);
+        let known = known.and_then(|value| Content::of(&value).ok()).map_or(0, |content| content.inline_max());
+        let why = match read::whole(self.beneath, path, inline_max.max(known)) {
             Ok(Reading::Whole(content, stat)) => return Ok(Some(Fresh { path: path.to_owned(), content, stat })),
             Ok(Reading::Restless) => return Ok(None),
             Ok(Reading::TooLarge) => "it is too large",
@@ -305,14 +237,6 @@ impl Scan<'_> {
 
     fn sql(&self, text: &str) -> String {
         text.replace("{}", &format!("\"{}\"", table(self.dataset)))
-    }
-}
-
-impl Found {
-    /// Tells whether a path lies where we could not look.
-    fn hides(&self, path: &str) -> bool {
-        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-        ends.into_iter().any(|end| self.passed.contains(&path[..end]))
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Section {
     /// Patterns of files that are no records at all: neither read nor written.
     #[serde(default)]
     pub ignore: Vec<String>,
+    /// Patterns of JSON documents, whose members are fields.
+    #[serde(default)]
+    pub json: Vec<String>,
 }
 
 /// For whom the files of a pattern are meant.
@@ -51,6 +54,11 @@ impl Section {
     pub fn scope_of(&self, path: &str) -> &str {
         let rule = self.rules.iter().rev().find(|rule| fits(&rule.path, path));
         rule.map_or(&self.scope, |rule| &rule.scope)
+    }
+
+    /// Tells whether a file is taken as a JSON document, if it is one.
+    pub fn is_document(&self, path: &str) -> bool {
+        self.json.iter().any(|pattern| fits(pattern, path))
     }
 
     /// Tells whether a file or directory is none of ours.
@@ -136,6 +144,7 @@ pub fn mapping(sections: &Sections, extent: Extent) -> Result<Mapping, Error> {
             text += &format!("fields.{TURN} = {{ type = \"int\" }}\n");
         }
         if extent == Extent::Everything {
+            text += "fields.layout = { type = \"json\", merge = \"latest\" }\n";
             let pieces = pieces_of(name);
             text += &format!(
                 "[dataset.{pieces}]\ntable = \"{table}{PIECES}\"\nkey = \"id\"\nscope = {{ column = \"scope\" }}\n\

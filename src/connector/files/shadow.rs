@@ -42,6 +42,15 @@ CREATE TABLE named(
     dataset TEXT NOT NULL, origin BLOB NOT NULL, file BLOB NOT NULL, scope TEXT NOT NULL, hash BLOB NOT NULL,
     PRIMARY KEY(dataset, origin, file, scope, hash)) WITHOUT ROWID;
 CREATE INDEX named_hash ON named(hash);
+CREATE TABLE hidden(
+    dataset TEXT NOT NULL, origin BLOB NOT NULL, file BLOB NOT NULL, scope TEXT NOT NULL, hash BLOB NOT NULL,
+    shown BLOB NOT NULL, PRIMARY KEY(dataset, origin, file, scope, hash)) WITHOUT ROWID;
+CREATE INDEX hidden_hash ON hidden(hash);
+CREATE VIEW wanted(dataset, origin, file, scope, hash) AS
+    SELECT dataset, origin, file, scope, hash FROM named UNION ALL SELECT dataset, origin, file, scope, hash FROM hidden;
+CREATE TABLE member(
+    dataset TEXT NOT NULL, origin BLOB NOT NULL, file BLOB NOT NULL, field TEXT NOT NULL,
+    PRIMARY KEY(dataset, origin, file, field)) WITHOUT ROWID;
 CREATE TABLE home(
     dataset TEXT NOT NULL, origin BLOB NOT NULL, file BLOB NOT NULL, scope TEXT NOT NULL,
     PRIMARY KEY(dataset, origin, file)) WITHOUT ROWID;

@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use walkdir::WalkDir;
-
+use super::list::list;
 use super::section::Sections;
-use crate::sys::beneath::{Beneath, Stat};
+use crate::sys::beneath::Beneath;
 
 /// How long to wait between two looks, at least.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -20,15 +19,13 @@ const PAUSE_FOR_EACH: u32 = 20;
 /// What the directories looked like.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// Whether anybody asks.
-    pub(super) is_on: bool,
     seen: Option<blake3::Hash>,
 }
 
 impl Watch {
-    /// Notes what the directories look like, if anybody asks.
-    pub(super) fn note(&mut self, sections: &Sections, places: &BTreeMap<String, Beneath>) {
-        self.seen = self.is_on.then(|| picture(sections, places));
+    /// Notes what the directories look like.
+    pub(super) fn note(&mut self, picture: blake3::Hash) {
+        self.seen = Some(picture);
     }
 
     /// Tells whether the directories look as they were noted.
@@ -38,7 +35,6 @@ impl Watch {
 
     /// Waits until they look otherwise, which is noted then. What was never noted has changed.
     pub(super) fn wait(&mut self, sections: &Sections, places: &BTreeMap<String, Beneath>, at_most: Duration) -> bool {
-        self.is_on = true;
         let begin = Instant::now();
         loop {
             let look = Instant::now();
@@ -57,25 +53,12 @@ impl Watch {
     }
 }
 
-/// Everything that a look shows of the directories, as one number.
-fn picture(sections: &Sections, places: &BTreeMap<String, Beneath>) -> blake3::Hash {
+/// Everything that a look shows of the directories, as one number. A directory that can't be listed shows nothing.
+pub(super) fn picture(sections: &Sections, places: &BTreeMap<String, Beneath>) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     for (name, section) in sections {
-        let Some(beneath) = places.get(name.as_str()) else { continue };
-        let root = beneath.path();
-        let walk = WalkDir::new(root).follow_links(false).follow_root_links(true).min_depth(1).sort_by_file_name();
-        let passes = |path: &std::path::Path| {
-            path.strip_prefix(root).ok().and_then(|path| path.to_str()).is_none_or(|path| !section.ignores(path))
-        };
-        for entry in walk.into_iter().filter_entry(|entry| passes(entry.path())).filter_map(Result::ok) {
-            let Ok(stat) = entry.metadata().map(|metadata| Stat::of(&metadata)) else { continue };
-            hasher.update(entry.path().as_os_str().as_encoded_bytes()).update(&[0]);
-            if !entry.file_type().is_dir() {
-                for number in [stat.size.cast_signed(), stat.modified_ns, stat.changed_ns, stat.inode.cast_signed()] {
-                    hasher.update(&number.to_le_bytes());
-                }
-            }
-        }
+        let found = places.get(name.as_str()).and_then(|beneath| list(name, section, beneath).ok());
+        found.unwrap_or_default().draw(&mut hasher);
     }
     hasher.finalize()
 }
