@@ -21,7 +21,8 @@ use crate::hub::error::Error;
 use crate::hub::guard::Guarded;
 use crate::hub::http2;
 use crate::hub::limits::{
-    CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOOK_EVERY, SHUTDOWN_TIMEOUT, UPLOADS_AT_ONCE, WORK_AT_ONCE,
+    CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOOK_EVERY, SHUTDOWN_TIMEOUT, SWEEP_EVERY, UPLOADS_AT_ONCE,
+    WORK_AT_ONCE,
 };
 use crate::hub::log::Event;
 use crate::hub::service::{Connection, Hub};
@@ -144,6 +145,7 @@ async fn accept(hub: Arc<Hub>, listener: TcpListener, acceptor: Option<TlsAccept
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut ending = hub.ending.subscribe();
+    let sweeping = tokio::spawn(sweep(Arc::clone(&hub)));
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&room).acquire_owned() => permit,
@@ -169,9 +171,23 @@ async fn accept(hub: Arc<Hub>, listener: TcpListener, acceptor: Option<TlsAccept
         });
     }
     drop(listener);
+    sweeping.abort();
     let all = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, all).await.is_err() {
         connections.abort_all();
+    }
+}
+
+/// Removes what nobody comes back for, now and then.
+async fn sweep(hub: Arc<Hub>) {
+    let mut times = tokio::time::interval(SWEEP_EVERY);
+    // The first is now, and was done at the start.
+    times.tick().await;
+    loop {
+        times.tick().await;
+        let worker = Arc::clone(&hub);
+        // What fails now is tried again next time.
+        let _ = hub.work(move || Ok(worker.parts.sweep(&worker.store, &worker.members)?)).await;
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::{Method, Request, StatusCode};
 use tokio::sync::{Semaphore, watch};
 
 use crate::exchange::layout::{FORMAT, StorePath};
-use crate::exchange::store::StoreError;
+use crate::exchange::store::{Store, StoreError};
 use crate::hub::answer::{self, Always, Answer};
 use crate::hub::auth::{self, Known};
 use crate::hub::body;
@@ -20,6 +20,7 @@ use crate::hub::limits::{JSON_BYTES_MAX, REFRESH_EVERY, UPLOADS_AT_ONCE, WORK_AT
 use crate::hub::log::{Event, Log};
 use crate::hub::members::{Members, Role};
 use crate::hub::nonces::Nonces;
+use crate::hub::parts::Parts;
 use crate::hub::rates::Rates;
 use crate::hub::refusal::Refusal;
 use crate::hub::{changes, documents, http2, lists, objects};
@@ -48,6 +49,7 @@ pub struct Hub {
     pub(crate) members: Members,
     pub(crate) options: Options,
     pub(crate) uploads: Semaphore,
+    pub(crate) parts: Parts,
     /// Tells the number of the newest change.
     pub(crate) changed: watch::Sender<u64>,
     /// Tells that the hub ends.
@@ -81,8 +83,12 @@ impl Hub {
     /// # Errors
     /// `Store`.
     pub fn new(store: DirStore, members: Members, options: Options, log: Log) -> Result<Self, Error> {
+        let parts = Parts::new(members.dir());
+        // What died with another process, and what nobody came back for.
+        parts.sweep(&store, &members)?;
         let hub = Self {
             store,
+            parts,
             members,
             options,
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
@@ -103,6 +109,15 @@ impl Hub {
     /// Lets in others than members, to read; asked at each of their requests.
     pub fn with_guests(self, guests: Guests) -> Self {
         Self { guests: Some(guests), ..self }
+    }
+
+    /// Counts anew what each member stores, while nothing is being uploaded.
+    ///
+    /// # Errors
+    /// `Members`.
+    pub fn recount(&self) -> Result<(), Error> {
+        let part_of = |id: &InstanceId, object: &_| self.parts.length(&Some(*id), object, u64::MAX);
+        self.members.recount(|object| self.store.object_size(object).ok().flatten(), part_of)
     }
 
     /// Returns what an instance may do.

@@ -45,6 +45,12 @@ impl Running {
         Self { dir, server, log }
     }
 
+    /// Ends it and returns its directory.
+    pub(crate) fn stop(self) -> TempDir {
+        self.server.stop();
+        self.dir
+    }
+
     pub(crate) fn members(&self) -> Members {
         Members::open(&self.dir.path().join("store")).unwrap()
     }
@@ -74,6 +80,7 @@ fn serve(dir: &Path, options: Options, log: Arc<Mutex<Vec<Event>>>) -> Server {
     let hub =
         Hub::new(store, members, options, Arc::new(move |event| log.lock().unwrap().push(event.clone()))).unwrap();
     let place = Place { address: "127.0.0.1:0".parse().unwrap(), tls: None, trust: Trust::Loopback };
+    hub.recount().unwrap();
     Server::start(Arc::new(hub), &place).unwrap()
 }
 

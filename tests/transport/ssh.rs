@@ -6,9 +6,12 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use wbsync::exchange::copy::copy_objects;
 use wbsync::exchange::store::{Store, StoreError};
 use wbsync::hub::members::{Members, Role};
 use wbsync::keys::identity::Identity;
@@ -55,6 +58,39 @@ fn a_signed_pipe_holds_its_client_to_the_rules_of_a_hub() {
         let opened = piped(&store, &["--signed"], nobody).unwrap();
         assert!(matches!(opened.scopes(), Err(StoreError::Denied { .. })));
     }
+}
+
+/// The pipe breaks twice within one object: each time `dd` ends after so many bytes, and the next program goes on.
+#[test]
+fn an_upload_over_a_pipe_goes_on_where_it_broke() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, sent) = (dir.path().join("store"), dir.path().join("sent"));
+    let bytes = noise(4_000_000, 3);
+    let from = DirStore::create(&dir.path().join("from")).unwrap();
+    let object = (put(&from, &bytes), 4_000_000);
+    let connections = Arc::new(AtomicU64::new(0));
+    let (counted, target, counter) = (Arc::clone(&connections), store.clone(), sent.clone());
+    let opened = ssh::over("the pipe".into(), None, move || {
+        let limit = match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => "1500000",
+            1 => "1300000",
+            _ => "100000000",
+        };
+        let mut command = Command::new("sh");
+        let script =
+            "dd bs=64k iflag=count_bytes count=$1 status=none | tee -a \"$2\" | \"$3\" serve --stdio --store \"$4\"";
+        command.args(["-c", script, "sh", limit]).arg(&counter).arg(PROGRAM).arg(&target);
+        command
+    })
+    .unwrap();
+    copy_objects(&from, &opened, &[object], &mut |_| {}).unwrap();
+    assert!(get(&opened, &object.0, 0) == bytes);
+    drop(opened);
+    let passed = fs::metadata(&sent).unwrap().len();
+    assert!(passed < 4_400_000, "{passed} bytes went for 4,000,000, in {connections:?} connections");
+    assert!(connections.load(Ordering::SeqCst) >= 3);
+    let kept = walkdir::WalkDir::new(store.join("hub")).into_iter().filter_map(Result::ok);
+    assert_eq!(kept.filter(|entry| entry.path().extension().is_some_and(|end| end == "part")).count(), 0);
 }
 
 #[test]
