@@ -64,7 +64,7 @@ impl Server {
     /// Begins to listen.
     ///
     /// # Errors
-    /// `Bare` and `Nameless` if others could reach it in ways that aren't safe; `Certificate`, `Tls`, `Listen`, `Start`.
+    /// `Bare` and `Nameless` if others could reach it in ways that aren't safe; `Store`; `Certificate`, `Tls`, `Listen`, `Start`.
     pub fn start(hub: Arc<Hub>, place: &Place) -> Result<Self, Error> {
         let is_local = place.address.ip().is_loopback() && !hub.options.behind_proxy;
         if !place.address.ip().is_loopback() && place.tls.is_none() && place.trust == Trust::Loopback {
@@ -73,6 +73,8 @@ impl Server {
         if !is_local && hub.options.urls.is_empty() {
             return Err(Error::Nameless);
         }
+        // Whoever comes first needn't wait for it, and a store that can't be read is told now.
+        hub.renew().map_err(|source| Error::Store(Box::new(source)))?;
         let acceptor = place.tls.as_ref().map(acceptor).transpose()?;
         let runtime = runtime()?;
         let listener = runtime.block_on(TcpListener::bind(place.address));
@@ -88,6 +90,11 @@ impl Server {
     /// Returns where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the hub that it serves.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Returns its URL on this machine.

@@ -55,6 +55,26 @@ impl Parts {
         Growing { parts: self, key: (sender, object), stop }
     }
 
+    /// Waits while uploads of these objects by this sender still grow: what a broken connection had under way is here soon, and
+    /// needn't be sent again.
+    pub(crate) async fn settled(&self, sender: &Sender, objects: &[(ObjectId, u64)]) {
+        let until = Instant::now() + SETTLE_TIMEOUT;
+        let mut reached = None;
+        while Instant::now() < until {
+            let grown: Vec<u64> = {
+                let growing = self.lock();
+                let is_growing = |(object, _): &&(ObjectId, u64)| growing.contains_key(&(*sender, *object));
+                let lengths = objects.iter().filter(is_growing);
+                lengths.map(|(object, size)| self.length(sender, object, *size)).collect()
+            };
+            if grown.is_empty() || reached.as_ref() == Some(&grown) {
+                return;
+            }
+            reached = Some(grown);
+            tokio::time::sleep(QUIET_TIME).await;
+        }
+    }
+
     /// Opens the part of an object, new or known, with its length as offset; `None` if it is in use and stays so.
     ///
     /// # Errors
@@ -197,6 +217,10 @@ fn remove(path: &Path, locked: File) {
 const OWNER: &str = "owner";
 /// How long a new upload waits for the one that it takes the place of.
 const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Who sends nothing for so long sends nothing more.
+const QUIET_TIME: Duration = Duration::from_millis(300);
+/// How long is waited for what is under way.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// More senders than a hub has members.
 const SENDERS_MAX: usize = 1 << 20;
 /// A sender has few parts; whatever else lies there isn't ours.

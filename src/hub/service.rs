@@ -78,15 +78,15 @@ pub struct Connection {
 }
 
 impl Hub {
-    /// Makes a hub of a store and its members.
+    /// Makes a hub of a store and its members. Reads none of the store's documents yet.
     ///
     /// # Errors
-    /// `Store`.
+    /// `Members`.
     pub fn new(store: DirStore, members: Members, options: Options, log: Log) -> Result<Self, Error> {
         let parts = Parts::new(members.dir());
         // What died with another process, and what nobody came back for.
         parts.sweep(&store, &members)?;
-        let hub = Self {
+        Ok(Self {
             store,
             parts,
             members,
@@ -101,9 +101,12 @@ impl Hub {
             work: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             log,
             guests: None,
-        };
-        hub.renew().map_err(|source| Error::Store(Box::new(source)))?;
-        Ok(hub)
+        })
+    }
+
+    /// Returns how many documents were read for the catalogue so far: what it costs.
+    pub fn documents_read(&self) -> u64 {
+        self.catalogue.read().unwrap_or_else(std::sync::PoisonError::into_inner).reads()
     }
 
     /// Lets in others than members, to read; asked at each of their requests.
@@ -203,6 +206,7 @@ impl Hub {
             }
             (&Method::POST, "offers") => {
                 let objects = self.objects_of(&parts, incoming, &caller).await?;
+                hub.parts.settled(&caller.id(), &objects).await;
                 self.work(move || lists::offers(&hub, &caller, &objects)).await
             }
             (&Method::POST, "join") => {
@@ -311,6 +315,10 @@ impl Hub {
     /// # Errors
     /// As the store fails.
     pub(crate) fn note(&self, path: StorePath) -> Result<(), StoreError> {
+        // Whoever needs the catalogue first reads all of it; the owner of a store, over a pipe, never does.
+        if self.renewed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_none() {
+            return Ok(());
+        }
         let mut catalogue = self.catalogue.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         catalogue.load(&self.store, path)?;
         self.announce(catalogue.last());

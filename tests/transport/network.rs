@@ -227,7 +227,8 @@ fn an_upload_goes_on_where_it_was_cut() {
     copy_objects(&from, &store, &[object], &mut |_| {}).unwrap();
     let up = proxy.up.load(Ordering::Relaxed) - before;
     let _ = writeln!(std::io::stderr(), "{up} bytes were sent for an object of 6,000,000, with 3 cuts");
-    assert!(up < 6_700_000, "{up} bytes went for 6,000,000, and little was under way at a cut");
+    // By trying anew it would be 9,600,000. What was under way at a cut may be sent twice.
+    assert!(up < 7_500_000, "{up} bytes went for 6,000,000");
     assert!(proxy.troubles.lock().unwrap().is_empty(), "all of it happened");
     assert!(get(&running.store(), &object.0, 0) == bytes);
     assert_eq!(parts(&running), [], "nothing is left of the parts");

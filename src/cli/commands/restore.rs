@@ -24,7 +24,7 @@ Examples:
   wbsync restore
   wbsync restore /media/stick/wbsync")]
 pub struct Args {
-    /// The remotes to ask, by name or URL; otherwise all
+    /// The remotes to ask, by name or URL; otherwise all, and in the modes p2p and hybrid the own stores of peers
     remotes: Vec<String>,
     /// Only ask, and say what is newer there
     #[arg(long, short = 'n')]
@@ -45,19 +45,28 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Keep };
     let root = Instance::root_from_environment(&context.dir).unwrap_or_else(|| context.dir.clone());
     let url = args.remotes.iter().find(|remote| is_url(remote));
+    if mode == Mode::DryRun && bare::is_bare(&root) {
+        let urls = args.remotes.iter().map(|text| crate::sync::remotes::parse(text, &context.dir));
+        let summary = bare::preview(&root, &urls.collect::<Result<Vec<_>, _>>()?)?;
+        context.answer(&summary, &describe(&summary, mode))?;
+        context.note("only the keys of this instance are here; the rest would be made anew around them");
+        return Ok(());
+    }
     let is_bare = bare::complete(&root, url.map(String::as_str), args.name, &context.dir)?;
     let mut instance = Instance::find(&context.dir, Purpose::Restore, context.watcher())?;
-    let mut remotes = Vec::new();
+    let (mut remotes, mut urls) = (Vec::new(), Vec::new());
     for (number, given) in args.remotes.iter().enumerate() {
-        remotes.push(match is_url(given) {
-            false => PeerName::new(given).map_err(Error::from)?,
-            true => remote_at(&instance, given, number, context)?,
-        });
+        match (is_url(given), mode) {
+            (false, _) => remotes.push(PeerName::new(given).map_err(Error::from)?),
+            // A look makes no remote.
+            (true, Mode::DryRun) => urls.push(crate::sync::remotes::parse(given, &context.dir)?),
+            (true, Mode::Keep) => remotes.push(remote_at(&instance, given, number, context)?),
+        }
     }
     if is_bare {
         context.note("only the keys of this instance were left; the rest was made anew around them");
     }
-    let options = RestoreOptions { remotes, without_remotes: args.without_remotes };
+    let options = RestoreOptions { remotes, urls, without_remotes: args.without_remotes };
     let summary = instance.restore(&options, mode)?;
     context.answer(&summary, &describe(&summary, mode))?;
     for (remote, why) in &summary.unreachable {
