@@ -1,5 +1,7 @@
 //! A real sshd for the user that runs the tests, with keys of its own.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
