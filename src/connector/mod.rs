@@ -4,6 +4,7 @@
 #[macro_use]
 pub mod sql;
 
+pub mod catalogue;
 pub mod contract;
 pub mod dburl;
 pub mod dotenv;
