@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod apply;
+pub mod backoff;
 pub mod blame;
 pub mod bundle;
 pub mod changes;
@@ -26,6 +27,7 @@ pub mod inspect;
 pub mod instance;
 pub mod late;
 mod lookup;
+pub mod map;
 pub mod mend;
 pub mod merge;
 pub mod network;
@@ -52,6 +54,7 @@ pub mod show;
 pub mod shun;
 pub mod status;
 pub mod sweep;
+pub mod timing;
 pub mod trust;
 pub mod view;
 pub mod working;

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::init::Options;
+use super::init::{Options, explain};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{bytes, count, table};
 use crate::sync::init::{CloneOptions, Unfitting};
 use crate::sync::instance::Instance;
+use crate::sync::map;
 
 /// Make an instance and fill the application from a store
 ///
@@ -50,7 +51,9 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     };
     let is_pinned = !args.expect.is_empty();
     let schema = if args.despite_schema { Unfitting::Wait } else { Unfitting::Refuse };
-    let options = CloneOptions { init: args.options.into_init(), follow: args.follow, expect: args.expect, schema };
+    let mut init = args.options.into_init();
+    let outline = map::complete(&root, &mut init)?;
+    let options = CloneOptions { init, follow: args.follow, expect: args.expect, schema };
     let (instance, summary) = Instance::clone_from(&args.url, &root, &options, &context.dir, context.watcher())?;
     let rows: Vec<[String; 2]> = summary.peers.iter().map(|(name, print)| [name.clone(), print.clone()]).collect();
     let text = format!(
@@ -67,6 +70,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let value = json!({ "name": instance.card.card.name, "fingerprint": fingerprint, "peers": peers,
         "fetched": fetched, "applied": applied });
     context.answer(&value, &text)?;
+    explain(context, outline.as_ref());
     context.warn_of_misfits(&instance.misfits()?);
     context.warn_of_fits(&instance.fits()?);
     context.report_refused([(&args.url, fetched)]);

@@ -6,8 +6,11 @@ pub mod clone;
 pub mod commit;
 pub mod completions;
 pub mod conflicts;
+pub mod db;
+pub mod db_map;
 pub mod debug;
 pub mod diff;
+pub mod export_identity;
 pub mod fetch;
 pub mod follow;
 pub mod fsck;
@@ -28,6 +31,8 @@ pub mod repair;
 pub mod resolve;
 pub mod restore;
 pub mod revert;
+pub mod run;
+pub mod run_once;
 pub mod scope;
 pub mod serve;
 pub mod show;
@@ -55,7 +60,7 @@ pub fn main() -> ExitCode {
     };
     let json = line.global.json;
     let run = Context::new(line.global).and_then(|mut context| {
-        run(&mut context, line.command)?;
+        dispatch(&mut context, line.command)?;
         Ok(context.exit_code())
     });
     let failure = match run {
@@ -69,9 +74,10 @@ pub fn main() -> ExitCode {
     failure.exit_code().into()
 }
 
-fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
+fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(args) => init::run(context, args),
+        Command::Db(args) => db::run(context, args),
         Command::Clone(args) => clone::run(context, args),
         Command::Id(args) => id::run(context, args),
         Command::Peer(args) => peer::run(context, args),
@@ -98,11 +104,14 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Fsck(args) => fsck::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Repair(args) => repair::run(context, args),
+        Command::ExportIdentity(args) => export_identity::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Revert(args) => revert::run(context, args),
         Command::Shun(args) => shun::run(context, args),
         Command::Unshun(args) => unshun::run(context, args),
         Command::Debug(args) => debug::run(context, args),
+        Command::Run(args) => run::run(context, args),
+        Command::RunOnce(args) => run_once::run(context, args),
         Command::Serve(args) => serve::run(context, args),
         Command::Hub(args) => hub::run(context, args),
         Command::Completions(args) => completions::run(context, args),

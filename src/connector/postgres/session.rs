@@ -6,7 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::time::Duration;
 
+use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 use postgres::{Client, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -40,6 +42,7 @@ pub(super) struct PostgresSession {
     /// Whether some constraint may be checked late; unknown at first.
     defers: Cell<Option<bool>>,
     is_open: Cell<bool>,
+    is_listening: Cell<bool>,
 }
 
 impl fmt::Debug for PostgresSession {
@@ -73,6 +76,7 @@ impl PostgresSession {
             prepared: RefCell::default(),
             defers: Cell::new(None),
             is_open: Cell::new(false),
+            is_listening: Cell::new(false),
         })
     }
 
@@ -88,6 +92,17 @@ impl PostgresSession {
         }
         prepared.insert(sql.to_owned(), statement.clone());
         Ok(statement)
+    }
+
+    /// Takes everything that triggers told; waits for the first at most that long.
+    fn told(&self, at_most: Duration) -> Result<bool, SqlError> {
+        // Makes the connection read what has arrived, and fail if it is none any more.
+        self.batch("")?;
+        let mut client = self.client.borrow_mut();
+        let mut told = client.notifications();
+        let is_told = told.timeout_iter(at_most).next()?.is_some();
+        while told.iter().next()?.is_some() {}
+        Ok(is_told)
     }
 
     fn batch(&self, sql: &str) -> Result<(), SqlError> {
@@ -225,6 +240,22 @@ impl Session for PostgresSession {
         // A transaction's state is that of its first query.
         session.is_there("SELECT 1", &[])?;
         Ok(Snapshot { session: Box::new(session), blocks_writers: false })
+    }
+
+    fn watch(&self) -> Result<(), SqlError> {
+        if !self.is_listening.get() {
+            self.batch("LISTEN wbsync")?;
+            self.is_listening.set(true);
+        }
+        // What was told before is older than what is read now.
+        self.told(Duration::ZERO).map(drop)
+    }
+
+    fn wait(&self, at_most: Duration) -> Result<bool, SqlError> {
+        match self.is_listening.get() {
+            true => self.told(at_most),
+            false => self.watch().map(|()| true),
+        }
     }
 
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError> {

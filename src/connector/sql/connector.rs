@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::apply::{Apply, Fail};
 use super::books::{Books, FORMAT, Refused, STUB};
@@ -83,6 +84,7 @@ impl SqlConnector {
             Refused::Newer(found) => Error::Newer { database: self.session.place(), found, known: FORMAT },
             Refused::Other(found) => Error::OtherInstance { database: self.session.place(), found: found.short() },
             Refused::Damaged(why) => self.damaged(why),
+            Refused::Empty => Error::EmptyBooks { database: self.session.place() },
             Refused::Sql(source) => self.failed(doing, source),
         })
     }
@@ -218,6 +220,7 @@ impl Connector for SqlConnector {
     ) -> Result<Capture, Error> {
         let doing = "capture the application's changes";
         let books = self.books(doing)?;
+        self.session.watch().map_err(|source| self.failed(doing, source))?;
         let snapshot = self.snapshot(doing)?;
         self.read_rows(doing, &books, Some(self.session()), snapshot, (now, Extent::Changed), sink)
     }
@@ -229,6 +232,7 @@ impl Connector for SqlConnector {
     ) -> Result<Capture, Error> {
         let doing = "compare the application's rows";
         let books = self.books(doing)?;
+        self.session.watch().map_err(|source| self.failed(doing, source))?;
         let snapshot = self.snapshot(doing)?;
         self.read_rows(doing, &books, Some(self.session()), snapshot, (now, Extent::Every), sink)
     }
@@ -378,6 +382,10 @@ impl Connector for SqlConnector {
             conn.execute("UPDATE _wbsync_position SET applied = target, target = NULL, view = view + 1", &[])?;
             Ok(())
         })
+    }
+
+    fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {
+        self.session.wait(at_most).map_err(|source| self.failed("wait for changes", source))
     }
 
     fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use super::raw::{Raw, RawRef, Take};
 use crate::connector::catalogue::{ForeignKey, Table};
@@ -120,6 +121,13 @@ pub(crate) trait Session: fmt::Debug {
     fn check_deferred(&self) -> Result<(), SqlError>;
 
     fn snapshot(&self) -> Result<Snapshot, SqlError>;
+
+    /// Begins to notice what others change from now on.
+    fn watch(&self) -> Result<(), SqlError>;
+
+    /// Waits until others may have changed something since `watch`, or since this told so last; true at once if
+    /// nothing was watched.
+    fn wait(&self, at_most: Duration) -> Result<bool, SqlError>;
 
     /// Describes the columns of a table by their folded names; none if there is no such table.
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError>;

@@ -1,6 +1,9 @@
 //! A connection to a SQLite database.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, params_from_iter};
@@ -15,11 +18,16 @@ use crate::connector::sql::raw::{Raw, RawRef};
 use crate::connector::sql::session::{Declared, Meaning, Row, Session, Snapshot, SqlError, Visit};
 use crate::record::fieldtype::Kind;
 
+/// How often we look whether somebody else has written.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// A connection to a SQLite database, or to a private copy of one.
 #[derive(Debug)]
 pub(in crate::connector) struct SqliteSession {
     conn: Connection,
     place: Place,
+    /// The version of the database as others had written it when we last looked.
+    version: Cell<Option<i64>>,
     /// The copy that the connection reads. Closed before it is removed.
     _copy: Option<tempfile::NamedTempFile>,
 }
@@ -29,7 +37,14 @@ impl SqliteSession {
         let busy_ms = place.busy.as_millis() as u64;
         let conn = snapshot::open(&place.path, place.busy)
             .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
-        Ok(Self { conn, place, _copy: None })
+        Ok(Self { conn, place, version: Cell::new(None), _copy: None })
+    }
+}
+
+impl SqliteSession {
+    /// Returns a number that is another one once somebody else has written; our own commits don't change it.
+    fn version(&self) -> Result<i64, SqlError> {
+        Ok(self.conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
     }
 }
 
@@ -122,8 +137,28 @@ impl Session for SqliteSession {
 
     fn snapshot(&self) -> Result<Snapshot, SqlError> {
         let (conn, copy, blocks_writers) = snapshot::take(&self.conn, &self.place)?;
-        let session = Self { conn, place: self.place.clone(), _copy: copy };
+        let session = Self { conn, place: self.place.clone(), version: Cell::new(None), _copy: copy };
         Ok(Snapshot { session: Box::new(session), blocks_writers })
+    }
+
+    fn watch(&self) -> Result<(), SqlError> {
+        self.version.set(Some(self.version()?));
+        Ok(())
+    }
+
+    fn wait(&self, at_most: Duration) -> Result<bool, SqlError> {
+        let begin = Instant::now();
+        loop {
+            let version = self.version()?;
+            if self.version.replace(Some(version)) != Some(version) {
+                return Ok(true);
+            }
+            let rest = at_most.saturating_sub(begin.elapsed());
+            if rest.is_zero() {
+                return Ok(false);
+            }
+            thread::sleep(rest.min(LOOK));
+        }
     }
 
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError> {
