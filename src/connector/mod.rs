@@ -5,6 +5,7 @@
 pub mod sql;
 
 pub mod both;
+pub mod catalogue;
 pub mod contract;
 pub mod dburl;
 pub mod dotenv;

@@ -433,7 +433,7 @@ fn database_code(error: &connector::error::Error) -> Code {
     match error {
         Database::Missing { .. } | Database::Unreachable { .. } => Code::DatabaseMissing,
         Database::NotADatabase { .. } => Code::NotADatabase,
-        Database::Damaged { .. } | Database::Books { .. } => Code::DatabaseDamaged,
+        Database::Damaged { .. } | Database::Books { .. } | Database::EmptyBooks { .. } => Code::DatabaseDamaged,
         Database::Locked { .. } => Code::DatabaseLocked,
         Database::ReadOnly { .. } | Database::Forbidden { .. } => Code::DatabaseReadOnly,
         Database::Address { .. } | Database::EnvLine { .. } | Database::Tls { .. } => Code::DatabaseAddress,
@@ -442,6 +442,7 @@ fn database_code(error: &connector::error::Error) -> Code {
         | Database::BadMapping { .. }
         | Database::UnknownTable { .. }
         | Database::UnknownColumn { .. }
+        | Database::NothingToMap { .. }
         | Database::Unfit { .. } => Code::Mapping,
         Database::NotReady { .. } => Code::NotReady,
         Database::Condition { .. } => Code::BadValue,

@@ -32,6 +32,8 @@ pub struct InitOptions {
     pub database: Option<String>,
     /// The mapping that ships with wbsync.
     pub preset: Option<String>,
+    /// The mapping to begin with where there is neither that nor a `wbsync.toml`.
+    pub mapping: Option<String>,
     /// What the instance calls itself; left out, after its directory.
     pub name: Option<PeerName>,
     /// Through which stores it exchanges; left out, its remotes.
@@ -363,8 +365,11 @@ pub(super) fn configured(root: &Path, options: &InitOptions) -> Result<(Config, 
     if file.exists() {
         return Ok((agreeing(Config::read(root)?, options, &file)?, None));
     }
-    let written =
-        config::initial(options.database.as_deref(), options.preset.as_deref(), options.mode, options.files.as_ref());
+    let (database, preset) = (options.database.as_deref(), options.preset.as_deref());
+    let mut written = config::initial(database, preset, options.mode, options.files.as_ref());
+    if let Some(mapping) = &options.mapping {
+        written.extend(["\n", mapping.as_str()]);
+    }
     Ok((Config::parse(&written, &file)?, Some(written)))
 }
 

@@ -23,7 +23,7 @@ use wbsync::transport::dir::DirStore;
 use wbsync::transport::http::store::HttpStore;
 use wbsync::transport::http::url::HttpUrl;
 
-use crate::contract::{get, noise, put, store_contract};
+use crate::contract::{noise, put, store_contract};
 use crate::signed::{People, card, origin_head};
 
 /// A hub that runs, and what it logged.

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::hub::read_token;
-use super::init::Options;
+use super::init::{Options, explain};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{bytes, count, table};
 use crate::hub::members::TOKEN_PREFIX;
 use crate::sync::init::{CloneOptions, Invitation, Unfitting};
 use crate::sync::instance::Instance;
+use crate::sync::map;
 
 /// Make an instance and fill the application from a store
 ///
@@ -57,7 +58,8 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let is_pinned = !args.expect.is_empty();
     let schema = if args.despite_schema { Unfitting::Wait } else { Unfitting::Refuse };
     let invitation = invitation(context, args.invite)?;
-    let init = args.options.into_init();
+    let mut init = args.options.into_init();
+    let outline = map::complete(&root, &mut init)?;
     let options = CloneOptions { init, follow: args.follow, expect: args.expect, schema, invitation };
     let (instance, summary) = Instance::clone_from(&args.url, &root, &options, &context.dir, context.watcher())?;
     let rows: Vec<[String; 2]> = summary.peers.iter().map(|(name, print)| [name.clone(), print.clone()]).collect();
@@ -75,6 +77,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let value = json!({ "name": instance.card.card.name, "fingerprint": fingerprint, "peers": peers,
         "fetched": fetched, "applied": applied });
     context.answer(&value, &text)?;
+    explain(context, outline.as_ref());
     context.warn_of_misfits(&instance.misfits()?);
     context.warn_of_fits(&instance.fits()?);
     context.report_refused([(&args.url, fetched)]);
