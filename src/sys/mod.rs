@@ -3,3 +3,5 @@
 pub mod clock;
 pub mod disk;
 pub mod random;
+#[cfg(debug_assertions)]
+pub mod replay;

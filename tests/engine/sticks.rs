@@ -21,6 +21,7 @@ use wbsync::state::peers::Trust;
 use wbsync::sync::bundle::{BundleApplied, BundleOptions};
 use wbsync::sync::commit::Mode;
 use wbsync::sync::error::Error;
+use wbsync::sys::replay;
 use wbsync::testing::prng::Prng;
 use wbsync::transport::bundle::index::Index;
 use wbsync::tree::scan::scan;
@@ -37,8 +38,12 @@ fn three_sites_converge_whatever_becomes_of_the_sticks() {
     let mut all = Tally::default();
     for seed in first..first + runs {
         println!("WBSYNC_SEED={seed}");
-        all.add(&Run::new(seed).run());
+        replay::start(seed);
+        let tally = Run::new(seed).run();
+        println!("{tally}");
+        all.add(&tally);
     }
+    replay::end();
     println!("{all}");
 }
 
@@ -311,7 +316,7 @@ impl Run {
                 let stick = &self.under_way[which];
                 let (at, part) = (stick.to[0], stick.files.len() - 1);
                 let (files, mut bytes) = (stick.files.clone(), fs::read(&stick.files[part]).unwrap());
-                let place = self.below(bytes.len());
+                let place = self.below(1 << 24) % bytes.len();
                 if fate == 1 {
                     bytes[place] ^= 1 << self.below(8);
                 } else {
@@ -346,10 +351,10 @@ impl Run {
 
     /// The packer's word on what it has has arrived.
     fn took(&mut self, which: usize, at: usize) {
-        let Stick { from, held, .. } = &self.under_way[which];
-        let (from, held) = (*from, held.clone());
+        let Stick { from, to, held, .. } = &self.under_way[which];
+        let (from, held, is_meant) = (*from, held.clone(), to.contains(&at));
         self.tally.applied += 1;
-        if from != at {
+        if is_meant {
             self.tell(at, from, held);
         }
     }

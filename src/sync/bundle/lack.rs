@@ -40,8 +40,10 @@ pub(super) struct Lacking {
 /// The files of a bundle in the making.
 #[derive(Default)]
 struct Files {
-    objects: BTreeMap<StorePath, Entry>,
+    /// In the order in which heads name them.
+    objects: Vec<Entry>,
     documents: BTreeMap<StorePath, Entry>,
+    named: BTreeSet<StorePath>,
     /// Whose heads are among them.
     signers: BTreeSet<InstanceId>,
 }
@@ -89,7 +91,7 @@ impl Instance {
             Ok(manifest.is_some_and(|manifest| receivers.iter().any(|receiver| self.may_have(manifest, receiver.id))))
         })?;
         let entries = std::iter::once(entry(StorePath::Format, FORMAT.as_bytes()));
-        let entries = entries.chain(files.objects.into_values()).chain(files.documents.into_values()).collect();
+        let entries = entries.chain(files.objects).chain(files.documents.into_values()).collect();
         Ok(Lacking { entries, request, heads: handed, left_out })
     }
 
@@ -171,7 +173,9 @@ impl Instance {
             for object in self.objects_for(&head, known, options)? {
                 let path = StorePath::Object(object.id);
                 let hash = DocHash::from_bytes(*object.id.as_bytes());
-                files.objects.insert(path, Entry { path, bytes: object.bytes, hash });
+                if files.named.insert(path) {
+                    files.objects.push(Entry { path, bytes: object.bytes, hash });
+                }
             }
         }
         Ok(())

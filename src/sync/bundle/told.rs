@@ -116,7 +116,8 @@ impl Instance {
             return Ok(());
         }
         let known = self.state.told(&request.signer)?.and_then(|bytes| Request::open(&bytes).ok());
-        if known.is_none_or(|known| known.time < request.time) {
+        // What goes to somebody else speaks of what is theirs to know, and names no card of ours.
+        if known.is_none_or(|known| known.time < request.time && request.cards.contains_key(&self.id())) {
             self.state.put_told(&request.signer, bytes)?;
         }
         Ok(())
