@@ -438,7 +438,7 @@ impl Run {
 }
 
 /// What an object needs for itself: age's header, and the commit that it leads to.
-const ENVELOPE_BYTES: u64 = 512;
+const ENVELOPE_BYTES: u64 = 640;
 /// What a bundle is larger than its files by: its own header, index and end; and by each file: header, filling, its line.
 const CONTAINER_BYTES: u64 = 6 << 10;
 const FILE_BYTES: u64 = 512 + 511 + 152;
