@@ -25,4 +25,5 @@ mod schemas;
 mod served;
 mod settling;
 mod shown;
+mod walked;
 mod withdrawn;
