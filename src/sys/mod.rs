@@ -5,3 +5,5 @@ pub mod clock;
 pub mod disk;
 pub mod random;
 pub mod signals;
+#[cfg(debug_assertions)]
+pub mod replay;

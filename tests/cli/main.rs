@@ -25,5 +25,6 @@ mod schemas;
 mod served;
 mod settling;
 mod shown;
+mod walked;
 mod withdrawn;
 mod working;

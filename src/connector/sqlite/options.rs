@@ -13,7 +13,7 @@ pub struct Options {
     pub scratch: PathBuf,
     /// How long to wait for a lock.
     pub busy_ms: u64,
-    /// A rollback-journal database above this size is copied before it is read; 64 MiB by default.
+    /// A rollback-journal database above this size is copied before it is read; 4 MiB by default.
     pub copy_above_bytes: u64,
 }
 
@@ -25,7 +25,7 @@ impl Options {
             app_dir: app_dir.into(),
             scratch: scratch.into(),
             busy_ms: 10_000,
-            copy_above_bytes: 64 << 20,
+            copy_above_bytes: 4 << 20,
         }
     }
 }
