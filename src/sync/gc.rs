@@ -62,7 +62,7 @@ pub fn gc_store(
     let name = url.to_string();
     let before = match url {
         RemoteUrl::Directory(path) => leftovers(path)?,
-        RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => (0, 0),
+        _ => (0, 0),
     };
     let store: Box<dyn Store> = match (url, mode) {
         // Opening it to write clears the leftovers away.
@@ -73,6 +73,7 @@ pub fn gc_store(
     };
     let collected = collect(store.as_ref(), grace_millis, clock::now(), mode)
         .map_err(|source| Error::Garbage { of: name.clone(), source })?;
+    store.flush().map_err(Error::store(name.as_str()))?;
     Ok(StoreCleared { collected, leftovers: before.0, leftover_bytes: before.1 })
 }
 

@@ -11,7 +11,7 @@ use crate::id::name::PeerName;
 use crate::state::remotes::RemoteRow;
 use crate::transport::http::store::HttpStore;
 use crate::transport::ssh;
-use crate::transport::url::{self, RemoteUrl};
+use crate::transport::url::{self, Access, RemoteUrl};
 
 impl Instance {
     /// Adds a remote. Nothing is opened yet: a stick need not be plugged in.
@@ -90,9 +90,14 @@ impl Instance {
         let hub = match parse(&row.url, &self.root)? {
             RemoteUrl::Http(url) => HttpStore::open(&url, Some(&self.identity)),
             RemoteUrl::Ssh(url) => ssh::open(&url, Some(&self.identity)),
-            RemoteUrl::Directory(_) => return Err(Error::NoHub { name: name.to_string() }),
+            _ => return Err(Error::NoHub { name: name.to_string() }),
         };
         hub.and_then(|hub| hub.join(token)).map_err(Error::store(name.as_str()))
+    }
+
+    /// Returns as whom stores are opened, and where caches of them are.
+    pub(super) fn access(&self) -> Access<'_> {
+        Access { identity: Some(&self.identity), caches: Some(self.dir().join(CACHES)) }
     }
 
     /// Opens a remote for reading; `None` if nothing is there yet because nobody has pushed to it.
@@ -105,7 +110,7 @@ impl Instance {
         }
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
-        match url::open(&url, Some(&self.identity)) {
+        match url::open(&url, self.access()) {
             Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => Ok(None),
             other => other.map(Some).map_err(Error::store(name.as_str())),
         }
@@ -122,14 +127,17 @@ impl Instance {
         }
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
-        match url::open_for_writing(&url, &self.identity) {
+        match url::open_for_writing(&url, self.access()) {
             Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => {
-                url::create(&url, &self.identity).map_err(Error::store(name.as_str()))
+                url::create(&url, self.access()).map_err(Error::store(name.as_str()))
             }
             other => other.map_err(Error::store(name.as_str())),
         }
     }
 }
+
+/// The directory of caches, in that of the instance.
+const CACHES: &str = "git";
 
 fn is_new(row: &RemoteRow, url: &RemoteUrl) -> bool {
     row.fetched.is_none() && row.pushed.is_none() && url::is_vacant(url)

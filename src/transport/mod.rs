@@ -4,6 +4,8 @@ pub mod bundle;
 pub mod dir;
 mod dir_lock;
 mod dir_root;
+#[cfg(feature = "git")]
+pub mod git;
 pub mod http;
 pub mod ssh;
 pub mod strays;

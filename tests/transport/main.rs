@@ -6,6 +6,8 @@ mod contract;
 mod copying;
 mod dir;
 mod faulty;
+#[cfg(feature = "git")]
+mod git;
 mod hostile;
 mod http;
 mod network;
@@ -13,3 +15,5 @@ mod signed;
 mod ssh;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "git")]
+mod through;
