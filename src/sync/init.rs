@@ -166,9 +166,9 @@ impl Instance {
             false => Self::make(root, &options.init, &Making::CloneOf(url.to_string()), watcher)?,
         };
         let remote = PeerName::new(ORIGIN).expect("it is a valid name");
-        match instance.remote_add(&remote, &url.to_string(), current_dir) {
+        match instance.remote_add_parsed(&remote, &url) {
             Err(Error::RemoteExists { url: known, .. }) if known == url.to_string() => {}
-            other => drop(other?),
+            other => other?,
         }
         let mut peers = Vec::new();
         for card in wanted {

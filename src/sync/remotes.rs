@@ -20,11 +20,22 @@ impl Instance {
     /// `Url`, `RemoteExists`.
     pub fn remote_add(&self, name: &PeerName, text: &str, current_dir: &Path) -> Result<RemoteUrl, Error> {
         let parsed = parse(text, current_dir)?;
-        if !self.state.add_remote(name, &parsed.to_string())? {
+        self.remote_add_parsed(name, &parsed)?;
+        Ok(parsed)
+    }
+
+    /// Adds a remote. A password in its URL is kept apart from it.
+    ///
+    /// # Errors
+    /// `RemoteExists`; `Io`.
+    pub(super) fn remote_add_parsed(&self, name: &PeerName, url: &RemoteUrl) -> Result<(), Error> {
+        let caches = self.dir().join(CACHES);
+        url::keep_secrets(url, &caches).map_err(Error::io("write", &caches))?;
+        if !self.state.add_remote(name, &url.to_string())? {
             let url = self.remote_row(name)?.url;
             return Err(Error::RemoteExists { name: name.to_string(), url });
         }
-        Ok(parsed)
+        Ok(())
     }
 
     /// Removes a remote. What was fetched from it stays.
@@ -32,8 +43,14 @@ impl Instance {
     /// # Errors
     /// `UnknownRemote`.
     pub fn remote_remove(&self, name: &PeerName) -> Result<(), Error> {
-        self.remote_row(name)?;
+        let row = self.remote_row(name)?;
         self.state.remove_remote(name)?;
+        let is_used = self.state.remotes()?.iter().any(|other| other.url == row.url);
+        // What this build can't read was kept by another one.
+        if let (false, Ok(url)) = (is_used, parse(&row.url, &self.root)) {
+            let caches = self.dir().join(CACHES);
+            url::forget(&url, &caches).map_err(Error::io("remove", &caches))?;
+        }
         Ok(())
     }
 

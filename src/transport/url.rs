@@ -5,12 +5,19 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
+#[cfg(feature = "git")]
+use crate::exchange::store::Doing;
 use crate::exchange::store::{Store, StoreError};
+#[cfg(feature = "git")]
+use crate::id::bytes::InstanceId;
 use crate::keys::identity::Identity;
 use crate::sys::disk::TEMPORARY_PREFIX;
 use crate::transport::dir::DirStore;
+#[cfg(feature = "git")]
+use crate::transport::git::places;
 #[cfg(feature = "git")]
 use crate::transport::git::store::GitStore;
 #[cfg(feature = "git")]
@@ -169,10 +176,7 @@ pub fn open<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<dy
         RemoteUrl::Http(url) => Ok(Box::new(HttpStore::open(url, access.identity)?)),
         RemoteUrl::Ssh(url) => Ok(Box::new(ssh::open(url, access.identity)?)),
         #[cfg(feature = "git")]
-        RemoteUrl::Git(url) => {
-            let own = access.identity.map(Identity::id);
-            Ok(Box::new(GitStore::open(url, own, git_cache(url, &access).as_deref())?))
-        }
+        RemoteUrl::Git(url) => open_git(url, &access, GitStore::open),
     }
 }
 
@@ -199,18 +203,54 @@ pub fn create<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<
         // `wbsync serve` makes the store that it serves.
         RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => open(url, access),
         #[cfg(feature = "git")]
-        RemoteUrl::Git(url) => {
-            let own = access.identity.map(Identity::id);
-            Ok(Box::new(GitStore::create(url, own, git_cache(url, &access).as_deref())?))
+        RemoteUrl::Git(url) => open_git(url, &access, GitStore::create),
+    }
+}
+
+/// Opens a git repository by what is kept for it.
+#[cfg(feature = "git")]
+fn open_git(url: &GitUrl, access: &Access<'_>, open: OpenGit) -> Result<Box<dyn Store>, StoreError> {
+    let own = access.identity.map(Identity::id);
+    let Some(caches) = &access.caches else { return Ok(Box::new(open(url, own, None)?)) };
+    let url = places::with_password(url, caches).map_err(|source| StoreError::Io {
+        store: format!("the git repository {url}"),
+        doing: Doing::Open,
+        source,
+    })?;
+    Ok(Box::new(open(&url, own, Some(&places::cache_of(&url, caches)))?))
+}
+
+#[cfg(feature = "git")]
+type OpenGit = fn(&GitUrl, Option<InstanceId>, Option<&Path>) -> Result<GitStore, StoreError>;
+
+/// Keeps what of a URL must not be stored with it: the password of a git repository.
+///
+/// # Errors
+/// As the operating system says.
+pub fn keep_secrets(url: &RemoteUrl, caches: &Path) -> io::Result<()> {
+    match url {
+        #[cfg(feature = "git")]
+        RemoteUrl::Git(url) => places::keep_password(url, caches),
+        RemoteUrl::Directory(_) | RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => {
+            let _ = caches;
+            Ok(())
         }
     }
 }
 
-/// Returns where what is fetched from a git repository is kept.
-#[cfg(feature = "git")]
-fn git_cache(url: &GitUrl, access: &Access<'_>) -> Option<PathBuf> {
-    let name = blake3::hash(url.to_string().as_bytes()).to_hex();
-    access.caches.as_ref().map(|caches| caches.join(&name[..16]))
+/// Removes what was kept for a store on this machine.
+///
+/// # Errors
+/// As the operating system says.
+pub fn forget(url: &RemoteUrl, caches: &Path) -> io::Result<()> {
+    match url {
+        #[cfg(feature = "git")]
+        RemoteUrl::Git(url) => places::forget(url, caches),
+        RemoteUrl::Directory(_) | RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => {
+            let _ = caches;
+            Ok(())
+        }
+    }
 }
 
 /// Tells whether a new store could be made at this place: nothing is there but the directory around it,
@@ -221,7 +261,7 @@ pub fn is_vacant(url: &RemoteUrl) -> bool {
             Ok(mut entries) => entries.all(|entry| {
                 entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX))
             }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.parent().is_some_and(Path::is_dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.parent().is_some_and(Path::is_dir),
             Err(_) => false,
         },
         // A hub that can't be reached isn't an empty one.
@@ -230,7 +270,7 @@ pub fn is_vacant(url: &RemoteUrl) -> bool {
         RemoteUrl::Git(url) => match &url.place {
             Place::File(path) => match fs::read_dir(path) {
                 Ok(mut entries) => entries.next().is_none(),
-                Err(error) => error.kind() == std::io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir),
+                Err(error) => error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir),
             },
             Place::Ssh(_) | Place::Http { .. } => false,
         },

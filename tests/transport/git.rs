@@ -19,13 +19,13 @@ use crate::through::Through;
 const EVER: UnixMillis = UnixMillis(u64::MAX);
 
 /// A bare repository, made by git.
-fn bare(dir: &Path, name: &str) -> PathBuf {
+pub(crate) fn bare(dir: &Path, name: &str) -> PathBuf {
     let path = dir.join(name);
     git(dir, &["init", "-q", "--bare", path.to_str().unwrap()]);
     path
 }
 
-fn git(dir: &Path, args: &[&str]) -> String {
+pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
     let out = Command::new("git").current_dir(dir).env_remove("GIT_DIR").args(args).output().unwrap();
     assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap()
@@ -39,7 +39,7 @@ fn open_as(own: InstanceId, url: &GitUrl, cache: Option<&Path>) -> GitStore {
     GitStore::open(url, Some(own), cache).unwrap()
 }
 
-fn assert_sound(hub: &Path) {
+pub(crate) fn assert_sound(hub: &Path) {
     git(hub, &["fsck", "--strict", "--full", "--no-dangling"]);
 }
 
@@ -166,43 +166,48 @@ fn only_what_is_new_is_fetched() {
 fn of_four_at_once_exactly_one_swaps_a_document_and_all_swap_their_own() {
     let dir = tempfile::tempdir().unwrap();
     let hub = bare(dir.path(), "hub.git");
-    let url = file_url(&hub);
-    for round in 0..3_u8 {
-        let before = open_as(ALPHA, &url, None).manifest(&SCOPE).unwrap().map(|bytes| hash_of(&bytes));
-        let barrier = Barrier::new(4);
-        let won: Vec<bool> = std::thread::scope(|threads| {
-            let racers: Vec<_> = (0..4_u8)
-                .map(|racer| {
-                    let (url, barrier) = (&url, &barrier);
-                    threads.spawn(move || {
-                        let own = InstanceId::from_bytes([racer + 1; 32]);
-                        let shared = open_as(own, url, None);
-                        shared.swap_manifest(&SCOPE, before, &[round, racer]).unwrap();
-                        let alone = open_as(own, url, None);
-                        let object = put(&alone, &[b'o', round, racer]);
-                        let head = alone.head(&SCOPE, &own).unwrap().map(|bytes| hash_of(&bytes));
-                        alone.swap_head(&SCOPE, &own, head, &[(object, 3)], &[b'h', round, racer]).unwrap();
-                        barrier.wait();
-                        alone.flush().expect("nobody else writes it");
-                        match shared.flush() {
-                            Ok(()) => true,
-                            Err(StoreError::Swapped { .. }) => false,
-                            Err(error) => panic!("{error:?}"),
-                        }
-                    })
-                })
-                .collect();
-            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
-        });
-        assert_eq!(won.iter().filter(|won| **won).count(), 1);
-        let winner = won.iter().position(|won| *won).unwrap() as u8;
-        let store = open_as(ALPHA, &url, None);
-        assert_eq!(store.manifest(&SCOPE).unwrap().unwrap(), [round, winner]);
-        for racer in 0..4 {
-            let own = InstanceId::from_bytes([racer + 1; 32]);
-            assert_eq!(store.head(&SCOPE, &own).unwrap().unwrap(), [b'h', round, racer]);
-        }
+    for _ in 0..3 {
+        race(|own| open_as(own, &file_url(&hub), None));
         assert_sound(&hub);
+    }
+}
+
+/// Has four instances swap one document and a head of each at once.
+pub(crate) fn race(open: impl Fn(InstanceId) -> GitStore + Sync) {
+    let before = open(ALPHA).manifest(&SCOPE).unwrap();
+    let round = before.as_ref().map_or(0, |bytes| bytes[0] + 1);
+    let expected = before.map(|bytes| hash_of(&bytes));
+    let barrier = Barrier::new(4);
+    let won: Vec<bool> = std::thread::scope(|threads| {
+        let racers: Vec<_> = (0..4_u8)
+            .map(|racer| {
+                let (open, barrier) = (&open, &barrier);
+                threads.spawn(move || {
+                    let own = InstanceId::from_bytes([racer + 1; 32]);
+                    let [shared, alone] = [(); 2].map(|()| open(own));
+                    shared.swap_manifest(&SCOPE, expected, &[round, racer]).unwrap();
+                    let object = put(&alone, &[b'o', round, racer]);
+                    let head = alone.head(&SCOPE, &own).unwrap().map(|bytes| hash_of(&bytes));
+                    alone.swap_head(&SCOPE, &own, head, &[(object, 3)], &[b'h', round, racer]).unwrap();
+                    barrier.wait();
+                    alone.flush().expect("nobody else writes it");
+                    match shared.flush() {
+                        Ok(()) => true,
+                        Err(StoreError::Swapped { .. }) => false,
+                        Err(error) => panic!("{error:?}"),
+                    }
+                })
+            })
+            .collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+    });
+    assert_eq!(won.iter().filter(|won| **won).count(), 1);
+    let winner = won.iter().position(|won| *won).unwrap() as u8;
+    let store = open(ALPHA);
+    assert_eq!(store.manifest(&SCOPE).unwrap().unwrap(), [round, winner]);
+    for racer in 0..4 {
+        let own = InstanceId::from_bytes([racer + 1; 32]);
+        assert_eq!(store.head(&SCOPE, &own).unwrap().unwrap(), [b'h', round, racer]);
     }
 }
 

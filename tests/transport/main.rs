@@ -8,6 +8,10 @@ mod dir;
 mod faulty;
 #[cfg(feature = "git")]
 mod git;
+#[cfg(feature = "git")]
+mod git_apps;
+#[cfg(feature = "git")]
+mod git_far;
 mod hostile;
 mod http;
 mod network;

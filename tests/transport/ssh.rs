@@ -75,10 +75,10 @@ fn a_program_that_ends_or_babbles_is_told_at_once() {
 }
 
 /// A real sshd on a free port, for the user that runs the tests.
-struct Sshd {
-    dir: TempDir,
+pub(crate) struct Sshd {
+    pub(crate) dir: TempDir,
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Drop for Sshd {
@@ -90,7 +90,7 @@ impl Drop for Sshd {
 
 impl Sshd {
     /// Starts it, or says why it can't.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let sshd = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].into_iter().find(|path| Path::new(path).exists());
         let Some(sshd) = sshd else {
             let _ = writeln!(std::io::stderr(), "SKIPPED: there is no sshd");
@@ -137,7 +137,7 @@ impl Sshd {
     }
 
     /// Returns what `WBSYNC_SSH` is, for a key.
-    fn command(&self, key: &str) -> String {
+    pub(crate) fn command(&self, key: &str) -> String {
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         format!(
             "ssh -F none -i {} -o IdentitiesOnly=yes -o UserKnownHostsFile={} -o StrictHostKeyChecking=yes -o BatchMode=yes",
@@ -146,7 +146,7 @@ impl Sshd {
         )
     }
 
-    fn user() -> String {
+    pub(crate) fn user() -> String {
         let user = Command::new("id").arg("-un").output().unwrap();
         String::from_utf8(user.stdout).unwrap().trim().to_owned()
     }

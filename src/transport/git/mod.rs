@@ -10,6 +10,8 @@ mod gathered;
 mod http;
 mod hub;
 mod objects;
+mod open;
+pub mod places;
 mod process;
 mod program;
 mod push;

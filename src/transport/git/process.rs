@@ -11,38 +11,52 @@ use crate::transport::git::wire::{Link, Service, Talk, shown};
 use crate::transport::ssh;
 use crate::transport::ssh::url::SshUrl;
 
+/// Makes the command that runs a service, given its program's name.
+type MakeCommand = Box<dyn Fn(&str) -> Command + Send + Sync>;
+
 /// A repository that programs reach.
-#[derive(Debug)]
-pub(super) enum Programs {
-    /// On this machine.
-    Here(PathBuf),
-    /// On another.
-    Over(SshUrl),
+pub(super) struct Programs {
+    make: MakeCommand,
+    /// Where it is, if it is on this machine: git says nothing good of what isn't there.
+    here: Option<PathBuf>,
+}
+
+impl Programs {
+    /// Reaches a repository on this machine.
+    pub(super) fn here(path: PathBuf) -> Self {
+        let at = path.clone();
+        let make = move |program: &str| {
+            let mut command = Command::new("git");
+            let name = program.strip_prefix("git-").expect("git's programs are called so");
+            command.arg(name).arg("--").arg(&at).stderr(Stdio::piped());
+            command
+        };
+        Self { make: Box::new(make), here: Some(path) }
+    }
+
+    /// Reaches a repository on another machine. Questions and reasons are `ssh`'s own.
+    pub(super) fn over(url: SshUrl) -> Self {
+        let make = move |program: &str| ssh::command_for(&url, &format!("{program} {}", ssh::quoted(&url.path)));
+        Self { make: Box::new(make), here: None }
+    }
+
+    /// Reaches a repository by whatever command.
+    pub(super) fn by(make: impl Fn(&str) -> Command + Send + Sync + 'static) -> Self {
+        Self { make: Box::new(make), here: None }
+    }
 }
 
 impl Link for Programs {
     fn connect(&self, service: Service) -> Result<Box<dyn Talk>, GitError> {
-        let (mut command, stderr) = match self {
-            Self::Here(path) => {
-                if !path.is_dir() {
-                    return Err(GitError::Unreachable(io::ErrorKind::NotFound.into()));
-                }
-                let mut command = Command::new("git");
-                let name = service.program().strip_prefix("git-").expect("git's programs are called so");
-                command.arg(name).arg("--").arg(path);
-                (command, Stdio::piped())
-            }
-            // Questions and reasons are `ssh`'s own.
-            Self::Over(url) => {
-                (ssh::command_for(url, &[service.program(), &ssh::quoted(&url.path)].join(" ")), Stdio::inherit())
-            }
-        };
+        if self.here.as_ref().is_some_and(|path| !path.is_dir()) {
+            return Err(GitError::Unreachable(io::ErrorKind::NotFound.into()));
+        }
+        let mut command = (self.make)(service.program());
         forget_repository(&mut command);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn().map_err(|error| {
-                let program = command.get_program().to_string_lossy().into_owned();
-                GitError::Unreachable(io::Error::new(error.kind(), format!("cannot run {program}: {error}")))
-            })?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| {
+            let program = command.get_program().to_string_lossy().into_owned();
+            GitError::Unreachable(io::Error::new(error.kind(), format!("cannot run {program}: {error}")))
+        })?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("it was asked for"));
         Ok(Box::new(Program { child, stdin, stdout }))
     }
@@ -94,7 +108,7 @@ impl Talk for Program {
     }
 
     fn explain(&mut self, error: io::Error) -> GitError {
-        drop(self.stdin.take());
+        // Only what ended by itself has a reason of its own; the others are ended by our not understanding them.
         let Some(status) = ended(&mut self.child) else { return GitError::Spoken(error) };
         let mut said = Vec::new();
         if let Some(stderr) = self.child.stderr.take() {

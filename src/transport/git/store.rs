@@ -4,32 +4,26 @@
 //! push. Whoever was first wins: after a lost race the hub is looked at again, and what still fits is sent again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::{self, Cursor, Read, Write};
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gix_hash::ObjectId as Oid;
 use gix_object::Kind;
 
 use crate::exchange::check::{ObjectCheck, PumpError, object_id, pump};
-use crate::exchange::layout::{self, FormatError, OBJECT_BYTES_MAX, StorePath};
+use crate::exchange::layout::{OBJECT_BYTES_MAX, StorePath};
 use crate::exchange::store::{Doing, Store, StoreError, StoredObject};
 use crate::id::bytes::{DocHash, InstanceId, ObjectId, ScopeId};
 use crate::keys::document::hash_of;
 use crate::sys::clock::{self, UnixMillis};
 use crate::sys::disk;
 use crate::transport::git::branch::{Branch, BranchName, DAY_MILLIS, commit};
-use crate::transport::git::cache::{Cache, make_bare};
+use crate::transport::git::cache::Cache;
 use crate::transport::git::error::GitError;
 use crate::transport::git::gathered::{Change, Gathered, Sealed};
-use crate::transport::git::http::Web;
-use crate::transport::git::hub::{Native, Server, View, history};
+use crate::transport::git::hub::{Server, View, history};
 use crate::transport::git::objects::blob_hasher;
-use crate::transport::git::process::Programs;
-use crate::transport::git::program::Program;
 use crate::transport::git::push;
-use crate::transport::git::url::{GitUrl, Place, Via};
 
 /// A store in a git repository.
 pub struct GitStore {
@@ -38,7 +32,7 @@ pub struct GitStore {
     pub(super) cache: Cache,
     pub(super) prefix: String,
     pub(super) own: Option<InstanceId>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
 /// What is known of the hub, and what it is yet to learn.
@@ -49,67 +43,6 @@ pub(super) struct State {
 }
 
 impl GitStore {
-    /// Opens the store at `url`: fetches what `cache` lacks of it. Without a cache everything is fetched, and forgotten afterwards.
-    ///
-    /// A repository without our branches is an empty store. `own` is whose branch takes objects that no head names.
-    ///
-    /// # Errors
-    /// `Unreachable`, `NotAStore`, `NewerFormat`, `Denied`, `Io`.
-    pub fn open(url: &GitUrl, own: Option<InstanceId>, cache: Option<&Path>) -> Result<Self, StoreError> {
-        let name = format!("the git repository {url}");
-        let failed = |error: GitError| error.of(name.clone(), Doing::Open);
-        let server = server(url);
-        // Nobody else fetches into the cache meanwhile, or deletes it.
-        let lock = Cache::lock(cache).map_err(failed)?;
-        let open = || {
-            let cache = Cache::open(cache)?;
-            match View::look(server.as_ref(), &cache, &url.prefix, View::default()) {
-                Err(GitError::Cache(error)) => {
-                    cache.condemn();
-                    Err(GitError::Cache(error))
-                }
-                view => Ok((cache, view?)),
-            }
-        };
-        let (cache, view) = match open() {
-            Err(GitError::Cache(_)) => open(),
-            opened => opened,
-        }
-        .map_err(failed)?;
-        drop(lock);
-        let state = Mutex::new(State { view, gathered: Gathered::default() });
-        let store = Self { name, server, cache, prefix: url.prefix.clone(), own, state };
-        store.check_format()?;
-        Ok(store)
-    }
-
-    /// Opens the store at `url`, and makes the repository if it is a directory of this machine and nothing is there.
-    ///
-    /// # Errors
-    /// As `open`.
-    pub fn create(url: &GitUrl, own: Option<InstanceId>, cache: Option<&Path>) -> Result<Self, StoreError> {
-        if let Place::File(path) = &url.place
-            && fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none())
-        {
-            let failed = |error: GitError| error.of(format!("the git repository {url}"), Doing::Create);
-            make_bare(path).map_err(failed)?;
-        }
-        Self::open(url, own, cache)
-    }
-
-    fn check_format(&self) -> Result<(), StoreError> {
-        let Some(bytes) = self.document(&self.state(), &StorePath::Format)? else { return Ok(()) };
-        match layout::check_format(&bytes) {
-            Ok(()) => Ok(()),
-            Err(FormatError::Newer { version }) => {
-                Err(StoreError::NewerFormat { store: self.describe(), found: version })
-            }
-            Err(FormatError::Foreign) => {
-                Err(StoreError::NotAStore { store: self.describe(), why: "its format file is not one of wbsync" })
-            }
-        }
-    }
-
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -257,19 +190,6 @@ impl GitStore {
             came.extend(still.iter().map(|object| (*object, until)));
         }
         Ok(came)
-    }
-}
-
-fn server(url: &GitUrl) -> Box<dyn Server> {
-    if url.via == Via::Program {
-        return Box::new(Program(url.for_git()));
-    }
-    match &url.place {
-        Place::File(path) => Box::new(Native(Box::new(Programs::Here(path.clone())))),
-        Place::Ssh(ssh) => Box::new(Native(Box::new(Programs::Over(ssh.clone())))),
-        Place::Http { url, user, password } => {
-            Box::new(Native(Box::new(Web::new(url.clone(), user.clone(), password.clone()))))
-        }
     }
 }
 

@@ -169,7 +169,8 @@ fn place(text: &str) -> Result<Place, GitUrlError> {
             _ => Err(GitUrlError::File),
         };
     }
-    let url = gix_url::parse(format!("{}://{rest}", scheme.to_ascii_lowercase()).as_bytes()).map_err(|_| GitUrlError::Malformed)?;
+    let url = gix_url::parse(format!("{}://{rest}", scheme.to_ascii_lowercase()).as_bytes())
+        .map_err(|_| GitUrlError::Malformed)?;
     let path = std::str::from_utf8(&url.path).map_err(|_| GitUrlError::Malformed)?;
     let host = url.host.clone().unwrap_or_default();
     match url.scheme {

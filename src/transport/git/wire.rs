@@ -132,7 +132,8 @@ impl Session {
                 return Err(Heard::Bad(GitError::NotARepository("it has too many branches")));
             }
         }
-        match is_first {
+        // Some say nothing at all of an empty repository, but end that properly.
+        match is_first && lines.stopped_at() != Some(PacketLineRef::Flush) {
             true => Err(Heard::Io(io::ErrorKind::UnexpectedEof.into())),
             false => Ok(()),
         }
