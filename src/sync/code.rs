@@ -41,6 +41,9 @@ codes! {
     NewerInstance "newer-instance" ERROR "`.wbsync` was made by a later version";
     NewerState "newer-state" ERROR "`state.db` was written by a later version";
     Busy "busy" BUSY "another wbsync command is at work in this instance";
+    WorkerRunning "worker-running" BUSY "a background worker is running for this instance already";
+    WorkerAddress "worker-address" ERROR "the background worker can't listen on the address";
+    Worker "worker" ERROR "the background worker can't go on";
     Config "config" ERROR "`wbsync.toml` can't be read";
     Io "io" ERROR "a file can't be read or written";
     Output "output" ERROR "standard output can't be written";
@@ -76,6 +79,7 @@ codes! {
     BundleSealed "bundle-sealed" REFUSED "a bundle is sealed, and not to this instance";
     Bundle "bundle" ERROR "a bundle can't be read or written";
     NoHub "no-hub" ERROR "a remote is a directory, which nobody has to join";
+    Mirror "mirror" ERROR "a mirror can't be written: something else is there, or the disk refuses";
     UnknownRemote "unknown-remote" ERROR "no remote has this name";
     RemoteExists "remote-exists" ERROR "a remote has this name already";
     NothingToClone "nothing-to-clone" ERROR "a store holds no instance to clone from";
@@ -114,6 +118,7 @@ codes! {
     RestoreUnfinished "restore-unfinished" BUSY "a `restore` was begun and has to be finished first";
     RestoreAlone "restore-alone" UNREACHABLE "no remote can be asked what this instance published";
     NothingToRestore "nothing-to-restore" ERROR "no remote holds anything of this instance";
+    BadExport "bad-export" REFUSED "a text is no exported identity, was altered, or the passphrase is another";
     Refused "refused" REFUSED "documents of a remote were refused";
     Restless "restless" RETRY "the application kept changing rows";
 }

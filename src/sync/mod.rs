@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod apply;
+pub mod backoff;
 pub mod blame;
 pub mod bundle;
 pub mod changes;
@@ -28,6 +29,8 @@ pub mod late;
 mod lookup;
 pub mod mend;
 pub mod merge;
+#[cfg(feature = "git")]
+pub mod mirror;
 pub mod network;
 pub mod own;
 pub mod peers;
@@ -52,6 +55,7 @@ pub mod show;
 pub mod shun;
 pub mod status;
 pub mod sweep;
+pub mod timing;
 pub mod trust;
 pub mod view;
 pub mod working;

@@ -12,13 +12,13 @@ use crate::support::run::wbsync;
 const CANARY: &str = "kaNArieNvogel-7f3a";
 
 /// A hub that counts what is pushed to it.
-struct Hub {
+pub(crate) struct Hub {
     dir: TempDir,
     path: PathBuf,
 }
 
 impl Hub {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = bare(dir.path(), "hub.git");
         let hook = path.join("hooks/post-receive");
@@ -37,7 +37,7 @@ impl Hub {
         fs::read_to_string(self.path.join("pushes")).unwrap_or_default().lines().count()
     }
 
-    fn instance(&self, name: &str) -> App {
+    pub(crate) fn instance(&self, name: &str) -> App {
         let app = App::new();
         app.wbsync(&["init", "--preset", "whiteballoon", "--name", name]).ok();
         app.wbsync(&["remote", "add", "hub", &self.url()]).ok();
@@ -71,7 +71,7 @@ fn holds(bytes: &[u8], word: &str) -> bool {
     bytes.windows(word.len()).any(|part| part == word.as_bytes())
 }
 
-fn befriend(one: &App, one_name: &str, other: &App, other_name: &str) {
+pub(crate) fn befriend(one: &App, one_name: &str, other: &App, other_name: &str) {
     for (one, other, name) in [(one, other, other_name), (other, one, one_name)] {
         let card = other.wbsync(&["id"]).ok().stdout;
         one.wbsync(&["peer", "add", card.trim()]).ok();

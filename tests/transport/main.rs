@@ -12,8 +12,11 @@ mod git;
 mod git_apps;
 #[cfg(feature = "git")]
 mod git_far;
+#[cfg(feature = "git")]
+mod git_mirror;
 mod hostile;
 mod http;
+mod http2;
 mod network;
 mod signed;
 mod ssh;

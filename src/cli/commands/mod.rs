@@ -8,6 +8,7 @@ pub mod completions;
 pub mod conflicts;
 pub mod debug;
 pub mod diff;
+pub mod export_identity;
 pub mod fetch;
 pub mod follow;
 pub mod fsck;
@@ -19,6 +20,8 @@ pub mod init;
 pub mod log;
 pub mod man;
 pub mod merge;
+#[cfg(feature = "git")]
+pub mod mirror;
 pub mod peer;
 pub mod privacy;
 pub mod pull;
@@ -28,6 +31,8 @@ pub mod repair;
 pub mod resolve;
 pub mod restore;
 pub mod revert;
+pub mod run;
+pub mod run_once;
 pub mod scope;
 pub mod serve;
 pub mod show;
@@ -55,7 +60,7 @@ pub fn main() -> ExitCode {
     };
     let json = line.global.json;
     let run = Context::new(line.global).and_then(|mut context| {
-        run(&mut context, line.command)?;
+        dispatch(&mut context, line.command)?;
         Ok(context.exit_code())
     });
     let failure = match run {
@@ -69,7 +74,7 @@ pub fn main() -> ExitCode {
     failure.exit_code().into()
 }
 
-fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
+fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(args) => init::run(context, args),
         Command::Clone(args) => clone::run(context, args),
@@ -84,6 +89,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Commit(args) => commit::run(context, args),
         Command::Fetch(args) => fetch::run(context, args),
         Command::Merge(args) => merge::run(context, args),
+        #[cfg(feature = "git")]
+        Command::Mirror(args) => mirror::run(context, args),
         Command::Push(args) => push::run(context, args),
         Command::Pull(args) => pull::run(context, args),
         Command::Sync(args) => sync::run(context, args),
@@ -98,11 +105,14 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Fsck(args) => fsck::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Repair(args) => repair::run(context, args),
+        Command::ExportIdentity(args) => export_identity::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Revert(args) => revert::run(context, args),
         Command::Shun(args) => shun::run(context, args),
         Command::Unshun(args) => unshun::run(context, args),
         Command::Debug(args) => debug::run(context, args),
+        Command::Run(args) => run::run(context, args),
+        Command::RunOnce(args) => run_once::run(context, args),
         Command::Serve(args) => serve::run(context, args),
         Command::Hub(args) => hub::run(context, args),
         Command::Completions(args) => completions::run(context, args),

@@ -157,9 +157,16 @@ pub(super) fn new_commit(tree: &Oid, parent: Option<&Oid>, now: UnixMillis) -> N
 /// # Errors
 /// `Cache`.
 pub(super) fn commit(packs: &Packs, oid: &Oid) -> Result<(Oid, Option<Oid>, UnixMillis), GitError> {
-    let bytes = packs.read(oid, Kind::Commit, COMMIT_BYTES_MAX)?;
+    commit_in(oid, &packs.read(oid, Kind::Commit, COMMIT_BYTES_MAX)?)
+}
+
+/// Returns what `commit` does, of a commit with these bytes.
+///
+/// # Errors
+/// `Cache`.
+pub(super) fn commit_in(oid: &Oid, bytes: &[u8]) -> Result<(Oid, Option<Oid>, UnixMillis), GitError> {
     let bad = |error: &dyn fmt::Display| GitError::damaged(format!("git commit {oid}: {error}"));
-    let commit = CommitRef::from_bytes(&bytes, HashKind::Sha1).map_err(|error| bad(&error))?;
+    let commit = CommitRef::from_bytes(bytes, HashKind::Sha1).map_err(|error| bad(&error))?;
     let seconds = commit.committer().and_then(|committer| committer.time()).map_err(|error| bad(&error))?.seconds;
     let millis = u64::try_from(seconds).unwrap_or(0).saturating_mul(1000);
     Ok((commit.tree(), commit.parents().next(), UnixMillis(millis)))
@@ -179,7 +186,8 @@ pub(super) const DAY_MILLIS: u64 = 24 * 3_600_000;
 const AUTHOR: &str = "wbsync <wbsync@localhost>";
 const MESSAGE: &str = "sync";
 const COMMIT_BYTES_MAX: u64 = 64 << 10;
-const TREE_BYTES_MAX: u64 = 64 << 20;
+/// The most bytes of a tree.
+pub(super) const TREE_BYTES_MAX: u64 = 64 << 20;
 const ENTRIES_MAX: usize = 1 << 20;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod error;
 mod gathered;
 mod http;
 mod hub;
+pub mod mirror;
 mod objects;
 mod open;
 pub mod places;

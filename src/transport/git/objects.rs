@@ -256,8 +256,9 @@ fn write_pack(objects: &[NewObject], out: &mut File) -> io::Result<()> {
 fn write_entries(objects: impl Iterator<Item = (Oid, Kind, Vec<u8>)>, count: usize, out: &mut File) -> io::Result<()> {
     let count = u32::try_from(count).map_err(|_| io::Error::other("too many objects for a pack"))?;
     let entries = objects.map(|(oid, kind, bytes)| {
-        // Sealed objects don't compress; trees and documents hardly.
-        let compression = if kind == Kind::Blob { Compression::NONE } else { Compression::BEST_SPEED };
+        // Sealed objects don't compress, and the small ones cost nothing to try.
+        let is_sealed = kind == Kind::Blob && bytes.len() > TEXT_BYTES_MAX;
+        let compression = if is_sealed { Compression::NONE } else { Compression::BEST_SPEED };
         let data = gix_object::Data { kind, object_hash: HashKind::Sha1, data: &bytes };
         Ok(vec![Entry::from_data(&Count::from_data(oid, None), &data, compression)?])
     });
@@ -270,3 +271,6 @@ fn write_entries(objects: impl Iterator<Item = (Oid, Kind, Vec<u8>)>, count: usi
 
 /// The most bytes of a git object that is taken: an object of a store, and a little more.
 const OBJECT_BYTES_MAX: usize = (crate::exchange::layout::OBJECT_BYTES_MAX as usize) + (1 << 20);
+
+/// Larger blobs are taken for sealed.
+const TEXT_BYTES_MAX: usize = 64 << 10;
