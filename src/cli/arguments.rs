@@ -87,6 +87,8 @@ pub enum Command {
     Commit(commands::commit::Args),
     Fetch(commands::fetch::Args),
     Merge(commands::merge::Args),
+    #[cfg(feature = "git")]
+    Mirror(commands::mirror::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
     Sync(commands::sync::Args),

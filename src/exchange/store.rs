@@ -15,8 +15,8 @@ use crate::sys::clock::UnixMillis;
 /// A store. All methods block, and any number of threads and processes may use one store at once.
 ///
 /// What every method keeps: lists ascend and have no duplicates; an absent thing is `None` or an empty list, and
-/// never stands for a store that can't be reached; what a call wrote is durable when it returns, and nothing of a failed
-/// call is ever visible. Nothing is tried again here but what a broken connection to a hub cut off.
+/// never stands for a store that can't be reached; what a call wrote is durable when it returns, or when `flush` does, and
+/// nothing of a failed call is ever visible. Nothing is tried again here but what a broken connection to a hub cut off.
 ///
 /// # Errors
 /// Every method can fail with `Unreachable`, `NewerFormat`, `Denied`, `Irregular` and `Io`, every write also with `ReadOnly`,
@@ -28,6 +28,16 @@ pub trait Store: Send + Sync {
     /// Returns how many objects it is worth moving at once: more than one where an answer takes its time.
     fn lanes(&self) -> usize {
         1
+    }
+
+    /// Sends what was gathered: a store may keep what is written until then, where each answer is dear, and show it to whoever
+    /// holds this same store only. Whoever writes ends with this, and relies on nothing before.
+    ///
+    /// # Errors
+    /// What the calls themselves would have failed with elsewhere: `Swapped`, `Incomplete`, `Denied`. Nothing is gathered
+    /// any more then.
+    fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// Returns the scopes with a manifest or a head.

@@ -79,6 +79,7 @@ codes! {
     BundleSealed "bundle-sealed" REFUSED "a bundle is sealed, and not to this instance";
     Bundle "bundle" ERROR "a bundle can't be read or written";
     NoHub "no-hub" ERROR "a remote is a directory, which nobody has to join";
+    Mirror "mirror" ERROR "a mirror can't be written: something else is there, or the disk refuses";
     UnknownRemote "unknown-remote" ERROR "no remote has this name";
     RemoteExists "remote-exists" ERROR "a remote has this name already";
     NothingToClone "nothing-to-clone" ERROR "a store holds no instance to clone from";

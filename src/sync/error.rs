@@ -115,6 +115,9 @@ pub enum Error {
     NoRemote,
     #[error("the remote {name:?} is a directory, which nobody has to join")]
     NoHub { name: String },
+    #[cfg(feature = "git")]
+    #[error("cannot write the mirror")]
+    Mirror { source: transport::git::mirror::MirrorError },
     #[error("{0}")]
     Name(crate::id::name::NameError),
     #[error("{text:?} is no value for the field {field}")]
@@ -273,6 +276,8 @@ impl Error {
             Self::RemoteExists { .. } => Code::RemoteExists,
             Self::NoRemote => Code::NoRemote,
             Self::NoHub { .. } => Code::NoHub,
+            #[cfg(feature = "git")]
+            Self::Mirror { .. } => Code::Mirror,
             Self::Name(_) => Code::BadName,
             Self::Incompatible { .. } => Code::Incompatible,
             Self::NotFound { .. } | Self::NotHeld { .. } | Self::DifferentScopes { .. } => Code::NotFound,

@@ -15,11 +15,10 @@ use super::progress::Event;
 use crate::exchange::health::{self, Depth, Health, Kind};
 use crate::exchange::layout::StorePath;
 use crate::exchange::store::{Store, StoreError};
-use crate::keys::identity::Identity;
 use crate::sys::clock::{self, UnixMillis};
 use crate::transport::dir::DirStore;
 use crate::transport::strays::{StrayKind, strays};
-use crate::transport::url::{self, RemoteUrl};
+use crate::transport::url::{self, Access, RemoteUrl};
 
 /// Something that isn't as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -84,14 +83,14 @@ const MEND_GC: &str = "wbsync gc";
 ///
 /// # Errors
 /// The store isn't there, is none, or can't be read at all.
-pub fn fsck_store(
+pub fn fsck_store<'a>(
     url: &RemoteUrl,
-    identity: Option<&Identity>,
+    access: impl Into<Access<'a>>,
     depth: Depth,
     tell: &dyn Fn(Event<'_>),
 ) -> Result<Report, Error> {
     let name = url.to_string();
-    let store = url::open(url, identity).map_err(Error::store(name.as_str()))?;
+    let store = url::open(url, access).map_err(Error::store(name.as_str()))?;
     let mut report = Report::default();
     look_at(store.as_ref(), &name, depth, tell, MEND_REMOTE, &mut report)?;
     if let RemoteUrl::Directory(path) = url {

@@ -7,11 +7,10 @@ use super::instance::Instance;
 use super::progress::Event;
 use crate::exchange::garbage::{Collect, Collected, collect};
 use crate::exchange::store::Store;
-use crate::keys::identity::Identity;
 use crate::sys::clock::{self, UnixMillis};
 use crate::transport::dir::DirStore;
 use crate::transport::strays::{StrayKind, strays};
-use crate::transport::url::{self, RemoteUrl};
+use crate::transport::url::{self, Access, RemoteUrl};
 
 /// How long an object that no head names is kept, unless the operator says otherwise.
 pub const GRACE_MILLIS: u64 = 14 * 24 * 3_600_000;
@@ -53,26 +52,27 @@ pub struct Cleared {
 ///
 /// # Errors
 /// `Store`; `Garbage` if a head there can't be read.
-pub fn gc_store(
+pub fn gc_store<'a>(
     url: &RemoteUrl,
-    identity: Option<&Identity>,
+    access: impl Into<Access<'a>>,
     grace_millis: u64,
     mode: Collect,
 ) -> Result<StoreCleared, Error> {
     let name = url.to_string();
     let before = match url {
         RemoteUrl::Directory(path) => leftovers(path)?,
-        RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => (0, 0),
+        _ => (0, 0),
     };
     let store: Box<dyn Store> = match (url, mode) {
         // Opening it to write clears the leftovers away.
         (RemoteUrl::Directory(path), Collect::Remove) => {
             Box::new(DirStore::open_for_writing(path).map_err(Error::store(name.as_str()))?)
         }
-        _ => url::open(url, identity).map_err(Error::store(name.as_str()))?,
+        _ => url::open(url, access).map_err(Error::store(name.as_str()))?,
     };
     let collected = collect(store.as_ref(), grace_millis, clock::now(), mode)
         .map_err(|source| Error::Garbage { of: name.clone(), source })?;
+    store.flush().map_err(Error::store(name.as_str()))?;
     Ok(StoreCleared { collected, leftovers: before.0, leftover_bytes: before.1 })
 }
 
@@ -86,7 +86,7 @@ impl Instance {
         self.tell(Event::Phase { name: "looking for what nothing needs", total: None });
         let dir = self.dir().join("store");
         if dir.is_dir() {
-            cleared.store = gc_store(&RemoteUrl::Directory(dir), None, grace_millis, mode)?;
+            cleared.store = gc_store(&RemoteUrl::Directory(dir), Access::default(), grace_millis, mode)?;
         }
         (cleared.fetched, cleared.fetched_bytes) = self.fetched_and_unused()?;
         let (used, free) = self.state.sizes()?;

@@ -23,7 +23,7 @@ use crate::state::database::State;
 use crate::state::peers::PeerRow;
 use crate::sys::disk::{self, Access, Lock};
 use crate::transport::dir::DirStore;
-use crate::transport::url;
+use crate::transport::url::{self, RemoteUrl};
 
 /// How to make an instance.
 #[derive(Debug, Clone, Default)]
@@ -165,7 +165,7 @@ impl Instance {
         let remote = PeerName::new(ORIGIN).expect("it is a valid name");
         let for_members = |error| for_members(error, &url.to_string(), options.invitation.is_some());
         if let (Some(instance), Some(invitation)) = (&made, &options.invitation) {
-            instance.add_origin(&remote, &url.to_string(), current_dir)?;
+            instance.add_origin(&remote, &url)?;
             instance.join_hub(&remote, &invitation.0).map_err(for_members)?;
         }
         let store = url::open(&url, made.as_ref().map(|made| &made.identity)).map_err(Error::store(url.to_string()))?;
@@ -191,7 +191,7 @@ impl Instance {
             Some(instance) => instance,
             None => make(watch())?,
         };
-        instance.add_origin(&remote, &url.to_string(), current_dir)?;
+        instance.add_origin(&remote, &url)?;
         let mut peers = Vec::new();
         for card in wanted {
             let peer = instance.add_cloned_peer(card)?;
@@ -213,10 +213,10 @@ impl Instance {
         Ok((instance, CloneSummary { peers, fetched, applied }))
     }
 
-    fn add_origin(&self, remote: &PeerName, url: &str, current_dir: &Path) -> Result<(), Error> {
-        match self.remote_add(remote, url, current_dir) {
-            Err(Error::RemoteExists { url: known, .. }) if known == url => Ok(()),
-            other => other.map(drop),
+    fn add_origin(&self, remote: &PeerName, url: &RemoteUrl) -> Result<(), Error> {
+        match self.remote_add_parsed(remote, url) {
+            Err(Error::RemoteExists { url: known, .. }) if known == url.to_string() => Ok(()),
+            other => other,
         }
     }
 

@@ -30,6 +30,8 @@ mod lookup;
 pub mod map;
 pub mod mend;
 pub mod merge;
+#[cfg(feature = "git")]
+pub mod mirror;
 pub mod network;
 pub mod own;
 pub mod peers;

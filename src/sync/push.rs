@@ -121,7 +121,7 @@ impl Instance {
 
     fn send(&self, remote: &dyn Store, place: &PeerName) -> Result<PushSummary, Error> {
         let (own, name) = (self.own_store()?, place.as_str());
-        let mut summary = PushSummary::default();
+        let (mut summary, mut sent_heads) = (PushSummary::default(), Vec::new());
         self.send_card(remote, name)?;
         for scope in own.scopes().map_err(Error::store("this instance"))? {
             let manifest = own.manifest(&scope).map_err(Error::store("this instance"))?;
@@ -131,14 +131,25 @@ impl Instance {
             relayed(origin == self.id(), sent)?;
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
                 let sent = self.send_head(&own, remote, place, (&scope, &signer), &mut summary);
-                relayed(origin == self.id() || signer == self.id(), sent)?;
+                let seq = relayed(origin == self.id() || signer == self.id(), sent)?.flatten();
+                sent_heads.extend(seq.filter(|_| signer == self.id()).map(|seq| (scope, seq)));
             }
         }
         self.send_receipts(&own, remote, name, &mut summary)?;
+        remote.flush().map_err(raced(name))?;
+        for (scope, seq) in sent_heads {
+            self.confirm_own_head(&scope, seq)?;
+        }
         // Only now: whoever reads the remote finds new heads, and proofs of what removed ones stood for.
         for row in self.state.scopes()? {
             self.retire_heads(remote, place, &row, &mut summary)?;
             self.clean_remote(remote, place, &row.id, &mut summary)?;
+        }
+        // Heads that were taken away, where nothing else was.
+        match remote.flush() {
+            Ok(()) | Err(StoreError::Swapped { .. }) => {}
+            Err(StoreError::Denied { .. } | StoreError::ReadOnly { .. }) => summary.unremoved += 1,
+            Err(error) => return Err(Error::store(name)(error)),
         }
         Ok(summary)
     }
@@ -181,6 +192,7 @@ impl Instance {
         remote.swap_manifest(scope, expected, &bytes).map_err(raced(name))
     }
 
+    /// Sends one head with its objects, and returns its number if the remote has it then.
     fn send_head(
         &self,
         own: &dyn Store,
@@ -188,14 +200,14 @@ impl Instance {
         place: &PeerName,
         (scope, signer): (&ScopeId, &InstanceId),
         summary: &mut PushSummary,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<u64>, Error> {
         let name = place.as_str();
-        let Some(bytes) = own.head(scope, signer).map_err(Error::store("this instance"))? else { return Ok(()) };
+        let Some(bytes) = own.head(scope, signer).map_err(Error::store("this instance"))? else { return Ok(None) };
         let there = remote.head(scope, signer).map_err(Error::store(name))?;
         let damaged = |error| crate::state::error::Error::damaged(format!("a head in our own store: {error}"));
         let (ours, _) = Head::open(&bytes, signer).map_err(damaged)?;
         if there.as_ref() == Some(&bytes) {
-            return if *signer == self.id() { self.confirm_own_head(scope, ours.seq) } else { Ok(()) };
+            return Ok(Some(ours.seq));
         }
         if let Some(Ok((theirs, _))) = there.as_ref().map(|bytes| Head::open(bytes, signer))
             && (theirs.incarnation, theirs.seq) >= (ours.incarnation, ours.seq)
@@ -206,7 +218,7 @@ impl Instance {
                 let what = Lost::Head { scope, ours, theirs };
                 return Err(Error::LostHistory { remote: name.into(), what });
             }
-            return Ok(());
+            return Ok(None);
         }
         let objects: Vec<_> = ours.objects().map(|object| (object.id, object.bytes)).collect();
         let total = objects.iter().map(|(_, bytes)| bytes).sum();
@@ -222,7 +234,7 @@ impl Instance {
         let expected = there.map(|bytes| document::hash_of(&bytes));
         remote.swap_head(scope, signer, expected, &objects, &bytes).map_err(raced(name))?;
         summary.heads += 1;
-        if *signer == self.id() { self.confirm_own_head(scope, ours.seq) } else { Ok(()) }
+        Ok(Some(ours.seq))
     }
 
     /// Keeps the head of a writer of one of our scopes in our own store, so that a push brings it, the
@@ -263,15 +275,15 @@ pub fn cards_in(store: &dyn Store, name: &str) -> Result<(Vec<SignedCard>, Vec<R
 }
 
 /// Forgives a store that doesn't take what we only carry for others.
-fn relayed(is_ours: bool, sent: Result<(), Error>) -> Result<(), Error> {
+fn relayed<T>(is_ours: bool, sent: Result<T, Error>) -> Result<Option<T>, Error> {
     match sent {
-        Err(Error::Store { source, .. }) if !is_ours && matches!(*source, StoreError::Denied { .. }) => Ok(()),
+        Err(Error::Store { source, .. }) if !is_ours && matches!(*source, StoreError::Denied { .. }) => Ok(None),
         Err(Error::Copy { source: CopyError::Target { source, .. }, .. })
             if !is_ours && matches!(*source, StoreError::Denied { .. }) =>
         {
-            Ok(())
+            Ok(None)
         }
-        sent => sent,
+        sent => sent.map(Some),
     }
 }
 

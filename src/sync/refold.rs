@@ -152,21 +152,31 @@ impl Instance {
             return Ok(());
         }
         let named = self.named_in(remote, name.as_str(), scope)?;
-        let mut gone = Vec::new();
+        let (mut gone, mut removed_now) = (Vec::new(), 0);
         for object in spent {
             if named.contains(&object) {
                 continue;
             }
             match remote.remove_object(&object, AT_ONCE) {
                 Ok(removed) => {
-                    summary.removed += u64::from(removed);
+                    removed_now += u64::from(removed);
                     gone.push(object);
                 }
                 Err(StoreError::Denied { .. } | StoreError::ReadOnly { .. }) => summary.unremoved += 1,
                 Err(error) => return Err(Error::store(name.as_str())(error)),
             }
         }
-        Ok(self.state.forget_spent(name, scope, &gone)?)
+        match remote.flush() {
+            Ok(()) => {
+                summary.removed += removed_now;
+                Ok(self.state.forget_spent(name, scope, &gone)?)
+            }
+            Err(StoreError::Denied { .. } | StoreError::ReadOnly { .. }) => {
+                summary.unremoved += gone.len() as u64;
+                Ok(())
+            }
+            Err(error) => Err(Error::store(name.as_str())(error)),
+        }
     }
 
     /// Takes our own head out of our own store if it may carry what was withdrawn and we can't sign another: we

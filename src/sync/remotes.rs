@@ -11,7 +11,7 @@ use crate::id::name::PeerName;
 use crate::state::remotes::RemoteRow;
 use crate::transport::http::store::HttpStore;
 use crate::transport::ssh;
-use crate::transport::url::{self, RemoteUrl};
+use crate::transport::url::{self, Access, RemoteUrl};
 
 impl Instance {
     /// Adds a remote. Nothing is opened yet: a stick need not be plugged in.
@@ -20,11 +20,22 @@ impl Instance {
     /// `Url`, `RemoteExists`.
     pub fn remote_add(&self, name: &PeerName, text: &str, current_dir: &Path) -> Result<RemoteUrl, Error> {
         let parsed = parse(text, current_dir)?;
-        if !self.state.add_remote(name, &parsed.to_string())? {
+        self.remote_add_parsed(name, &parsed)?;
+        Ok(parsed)
+    }
+
+    /// Adds a remote. A password in its URL is kept apart from it.
+    ///
+    /// # Errors
+    /// `RemoteExists`; `Io`.
+    pub(super) fn remote_add_parsed(&self, name: &PeerName, url: &RemoteUrl) -> Result<(), Error> {
+        let caches = self.dir().join(CACHES);
+        url::keep_secrets(url, &caches).map_err(Error::io("write", &caches))?;
+        if !self.state.add_remote(name, &url.to_string())? {
             let url = self.remote_row(name)?.url;
             return Err(Error::RemoteExists { name: name.to_string(), url });
         }
-        Ok(parsed)
+        Ok(())
     }
 
     /// Removes a remote. What was fetched from it stays.
@@ -32,8 +43,14 @@ impl Instance {
     /// # Errors
     /// `UnknownRemote`.
     pub fn remote_remove(&self, name: &PeerName) -> Result<(), Error> {
-        self.remote_row(name)?;
+        let row = self.remote_row(name)?;
         self.state.remove_remote(name)?;
+        let is_used = self.state.remotes()?.iter().any(|other| other.url == row.url);
+        // What this build can't read was kept by another one.
+        if let (false, Ok(url)) = (is_used, parse(&row.url, &self.root)) {
+            let caches = self.dir().join(CACHES);
+            url::forget(&url, &caches).map_err(Error::io("remove", &caches))?;
+        }
         Ok(())
     }
 
@@ -90,9 +107,14 @@ impl Instance {
         let hub = match parse(&row.url, &self.root)? {
             RemoteUrl::Http(url) => HttpStore::open(&url, Some(&self.identity)),
             RemoteUrl::Ssh(url) => ssh::open(&url, Some(&self.identity)),
-            RemoteUrl::Directory(_) => return Err(Error::NoHub { name: name.to_string() }),
+            _ => return Err(Error::NoHub { name: name.to_string() }),
         };
         hub.and_then(|hub| hub.join(token)).map_err(Error::store(name.as_str()))
+    }
+
+    /// Returns as whom stores are opened, and where caches of them are.
+    pub fn access(&self) -> Access<'_> {
+        Access { identity: Some(&self.identity), caches: Some(self.dir().join(CACHES)) }
     }
 
     /// Tells whether a remote, or a peer's own store, is reached over HTTP, and can say what changed.
@@ -113,7 +135,7 @@ impl Instance {
         }
         match parse(&self.remote_row(name)?.url, &self.root)? {
             RemoteUrl::Http(url) => HttpStore::open(&url, Some(&self.identity)).map_err(Error::store(name.as_str())),
-            RemoteUrl::Ssh(_) | RemoteUrl::Directory(_) => Err(Error::NoHub { name: name.to_string() }),
+            _ => Err(Error::NoHub { name: name.to_string() }),
         }
     }
 
@@ -127,7 +149,7 @@ impl Instance {
         }
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
-        match url::open(&url, Some(&self.identity)) {
+        match url::open(&url, self.access()) {
             Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => Ok(None),
             other => other.map(Some).map_err(Error::store(name.as_str())),
         }
@@ -144,14 +166,17 @@ impl Instance {
         }
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
-        match url::open_for_writing(&url, &self.identity) {
+        match url::open_for_writing(&url, self.access()) {
             Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => {
-                url::create(&url, &self.identity).map_err(Error::store(name.as_str()))
+                url::create(&url, self.access()).map_err(Error::store(name.as_str()))
             }
             other => other.map_err(Error::store(name.as_str())),
         }
     }
 }
+
+/// The directory of caches, in that of the instance.
+const CACHES: &str = "git";
 
 fn is_new(row: &RemoteRow, url: &RemoteUrl) -> bool {
     row.fetched.is_none() && row.pushed.is_none() && url::is_vacant(url)

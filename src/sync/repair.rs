@@ -95,6 +95,7 @@ impl Instance {
                 health::examine(remote.as_ref(), Depth::Contents, &mut |_, _| {}).map_err(Error::store(label))?;
             mend_objects(remote.as_ref(), label, &health, &sources, &mut repaired)?;
             self.mend_documents(remote.as_ref(), label, &health, &mut repaired)?;
+            remote.flush().map_err(Error::store(label))?;
             let pushed = self.push(name)?;
             if pushed.heads > 0 {
                 repaired.done.push(format!("pushed {} heads and {} objects to {label}", pushed.heads, pushed.objects));

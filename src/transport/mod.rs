@@ -5,6 +5,8 @@ pub mod dir;
 mod dir_lock;
 pub mod dir_part;
 mod dir_root;
+#[cfg(feature = "git")]
+pub mod git;
 pub mod http;
 pub mod ssh;
 pub mod strays;

@@ -4,12 +4,24 @@
 //! that name; what this build can't reach is refused by name.
 
 use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
+#[cfg(feature = "git")]
+use crate::exchange::store::Doing;
 use crate::exchange::store::{Store, StoreError};
+#[cfg(feature = "git")]
+use crate::id::bytes::InstanceId;
 use crate::keys::identity::Identity;
 use crate::sys::disk::TEMPORARY_PREFIX;
 use crate::transport::dir::DirStore;
+#[cfg(feature = "git")]
+use crate::transport::git::places;
+#[cfg(feature = "git")]
+use crate::transport::git::store::GitStore;
+#[cfg(feature = "git")]
+use crate::transport::git::url::{GitUrl, GitUrlError, Place};
 use crate::transport::http::store::HttpStore;
 use crate::transport::http::url::{HttpUrl, HttpUrlError};
 use crate::transport::ssh;
@@ -26,6 +38,9 @@ pub enum RemoteUrl {
     Http(HttpUrl),
     /// A directory on another machine, over SSH.
     Ssh(SshUrl),
+    /// A git repository.
+    #[cfg(feature = "git")]
+    Git(GitUrl),
 }
 
 impl RemoteUrl {
@@ -53,6 +68,10 @@ impl RemoteUrl {
             Scheme::Named(scheme) if scheme.eq_ignore_ascii_case("ssh") => {
                 return SshUrl::parse(text).map(RemoteUrl::Ssh).map_err(UrlError::Ssh);
             }
+            #[cfg(feature = "git")]
+            Scheme::Named(scheme) if scheme.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("git+")) => {
+                return GitUrl::parse(text).map(RemoteUrl::Git).map_err(UrlError::Git);
+            }
             Scheme::Named(scheme) => match LATER.iter().find(|later| later.eq_ignore_ascii_case(scheme)) {
                 Some(later) => return Err(UrlError::NotInThisBuild { scheme: later }),
                 None => return Err(UrlError::UnknownScheme { scheme: scheme.chars().take(40).collect() }),
@@ -77,6 +96,8 @@ impl fmt::Display for RemoteUrl {
             RemoteUrl::Directory(path) => path.display().fmt(f),
             RemoteUrl::Http(url) => url.fmt(f),
             RemoteUrl::Ssh(url) => url.fmt(f),
+            #[cfg(feature = "git")]
+            RemoteUrl::Git(url) => url.fmt(f),
         }
     }
 }
@@ -91,7 +112,7 @@ pub enum UrlError {
     #[error("the URL or path of a store has no control characters")]
     ControlCharacter,
     /// A scheme of wbsync that this build has no transport for.
-    #[error("this build can't talk {scheme} yet: it reaches directories, hubs (https://…) and SSH (ssh://…)")]
+    #[error("this build can't talk {scheme}: it reaches directories, hubs (https://…) and SSH (ssh://…)")]
     NotInThisBuild {
         /// The scheme.
         scheme: &'static str,
@@ -114,32 +135,60 @@ pub enum UrlError {
     /// A malformed URL for SSH.
     #[error("this is no URL for SSH")]
     Ssh(#[source] SshUrlError),
+    /// A malformed URL of a git repository.
+    #[cfg(feature = "git")]
+    #[error("this is no URL of a git repository")]
+    Git(#[source] GitUrlError),
     /// A path that can't be kept in a configuration file.
     #[error("the path of a store is UTF-8")]
     NotUtf8,
 }
 
-/// Opens a store for reading. Requests to a hub are signed as `identity`; without one, only what is public can be had there.
-///
-/// # Errors
-/// As the transport's own `open`.
-pub fn open(url: &RemoteUrl, identity: Option<&Identity>) -> Result<Box<dyn Store>, StoreError> {
-    match url {
-        RemoteUrl::Directory(path) => Ok(Box::new(DirStore::open(path)?)),
-        RemoteUrl::Http(url) => Ok(Box::new(HttpStore::open(url, identity)?)),
-        RemoteUrl::Ssh(url) => Ok(Box::new(ssh::open(url, identity)?)),
+/// As whom a store is opened, and where what is fetched from it may be kept.
+#[derive(Debug, Clone, Default)]
+pub struct Access<'a> {
+    /// Requests to a hub are signed as this; without one, only what is public can be had there.
+    pub identity: Option<&'a Identity>,
+    /// A directory for caches, which may be deleted whenever nobody is at it. Without one, what had to be fetched is forgotten.
+    pub caches: Option<PathBuf>,
+}
+
+impl<'a> From<Option<&'a Identity>> for Access<'a> {
+    fn from(identity: Option<&'a Identity>) -> Self {
+        Self { identity, caches: None }
     }
 }
 
-/// Opens a store that will be written, and clears away what interrupted writers left there.
+impl<'a> From<&'a Identity> for Access<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        Some(identity).into()
+    }
+}
+
+/// Opens a store for reading.
+///
+/// # Errors
+/// As the transport's own `open`.
+pub fn open<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<dyn Store>, StoreError> {
+    let access = access.into();
+    match url {
+        RemoteUrl::Directory(path) => Ok(Box::new(DirStore::open(path)?)),
+        RemoteUrl::Http(url) => Ok(Box::new(HttpStore::open(url, access.identity)?)),
+        RemoteUrl::Ssh(url) => Ok(Box::new(ssh::open(url, access.identity)?)),
+        #[cfg(feature = "git")]
+        RemoteUrl::Git(url) => open_git(url, &access, GitStore::open),
+    }
+}
+
+/// Opens a store that will be written, as somebody, and clears away what interrupted writers left there.
 ///
 /// # Errors
 /// As the transport's own `open_for_writing`.
-pub fn open_for_writing(url: &RemoteUrl, identity: &Identity) -> Result<Box<dyn Store>, StoreError> {
+pub fn open_for_writing<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<dyn Store>, StoreError> {
     match url {
         RemoteUrl::Directory(path) => Ok(Box::new(DirStore::open_for_writing(path)?)),
         // What is left there is for whoever serves it to clear away.
-        RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => open(url, Some(identity)),
+        _ => open(url, access),
     }
 }
 
@@ -147,11 +196,60 @@ pub fn open_for_writing(url: &RemoteUrl, identity: &Identity) -> Result<Box<dyn 
 ///
 /// # Errors
 /// As the transport's own `create`.
-pub fn create(url: &RemoteUrl, identity: &Identity) -> Result<Box<dyn Store>, StoreError> {
+pub fn create<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<dyn Store>, StoreError> {
+    let access = access.into();
     match url {
         RemoteUrl::Directory(path) => Ok(Box::new(DirStore::create(path)?)),
         // `wbsync serve` makes the store that it serves.
-        RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => open(url, Some(identity)),
+        RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => open(url, access),
+        #[cfg(feature = "git")]
+        RemoteUrl::Git(url) => open_git(url, &access, GitStore::create),
+    }
+}
+
+/// Opens a git repository by what is kept for it.
+#[cfg(feature = "git")]
+fn open_git(url: &GitUrl, access: &Access<'_>, open: OpenGit) -> Result<Box<dyn Store>, StoreError> {
+    let own = access.identity.map(Identity::id);
+    let Some(caches) = &access.caches else { return Ok(Box::new(open(url, own, None)?)) };
+    let url = places::with_password(url, caches).map_err(|source| StoreError::Io {
+        store: format!("the git repository {url}"),
+        doing: Doing::Open,
+        source,
+    })?;
+    Ok(Box::new(open(&url, own, Some(&places::cache_of(&url, caches)))?))
+}
+
+#[cfg(feature = "git")]
+type OpenGit = fn(&GitUrl, Option<InstanceId>, Option<&Path>) -> Result<GitStore, StoreError>;
+
+/// Keeps what of a URL must not be stored with it: the password of a git repository.
+///
+/// # Errors
+/// As the operating system says.
+pub fn keep_secrets(url: &RemoteUrl, caches: &Path) -> io::Result<()> {
+    match url {
+        #[cfg(feature = "git")]
+        RemoteUrl::Git(url) => places::keep_password(url, caches),
+        RemoteUrl::Directory(_) | RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => {
+            let _ = caches;
+            Ok(())
+        }
+    }
+}
+
+/// Removes what was kept for a store on this machine.
+///
+/// # Errors
+/// As the operating system says.
+pub fn forget(url: &RemoteUrl, caches: &Path) -> io::Result<()> {
+    match url {
+        #[cfg(feature = "git")]
+        RemoteUrl::Git(url) => places::forget(url, caches),
+        RemoteUrl::Directory(_) | RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => {
+            let _ = caches;
+            Ok(())
+        }
     }
 }
 
@@ -159,15 +257,23 @@ pub fn create(url: &RemoteUrl, identity: &Identity) -> Result<Box<dyn Store>, St
 /// or a directory with nothing in it, but for what a killed making of a store left.
 pub fn is_vacant(url: &RemoteUrl) -> bool {
     match url {
-        RemoteUrl::Directory(path) => match std::fs::read_dir(path) {
+        RemoteUrl::Directory(path) => match fs::read_dir(path) {
             Ok(mut entries) => entries.all(|entry| {
                 entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX))
             }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.parent().is_some_and(Path::is_dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.parent().is_some_and(Path::is_dir),
             Err(_) => false,
         },
         // A hub that can't be reached isn't an empty one.
         RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => false,
+        #[cfg(feature = "git")]
+        RemoteUrl::Git(url) => match &url.place {
+            Place::File(path) => match fs::read_dir(path) {
+                Ok(mut entries) => entries.next().is_none(),
+                Err(error) => error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir),
+            },
+            Place::Ssh(_) | Place::Http { .. } => false,
+        },
     }
 }
 
@@ -193,7 +299,7 @@ fn scheme_of(text: &str) -> Scheme<'_> {
 }
 
 /// Returns the path of a file URL, given what follows `file:`.
-fn file_path(rest: &str) -> Result<PathBuf, UrlError> {
+pub(crate) fn file_path(rest: &str) -> Result<PathBuf, UrlError> {
     let path = match rest.strip_prefix("//") {
         Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
         None => rest,
@@ -221,7 +327,8 @@ fn file_path(rest: &str) -> Result<PathBuf, UrlError> {
 }
 
 /// Schemes that wbsync has a meaning for and this build has no transport.
-const LATER: &[&str] = &["git+ssh", "git+https", "git+file", "s3"];
+const LATER: &[&str] =
+    if cfg!(feature = "git") { &["s3"] } else { &["git+ssh", "git+https", "git+http", "git+file", "s3"] };
 
 #[cfg(all(test, unix))]
 mod tests {
@@ -255,12 +362,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_named_and_repeats_no_secret() {
-        for (text, scheme) in [
-            ("git+https://eve:secret@host/repo", "git+https"),
-            ("git+ssh://host/repo", "git+ssh"),
-            ("git+file:///repo", "git+file"),
-            ("s3://bucket/prefix", "s3"),
-        ] {
+        for (text, scheme) in [("s3://eve:secret@bucket/prefix", "s3"), ("S3://bucket/prefix", "s3")] {
             let error = parse(text).unwrap_err();
             assert!(
                 matches!(error, UrlError::NotInThisBuild { scheme: found } if found == scheme),
@@ -286,6 +388,20 @@ mod tests {
         }
         assert_eq!(parse("https://eve:secret@hub.example/"), Err(UrlError::Http(HttpUrlError::User)));
         assert_eq!(parse("-oProxyCommand=x:y"), Err(UrlError::Ssh(SshUrlError::Host)));
+    }
+
+    #[cfg(feature = "git")]
+    #[test]
+    fn git_repositories_are_told_by_their_scheme() {
+        for (text, url) in [
+            ("git+file:///srv/hub.git", "git+file:///srv/hub.git"),
+            ("Git+SSH://git@host/~/hub.git", "git+ssh://git@host/~/hub.git"),
+            ("git+https://eve:secret@host/hub.git#via=git", "git+https://eve@host/hub.git#via=git"),
+        ] {
+            assert_eq!(parse(text).as_deref(), Ok(url), "{text:?}");
+        }
+        let error = parse("git+ssh://eve:secret@host/hub.git").unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("secret"));
     }
 
     #[test]

@@ -6,6 +6,14 @@ mod contract;
 mod copying;
 mod dir;
 mod faulty;
+#[cfg(feature = "git")]
+mod git;
+#[cfg(feature = "git")]
+mod git_apps;
+#[cfg(feature = "git")]
+mod git_far;
+#[cfg(feature = "git")]
+mod git_mirror;
 mod hostile;
 mod http;
 mod http2;
@@ -15,3 +23,5 @@ mod signed;
 mod ssh;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "git")]
+mod through;

@@ -43,7 +43,9 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             let named = instance.as_ref().ok().and_then(|instance| url_of(instance, store));
             let url = remotes::parse(named.as_deref().unwrap_or(store), &context.dir)?;
             let watcher = context.watcher();
-            fsck_store(&url, instance.as_ref().ok().map(|instance| &instance.identity), depth, &|event| watcher(event))?
+            fsck_store(&url, instance.as_ref().map(Instance::access).unwrap_or_default(), depth, &|event| {
+                watcher(event)
+            })?
         }
     };
     context.answer(&report, &describe(&report))?;

@@ -9,7 +9,7 @@ use crate::cli::span;
 use crate::cli::text::{bytes, count};
 use crate::exchange::garbage::Collect;
 use crate::sync::gc::{Cleared, GRACE_MILLIS, StoreCleared, gc_store};
-use crate::sync::instance::Purpose;
+use crate::sync::instance::{Instance, Purpose};
 use crate::sync::remotes;
 
 /// Remove what nothing needs any more: objects that no head names, old trees, leftovers
@@ -50,7 +50,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Look);
     let named = instance.as_ref().ok().and_then(|instance| url_of(instance, store));
     let url = remotes::parse(named.as_deref().unwrap_or(store), &context.dir)?;
-    let cleared = gc_store(&url, instance.as_ref().ok().map(|instance| &instance.identity), grace, mode)?;
+    let cleared = gc_store(&url, instance.as_ref().map(Instance::access).unwrap_or_default(), grace, mode)?;
     context.answer(&json!({ "store": cleared }), &describe_store(&cleared, verb))?;
     if cleared.collected.refused > 0 {
         context.warn(&format!("the store keeps {}", count(cleared.collected.refused, "unused object")));

@@ -22,6 +22,8 @@ pub mod init;
 pub mod log;
 pub mod man;
 pub mod merge;
+#[cfg(feature = "git")]
+pub mod mirror;
 pub mod peer;
 pub mod privacy;
 pub mod pull;
@@ -90,6 +92,8 @@ fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Commit(args) => commit::run(context, args),
         Command::Fetch(args) => fetch::run(context, args),
         Command::Merge(args) => merge::run(context, args),
+        #[cfg(feature = "git")]
+        Command::Mirror(args) => mirror::run(context, args),
         Command::Push(args) => push::run(context, args),
         Command::Pull(args) => pull::run(context, args),
         Command::Sync(args) => sync::run(context, args),

@@ -27,12 +27,14 @@ enum Command {
     /// Nothing is opened yet: a stick need not be plugged in. The first push makes a store of a directory that isn't
     /// one. A hub has to let this instance in: `wbsync hub join`.
     #[command(
-        after_help = "Examples:\n  wbsync remote add stick /media/stick/wbsync\n  wbsync remote add nas file:///mnt/nas/wbsync\n  wbsync remote add hub https://hub.example/\n  wbsync remote add far eve@far.example:wbsync"
+        after_help = "Examples:\n  wbsync remote add stick /media/stick/wbsync\n  wbsync remote add nas file:///mnt/nas/wbsync\n  wbsync remote add hub https://hub.example/\n  wbsync remote add far eve@far.example:wbsync\n  wbsync remote add git git+ssh://git@git.example/eve/hub.git"
     )]
     Add {
         /// What to call it
         name: PeerName,
-        /// Where it is: a directory, https://HOST/, ssh://HOST/PATH or HOST:PATH
+        /// Where it is: a directory, https://HOST/, ssh://HOST/PATH or HOST:PATH; or a git repository, git+ssh://,
+        /// git+https:// or git+file://, with #refs=refs/heads/wbsync where it takes only branches, and #via=git to have
+        /// `git` talk to it
         url: String,
     },
     /// List the stores

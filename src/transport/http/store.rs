@@ -36,26 +36,8 @@ impl HttpStore {
     /// # Errors
     /// `Unreachable`; `NotAStore` if something else answers; `NewerFormat`.
     pub fn open(url: &HttpUrl, identity: Option<&Identity>) -> Result<Self, StoreError> {
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(AGENT)
-            .max_idle_connections_per_host(LANES)
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(ANSWER_TIMEOUT))
-            .timeout_per_read(Some(IDLE_TIMEOUT))
-            .timeout_per_write(Some(IDLE_TIMEOUT))
-            .build();
         let name = format!("the hub {url}");
-        let client = Client::new(Agent::new_with_config(config), url.clone(), name, identity.cloned());
+        let client = Client::new(agent(AGENT), url.clone(), name, identity.cloned());
         let store = Self::over(client)?;
         let uploads = usize::try_from(store.info.limits.uploads_at_once).unwrap_or(LANES);
         Ok(Self { lanes: uploads.clamp(1, LANES), ..store })
@@ -168,6 +150,29 @@ impl HttpStore {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer names something that is no id");
         StoreError::Io { store: self.describe(), doing, source }
     }
+}
+
+/// Makes a client of HTTP that calls itself `name`: the system's certificates, no redirects, patience with slow answers only.
+pub(crate) fn agent(name: &str) -> Agent {
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .root_certs(RootCerts::PlatformVerifier)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build();
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(name)
+        .max_idle_connections_per_host(LANES)
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(ANSWER_TIMEOUT))
+        .timeout_per_read(Some(IDLE_TIMEOUT))
+        .timeout_per_write(Some(IDLE_TIMEOUT))
+        .build();
+    Agent::new_with_config(config)
 }
 
 impl Store for HttpStore {

@@ -26,8 +26,8 @@ use crate::transport::ssh::url::SshUrl;
 /// # Errors
 /// `Unreachable` if `ssh` or the program on the other side ends; `NotAStore` if something else answers; `NewerFormat`.
 pub fn open(url: &SshUrl, identity: Option<&Identity>) -> Result<HttpStore, StoreError> {
-    let (spoken, custom) = (url.clone(), std::env::var("WBSYNC_SSH").ok().filter(|custom| !custom.trim().is_empty()));
-    over(format!("the store {url}"), identity, move || command(&spoken, custom.as_deref()))
+    let (spoken, serve) = (url.clone(), format!("wbsync serve --stdio --store={}", quoted(&url.path)));
+    over(format!("the store {url}"), identity, move || command_for(&spoken, &serve))
 }
 
 /// Opens the store that a program serves on its standard input and output.
@@ -54,8 +54,13 @@ pub fn over(
     HttpStore::over(Client::new(agent, url, name, identity.cloned()))
 }
 
-/// Makes the command that reaches `url`.
-fn command(url: &SshUrl, custom: Option<&str>) -> Command {
+/// Makes the command that runs `remote` where `url` leads, by the `ssh` that the environment names.
+pub(crate) fn command_for(url: &SshUrl, remote: &str) -> Command {
+    let custom = std::env::var("WBSYNC_SSH").ok().filter(|custom| !custom.trim().is_empty());
+    command(url, custom.as_deref(), remote)
+}
+
+fn command(url: &SshUrl, custom: Option<&str>, remote: &str) -> Command {
     let mut command = match custom {
         None => Command::new("ssh"),
         Some(custom) => {
@@ -73,12 +78,12 @@ fn command(url: &SshUrl, custom: Option<&str>) -> Command {
         Some(user) => format!("{user}@{}", url.host),
         None => url.host.clone(),
     };
-    command.args(["--", &host, &format!("wbsync serve --stdio --store={}", quoted(&url.path))]);
+    command.args(["--", &host, remote]);
     command
 }
 
 /// Quotes a text for the shell on the other side.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
@@ -92,7 +97,8 @@ mod tests {
     use super::*;
 
     fn args(text: &str, custom: Option<&str>) -> String {
-        let command = command(&SshUrl::parse(text).unwrap(), custom);
+        let url = SshUrl::parse(text).unwrap();
+        let command = command(&url, custom, &format!("wbsync serve --stdio --store={}", quoted(&url.path)));
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
         format!("{} {}", command.get_program().to_string_lossy(), args.join(" "))
     }

@@ -63,7 +63,8 @@ impl SshUrl {
         }
     }
 
-    fn checked(self) -> Result<Self, SshUrlError> {
+    /// Refuses what `ssh` could misread.
+    pub(crate) fn checked(self) -> Result<Self, SshUrlError> {
         let fine = |text: &str| {
             let fine = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
             !text.is_empty() && !text.starts_with('-') && text.chars().all(fine)

@@ -1,0 +1,157 @@
+//! git's own programs behind a pipe: on this machine, or on another over SSH.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::transport::git::error::GitError;
+use crate::transport::git::wire::{Link, Service, Talk, shown};
+use crate::transport::ssh;
+use crate::transport::ssh::url::SshUrl;
+
+/// Makes the command that runs a service, given its program's name.
+type MakeCommand = Box<dyn Fn(&str) -> Command + Send + Sync>;
+
+/// A repository that programs reach.
+pub(super) struct Programs {
+    make: MakeCommand,
+    /// Where it is, if it is on this machine: git says nothing good of what isn't there.
+    here: Option<PathBuf>,
+}
+
+impl Programs {
+    /// Reaches a repository on this machine.
+    pub(super) fn here(path: PathBuf) -> Self {
+        let at = path.clone();
+        let make = move |program: &str| {
+            let mut command = Command::new("git");
+            let name = program.strip_prefix("git-").expect("git's programs are called so");
+            command.arg(name).arg("--").arg(&at).stderr(Stdio::piped());
+            command
+        };
+        Self { make: Box::new(make), here: Some(path) }
+    }
+
+    /// Reaches a repository on another machine. Questions and reasons are `ssh`'s own.
+    pub(super) fn over(url: SshUrl) -> Self {
+        let make = move |program: &str| ssh::command_for(&url, &format!("{program} {}", ssh::quoted(&url.path)));
+        Self { make: Box::new(make), here: None }
+    }
+
+    /// Reaches a repository by whatever command.
+    pub(super) fn by(make: impl Fn(&str) -> Command + Send + Sync + 'static) -> Self {
+        Self { make: Box::new(make), here: None }
+    }
+}
+
+impl Link for Programs {
+    fn connect(&self, service: Service) -> Result<Box<dyn Talk>, GitError> {
+        if self.here.as_ref().is_some_and(|path| !path.is_dir()) {
+            return Err(GitError::Unreachable(io::ErrorKind::NotFound.into()));
+        }
+        let mut command = (self.make)(service.program());
+        forget_repository(&mut command);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| {
+            let program = command.get_program().to_string_lossy().into_owned();
+            GitError::Unreachable(io::Error::new(error.kind(), format!("cannot run {program}: {error}")))
+        })?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("it was asked for"));
+        Ok(Box::new(Program { child, stdin, stdout }))
+    }
+}
+
+/// Takes out of a program's environment what would lead git to another repository, or to another protocol.
+pub(super) fn forget_repository(command: &mut Command) {
+    for variable in [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_NAMESPACE",
+        "GIT_QUARANTINE_PATH",
+        "GIT_PREFIX",
+        "GIT_PROTOCOL",
+    ] {
+        command.env_remove(variable);
+    }
+}
+
+struct Program {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+}
+
+impl Talk for Program {
+    fn listen(&mut self) -> &mut dyn Read {
+        &mut self.stdout
+    }
+
+    fn ask(&mut self, request: &[u8], pack: Option<&mut File>) -> Result<(), GitError> {
+        let stdin = self.stdin.as_mut().expect("it is closed only when dropped");
+        let mut sent = stdin.write_all(request);
+        if let Some(pack) = pack
+            && sent.is_ok()
+        {
+            sent = io::copy(pack, stdin).map(drop);
+        }
+        sent.and_then(|()| stdin.flush()).map_err(|error| self.explain(error))
+    }
+
+    fn leave(&mut self) {
+        // Who is gone already needs no farewell.
+        let _ = self.ask(b"0000", None);
+    }
+
+    fn explain(&mut self, error: io::Error) -> GitError {
+        // Only what ended by itself has a reason of its own; the others are ended by our not understanding them.
+        let Some(status) = ended(&mut self.child) else { return GitError::Spoken(error) };
+        let mut said = Vec::new();
+        if let Some(stderr) = self.child.stderr.take() {
+            // What is lost of a reason is no failure of its own.
+            let _ = stderr.take(SAID_BYTES_MAX).read_to_end(&mut said);
+        }
+        if status.success() {
+            return GitError::Spoken(error);
+        }
+        let said = shown(&String::from_utf8_lossy(&said));
+        if said.contains("not appear to be a git repository") {
+            return GitError::NotARepository("git finds no repository there");
+        }
+        let why = match said.is_empty() {
+            true => format!("git on the other side, or ssh, ended with {status}; what it said is above"),
+            false => said,
+        };
+        // Not worth another try: a wrong key, an unknown host, no such repository.
+        GitError::Unreachable(io::Error::new(io::ErrorKind::ConnectionRefused, why))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        if ended(&mut self.child).is_none() {
+            // It may have ended just now; then there is nothing to do.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn ended(child: &mut Child) -> Option<std::process::ExitStatus> {
+    let until = Instant::now() + END_TIMEOUT;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
+            _ => return None,
+        }
+    }
+}
+
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+const SAID_BYTES_MAX: u64 = 4 << 10;
