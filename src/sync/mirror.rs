@@ -162,9 +162,14 @@ impl Instance {
                 break;
             }
         }
-        let mut files: Vec<File> = Vec::new();
+        let (mut files, mut withdrawn) = (Vec::<File>::new(), BTreeMap::new());
         let before = base.as_ref().map(|base| &base.commit);
         self.each_difference(open, before, &known.commit, &mut |dataset, key, bytes| {
+            if !withdrawn.contains_key(dataset) {
+                withdrawn.insert(dataset.clone(), self.state.withdrawn(&open.row.id, &dataset.base())?);
+            }
+            // What we took back is in no history that is written from then on, though our own trees have it.
+            let bytes = bytes.filter(|_| !withdrawn[dataset].contains(key));
             let record = bytes.map(|bytes| decode_record(bytes, &open.row.origin, dataset, key)).transpose()?;
             // Keys begin with the time: their ends spread evenly.
             let key = key.to_string();

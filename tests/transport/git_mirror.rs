@@ -51,10 +51,7 @@ fn two_instances_with_equal_heads_have_equal_ids_and_git_reads_them() {
     }
     let shown = git(&ours, &["log", "-p", "--format=%aN %s"]);
     assert!(shown.contains("-  second line") && shown.contains("+  another second line"), "{shown}");
-    assert!(
-        shown.contains("alpha capture") && shown.contains("beta capture") && shown.contains("merge merge"),
-        "{shown}"
-    );
+    assert!(shown.contains("alpha capture") && shown.contains("merge merge"), "{shown}");
     let file = git(&ours, &["grep", "-l", "a third", "alpha/trusted"]);
     let file = file.trim().strip_prefix("alpha/trusted:").unwrap();
     let blamed = git(&ours, &["blame", "alpha/trusted", "--", file]);
@@ -83,8 +80,6 @@ fn what_is_withdrawn_goes_from_the_files_and_with_a_rebuild_from_history() {
     assert!(files(&path).contains("stays") && !files(&path).contains("taken back"));
     assert!(git(&path, &["log", "-p"]).contains("taken back"), "git forgets nothing by itself");
     let updated = tip(&path, "alpha/public");
-    // Our own state remembers until it is told to clear up.
-    alpha.wbsync(&["gc"]).ok();
     mirror(&alpha, "mirror.git", &["--rebuild"]);
     assert!(files(&path).contains("stays") && !git(&path, &["log", "-p"]).contains("taken back"));
     assert_ne!(tip(&path, "alpha/public"), updated);

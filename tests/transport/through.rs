@@ -1,6 +1,7 @@
-//! A store that is opened anew for every reading, and after each writing sent: what it shows is what arrived.
+//! A store whose every writing is sent, and which is opened anew after that: what it shows is what arrived.
 
 use std::io::Read;
+use std::sync::Mutex;
 
 use wbsync::exchange::store::{Store, StoreError, StoredObject};
 use wbsync::id::bytes::{DocHash, InstanceId, ObjectId, ScopeId};
@@ -9,42 +10,50 @@ use wbsync::sys::clock::UnixMillis;
 /// Opens the store again and again.
 pub(crate) struct Through<F> {
     open: F,
+    /// As it was after the last writing.
+    opened: Mutex<Option<Box<dyn Store>>>,
 }
 
 impl<F: Fn() -> Box<dyn Store> + Send + Sync> Through<F> {
     pub(crate) fn new(open: F) -> Self {
-        Self { open }
+        Self { open, opened: Mutex::new(None) }
     }
 
     fn written<T>(&self, write: impl FnOnce(&dyn Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        *self.opened.lock().unwrap() = None;
         let store = (self.open)();
         let written = write(&*store)?;
         store.flush()?;
         Ok(written)
     }
+
+    fn read<T>(&self, read: impl FnOnce(&dyn Store) -> T) -> T {
+        let mut opened = self.opened.lock().unwrap();
+        read(&**opened.get_or_insert_with(|| (self.open)()))
+    }
 }
 
 impl<F: Fn() -> Box<dyn Store> + Send + Sync> Store for Through<F> {
     fn describe(&self) -> String {
-        (self.open)().describe()
+        self.read(|store| store.describe())
     }
     fn scopes(&self) -> Result<Vec<ScopeId>, StoreError> {
-        (self.open)().scopes()
+        self.read(|store| store.scopes())
     }
     fn heads(&self, scope: &ScopeId) -> Result<Vec<InstanceId>, StoreError> {
-        (self.open)().heads(scope)
+        self.read(|store| store.heads(scope))
     }
     fn cards(&self) -> Result<Vec<InstanceId>, StoreError> {
-        (self.open)().cards()
+        self.read(|store| store.cards())
     }
     fn manifest(&self, scope: &ScopeId) -> Result<Option<Vec<u8>>, StoreError> {
-        (self.open)().manifest(scope)
+        self.read(|store| store.manifest(scope))
     }
     fn head(&self, scope: &ScopeId, signer: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
-        (self.open)().head(scope, signer)
+        self.read(|store| store.head(scope, signer))
     }
     fn card(&self, instance: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
-        (self.open)().card(instance)
+        self.read(|store| store.card(instance))
     }
     fn swap_manifest(&self, scope: &ScopeId, expected: Option<DocHash>, bytes: &[u8]) -> Result<(), StoreError> {
         self.written(|store| store.swap_manifest(scope, expected, bytes))
@@ -63,10 +72,10 @@ impl<F: Fn() -> Box<dyn Store> + Send + Sync> Store for Through<F> {
         self.written(|store| store.remove_head(scope, signer, expected))
     }
     fn receipts(&self, scope: &ScopeId) -> Result<Vec<InstanceId>, StoreError> {
-        (self.open)().receipts(scope)
+        self.read(|store| store.receipts(scope))
     }
     fn receipt(&self, scope: &ScopeId, reader: &InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
-        (self.open)().receipt(scope, reader)
+        self.read(|store| store.receipt(scope, reader))
     }
     fn swap_receipt(
         &self,
@@ -81,13 +90,13 @@ impl<F: Fn() -> Box<dyn Store> + Send + Sync> Store for Through<F> {
         self.written(|store| store.swap_card(instance, expected, bytes))
     }
     fn missing(&self, objects: &[(ObjectId, u64)]) -> Result<Vec<ObjectId>, StoreError> {
-        (self.open)().missing(objects)
+        self.read(|store| store.missing(objects))
     }
     fn object_size(&self, object: &ObjectId) -> Result<Option<u64>, StoreError> {
-        (self.open)().object_size(object)
+        self.read(|store| store.object_size(object))
     }
     fn object(&self, object: &ObjectId, offset: u64) -> Result<Box<dyn Read + Send>, StoreError> {
-        (self.open)().object(object, offset)
+        self.read(|store| store.object(object, offset))
     }
     fn put_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError> {
         self.written(|store| store.put_object(object, size, bytes))
@@ -96,6 +105,6 @@ impl<F: Fn() -> Box<dyn Store> + Send + Sync> Store for Through<F> {
         self.written(|store| store.remove_object(object, unused_since))
     }
     fn objects(&self) -> Result<Vec<StoredObject>, StoreError> {
-        (self.open)().objects()
+        self.read(|store| store.objects())
     }
 }

@@ -13,7 +13,7 @@ use crate::transport::git::mirror::Begin;
 ///
 /// Everything in it is in clear: it is for this machine, and pushing it anywhere publishes what is in it. One branch a scope, one
 /// commit for each that was published, one file a record. Calling it again adds what is new. What is withdrawn later leaves the
-/// newest files but stays in git's history until `wbsync gc` and then `--rebuild`.
+/// newest files but stays in git's history until `--rebuild`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
