@@ -4,11 +4,13 @@
 #[macro_use]
 pub mod sql;
 
+pub mod both;
 pub mod catalogue;
 pub mod contract;
 pub mod dburl;
 pub mod dotenv;
 pub mod error;
+pub mod files;
 pub mod mapping;
 pub mod postgres;
 pub mod sqlite;

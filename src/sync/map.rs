@@ -84,7 +84,8 @@ pub fn propose(root: &Path, database: Option<&str>) -> Result<Proposal, Error> {
 /// # Errors
 /// As `outline`.
 pub fn complete(root: &Path, options: &mut InitOptions) -> Result<Option<Outline>, Error> {
-    if options.preset.is_some() || root.join(config::FILE).exists() {
+    let has_files_only = options.files.is_some() && options.database.is_none();
+    if options.preset.is_some() || has_files_only || root.join(config::FILE).exists() {
         return Ok(None);
     }
     let outline = outline(root, options.database.as_deref())?;
