@@ -108,6 +108,8 @@ pub enum Command {
     Debug(commands::debug::Args),
     Run(commands::run::Args),
     RunOnce(commands::run_once::Args),
+    Health(commands::health::Args),
+    Metrics(commands::metrics::Args),
     Serve(commands::serve::Args),
     Hub(commands::hub::Args),
     Completions(commands::completions::Args),

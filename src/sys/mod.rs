@@ -3,4 +3,5 @@
 pub mod clock;
 pub mod disk;
 pub mod random;
+pub mod room;
 pub mod signals;

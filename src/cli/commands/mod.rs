@@ -14,12 +14,14 @@ pub mod follow;
 pub mod fsck;
 pub mod gc;
 pub mod group;
+pub mod health;
 pub mod hub;
 pub mod id;
 pub mod init;
 pub mod log;
 pub mod man;
 pub mod merge;
+pub mod metrics;
 pub mod peer;
 pub mod privacy;
 pub mod pull;
@@ -109,6 +111,8 @@ fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Debug(args) => debug::run(context, args),
         Command::Run(args) => run::run(context, args),
         Command::RunOnce(args) => run_once::run(context, args),
+        Command::Health(args) => health::run(context, args),
+        Command::Metrics(args) => metrics::run(context, args),
         Command::Serve(args) => serve::run(context, args),
         Command::Hub(args) => hub::run(context, args),
         Command::Completions(args) => completions::run(context, args),
