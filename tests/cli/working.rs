@@ -5,6 +5,40 @@ use crate::support::app::App;
 use crate::support::run::wbsync;
 
 #[test]
+fn health_and_metrics() {
+    let dir = tempfile::tempdir().unwrap();
+    check!("health_no_instance", wbsync(dir.path(), &["health"]).exits(1));
+    check!("metrics_no_instance", wbsync(dir.path(), &["metrics"]).exits(1));
+    let app = App::new();
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    check!("health_fresh", app.wbsync(&["health"]).ok());
+    check!("metrics_fresh", app.wbsync(&["metrics"]).ok());
+    app.wbsync(&["remote", "add", "stick", app.dir().join("stick").to_str().unwrap()]).ok();
+    app.insert_request(None, "hello", "public");
+    app.wbsync(&["sync"]).ok();
+    check!("health", app.wbsync(&["health"]).ok());
+    std::fs::rename(app.dir().join("stick"), app.dir().join("away")).unwrap();
+    check!("health_unreachable", app.wbsync(&["health"]).ok());
+    check!("health_strict", app.wbsync(&["health", "--strict", "--quiet"]).exits(8));
+    app.wbsync(&["health", "--strict", "--offline"]).ok();
+    std::fs::rename(app.db_path(), app.dir().join("gone.db")).unwrap();
+    check!("health_no_database_json", app.wbsync(&["health", "--json", "--offline"]).exits(8));
+}
+
+#[test]
+fn every_member_of_the_status_is_documented() {
+    let app = App::new();
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    app.wbsync(&["remote", "add", "stick", app.dir().join("stick").to_str().unwrap()]).ok();
+    let status = app.wbsync(&["status", "--json"]).ok().json();
+    let page = include_str!("../../docs/status.md");
+    let remote = status["remotes"][0].as_object().unwrap();
+    for member in status.as_object().unwrap().keys().chain(remote.keys()) {
+        assert!(page.contains(&format!("`{member}`")), "docs/status.md lacks {member}");
+    }
+}
+
+#[test]
 fn rounds() {
     let dir = tempfile::tempdir().unwrap();
     check!("run_no_instance", wbsync(dir.path(), &["run"]).exits(1));
