@@ -108,6 +108,7 @@ pub enum Command {
     Debug(commands::debug::Args),
     Run(commands::run::Args),
     RunOnce(commands::run_once::Args),
+    Config(commands::config::Args),
     Health(commands::health::Args),
     Metrics(commands::metrics::Args),
     Serve(commands::serve::Args),

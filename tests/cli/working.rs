@@ -2,7 +2,7 @@
 
 use crate::shown::check;
 use crate::support::app::App;
-use crate::support::run::wbsync;
+use crate::support::run::{wbsync, wbsync_with};
 
 #[test]
 fn health_and_metrics() {
@@ -53,4 +53,21 @@ fn rounds() {
     std::fs::rename(app.dir().join("stick"), app.dir().join("away")).unwrap();
     check!("run_once_unreachable", app.wbsync(&["run-once"]).exits(4));
     check!("run_once_bad_wait", app.wbsync(&["run-once", "--wait", "long"]).exits(2));
+}
+
+#[test]
+fn settings() {
+    let app = App::new();
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    check!("config_show", app.wbsync(&["config", "show"]).ok());
+    check!("config_check", app.wbsync(&["config", "check"]).ok());
+    std::fs::write(app.dir().join(".env"), "SYNC_MODE=hybrid\nDATABASE_URL=sqlite:///data/app.db\n").unwrap();
+    let variables = [("WBSYNC_RUN_WATCH", "no"), ("WBSYNC_DATABSE", "x")];
+    check!("config_show_origin", wbsync_with(app.dir(), &["config", "show", "--origin"], &variables).ok());
+    check!("config_show_origin_json", wbsync_with(app.dir(), &["--json", "config", "show"], &variables).ok());
+    check!("config_check_stray", wbsync_with(app.dir(), &["config", "check"], &variables).ok());
+    check!("config_bad_variable", wbsync_with(app.dir(), &["status"], &[("WBSYNC_BUSY_MS", "soon")]).exits(1));
+    assert_eq!(app.wbsync(&["status", "--json"]).ok().json()["mode"], "hybrid");
+    let none = tempfile::tempdir().unwrap();
+    check!("config_no_instance", wbsync(none.path(), &["config", "show"]).exits(1));
 }

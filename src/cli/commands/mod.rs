@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod clone;
 pub mod commit;
 pub mod completions;
+pub mod config;
 pub mod conflicts;
 pub mod debug;
 pub mod diff;
@@ -111,6 +112,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Debug(args) => debug::run(context, args),
         Command::Run(args) => run::run(context, args),
         Command::RunOnce(args) => run_once::run(context, args),
+        Command::Config(args) => config::run(context, args),
         Command::Health(args) => health::run(context, args),
         Command::Metrics(args) => metrics::run(context, args),
         Command::Serve(args) => serve::run(context, args),
