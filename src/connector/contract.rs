@@ -35,6 +35,8 @@ pub struct Sighting {
     pub changed: bool,
     /// What is there now.
     pub seen: Seen,
+    /// The record in whose scope a new record of another instance belongs: a part that a change of ours gave it.
+    pub beside: Option<RecordId>,
 }
 
 /// The view that a row was last in step with.
@@ -116,6 +118,8 @@ pub struct Content {
     pub scope: ScopeName,
     /// The winner of each field, also of fields that this database has no column for.
     pub fields: BTreeMap<FieldName, Value>,
+    /// Of fields with an open conflict the values that are not shown, with who wrote them.
+    pub hidden: BTreeMap<FieldName, Vec<(InstanceId, Value)>>,
 }
 
 /// Rows that this instance gives up without anybody else's losing them.
@@ -377,6 +381,15 @@ pub trait Connector {
         changes: &mut dyn Iterator<Item = Result<Change, SinkError>>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Applied, Error>;
+
+    /// Returns records of the target that the last `apply` could not do without and that it was not given, because they
+    /// don't change: they are to be given by another `apply`. None by default.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be read.
+    fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Removes rows of other instances' records within an open apply, as `apply` removes those of records that are gone:
     /// children first, a row that others refer to is blanked.
