@@ -161,6 +161,10 @@ fn space(instance: &Instance, checks: &mut Checks) {
 fn mapping(instance: &Instance, status: &Status, checks: &mut Checks) {
     match instance.mapping() {
         Err(error) => checks.fail("mapping", &error),
+        Ok(_) if status.database_error.is_some() => {
+            let says = "it can be read; whether it fits the database can't be told".into();
+            checks.add("mapping", Verdict::Good, says, None);
+        }
         Ok(_) if status.misfits.is_empty() && status.fits.is_empty() => {
             checks.add("mapping", Verdict::Good, "it fits the database".into(), None);
         }
