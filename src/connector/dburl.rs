@@ -82,7 +82,7 @@ pub enum From {
 /// `.env` can't be read, or the address can't be used. Whether the file exists isn't looked at.
 pub fn discover(app_dir: &Path, environment: Option<&str>) -> Result<Found, Error> {
     let given = |text: &str| !text.trim().is_empty();
-    let (url, from) = match env_file(app_dir)?.filter(|text| given(text)) {
+    let (url, from) = match env_file(app_dir, VARIABLE)?.filter(|text| given(text)) {
         Some(url) => (url, From::EnvFile),
         None => match environment.filter(|text| given(text)) {
             Some(url) => (url.to_owned(), From::Environment),
@@ -265,13 +265,22 @@ pub fn redact(url: &str) -> String {
     shown.chars().take(200).collect()
 }
 
-fn env_file(app_dir: &Path) -> Result<Option<String>, Error> {
+/// Reads a variable of the application's `.env`; `None` if there is none, or no such file. A file that doesn't mention
+/// the name is not read any closer.
+///
+/// # Errors
+/// `File`; `EnvLine` for a line that isn't understood.
+pub fn env_file(app_dir: &Path, name: &str) -> Result<Option<String>, Error> {
     let path = app_dir.join(".env");
     let failed = |source| Error::File { doing: "read", path: path.clone(), source };
     let Some(bytes) = disk::read_bounded(&path, ENV_BYTES_MAX).map_err(failed)? else { return Ok(None) };
     let text = String::from_utf8(bytes)
         .map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, "the file is not UTF-8")))?;
-    dotenv::lookup(&text, VARIABLE).map_err(|bad| Error::EnvLine { path: path.clone(), line: bad.line, why: bad.why })
+    // Whoever gives the address elsewhere need not have a file that we understand.
+    if name != VARIABLE && !text.contains(name) {
+        return Ok(None);
+    }
+    dotenv::lookup(&text, name).map_err(|bad| Error::EnvLine { path: path.clone(), line: bad.line, why: bad.why })
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ impl Beat {
         if let Some(patience) = sd_notify::watchdog_enabled() {
             let pulse = beat.clone();
             let tell = move || loop {
-                if pulse.is_alive(millis_now()) {
+                if pulse.is_alive() {
                     notify(&[NotifyState::Watchdog]);
                 }
                 thread::sleep(patience / 3);
@@ -54,7 +54,12 @@ impl Beat {
         *self.work() = None;
     }
 
-    fn is_alive(&self, now: u64) -> bool {
+    /// Tells whether the loop turns, and the job at work gets on.
+    pub fn is_alive(&self) -> bool {
+        self.lives_at(millis_now())
+    }
+
+    fn lives_at(&self, now: u64) -> bool {
         let loops = now.saturating_sub(self.looped.load(Ordering::Relaxed)) <= LOOP_MAX_MILLIS;
         let works = self.work().is_none_or(|worked| now.saturating_sub(worked) <= WORK_MAX_MILLIS);
         loops && works
@@ -89,12 +94,12 @@ mod tests {
         let beat = Beat::default();
         beat.looped();
         let now = millis_now();
-        assert!(beat.is_alive(now + LOOP_MAX_MILLIS / 2));
-        assert!(!beat.is_alive(now + LOOP_MAX_MILLIS + 10_000));
+        assert!(beat.lives_at(now + LOOP_MAX_MILLIS / 2));
+        assert!(!beat.lives_at(now + LOOP_MAX_MILLIS + 10_000));
         beat.worked();
         beat.looped.store(now + WORK_MAX_MILLIS + 10_000, Ordering::Relaxed);
-        assert!(!beat.is_alive(now + WORK_MAX_MILLIS + 10_000));
+        assert!(!beat.lives_at(now + WORK_MAX_MILLIS + 10_000));
         beat.rested();
-        assert!(beat.is_alive(now + WORK_MAX_MILLIS + 10_000));
+        assert!(beat.lives_at(now + WORK_MAX_MILLIS + 10_000));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::daemon::beat::Beat;
 use crate::daemon::event::{Outcome, Trouble};
+use crate::daemon::gauges::Gauges;
 use crate::daemon::log::{Log, Told};
 use crate::daemon::target::Targets;
 use crate::id::name::PeerName;
@@ -39,6 +40,8 @@ pub struct Done {
     pub targets: Option<Targets>,
     /// What an exchange did.
     pub exchanged: Option<SyncSummary>,
+    /// What the instance holds now, if that could be read.
+    pub gauges: Option<Gauges>,
     /// What a look did.
     pub committed: Option<CommitSummary>,
 }
@@ -59,6 +62,7 @@ pub fn perform(root: &Path, job: &Job, beat: &Beat, log: &Log) -> Done {
                 done.outcome.stopped = Some(Trouble::of(&error));
             }
             done.targets = Targets::of(&instance).ok();
+            done.gauges = Gauges::of(&instance).ok();
         }
         Err(error) => done.outcome.stopped = Some(Trouble::of(&error)),
     }

@@ -4,19 +4,25 @@
 //! application's database, one for each hub that is asked for changes. Only the job at work changes anything, under the
 //! lock of the instance that every command takes; between jobs other commands run as ever.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 
 use crate::daemon::beat::{Beat, notify};
 use crate::daemon::error::Error;
 use crate::daemon::event::{Action, Event, Polled, Trouble};
-use crate::daemon::job::{self, Job};
+use crate::daemon::gauges::Gauges;
+use crate::daemon::job::{self, Done, Job};
 use crate::daemon::lock::WorkerLock;
 use crate::daemon::log::{Log, Told};
+use crate::daemon::metrics::Metrics;
 use crate::daemon::poll::Pollers;
+use crate::daemon::probe::{self, Answer, Probe};
 use crate::daemon::report::Report;
 use crate::daemon::schedule::Schedule;
 use crate::daemon::target::Targets;
@@ -25,6 +31,7 @@ use crate::sync;
 use crate::sync::instance::{Instance, Purpose};
 use crate::sync::progress::silent;
 use crate::sys::clock::{self, UnixMillis};
+use crate::sys::disk::{self, Access};
 use crate::sys::random;
 use crate::sys::signals::{self, Signal};
 
@@ -39,16 +46,35 @@ struct Worker {
     doing: JoinHandle<()>,
     pollers: Pollers,
     beat: Beat,
+    listening: Option<String>,
+    shown: Arc<Shown>,
     _lock: WorkerLock,
+}
+
+/// What a worker shows to others.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where it answers probes.
+    pub listen: Option<SocketAddr>,
+    /// The file that it writes its metrics to after each job, for node_exporter.
+    pub textfile: Option<PathBuf>,
+}
+
+/// What the probes see of the worker.
+#[derive(Debug, Default)]
+struct Shown {
+    metrics: Metrics,
+    /// Why it can't work at the moment, as a code.
+    unready: Mutex<Option<&'static str>>,
 }
 
 /// Runs a worker for the instance in `root` until a signal ends it.
 ///
 /// # Errors
 /// `Running`; `Start`; what is wrong with the instance at the beginning. What goes wrong later is told, and tried again.
-pub fn run(root: &Path, log: Log) -> Result<(), Error> {
+pub fn run(root: &Path, options: &Options, log: Log) -> Result<(), Error> {
     let (events, heard) = channel();
-    let mut worker = Worker::start(root, log, events)?;
+    let mut worker = Worker::start(root, options, log, events)?;
     loop {
         for action in worker.schedule.actions(clock::moment()) {
             if !worker.perform(action)? {
@@ -69,7 +95,7 @@ pub fn run(root: &Path, log: Log) -> Result<(), Error> {
 }
 
 impl Worker {
-    fn start(root: &Path, log: Log, events: Sender<Event>) -> Result<Self, Error> {
+    fn start(root: &Path, options: &Options, log: Log, events: Sender<Event>) -> Result<Self, Error> {
         let instance = Instance::open(root, Purpose::Look, silent())?;
         let lock = WorkerLock::take(instance.dir())?;
         let (targets, now) = (Targets::of(&instance)?, clock::moment());
@@ -78,13 +104,26 @@ impl Worker {
         schedule.take(now, Event::Targets(targets));
         let beat = Beat::start().map_err(Error::Start)?;
         listen(root, events.clone(), log.clone())?;
-        let (jobs, doing) = worker_thread(root, &events, &beat, &log)?;
+        let shown = Arc::new(Shown::default());
+        if let Ok(gauges) = Gauges::of(&instance) {
+            shown.metrics.show(&gauges);
+        }
+        let listening = match options.listen {
+            Some(address) => Some(format!("http://{}/", probe::start(address, answers(&shown, &beat))?)),
+            None => None,
+        };
+        if let Some(url) = &listening {
+            log(&Told::Listening { url: url.clone() });
+        }
+        let place = JobPlace { root: root.to_owned(), textfile: options.textfile.clone(), shown: Arc::clone(&shown) };
+        let (jobs, doing) = worker_thread(place, &events, &beat, &log)?;
         if instance.config.run.watches() {
             watch::start(root, events.clone()).map_err(Error::Start)?;
         }
         let pollers = Pollers::new(root, events.clone());
         let (dir, started) = (instance.dir().to_owned(), now.wall);
-        let worker = Self { dir, log, schedule, started, events, jobs, doing, pollers, beat, _lock: lock };
+        let worker =
+            Self { dir, log, schedule, started, events, jobs, doing, pollers, beat, listening, shown, _lock: lock };
         worker.report();
         notify(&[NotifyState::Ready]);
         Ok(worker)
@@ -128,7 +167,11 @@ impl Worker {
 
     fn report(&self) {
         // Without it `status` tells less, and the work goes on.
-        let _ = Report::of(&self.schedule, clock::moment(), self.started, None).write(&self.dir);
+        let report = Report::of(&self.schedule, clock::moment(), self.started, self.listening.clone());
+        let _ = report.write(&self.dir);
+        let here = self.schedule.here().trouble.as_ref().map(|trouble| trouble.code.as_str());
+        let unready = if self.schedule.is_stopping() { Some("ending") } else { here };
+        *self.shown.unready.lock().unwrap_or_else(PoisonError::into_inner) = unready;
     }
 
     fn end(self) {
@@ -139,18 +182,54 @@ impl Worker {
     }
 }
 
+/// Returns what answers probes.
+fn answers(shown: &Arc<Shown>, beat: &Beat) -> Answer {
+    let (shown, beat) = (Arc::clone(shown), beat.clone());
+    Arc::new(move |asked| match asked {
+        Probe::Alive if beat.is_alive() => (true, "alive\n".into()),
+        Probe::Alive => (false, "stuck\n".into()),
+        Probe::Ready => match *shown.unready.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => (true, "ready\n".into()),
+            Some(code) => (false, format!("{code}\n")),
+        },
+        Probe::Metrics => (true, shown.metrics.text()),
+    })
+}
+
+/// Where jobs are done, and shown.
+struct JobPlace {
+    root: PathBuf,
+    textfile: Option<PathBuf>,
+    shown: Arc<Shown>,
+}
+
+impl JobPlace {
+    fn show(&self, done: &Done, took: Duration) {
+        self.shown.metrics.count(done, took);
+        if let Some(gauges) = &done.gauges {
+            self.shown.metrics.show(gauges);
+        }
+        if let Some(path) = &self.textfile {
+            // Whoever reads it sees by its date that it isn't written any more.
+            let _ = disk::replace(path, self.shown.metrics.text().as_bytes(), Access::Shared);
+        }
+    }
+}
+
 /// Starts the thread that does the jobs, one after the other.
 fn worker_thread(
-    root: &Path,
+    place: JobPlace,
     events: &Sender<Event>,
     beat: &Beat,
     log: &Log,
 ) -> Result<(Sender<Job>, JoinHandle<()>), Error> {
     let (jobs, wanted) = channel::<Job>();
-    let (root, events, beat, log) = (root.to_owned(), events.clone(), beat.clone(), log.clone());
+    let (events, beat, log) = (events.clone(), beat.clone(), log.clone());
     let work = move || {
         for wanted in wanted {
-            let done = job::perform(&root, &wanted, &beat, &log);
+            let began = clock::moment().running;
+            let done = job::perform(&place.root, &wanted, &beat, &log);
+            place.show(&done, clock::moment().running.saturating_sub(began));
             let targets = done.targets.map(Event::Targets);
             for event in [Some(Event::Ended(done.outcome)), targets].into_iter().flatten() {
                 if events.send(event).is_err() {
@@ -197,6 +276,14 @@ fn reload(root: &Path, log: &Log) -> Vec<Event> {
     };
     notify(&[NotifyState::Ready]);
     heard
+}
+
+/// Finds the directory of an instance without opening it.
+///
+/// # Errors
+/// `NotAnInstance`.
+pub fn place_of(start: &Path) -> Result<PathBuf, sync::error::Error> {
+    Instance::root_of(start)
 }
 
 /// Finds the instance that a worker is to run for.

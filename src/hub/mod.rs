@@ -21,6 +21,7 @@ pub mod listen;
 pub mod lists;
 pub mod log;
 pub mod members;
+pub mod metrics;
 pub mod nonces;
 pub mod objects;
 pub(crate) mod parts;

@@ -19,6 +19,7 @@ use crate::hub::error::Error;
 use crate::hub::limits::{JSON_BYTES_MAX, REFRESH_EVERY, UPLOADS_AT_ONCE, WORK_AT_ONCE, told};
 use crate::hub::log::{Event, Log};
 use crate::hub::members::{Members, Role};
+use crate::hub::metrics::{self, Metrics};
 use crate::hub::nonces::Nonces;
 use crate::hub::parts::Parts;
 use crate::hub::rates::Rates;
@@ -39,6 +40,8 @@ pub struct Options {
     pub public: bool,
     /// Whether a proxy stands before it: the addresses of requests are the proxy's then.
     pub behind_proxy: bool,
+    /// Whether anyone who reaches it may read its metrics.
+    pub metrics: bool,
     /// The base URLs that clients know it by; none: whatever they ask for.
     pub urls: Vec<HttpUrl>,
 }
@@ -59,6 +62,7 @@ pub struct Hub {
     nonces: Mutex<Nonces>,
     rates: Mutex<Rates>,
     work: Arc<Semaphore>,
+    metrics: Metrics,
     log: Log,
     guests: Option<Guests>,
 }
@@ -99,6 +103,7 @@ impl Hub {
             nonces: Mutex::new(Nonces::new(clock::now().0 / 1000)),
             rates: Mutex::new(Rates::default()),
             work: Arc::new(Semaphore::new(WORK_AT_ONCE)),
+            metrics: Metrics::new(),
             log,
             guests: None,
         })
@@ -168,6 +173,7 @@ impl Hub {
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let status = answer.status().as_u16();
+        self.metrics.count(&method, status, started.elapsed());
         self.tell(&Event::Request { caller, address: connection.address, method, path, status, millis, inside });
         Ok(answer)
     }
@@ -190,6 +196,14 @@ impl Hub {
         let hub = Arc::clone(&self);
         match (&parts.method, path.as_str()) {
             (&Method::GET, "info" | "") => Ok(self.info()),
+            (&Method::GET | &Method::HEAD, "healthz") => Ok(answer::bytes(StatusCode::OK, "text/plain", "alive\n")),
+            (&Method::GET | &Method::HEAD, "readyz") => self.work(move || ready(&hub)).await,
+            (&Method::GET, "metrics") if self.options.metrics || caller == Caller::Owner => {
+                self.work(move || {
+                    Ok(answer::bytes(StatusCode::OK, metrics::CONTENT_TYPE, hub.metrics.text(&hub.store, &hub.members)))
+                })
+                .await
+            }
             (&Method::GET, "openapi.json") => Ok(answer::bytes(StatusCode::OK, "application/json", OPENAPI.as_bytes())),
             (&Method::GET, "format") => Ok(answer::bytes(StatusCode::OK, "text/plain", FORMAT.as_bytes())),
             (&Method::GET, "scopes") => self.work(move || lists::scopes(&hub, &caller)).await,
@@ -336,6 +350,14 @@ impl Hub {
     pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
         self.rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Answers whether the store and the members can be read.
+fn ready(hub: &Hub) -> Result<Answer, Refusal> {
+    let is_ready = !*hub.ending.borrow() && hub.catalogue().is_ok() && hub.members.list().is_ok();
+    let (status, text) =
+        if is_ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") };
+    Ok(answer::bytes(status, "text/plain", text))
 }
 
 /// A request whose client didn't wait for the answer: it may not be cheaper than a refused one.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::network::{Network, NetworkMode};
+use super::settings::{self, Shown, Variables};
 use super::timing::Timing;
 use crate::connector::files::section::Sections;
 use crate::id::name::DatasetName;
@@ -44,9 +45,29 @@ impl Config {
     /// # Errors
     /// `Io` if it can't be read, `Config` with line and column if it isn't as documented.
     pub fn read(dir: &Path) -> Result<Self, Error> {
+        Self::read_shown(dir).map(|(config, _)| config)
+    }
+
+    /// Reads the file in `dir`, takes what variables say instead, and tells where each setting comes from.
+    ///
+    /// # Errors
+    /// As `read`; `Setting` if a variable's text is no value.
+    pub fn read_shown(dir: &Path) -> Result<(Self, Vec<Shown>), Error> {
         let path = dir.join(FILE);
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        Self::parse(&text, &path)
+        // The text first: its errors have a line.
+        Self::parse(&text, &path)?;
+        let table = text.parse().map_err(|source| Error::Config { path, source: Box::new(source) })?;
+        let environment = |name: &str| std::env::var(name).ok();
+        settings::overlay(table, &Variables { environment: &environment, dir })
+    }
+
+    /// Reads a table that was read before.
+    ///
+    /// # Errors
+    /// As toml says, without a line.
+    pub(super) fn try_from_table(table: toml::Table) -> Result<Self, toml::de::Error> {
+        table.try_into()
     }
 
     /// Reads the text of a file that is, or will be, at `path`.

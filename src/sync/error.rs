@@ -35,6 +35,8 @@ pub enum Error {
     Busy { path: PathBuf },
     #[error("cannot read {path}", path = path.display())]
     Config { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("cannot use the variable {variable}: {why}")]
+    Setting { variable: String, why: String },
     #[error("{path} is there and says something else about {key:?} than the option", path = path.display())]
     ConfigDisagrees { path: PathBuf, key: &'static str },
     #[error("cannot {doing} {path}", path = path.display())]
@@ -233,7 +235,7 @@ impl Error {
             Self::AlreadyAnInstance { .. } => Code::AlreadyAnInstance,
             Self::NewerInstance { .. } => Code::NewerInstance,
             Self::Busy { .. } => Code::Busy,
-            Self::Config { .. } | Self::ConfigDisagrees { .. } => Code::Config,
+            Self::Config { .. } | Self::ConfigDisagrees { .. } | Self::Setting { .. } => Code::Config,
             Self::Io { .. } => Code::Io,
             Self::Output(_) => Code::Output,
             Self::Identity(_) => Code::Identity,
@@ -318,6 +320,13 @@ impl Error {
             Self::NewerInstance { .. } => "use the version of wbsync that made it, or a later one".into(),
             Self::Busy { .. } => "wait until it is done, then try again".into(),
             Self::ConfigDisagrees { .. } => "leave the option out, or change the file or remove it".into(),
+            Self::Setting { .. } => "correct or unset it; `wbsync config show --origin` tells where each setting comes from, \
+                 and docs/configuration.md what it may be"
+                .into(),
+            Self::Config { source, .. } if meant(source.message()).is_some() => {
+                let (wrong, meant) = meant(source.message()).expect("it is there, as was asked just before");
+                format!("did you mean `{meant}` instead of `{wrong}`?")
+            }
             Self::Config { .. } => "correct the line, or compare with docs/mapping.md".into(),
             Self::Identity(_) => "the files are in .wbsync/keys; restore them from a backup".into(),
             Self::Export(_) => "compare it with what was printed; `wbsync export-identity` prints it".into(),
@@ -427,6 +436,13 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+/// Guesses which of the known keys an unknown one was meant to be, from what toml says of it.
+fn meant(message: &str) -> Option<(&str, &str)> {
+    let mut words = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let wrong = words.next()?;
+    Some((wrong, super::settings::nearest(wrong, words)?))
 }
 
 fn unfitting(fits: &[Fit]) -> String {

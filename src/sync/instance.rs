@@ -77,15 +77,19 @@ impl Instance {
     /// # Errors
     /// `NotAnInstance`, `NewerInstance`, `Busy`, and whatever is wrong with its parts.
     pub fn find(start: &Path, purpose: Purpose, watcher: Watcher) -> Result<Self, Error> {
-        let root = match Self::root_from_environment(start) {
-            Some(root) => root,
-            None => start
-                .ancestors()
-                .find(|dir| dir.join(DIR).is_dir())
-                .ok_or_else(|| Error::NotAnInstance { start: start.to_owned() })?
-                .to_owned(),
-        };
-        Self::open(&root, purpose, watcher)
+        Self::open(&Self::root_of(start)?, purpose, watcher)
+    }
+
+    /// Finds the application's directory as `find` does, and opens nothing.
+    ///
+    /// # Errors
+    /// `NotAnInstance`.
+    pub fn root_of(start: &Path) -> Result<PathBuf, Error> {
+        if let Some(root) = Self::root_from_environment(start) {
+            return Ok(root);
+        }
+        let found = start.ancestors().find(|dir| dir.join(DIR).is_dir());
+        found.map(Path::to_owned).ok_or_else(|| Error::NotAnInstance { start: start.to_owned() })
     }
 
     /// Returns the application's directory that `WBSYNC_DIR` names, itself or by its `.wbsync`.
@@ -260,6 +264,17 @@ impl Instance {
         *self.connector.borrow_mut() = None;
     }
 
+    /// Returns where the application's database is.
+    ///
+    /// # Errors
+    /// `Database` if the address can't be found or used.
+    pub fn database_address(&self) -> Result<Address, Error> {
+        Ok(match &self.config.database {
+            Some(url) => dburl::parse(url, &self.root)?,
+            None => dburl::discover(&self.root, std::env::var("DATABASE_URL").ok().as_deref())?.address,
+        })
+    }
+
     fn open_database(&self) -> Result<Box<dyn Connector>, Error> {
         let names: BTreeMap<InstanceId, PeerName> =
             self.state.peers()?.into_iter().map(|peer| (peer.id, peer.name)).collect();
@@ -277,11 +292,7 @@ impl Instance {
     }
 
     fn open_tables(&self, context: Context) -> Result<Box<dyn Connector>, Error> {
-        let mapping = self.tables()?;
-        let address = match &self.config.database {
-            Some(url) => dburl::parse(url, &self.root)?,
-            None => dburl::discover(&self.root, std::env::var("DATABASE_URL").ok().as_deref())?.address,
-        };
+        let (mapping, address) = (self.tables()?, self.database_address()?);
         Ok(Box::new(match address {
             Address::Sqlite(path) => {
                 let mut options = SqliteOptions::new(&path, &self.root, &self.dir);

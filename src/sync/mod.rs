@@ -52,6 +52,7 @@ mod revoked;
 pub mod rotate;
 pub mod round;
 pub mod scopes;
+pub mod settings;
 pub mod show;
 pub mod shun;
 pub mod status;

@@ -9,6 +9,7 @@ use crate::connector::dburl::redact;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::name::PeerName;
 use crate::state::remotes::RemoteRow;
+use crate::sys::clock::UnixMillis;
 use crate::transport::http::store::HttpStore;
 use crate::transport::ssh;
 use crate::transport::url::{self, Access, RemoteUrl};
@@ -123,6 +124,18 @@ impl Instance {
     /// `UnknownRemote`, `Url`.
     pub fn is_hub(&self, name: &PeerName) -> Result<bool, Error> {
         Ok(self.is_peer_source(name)? || matches!(parse(&self.remote_row(name)?.url, &self.root)?, RemoteUrl::Http(_)))
+    }
+
+    /// Finds out whether a remote is there, and returns its clock if it has one. A directory that nobody pushed to yet counts
+    /// as there.
+    ///
+    /// # Errors
+    /// `Store` if it can't be reached or is no store.
+    pub fn reach(&self, name: &PeerName) -> Result<Option<UnixMillis>, Error> {
+        if self.is_hub(name)? {
+            return Ok(Some(UnixMillis(self.open_hub(name)?.info().time.saturating_mul(1000))));
+        }
+        self.open_remote(name).map(|_| None)
     }
 
     /// Opens the hub that a remote, or a peer's own store, is.

@@ -286,6 +286,16 @@ pub fn set_modified(path: &Path, time: UnixMillis) -> io::Result<()> {
     File::options().write(true).open(path)?.set_modified(time)
 }
 
+/// Reads at most the first `most` bytes of a file.
+///
+/// # Errors
+/// As the operating system says.
+pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// An advisory lock on a file, released when dropped or when the process ends.
 #[derive(Debug)]
 pub struct Lock {

@@ -6,4 +6,5 @@ pub mod disk;
 pub mod random;
 #[cfg(debug_assertions)]
 pub mod replay;
+pub mod room;
 pub mod signals;

@@ -2,7 +2,41 @@
 
 use crate::shown::check;
 use crate::support::app::App;
-use crate::support::run::wbsync;
+use crate::support::run::{wbsync, wbsync_with};
+
+#[test]
+fn health_and_metrics() {
+    let dir = tempfile::tempdir().unwrap();
+    check!("health_no_instance", wbsync(dir.path(), &["health"]).exits(1));
+    check!("metrics_no_instance", wbsync(dir.path(), &["metrics"]).exits(1));
+    let app = App::new();
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    check!("health_fresh", app.wbsync(&["health"]).ok());
+    check!("metrics_fresh", app.wbsync(&["metrics"]).ok());
+    app.wbsync(&["remote", "add", "stick", app.dir().join("stick").to_str().unwrap()]).ok();
+    app.insert_request(None, "hello", "public");
+    app.wbsync(&["sync"]).ok();
+    check!("health", app.wbsync(&["health"]).ok());
+    std::fs::rename(app.dir().join("stick"), app.dir().join("away")).unwrap();
+    check!("health_unreachable", app.wbsync(&["health"]).ok());
+    check!("health_strict", app.wbsync(&["health", "--strict", "--quiet"]).exits(8));
+    app.wbsync(&["health", "--strict", "--offline"]).ok();
+    std::fs::rename(app.db_path(), app.dir().join("gone.db")).unwrap();
+    check!("health_no_database_json", app.wbsync(&["health", "--json", "--offline"]).exits(8));
+}
+
+#[test]
+fn every_member_of_the_status_is_documented() {
+    let app = App::new();
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    app.wbsync(&["remote", "add", "stick", app.dir().join("stick").to_str().unwrap()]).ok();
+    let status = app.wbsync(&["status", "--json"]).ok().json();
+    let page = include_str!("../../docs/status.md");
+    let remote = status["remotes"][0].as_object().unwrap();
+    for member in status.as_object().unwrap().keys().chain(remote.keys()) {
+        assert!(page.contains(&format!("`{member}`")), "docs/status.md lacks {member}");
+    }
+}
 
 #[test]
 fn rounds() {
@@ -19,4 +53,21 @@ fn rounds() {
     std::fs::rename(app.dir().join("stick"), app.dir().join("away")).unwrap();
     check!("run_once_unreachable", app.wbsync(&["run-once"]).exits(4));
     check!("run_once_bad_wait", app.wbsync(&["run-once", "--wait", "long"]).exits(2));
+}
+
+#[test]
+fn settings() {
+    let app = App::new();
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    check!("config_show", app.wbsync(&["config", "show"]).ok());
+    check!("config_check", app.wbsync(&["config", "check"]).ok());
+    std::fs::write(app.dir().join(".env"), "SYNC_MODE=hybrid\nDATABASE_URL=sqlite:///data/app.db\n").unwrap();
+    let variables = [("WBSYNC_RUN_WATCH", "no"), ("WBSYNC_DATABSE", "x")];
+    check!("config_show_origin", wbsync_with(app.dir(), &["config", "show", "--origin"], &variables).ok());
+    check!("config_show_origin_json", wbsync_with(app.dir(), &["--json", "config", "show"], &variables).ok());
+    check!("config_check_stray", wbsync_with(app.dir(), &["config", "check"], &variables).ok());
+    check!("config_bad_variable", wbsync_with(app.dir(), &["status"], &[("WBSYNC_BUSY_MS", "soon")]).exits(1));
+    assert_eq!(app.wbsync(&["status", "--json"]).ok().json()["mode"], "hybrid");
+    let none = tempfile::tempdir().unwrap();
+    check!("config_no_instance", wbsync(none.path(), &["config", "show"]).exits(1));
 }

@@ -46,6 +46,28 @@ fn every_command_line_is_understood() {
 }
 
 #[test]
+fn the_installer_installs_and_removes() {
+    let here = tempfile::tempdir().unwrap();
+    let prefix = here.path().join("prefix");
+    let script = dir().join("../install");
+    let run = |args: &[&str]| {
+        let run =
+            Command::new("sh").arg(&script).args(args).args(["--prefix", prefix.to_str().unwrap()]).output().unwrap();
+        assert!(run.status.success(), "{args:?}: {}", String::from_utf8_lossy(&run.stderr));
+    };
+    run(&["--binary", env!("CARGO_BIN_EXE_wbsync"), "--units"]);
+    for file in ["bin/wbsync", "share/man/man1/wbsync-run.1", "share/bash-completion/completions/wbsync"] {
+        assert!(prefix.join(file).exists(), "{file}");
+    }
+    let unit = fs::read_to_string(prefix.join("lib/systemd/system/wbsync@.service")).unwrap();
+    assert!(unit.contains(&format!("ExecStart={}/bin/wbsync run", prefix.display())), "{unit}");
+    run(&["--uninstall"]);
+    let left =
+        walkdir::WalkDir::new(&prefix).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+    assert_eq!(left.map(|entry| entry.path().to_owned()).collect::<Vec<_>>(), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn systemd_takes_the_units() {
     let here = tempfile::tempdir().unwrap();
     for unit in ["wbsync-hub.service", "wbsync@.service", "wbsync-sync@.service", "wbsync-sync@.timer"] {

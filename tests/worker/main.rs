@@ -10,5 +10,6 @@ mod support;
 mod site;
 
 mod day;
+mod metrics;
 mod process;
 mod world;

@@ -10,15 +10,20 @@ use crate::site::{Site, befriend, instance};
 use crate::support::app::App;
 
 /// A running `wbsync run`. Killed when dropped.
-struct Worker {
+pub(crate) struct Worker {
     child: Child,
     log: Arc<Mutex<String>>,
 }
 
 impl Worker {
-    fn start(app: &App) -> Self {
+    pub(crate) fn start(app: &App) -> Self {
+        Self::start_with(app, &[])
+    }
+
+    pub(crate) fn start_with(app: &App, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_wbsync"))
             .args(["run", "--log-format", "json", "-v"])
+            .args(options)
             .current_dir(app.dir())
             .env_clear()
             .stdin(Stdio::null())
@@ -38,15 +43,15 @@ impl Worker {
         worker
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
     }
 
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.signal("-TERM");
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
         assert!(self.log().contains("\"ending\""));
@@ -61,7 +66,7 @@ impl Drop for Worker {
 }
 
 /// Waits until something is so; it is an error only if it never is.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < Duration::from_secs(90), "it never happened that {what}");

@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod clone;
 pub mod commit;
 pub mod completions;
+pub mod config;
 pub mod conflicts;
 pub mod db;
 pub mod db_map;
@@ -16,6 +17,7 @@ pub mod follow;
 pub mod fsck;
 pub mod gc;
 pub mod group;
+pub mod health;
 pub mod hub;
 pub mod id;
 pub mod init;
@@ -24,6 +26,7 @@ pub mod man;
 pub mod merge;
 #[cfg(feature = "git")]
 pub mod mirror;
+pub mod metrics;
 pub mod peer;
 pub mod privacy;
 pub mod pull;
@@ -116,6 +119,9 @@ fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Debug(args) => debug::run(context, args),
         Command::Run(args) => run::run(context, args),
         Command::RunOnce(args) => run_once::run(context, args),
+        Command::Config(args) => config::run(context, args),
+        Command::Health(args) => health::run(context, args),
+        Command::Metrics(args) => metrics::run(context, args),
         Command::Serve(args) => serve::run(context, args),
         Command::Hub(args) => hub::run(context, args),
         Command::Completions(args) => completions::run(context, args),

@@ -50,6 +50,9 @@ pub struct Args {
     /// Serve public scopes to anyone
     #[arg(long)]
     public: bool,
+    /// Answer /metrics to anyone who reaches it; /healthz and /readyz are answered in any case
+    #[arg(long)]
+    metrics: bool,
     /// The URL that clients use; may be given several times
     #[arg(long, value_name = "URL")]
     url: Vec<String>,
@@ -80,7 +83,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     if urls.len() > URLS_MAX {
         return Err(Failure::Usage(format!("a hub has at most {URLS_MAX} URLs")));
     }
-    let options = Options { public: args.public, behind_proxy: args.behind_proxy, urls };
+    let options = Options { public: args.public, metrics: args.metrics, behind_proxy: args.behind_proxy, urls };
     let (quiet, piped) = (context.global.quiet, args.stdio && !context.global.verbose);
     let json = context.log_format() == LogFormat::Json;
     let log = move |event: &Event| {

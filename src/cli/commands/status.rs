@@ -1,10 +1,15 @@
 //! `wbsync status`: where this instance stands.
 
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
 use super::peer::followed;
 use super::scope;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, WARNING, by_name, bytes, count, private, table, tame, too_large};
+use crate::cli::text::{HEADING, HINT, WARNING, by_name, bytes, count, private, table, tame, too_large};
+use crate::daemon::lock::WorkerLock;
+use crate::daemon::report::Report;
 use crate::sync::instance::Purpose;
 use crate::sync::queue::Waiting;
 use crate::sync::status::Status;
@@ -16,16 +21,33 @@ use crate::sync::status::Status;
 #[command(after_help = "\
 Examples:
   wbsync status
+  wbsync status --watch
   wbsync --json status")]
-pub struct Args {}
+pub struct Args {
+    /// Show it again whenever it changed, until interrupted
+    #[arg(long)]
+    watch: bool,
+}
+
+/// The status with what the worker tells.
+#[derive(serde::Serialize)]
+struct Told {
+    #[serde(flatten)]
+    status: Status,
+    worker: Option<Report>,
+}
 
 /// Runs it.
 ///
 /// # Errors
 /// As `Instance::status`.
-pub fn run(context: &mut Context, Args {}: Args) -> Result<(), Failure> {
-    let status = context.instance(Purpose::Look)?.status()?;
-    context.answer(&status, &describe(&status))?;
+pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
+    if args.watch {
+        return watch(context);
+    }
+    let told = told(context)?;
+    context.answer(&told, &(describe(&told.status) + &worker(told.worker.as_ref())))?;
+    let status = told.status;
     if let Some(error) = &status.database_error {
         context.warn(error);
     } else if status.unfinished_apply {
@@ -37,6 +59,52 @@ pub fn run(context: &mut Context, Args {}: Args) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+fn told(context: &Context) -> Result<Told, Failure> {
+    let instance = context.instance(Purpose::Look)?;
+    let worker = if WorkerLock::is_taken(instance.dir())? { Report::read(instance.dir()) } else { None };
+    Ok(Told { status: instance.status()?, worker })
+}
+
+/// Shows the status whenever it changed; on a terminal in place of the one before.
+fn watch(context: &Context) -> Result<(), Failure> {
+    let mut shown = String::new();
+    loop {
+        let told = told(context)?;
+        let text = describe(&told.status) + &worker(told.worker.as_ref());
+        let now =
+            if context.global.json { serde_json::to_string(&told).expect("it has text keys") } else { text.clone() };
+        if now != shown {
+            let clear = if io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
+            context.answer(&told, &format!("{clear}{text}"))?;
+            shown = now;
+        }
+        std::thread::sleep(WATCH_EVERY);
+    }
+}
+
+/// Says what the worker does, if one runs.
+fn worker(report: Option<&Report>) -> String {
+    let Some(report) = report else { return String::new() };
+    let mut text =
+        format!("\n{HEADING}worker{HEADING:#}\n  runs since {}, process id {}\n", report.started, report.pid);
+    if let Some(stopped) = &report.here {
+        let failures = count(stopped.failures.into(), "failure");
+        let message = tame(&stopped.error.message);
+        text += &format!("  {WARNING}can't work{WARNING:#}: {message}; {failures}, next try {}\n", stopped.next);
+        text += &stopped.error.hint.as_ref().map(|hint| format!("  {HINT}hint:{HINT:#} {hint}\n")).unwrap_or_default();
+    }
+    for remote in &report.remotes {
+        let next = remote.next.as_ref().map_or("in reserve".to_owned(), |next| format!("next exchange by {next}"));
+        let error = remote.error.as_ref().map(|error| format!("; {}", error.code)).unwrap_or_default();
+        text += &format!("  {}: {next}{error}\n", remote.name);
+        let hint = remote.error.as_ref().and_then(|error| error.hint.as_ref());
+        text += &hint.map(|hint| format!("    {HINT}hint:{HINT:#} {hint}\n")).unwrap_or_default();
+    }
+    text
+}
+
+const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 fn describe(status: &Status) -> String {
     const LISTED_MAX: usize = 20;
