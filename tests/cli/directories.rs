@@ -26,5 +26,5 @@ fn a_directory_from_the_command_line() {
     check!("files_commit", run(&["commit"]).ok());
     check!("files_status", run(&["status"]).ok());
     fs::write(&path, text.replace("scope = \"private\"", "scope = \"everyone\"")).unwrap();
-    check!("files_bad_scope", run(&["status"]).exits(1));
+    check!("files_bad_scope", run(&["commit"]).exits(1));
 }
