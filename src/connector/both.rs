@@ -222,6 +222,10 @@ impl Connector for Both {
         Ok(applied)
     }
 
+    fn newcomers(&mut self) -> Result<Vec<DatasetName>, Error> {
+        self.files.newcomers()
+    }
+
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
         self.files.wants()
     }

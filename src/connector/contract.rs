@@ -382,6 +382,15 @@ pub trait Connector {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Applied, Error>;
 
+    /// Returns the datasets whose rows show nothing yet, whatever the position says: they were mapped later. The next
+    /// apply has to give them all that the target holds. None by default.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be read.
+    fn newcomers(&mut self) -> Result<Vec<DatasetName>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Returns records of the target that the last `apply` could not do without and that it was not given, because they
     /// don't change: they are to be given by another `apply`. None by default.
     ///

@@ -52,7 +52,9 @@ impl Instance {
                 Some(bytes) => View::decode(bytes).map_err(Error::Bookkeeping)?,
                 None => heads.clone(),
             };
-            if !unfinished && target == applied {
+            let newcomers = self.with_database(|database| Ok(database.newcomers()?))?;
+            let brings = !newcomers.is_empty() && target != View::default();
+            if !unfinished && target == applied && !brings {
                 let waits = mode == Mode::Keep && self.with_database(|database| Ok(database.parked(0)?.1 > 0))?;
                 if !waits || retried {
                     return Ok(summary);
@@ -64,7 +66,7 @@ impl Instance {
                 self.count(&applied, &heads, &mut summary)?;
                 return Ok(summary);
             }
-            let dirty = self.apply_once(&applied, &target, &mut summary)?;
+            let dirty = self.apply_once((&applied, &target), &newcomers, &mut summary)?;
             if dirty > 0 {
                 // The application was quicker: take its changes in, then go on.
                 self.commit(Mode::Keep)?;
@@ -76,9 +78,22 @@ impl Instance {
     }
 
     /// Applies one target. Returns how many rows the application had changed meanwhile.
-    fn apply_once(&self, applied: &View, target: &View, summary: &mut ApplySummary) -> Result<usize, Error> {
+    fn apply_once(
+        &self,
+        (applied, target): (&View, &View),
+        newcomers: &[DatasetName],
+        summary: &mut ApplySummary,
+    ) -> Result<usize, Error> {
         let spans = self.spans(applied, target)?;
-        let datasets = self.with_database(|database| Ok(database.datasets()))?;
+        let mut everything = BTreeMap::new();
+        if !newcomers.is_empty() {
+            everything = self.spans(&View::default(), target)?;
+            // Our own rows were there before their records.
+            everything.remove(&self.id());
+            everything.extend(self.spans(applied, target)?.remove_entry(&self.id()));
+        }
+        let mut datasets = self.with_database(|database| Ok(database.datasets()))?;
+        datasets.retain(|dataset| !newcomers.contains(dataset));
         let touches_foreign = spans.keys().any(|origin| *origin != self.id());
         self.tell(Event::Phase { name: "writing rows", total: None });
         let dirty = self.with_database(|database| {
@@ -86,8 +101,8 @@ impl Instance {
                 database.check_ready()?;
             }
             database.begin_apply(&target.encode())?;
-            let mut changes =
-                self.without_shunned(self.changes(&spans, &datasets))?.map(|change| change.map_err(through));
+            let changes = self.changes(&spans, &datasets).chain(self.changes(&everything, newcomers));
+            let mut changes = self.without_shunned(changes)?.map(|change| change.map_err(through));
             let done = database.apply(&mut changes, &mut |rows| self.tell(Event::Done(rows)))?;
             let dirty = done.dirty.len();
             summary.add(done);

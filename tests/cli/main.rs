@@ -11,6 +11,7 @@ mod support;
 mod carried;
 mod conflict_round;
 mod debug;
+mod directories;
 mod documented;
 mod exchange;
 mod habits;

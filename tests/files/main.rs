@@ -8,6 +8,7 @@
     reason = "a test binary has no outside; whatever fails here fails the test; seeds are printed"
 )]
 
+mod beside;
 mod documents;
 mod exchange;
 mod hostile;

@@ -379,6 +379,12 @@ impl Connector for FilesConnector {
         Ok(applied)
     }
 
+    fn newcomers(&mut self) -> Result<Vec<DatasetName>, Error> {
+        let fresh = self.shadow.fresh().map_err(self.failed("look for new directories"))?;
+        let fresh = self.sections.keys().filter(|name| fresh.contains(name.as_str()));
+        Ok(fresh.flat_map(|name| [pieces_of(name), name.clone()]).collect())
+    }
+
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
         let mut wants = Vec::new();
         for (dataset, hashes) in &self.lacking {
@@ -418,7 +424,9 @@ impl Connector for FilesConnector {
     }
 
     fn finish_apply(&mut self) -> Result<(), Error> {
-        self.inner.finish_apply()
+        // After the position: what is given twice is known again, what isn't given would be missing.
+        self.inner.finish_apply()?;
+        self.shadow.clear_fresh().map_err(self.failed("finish to apply"))
     }
 
     fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {

@@ -232,7 +232,7 @@ mod tests {
         ] {
             assert_eq!(again(text), text);
         }
-        assert_eq!(again("{ \"a\" : 1 ,\n \"b\":2 }"), "{\"a\":1,\"b\":2}", "an uneven one is evened");
+        assert_eq!(again("{ \"a\" : 1 ,\n \"b\":2 }"), "{\"a\": 1, \"b\": 2}", "an uneven one is evened");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! what we last saw or wrote under a path. Where both agree nothing is to be done; where they differ, a change of ours
 //! has not reached the disk yet, and whoever comes next goes on with it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ const FORMAT: i64 = 1;
 
 const TABLES: &str = "
 CREATE TABLE directory(dataset TEXT PRIMARY KEY, device INTEGER NOT NULL, inode INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE fresh(dataset TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE partner(number INTEGER NOT NULL);
 INSERT INTO partner VALUES(0);
 CREATE TABLE disk(
@@ -144,8 +146,9 @@ impl Shadow {
             let table = table(name);
             if !self.conn.table_exists(None, table.as_str())? {
                 self.conn.execute_batch(&format!(
-                    "CREATE TABLE \"{table}\"(id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT, scope TEXT, ruled TEXT,
-                     executable INTEGER, content BLOB, turn INTEGER NOT NULL DEFAULT 0)"
+                    "BEGIN; CREATE TABLE \"{table}\"(id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT, scope TEXT, ruled TEXT,
+                     executable INTEGER, content BLOB, turn INTEGER NOT NULL DEFAULT 0);
+                     INSERT INTO fresh VALUES('{name}'); COMMIT"
                 ))?;
             }
         }
@@ -237,6 +240,17 @@ impl Shadow {
         }
         let sql = "SELECT settled, view FROM _wbsync_position";
         self.conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// Returns the datasets that no apply has given anything.
+    pub(super) fn fresh(&self) -> rusqlite::Result<BTreeSet<String>> {
+        let mut statement = self.conn.prepare_cached("SELECT dataset FROM fresh")?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    }
+
+    /// Notes that an apply has given all datasets what there is.
+    pub(super) fn clear_fresh(&self) -> rusqlite::Result<()> {
+        self.conn.execute("DELETE FROM fresh", []).map(drop)
     }
 
     /// Returns the last capture of the database beside us that was settled here too.
