@@ -124,6 +124,8 @@ pub enum Dropped {
     Origin(InstanceId),
     /// The row of one record.
     Record(RecordId),
+    /// The rows of these records, but for those that any other row still refers to: they stay as they are.
+    Unused(Vec<RecordId>),
 }
 
 /// What became of one batch of changes.
@@ -143,6 +145,8 @@ pub struct Applied {
     pub parked: BTreeMap<DatasetName, u64>,
     /// Records whose row the application changed since the capture: capture, merge and apply again.
     pub dirty: Vec<RecordId>,
+    /// Of `Dropped::Unused`: records whose rows stay, or that have none of their own.
+    pub kept: Vec<RecordId>,
 }
 
 /// A record that waits to be written.

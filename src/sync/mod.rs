@@ -1,6 +1,7 @@
 //! The engine: commit, fetch, merge, apply, publish and push over one instance.
 
 pub mod accept;
+mod admit;
 pub mod apply;
 pub mod blame;
 pub mod bundle;
@@ -20,6 +21,7 @@ pub mod forget;
 pub mod fsck;
 pub mod gc;
 pub mod groups;
+pub mod history;
 pub mod ingest;
 pub mod init;
 pub mod inspect;
@@ -34,6 +36,7 @@ pub mod peers;
 mod prepare;
 pub mod privacy;
 pub mod progress;
+pub mod prune;
 pub mod publish;
 pub mod push;
 pub mod queue;

@@ -20,6 +20,7 @@ mod looking;
 mod misconfigured;
 mod people;
 mod printed;
+mod pruned;
 mod restoring;
 mod schemas;
 mod served;

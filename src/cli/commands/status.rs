@@ -92,6 +92,9 @@ fn describe(status: &Status) -> String {
     if !status.placeholders.is_empty() {
         text += &format!("\nplaceholders that local rows refer to: {}\n", by_name(&status.placeholders));
     }
+    if status.pruned > 0 {
+        text += &format!("\npruned here: {}\n", count(status.pruned, "record"));
+    }
     let mut schema: Vec<String> = status.misfits.iter().map(|misfit| format!("  {}\n", misfit.line())).collect();
     for fit in &status.fits {
         schema.extend(fit.lines().into_iter().map(|line| format!("  {line}\n")));

@@ -18,7 +18,7 @@ use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Kind;
 use crate::connector::sql::raw::{Raw, RawRef};
-use crate::connector::sql::session::{Declared, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Visit};
+use crate::connector::sql::session::{ActingKey, Declared, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Visit};
 
 /// How long one of our statements may take within a write transaction, and how long we may be silent in one.
 const STATEMENT_MS: u64 = 5_000;
@@ -246,8 +246,9 @@ impl Session for PostgresSession {
         Ok(columns)
     }
 
-    fn has_acting_keys(&self) -> Result<bool, SqlError> {
-        self.is_there(introspect::ACTING_KEYS, &bind![self.url.schema()])
+    fn acting_keys(&self) -> Result<Vec<ActingKey>, SqlError> {
+        let spell = |schema: &str, table: &str| format!("{}.{}", quote(schema), quote(table));
+        ActingKey::gather(self, introspect::ACTING_KEYS, &bind![self.url.schema()], spell)
     }
 
     fn reload(&self) {

@@ -4,7 +4,7 @@
 //! `capture` reads, `apply` with `put`, `remove` and `waiting` writes. Nothing is created but the
 //! bookkeeping's tables, and no table of the application's is altered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use super::apply::{Apply, Fail};
@@ -352,12 +352,21 @@ impl Connector for SqlConnector {
         let purge = Purge::new(&self.app_dir);
         let ids = super::drop::records(self.session(), &self.plans, &books, dropped);
         let ids = ids.map_err(|source| self.failed(doing, source))?;
+        let mut kept = match dropped {
+            Dropped::Unused(wanted) => {
+                let own: HashSet<&RecordId> = ids.iter().collect();
+                wanted.iter().filter(|id| !own.contains(id)).cloned().collect()
+            }
+            Dropped::Origin(_) | Dropped::Record(_) => Vec::new(),
+        };
         let apply = Apply::new(self.session(), &self.plans, &mut books, &self.context.names, purge);
         let mut apply = apply.map_err(|source| self.failed(doing, source))?;
-        apply.removal = super::drop::removal(self.session()).map_err(|source| self.failed(doing, source))?;
+        apply.removal =
+            super::drop::removal(self.session(), &self.plans, dropped).map_err(|source| self.failed(doing, source))?;
         let mut changes = ids.into_iter().map(|id| Ok(Change { id, content: None }));
         let mut applied = apply.run(&mut changes, progress).map_err(|fail| self.stopped(doing, fail))?;
         add(&mut applied, std::mem::take(&mut self.carried));
+        applied.kept.append(&mut kept);
         let books = self.books(doing)?;
         self.write(doing, |conn| super::drop::waiting(conn, &self.plans, &books, dropped))?;
         Ok(applied)

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::apply::Removal;
 use super::books::{Books, STUB};
-use super::plan::Plans;
+use super::look::OWN;
+use super::plan::{Plans, quote};
 use super::session::{Row, Session, SqlError};
 use crate::connector::contract::Dropped;
 use crate::id::name::DatasetName;
@@ -34,8 +35,47 @@ pub(super) fn records(
                 ids.push(id.clone());
             }
         }
+        Dropped::Unused(wanted) => {
+            for (dataset, plan) in plans.list.iter().enumerate().rev() {
+                for id in wanted.iter().filter(|id| id.dataset == plan.name) {
+                    if books.find(conn, dataset, id)?.is_some_and(|entry| !entry.is_stub() && entry.origin != OWN) {
+                        ids.push(id.clone());
+                    }
+                }
+            }
+        }
     }
     Ok(ids)
+}
+
+/// Returns by dataset what tells whether any row refers to the row with the key `?1`: by a reference of the mapping,
+/// or by a foreign key that would delete or alter the referring row. The database refuses the rest.
+pub(super) fn referring(conn: &dyn Session, plans: &Plans) -> Result<Vec<Vec<String>>, SqlError> {
+    let mut queries = vec![Vec::new(); plans.list.len()];
+    for (index, plan) in plans.list.iter().enumerate() {
+        for (field, reference) in plan.refs() {
+            let column = quote(&plan.fields[field].column);
+            let own =
+                if reference.parent == index { format!(" AND {} <> ?1", quote(&plan.spec.key)) } else { String::new() };
+            let sql = format!("SELECT 1 FROM {} WHERE {column} = ?1{own} LIMIT 1", plan.table);
+            queries[reference.parent].push(sql);
+        }
+    }
+    for acting in conn.acting_keys()? {
+        for (index, plan) in plans.list.iter().enumerate() {
+            if conn.fold(&plan.spec.table) == conn.fold(&acting.parent) {
+                let pairs =
+                    acting.columns.iter().map(|(child, parent)| format!("c.{} = p.{}", quote(child), quote(parent)));
+                let (key, on) = (quote(&plan.spec.key), pairs.collect::<Vec<_>>().join(" AND "));
+                let is_same = conn.fold(&acting.child) == conn.fold(&acting.parent);
+                let other = if is_same { format!(" AND c.{key} <> ?1") } else { String::new() };
+                let (child, table) = (&acting.spelled, &plan.table);
+                queries[index]
+                    .push(format!("SELECT 1 FROM {child} c JOIN {table} p ON {on} WHERE p.{key} = ?1{other} LIMIT 1"));
+            }
+        }
+    }
+    Ok(queries)
 }
 
 /// Counts the rows that are given up, by dataset.
@@ -67,12 +107,17 @@ pub(super) fn waiting(conn: &dyn Session, plans: &Plans, books: &Books, dropped:
             let sql = "DELETE FROM _wbsync_waiting WHERE dataset = ?1 AND origin = ?2 AND record = ?3";
             conn.execute(sql, &bind![books.datasets[dataset], origin, id.key.as_bytes()])?;
         }
+        // What waits is no row yet, and isn't given up.
+        Dropped::Unused(_) => {}
     }
     Ok(())
 }
 
 /// Tells how rows can be given up in this database: to delete one must not delete or alter any other.
-pub(super) fn removal(conn: &dyn Session) -> Result<Removal, SqlError> {
-    let acts = conn.has_acting_keys()?;
-    Ok(if acts { Removal::BlankedOnly } else { Removal::GivenUp })
+pub(super) fn removal(conn: &dyn Session, plans: &Plans, dropped: &Dropped) -> Result<Removal, SqlError> {
+    Ok(match dropped {
+        Dropped::Unused(_) => Removal::Unused(referring(conn, plans)?),
+        Dropped::Origin(_) | Dropped::Record(_) if conn.acting_keys()?.is_empty() => Removal::GivenUp,
+        Dropped::Origin(_) | Dropped::Record(_) => Removal::BlankedOnly,
+    })
 }

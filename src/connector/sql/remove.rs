@@ -32,6 +32,10 @@ impl Apply<'_> {
             self.stale(dataset, &entry.key, &row.raws);
             return Ok(Done::Blanked);
         }
+        if self.is_referred_to(dataset, &entry)? {
+            self.applied.kept.push(id.clone());
+            return Ok(Done::Unchanged);
+        }
         let mut done = Done::Deleted;
         let deleted = self.whole(|apply| {
             apply.conn.execute(&plan.sql_delete, &bind![entry.key])?;
@@ -47,6 +51,10 @@ impl Apply<'_> {
                 if entry.is_stub() {
                     return Ok(Done::Unchanged);
                 }
+                if matches!(self.removal, Removal::Unused(_)) {
+                    self.applied.kept.push(id.clone());
+                    return Ok(Done::Unchanged);
+                }
                 self.blank(dataset, id, &entry)?;
                 done = Done::Blanked;
             }
@@ -54,6 +62,17 @@ impl Apply<'_> {
         }
         self.stale(dataset, &entry.key, &row.raws);
         Ok(done)
+    }
+
+    /// Tells whether rows go only that nobody refers to, and somebody does to this one.
+    fn is_referred_to(&self, dataset: usize, entry: &Entry) -> Result<bool, Fail> {
+        let Removal::Unused(queries) = &self.removal else { return Ok(false) };
+        for sql in &queries[dataset] {
+            if self.conn.exists(sql, &bind![entry.key])? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Makes a placeholder of a row: nothing of its content is left.
@@ -83,7 +102,7 @@ impl Apply<'_> {
         let audience = match self.removal {
             Removal::Gone => Audience::Private(Reason::Withheld),
             // Rows that refer to it are capped by it; giving it up must not withdraw them.
-            Removal::GivenUp | Removal::BlankedOnly => entry.audience.clone(),
+            Removal::GivenUp | Removal::BlankedOnly | Removal::Unused(_) => entry.audience.clone(),
         };
         self.write_down(dataset, id, entry.origin, &entry.key, audience, STUB, &[])?;
         Ok(())

@@ -58,6 +58,40 @@ impl dyn Row + '_ {
     }
 }
 
+/// A foreign key by which deleting a row may delete or alter others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ActingKey {
+    /// The referring table.
+    pub(crate) child: String,
+    /// The same, as statements spell it.
+    pub(crate) spelled: String,
+    /// The table that it refers to.
+    pub(crate) parent: String,
+    /// Columns of the one and of the other.
+    pub(crate) columns: Vec<(String, String)>,
+}
+
+impl ActingKey {
+    /// Gathers them from rows of constraint, child, schema of the child, parent, and a column of each.
+    pub(crate) fn gather(
+        session: &dyn Session,
+        sql: &str,
+        values: &[RawRef<'_>],
+        spell: impl Fn(&str, &str) -> String,
+    ) -> Result<Vec<Self>, SqlError> {
+        let mut keys: BTreeMap<(String, String), Self> = BTreeMap::new();
+        for (id, child, schema, parent, from, to) in session.all(sql, values, |row| {
+            let text = |at| row.get::<String>(at);
+            Ok((text(0)?, text(1)?, text(2)?, text(3)?, text(4)?, text(5)?))
+        })? {
+            let spelled = spell(&schema, &child);
+            let key = keys.entry((spelled.clone(), id));
+            key.or_insert(Self { child, spelled, parent, columns: Vec::new() }).columns.push((from, to));
+        }
+        Ok(keys.into_values().collect())
+    }
+}
+
 /// Takes one row; tells whether more are wanted.
 pub(crate) type Visit<'a> = dyn FnMut(&dyn Row) -> Result<bool, SqlError> + 'a;
 
@@ -123,8 +157,8 @@ pub(crate) trait Session: fmt::Debug {
     /// Describes the columns of a table by their folded names; none if there is no such table.
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError>;
 
-    /// Tells whether deleting a row may delete or alter others.
-    fn has_acting_keys(&self) -> Result<bool, SqlError>;
+    /// Lists the foreign keys by which deleting a row may delete or alter others.
+    fn acting_keys(&self) -> Result<Vec<ActingKey>, SqlError>;
 
     /// Forgets what was prepared: the application may have altered its tables.
     fn reload(&self);

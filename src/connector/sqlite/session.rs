@@ -11,7 +11,7 @@ use super::tables::TABLES;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Kind;
 use crate::connector::sql::raw::{Raw, RawRef};
-use crate::connector::sql::session::{Declared, Meaning, Row, Session, Snapshot, SqlError, Visit};
+use crate::connector::sql::session::{ActingKey, Declared, Meaning, Row, Session, Snapshot, SqlError, Visit};
 
 /// A connection to a SQLite database, or to a private copy of one.
 #[derive(Debug)]
@@ -147,10 +147,13 @@ impl Session for SqliteSession {
         Ok(columns)
     }
 
-    fn has_acting_keys(&self) -> Result<bool, SqlError> {
-        let sql = "SELECT 1 FROM sqlite_schema t, pragma_foreign_key_list(t.name) f
-                   WHERE t.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT') LIMIT 1";
-        Ok(self.conn.prepare(sql)?.exists([])?)
+    fn acting_keys(&self) -> Result<Vec<ActingKey>, SqlError> {
+        // Without a column it is the primary key that is referred to.
+        let sql = "SELECT f.id || '', t.name, '', f.\"table\", f.\"from\", coalesce(f.\"to\",
+                       (SELECT p.name FROM pragma_table_info(f.\"table\") p WHERE p.pk = f.seq + 1), f.\"from\")
+                   FROM sqlite_schema t, pragma_foreign_key_list(t.name) f
+                   WHERE t.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT') ORDER BY f.id, f.seq";
+        ActingKey::gather(self, sql, &[], |_, table| self.table(table))
     }
 
     fn reload(&self) {
