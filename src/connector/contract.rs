@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
@@ -402,6 +403,17 @@ pub trait Connector {
     /// # Errors
     /// The database can't be written.
     fn finish_apply(&mut self) -> Result<(), Error>;
+
+    /// Waits until the application may have changed something since this connector's last capture or comparison
+    /// began, or since the last wait that told so, at most for `at_most`. Without either it doesn't wait.
+    ///
+    /// Only a hint, for whoever would capture at fixed times: SQLite tells of every commit of others, also to tables
+    /// that aren't mapped; PostgreSQL only of rows that triggers watch (`db install`), and of none without them. What
+    /// this connector itself writes is no change.
+    ///
+    /// # Errors
+    /// The database can't be reached any more.
+    fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error>;
 
     /// Lists records that wait, at most `limit`, and how many there are.
     ///

@@ -235,3 +235,21 @@ fn errors_name_the_database_without_its_password() {
     let error = sync.check().unwrap_err();
     assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
 }
+
+#[test]
+fn waiting_ends_when_triggers_tell() {
+    let mut app = App::new();
+    assert!(app.sync.wait_for_change(Duration::ZERO).unwrap(), "nothing was captured yet");
+    app.sql("NOTIFY wbsync");
+    app.settle();
+    assert!(!app.sync.wait_for_change(Duration::from_millis(1)).unwrap(), "it was captured");
+    app.sql("NOTIFY wbsync; NOTIFY wbsync, 'again'; NOTIFY other");
+    assert!(app.sync.wait_for_change(Duration::from_secs(600)).unwrap());
+    assert!(!app.sync.wait_for_change(Duration::from_millis(1)).unwrap(), "it was told");
+    let url = app.db.url.clone();
+    let late = std::thread::spawn(move || connect(&url).batch_execute("NOTIFY wbsync").unwrap());
+    assert!(app.sync.wait_for_change(Duration::from_secs(600)).unwrap());
+    late.join().unwrap();
+    app.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'wbsync' AND datname = current_database()");
+    assert!(matches!(app.sync.wait_for_change(Duration::ZERO), Err(Error::Unreachable { .. })));
+}

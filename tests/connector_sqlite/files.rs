@@ -1,5 +1,7 @@
 //! What only SQLite files have: journals, private copies, values of any type in any column.
 
+use std::time::Duration;
+
 use wbsync::connector::contract::Connector;
 use wbsync::connector::sqlite;
 use wbsync::connector::sqlite::options::Options;
@@ -53,4 +55,25 @@ fn odd_values_travel_as_they_are() {
     let odd = find(&seen, "title", "\u{2028}\r");
     assert_eq!(shown(odd, "updated_at"), Some(text("")));
     assert_eq!(shown(odd, "completed_at"), Some(time()));
+}
+
+#[test]
+fn waiting_ends_when_somebody_else_writes() {
+    let mut app = App::new();
+    assert!(app.sync.wait_for_change(Duration::ZERO).unwrap(), "nothing was captured yet");
+    app.settle();
+    assert!(!app.sync.wait_for_change(Duration::ZERO).unwrap(), "our own writing is no change");
+    app.user("ann", "public");
+    assert!(app.sync.wait_for_change(Duration::MAX).unwrap());
+    assert!(!app.sync.wait_for_change(Duration::ZERO).unwrap(), "it was told");
+    app.user("bob", "public");
+    app.settle();
+    assert!(!app.sync.wait_for_change(Duration::from_millis(1)).unwrap(), "it was captured");
+    let path = app.db.path.clone();
+    let late = std::thread::spawn(move || {
+        let conn = rusqlite::Connection::open(path).unwrap();
+        conn.execute("UPDATE users SET username = 'eve' WHERE username = 'bob'", []).unwrap();
+    });
+    assert!(app.sync.wait_for_change(Duration::MAX).unwrap());
+    late.join().unwrap();
 }

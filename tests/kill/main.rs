@@ -16,6 +16,7 @@
 mod support;
 
 mod began;
+mod collected;
 mod exchanged;
 mod scene;
 mod sound;

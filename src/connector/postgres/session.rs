@@ -6,7 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::time::Duration;
 
+use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 use postgres::{Client, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -18,7 +20,7 @@ use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Kind;
 use crate::connector::sql::raw::{Raw, RawRef};
-use crate::connector::sql::session::{ActingKey, Declared, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Visit};
+use crate::connector::sql::session::{Declared, ForeignKey, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Visit};
 
 /// How long one of our statements may take within a write transaction, and how long we may be silent in one.
 const STATEMENT_MS: u64 = 5_000;
@@ -39,6 +41,7 @@ pub(super) struct PostgresSession {
     /// Whether some constraint may be checked late; unknown at first.
     defers: Cell<Option<bool>>,
     is_open: Cell<bool>,
+    is_listening: Cell<bool>,
 }
 
 impl fmt::Debug for PostgresSession {
@@ -72,6 +75,7 @@ impl PostgresSession {
             prepared: RefCell::default(),
             defers: Cell::new(None),
             is_open: Cell::new(false),
+            is_listening: Cell::new(false),
         })
     }
 
@@ -87,6 +91,17 @@ impl PostgresSession {
         }
         prepared.insert(sql.to_owned(), statement.clone());
         Ok(statement)
+    }
+
+    /// Takes everything that triggers told; waits for the first at most that long.
+    fn told(&self, at_most: Duration) -> Result<bool, SqlError> {
+        // Makes the connection read what has arrived, and fail if it is none any more.
+        self.batch("")?;
+        let mut client = self.client.borrow_mut();
+        let mut told = client.notifications();
+        let is_told = told.timeout_iter(at_most).next()?.is_some();
+        while told.iter().next()?.is_some() {}
+        Ok(is_told)
     }
 
     fn batch(&self, sql: &str) -> Result<(), SqlError> {
@@ -226,6 +241,22 @@ impl Session for PostgresSession {
         Ok(Snapshot { session: Box::new(session), blocks_writers: false })
     }
 
+    fn watch(&self) -> Result<(), SqlError> {
+        if !self.is_listening.get() {
+            self.batch("LISTEN wbsync")?;
+            self.is_listening.set(true);
+        }
+        // What was told before is older than what is read now.
+        self.told(Duration::ZERO).map(drop)
+    }
+
+    fn wait(&self, at_most: Duration) -> Result<bool, SqlError> {
+        match self.is_listening.get() {
+            true => self.told(at_most),
+            false => self.watch().map(|()| true),
+        }
+    }
+
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError> {
         let mut columns = BTreeMap::new();
         self.each(introspect::COLUMNS, &bind![self.url.schema(), table], &mut |row| {
@@ -246,9 +277,36 @@ impl Session for PostgresSession {
         Ok(columns)
     }
 
-    fn acting_keys(&self) -> Result<Vec<ActingKey>, SqlError> {
-        let spell = |schema: &str, table: &str| format!("{}.{}", quote(schema), quote(table));
-        ActingKey::gather(self, introspect::ACTING_KEYS, &bind![self.url.schema()], spell)
+    fn unique_sets(&self, table: &str) -> Result<Vec<Vec<String>>, SqlError> {
+        let mut sets: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+        self.each(introspect::UNIQUE_SETS, &bind![self.url.schema(), table], &mut |row| {
+            sets.entry(row.get(0)?).or_default().push(row.get(1)?);
+            Ok(true)
+        })?;
+        Ok(sets.into_values().collect())
+    }
+
+    fn foreign_keys(&self) -> Result<Vec<ForeignKey>, SqlError> {
+        let mut keys: BTreeMap<i64, ForeignKey> = BTreeMap::new();
+        self.each(introspect::FOREIGN_KEYS, &bind![self.url.schema()], &mut |row| {
+            let (table, parent, flag) = (row.get(1)?, row.get(3)?, |at| Ok::<_, SqlError>(row.get::<i64>(at)? != 0));
+            let (acts, is_deferred) = (flag(5)?, flag(6)?);
+            let (columns, parent_columns) = (Vec::new(), Vec::new());
+            let new = || ForeignKey { table, columns, parent, parent_columns, acts, is_deferred };
+            let key = keys.entry(row.get(0)?).or_insert_with(new);
+            key.columns.push(row.get(2)?);
+            key.parent_columns.push(row.get(4)?);
+            Ok(true)
+        })?;
+        Ok(keys.into_values().collect())
+    }
+
+    fn checks_deferred(&self) -> bool {
+        true
+    }
+
+    fn has_acting_keys(&self) -> Result<bool, SqlError> {
+        self.is_there(introspect::ACTING_KEYS, &bind![self.url.schema()])
     }
 
     fn reload(&self) {
@@ -324,6 +382,10 @@ impl Session for PostgresSession {
 
     fn key_value(&self, parameter: &str, is_integer: bool) -> String {
         if is_integer { format!("{parameter}::bigint") } else { parameter.to_owned() }
+    }
+
+    fn key_part(&self, column: &str) -> String {
+        format!("replace(replace({column}::text, '\\', '\\\\'), ',', '\\,')")
     }
 
     fn key_in_map(&self, column: &str) -> String {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::apply::{Apply, Fail};
 use super::books::{Books, FORMAT, Refused, STUB};
@@ -218,6 +219,7 @@ impl Connector for SqlConnector {
     ) -> Result<Capture, Error> {
         let doing = "capture the application's changes";
         let books = self.books(doing)?;
+        self.session.watch().map_err(|source| self.failed(doing, source))?;
         let snapshot = self.snapshot(doing)?;
         self.read_rows(doing, &books, Some(self.session()), snapshot, (now, Extent::Changed), sink)
     }
@@ -229,6 +231,7 @@ impl Connector for SqlConnector {
     ) -> Result<Capture, Error> {
         let doing = "compare the application's rows";
         let books = self.books(doing)?;
+        self.session.watch().map_err(|source| self.failed(doing, source))?;
         let snapshot = self.snapshot(doing)?;
         self.read_rows(doing, &books, Some(self.session()), snapshot, (now, Extent::Every), sink)
     }
@@ -389,6 +392,10 @@ impl Connector for SqlConnector {
         })
     }
 
+    fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {
+        self.session.wait(at_most).map_err(|source| self.failed("wait for changes", source))
+    }
+
     fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error> {
         let doing = "count the placeholders";
         let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
@@ -457,6 +464,7 @@ fn add(sum: &mut Applied, more: Applied) {
         (&mut sum.inserted, more.inserted),
         (&mut sum.updated, more.updated),
         (&mut sum.deleted, more.deleted),
+        (&mut sum.blanked, more.blanked),
         (&mut sum.parked, more.parked),
     ] {
         for (dataset, count) in more {

@@ -1,12 +1,14 @@
 //! Rows that this instance gives up: which they are, and what waits of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::Removal;
+use super::bind;
 use super::books::{Books, STUB};
+use super::key::KeyColumns;
 use super::look::OWN;
-use super::plan::{Plans, quote};
-use super::session::{Row, Session, SqlError};
+use super::plan::{Plan, Plans};
+use super::session::{ForeignKey, Row, Session, SqlError};
 use crate::connector::contract::Dropped;
 use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
@@ -48,34 +50,29 @@ pub(super) fn records(
     Ok(ids)
 }
 
-/// Returns by dataset what tells whether any row refers to the row with the key `?1`: by a reference of the mapping,
-/// or by a foreign key that would delete or alter the referring row. The database refuses the rest.
-pub(super) fn referring(conn: &dyn Session, plans: &Plans) -> Result<Vec<Vec<String>>, SqlError> {
-    let mut queries = vec![Vec::new(); plans.list.len()];
-    for (index, plan) in plans.list.iter().enumerate() {
+/// Returns by dataset the queries that tell whether any row refers to one: by a foreign key, or by a reference of the mapping.
+fn referring(conn: &dyn Session, plans: &Plans) -> Result<Vec<Vec<String>>, SqlError> {
+    let mut keys = conn.foreign_keys()?;
+    for plan in &plans.list {
         for (field, reference) in plan.refs() {
-            let column = quote(&plan.fields[field].column);
-            let own =
-                if reference.parent == index { format!(" AND {} <> ?1", quote(&plan.spec.key)) } else { String::new() };
-            let sql = format!("SELECT 1 FROM {} WHERE {column} = ?1{own} LIMIT 1", plan.table);
-            queries[reference.parent].push(sql);
+            let parent = &plans.list[reference.parent];
+            let names = |columns: &KeyColumns| columns.0.iter().map(|column| column.name.clone()).collect();
+            keys.push(ForeignKey {
+                table: plan.spec.table.clone(),
+                columns: names(&plan.fields[field].columns),
+                parent: parent.spec.table.clone(),
+                parent_columns: names(&parent.key),
+                acts: false,
+                is_deferred: false,
+            });
         }
     }
-    for acting in conn.acting_keys()? {
-        for (index, plan) in plans.list.iter().enumerate() {
-            if conn.fold(&plan.spec.table) == conn.fold(&acting.parent) {
-                let pairs =
-                    acting.columns.iter().map(|(child, parent)| format!("c.{} = p.{}", quote(child), quote(parent)));
-                let (key, on) = (quote(&plan.spec.key), pairs.collect::<Vec<_>>().join(" AND "));
-                let is_same = conn.fold(&acting.child) == conn.fold(&acting.parent);
-                let other = if is_same { format!(" AND c.{key} <> ?1") } else { String::new() };
-                let (child, table) = (&acting.spelled, &plan.table);
-                queries[index]
-                    .push(format!("SELECT 1 FROM {child} c JOIN {table} p ON {on} WHERE p.{key} = ?1{other} LIMIT 1"));
-            }
-        }
-    }
-    Ok(queries)
+    let to = |plan: &Plan| {
+        let table = conn.fold(&plan.spec.table);
+        let to_it = keys.iter().filter(|key| conn.fold(&key.parent) == table);
+        to_it.map(|key| bind::referring(plan, conn, key)).collect::<BTreeSet<_>>().into_iter().collect()
+    };
+    Ok(plans.list.iter().map(to).collect())
 }
 
 /// Counts the rows that are given up, by dataset.
@@ -117,7 +114,7 @@ pub(super) fn waiting(conn: &dyn Session, plans: &Plans, books: &Books, dropped:
 pub(super) fn removal(conn: &dyn Session, plans: &Plans, dropped: &Dropped) -> Result<Removal, SqlError> {
     Ok(match dropped {
         Dropped::Unused(_) => Removal::Unused(referring(conn, plans)?),
-        Dropped::Origin(_) | Dropped::Record(_) if conn.acting_keys()?.is_empty() => Removal::GivenUp,
+        Dropped::Origin(_) | Dropped::Record(_) if !conn.has_acting_keys()? => Removal::GivenUp,
         Dropped::Origin(_) | Dropped::Record(_) => Removal::BlankedOnly,
     })
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use super::raw::{Raw, RawRef, Take};
 use crate::connector::error::Error;
@@ -58,40 +59,6 @@ impl dyn Row + '_ {
     }
 }
 
-/// A foreign key by which deleting a row may delete or alter others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ActingKey {
-    /// The referring table.
-    pub(crate) child: String,
-    /// The same, as statements spell it.
-    pub(crate) spelled: String,
-    /// The table that it refers to.
-    pub(crate) parent: String,
-    /// Columns of the one and of the other.
-    pub(crate) columns: Vec<(String, String)>,
-}
-
-impl ActingKey {
-    /// Gathers them from rows of constraint, child, schema of the child, parent, and a column of each.
-    pub(crate) fn gather(
-        session: &dyn Session,
-        sql: &str,
-        values: &[RawRef<'_>],
-        spell: impl Fn(&str, &str) -> String,
-    ) -> Result<Vec<Self>, SqlError> {
-        let mut keys: BTreeMap<(String, String), Self> = BTreeMap::new();
-        for (id, child, schema, parent, from, to) in session.all(sql, values, |row| {
-            let text = |at| row.get::<String>(at);
-            Ok((text(0)?, text(1)?, text(2)?, text(3)?, text(4)?, text(5)?))
-        })? {
-            let spelled = spell(&schema, &child);
-            let key = keys.entry((spelled.clone(), id));
-            key.or_insert(Self { child, spelled, parent, columns: Vec::new() }).columns.push((from, to));
-        }
-        Ok(keys.into_values().collect())
-    }
-}
-
 /// Takes one row; tells whether more are wanted.
 pub(crate) type Visit<'a> = dyn FnMut(&dyn Row) -> Result<bool, SqlError> + 'a;
 
@@ -111,6 +78,20 @@ pub(crate) struct Declared {
     pub(crate) is_chosen: bool,
     /// Whether a mapped column can be of this type.
     pub(crate) is_known: bool,
+}
+
+/// A foreign key of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ForeignKey {
+    pub(crate) table: String,
+    pub(crate) columns: Vec<String>,
+    pub(crate) parent: String,
+    /// The columns that it refers to; none means the parent's primary key.
+    pub(crate) parent_columns: Vec<String>,
+    /// Whether deleting the parent's row deletes or alters those that refer to it.
+    pub(crate) acts: bool,
+    /// Whether it is checked at the end of a transaction, unless told otherwise.
+    pub(crate) is_deferred: bool,
 }
 
 /// One state of the database to read from while the application goes on writing.
@@ -154,11 +135,27 @@ pub(crate) trait Session: fmt::Debug {
 
     fn snapshot(&self) -> Result<Snapshot, SqlError>;
 
+    /// Begins to notice what others change from now on.
+    fn watch(&self) -> Result<(), SqlError>;
+
+    /// Waits until others may have changed something since `watch`, or since this told so last; true at once if
+    /// nothing was watched.
+    fn wait(&self, at_most: Duration) -> Result<bool, SqlError>;
+
     /// Describes the columns of a table by their folded names; none if there is no such table.
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError>;
 
-    /// Lists the foreign keys by which deleting a row may delete or alter others.
-    fn acting_keys(&self) -> Result<Vec<ActingKey>, SqlError>;
+    /// Lists the sets of columns, by their folded names, that are unique in all rows.
+    fn unique_sets(&self, table: &str) -> Result<Vec<Vec<String>>, SqlError>;
+
+    /// Lists the foreign keys of all tables.
+    fn foreign_keys(&self) -> Result<Vec<ForeignKey>, SqlError>;
+
+    /// Tells whether `check_deferred` finds what a deferred foreign key refuses.
+    fn checks_deferred(&self) -> bool;
+
+    /// Tells whether deleting a row may delete or alter others.
+    fn has_acting_keys(&self) -> Result<bool, SqlError>;
 
     /// Forgets what was prepared: the application may have altered its tables.
     fn reload(&self);
@@ -193,6 +190,9 @@ pub(crate) trait Session: fmt::Debug {
 
     /// Spells a parameter that is compared with keys.
     fn key_value(&self, parameter: &str, is_integer: bool) -> String;
+
+    /// Spells a column as a part of a key of several: a text, or NULL if it can't be one.
+    fn key_part(&self, column: &str) -> String;
 
     /// Spells a key as the map has it.
     fn key_in_map(&self, column: &str) -> String;

@@ -1,6 +1,9 @@
 //! A connection to a SQLite database.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, params_from_iter};
@@ -11,13 +14,18 @@ use super::tables::TABLES;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Kind;
 use crate::connector::sql::raw::{Raw, RawRef};
-use crate::connector::sql::session::{ActingKey, Declared, Meaning, Row, Session, Snapshot, SqlError, Visit};
+use crate::connector::sql::session::{Declared, ForeignKey, Meaning, Row, Session, Snapshot, SqlError, Visit};
+
+/// How often we look whether somebody else has written.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// A connection to a SQLite database, or to a private copy of one.
 #[derive(Debug)]
 pub(in crate::connector) struct SqliteSession {
     conn: Connection,
     place: Place,
+    /// The version of the database as others had written it when we last looked.
+    version: Cell<Option<i64>>,
     /// The copy that the connection reads. Closed before it is removed.
     _copy: Option<tempfile::NamedTempFile>,
 }
@@ -27,7 +35,14 @@ impl SqliteSession {
         let busy_ms = place.busy.as_millis() as u64;
         let conn = snapshot::open(&place.path, place.busy)
             .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
-        Ok(Self { conn, place, _copy: None })
+        Ok(Self { conn, place, version: Cell::new(None), _copy: None })
+    }
+}
+
+impl SqliteSession {
+    /// Returns a number that is another one once somebody else has written; our own commits don't change it.
+    fn version(&self) -> Result<i64, SqlError> {
+        Ok(self.conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
     }
 }
 
@@ -120,8 +135,28 @@ impl Session for SqliteSession {
 
     fn snapshot(&self) -> Result<Snapshot, SqlError> {
         let (conn, copy, blocks_writers) = snapshot::take(&self.conn, &self.place)?;
-        let session = Self { conn, place: self.place.clone(), _copy: copy };
+        let session = Self { conn, place: self.place.clone(), version: Cell::new(None), _copy: copy };
         Ok(Snapshot { session: Box::new(session), blocks_writers })
+    }
+
+    fn watch(&self) -> Result<(), SqlError> {
+        self.version.set(Some(self.version()?));
+        Ok(())
+    }
+
+    fn wait(&self, at_most: Duration) -> Result<bool, SqlError> {
+        let begin = Instant::now();
+        loop {
+            let version = self.version()?;
+            if self.version.replace(Some(version)) != Some(version) {
+                return Ok(true);
+            }
+            let rest = at_most.saturating_sub(begin.elapsed());
+            if rest.is_zero() {
+                return Ok(false);
+            }
+            thread::sleep(rest.min(LOOK));
+        }
     }
 
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError> {
@@ -147,13 +182,54 @@ impl Session for SqliteSession {
         Ok(columns)
     }
 
-    fn acting_keys(&self) -> Result<Vec<ActingKey>, SqlError> {
-        // Without a column it is the primary key that is referred to.
-        let sql = "SELECT f.id || '', t.name, '', f.\"table\", f.\"from\", coalesce(f.\"to\",
-                       (SELECT p.name FROM pragma_table_info(f.\"table\") p WHERE p.pk = f.seq + 1), f.\"from\")
-                   FROM sqlite_schema t, pragma_foreign_key_list(t.name) f
-                   WHERE t.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT') ORDER BY f.id, f.seq";
-        ActingKey::gather(self, sql, &[], |_, table| self.table(table))
+    fn unique_sets(&self, table: &str) -> Result<Vec<Vec<String>>, SqlError> {
+        let sql = "SELECT i.name, c.name FROM pragma_index_list(?1) i, pragma_index_info(i.name) c
+                   WHERE i.\"unique\" AND NOT i.partial ORDER BY i.seq, c.seqno";
+        let mut sets: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+        let mut statement = self.conn.prepare(sql)?;
+        let mut rows = statement.query([table])?;
+        while let Some(row) = rows.next()? {
+            sets.entry(row.get(0)?).or_default().push(row.get(1)?);
+        }
+        // An expression has no name: what is unique isn't a set of columns then.
+        let columns = sets.into_values().filter_map(|set| set.into_iter().collect::<Option<Vec<String>>>());
+        Ok(columns.map(|set| set.iter().map(|name| self.fold(name)).collect()).collect())
+    }
+
+    fn foreign_keys(&self) -> Result<Vec<ForeignKey>, SqlError> {
+        let sql = "SELECT t.name, f.id, f.\"table\", f.\"from\", f.\"to\", f.on_delete, t.sql
+                   FROM sqlite_schema t, pragma_foreign_key_list(t.name) f WHERE t.type = 'table'
+                   ORDER BY t.name, f.id, f.seq";
+        let mut keys: BTreeMap<(String, i64), ForeignKey> = BTreeMap::new();
+        let mut statement = self.conn.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (table, number): (String, i64) = (row.get(0)?, row.get(1)?);
+            let (on_delete, declared): (String, String) = (row.get(5)?, row.get(6)?);
+            let key = keys.entry((table.clone(), number)).or_insert_with(|| ForeignKey {
+                table,
+                columns: Vec::new(),
+                parent: String::new(),
+                parent_columns: Vec::new(),
+                acts: !matches!(on_delete.as_str(), "NO ACTION" | "RESTRICT"),
+                // No pragma tells which of the table's keys it is.
+                is_deferred: declared.to_ascii_uppercase().split_whitespace().any(|word| word.starts_with("DEFERRED")),
+            });
+            key.parent = row.get(2)?;
+            key.columns.push(row.get(3)?);
+            key.parent_columns.extend(row.get::<_, Option<String>>(4)?);
+        }
+        Ok(keys.into_values().collect())
+    }
+
+    fn checks_deferred(&self) -> bool {
+        false
+    }
+
+    fn has_acting_keys(&self) -> Result<bool, SqlError> {
+        let sql = "SELECT 1 FROM sqlite_schema t, pragma_foreign_key_list(t.name) f
+                   WHERE t.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT') LIMIT 1";
+        Ok(self.conn.prepare(sql)?.exists([])?)
     }
 
     fn reload(&self) {
@@ -236,6 +312,11 @@ impl Session for SqliteSession {
 
     fn key_value(&self, parameter: &str, is_integer: bool) -> String {
         self.key_order(parameter, is_integer)
+    }
+
+    fn key_part(&self, column: &str) -> String {
+        let text = format!("replace(replace(CAST({column} AS TEXT), '\\', '\\\\'), ',', '\\,')");
+        format!("CASE WHEN typeof({column}) IN ('integer', 'text') THEN {text} END")
     }
 
     fn key_in_map(&self, column: &str) -> String {
