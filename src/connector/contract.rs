@@ -168,6 +168,15 @@ pub struct Blemish {
     pub detail: String,
 }
 
+/// How much room the application's database takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct DatabaseSizes {
+    /// Bytes of our bookkeeping in it.
+    pub books: u64,
+    /// Bytes of all of it.
+    pub whole: u64,
+}
+
 /// How the bookkeeping knows a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -420,6 +429,12 @@ pub trait Connector {
     /// # Errors
     /// The database can't be read.
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error>;
+
+    /// Measures the bookkeeping and the whole database. Reads much of a SQLite database.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn sizes(&mut self) -> Result<DatabaseSizes, Error>;
 
     /// Counts the placeholders: rows that stand for records which left, or have not come.
     ///

@@ -53,6 +53,7 @@ pub mod round;
 pub mod scopes;
 pub mod show;
 pub mod shun;
+pub mod size;
 pub mod status;
 pub mod sweep;
 pub mod trust;

@@ -7,6 +7,7 @@ use crate::cli::failure::Failure;
 use crate::cli::text::{HEADING, WARNING, by_name, bytes, count, private, table, tame, too_large};
 use crate::sync::instance::Purpose;
 use crate::sync::queue::Waiting;
+use crate::sync::size::{Sizes, StoreSize};
 use crate::sync::status::Status;
 
 /// Show where this instance stands: scopes, peers, remotes, conflicts, what waits
@@ -16,14 +17,24 @@ use crate::sync::status::Status;
 #[command(after_help = "\
 Examples:
   wbsync status
-  wbsync --json status")]
-pub struct Args {}
+  wbsync --json status
+  wbsync status --size")]
+pub struct Args {
+    /// Show instead how much room everything takes: state, store, each remote (they are asked), the bookkeeping in the
+    /// application's database
+    #[arg(long)]
+    size: bool,
+}
 
 /// Runs it.
 ///
 /// # Errors
 /// As `Instance::status`.
-pub fn run(context: &mut Context, Args {}: Args) -> Result<(), Failure> {
+pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
+    if args.size {
+        let sizes = context.instance(Purpose::Look)?.sizes()?;
+        return context.answer(&sizes, &describe_sizes(&sizes));
+    }
     let status = context.instance(Purpose::Look)?.status()?;
     context.answer(&status, &describe(&status))?;
     if let Some(error) = &status.database_error {
@@ -109,6 +120,33 @@ fn describe(status: &Status) -> String {
         text += &format!("\nprivate: {}\n", private(&status.private));
     }
     text
+}
+
+fn describe_sizes(sizes: &Sizes) -> String {
+    let store = |name: &str, size: &StoreSize| {
+        let what = format!("{}, {} that no head names", count(size.objects, "object"), bytes(size.unused));
+        let what = if size.is_listed { what } else { format!("{} that heads name", count(size.objects, "object")) };
+        [name.to_owned(), bytes(size.bytes), what]
+    };
+    let nodes = format!("{}, {} free for reuse", count(sizes.state.nodes, "tree node"), bytes(sizes.state.free));
+    let mut rows = vec![["state".to_owned(), bytes(sizes.state.used), nodes]];
+    rows.extend(sizes.store.as_ref().map(|size| store("store", size)));
+    if sizes.fetched > 0 {
+        rows.push(["fetched".into(), bytes(sizes.fetched), "not used yet".into()]);
+    }
+    rows.push(match sizes.database {
+        Some(found) => [
+            "bookkeeping".into(),
+            bytes(found.books),
+            format!("of {} of the application's database", bytes(found.whole)),
+        ],
+        None => ["bookkeeping".into(), "unknown".into(), "the application's database can't be read".into()],
+    });
+    rows.extend(sizes.remotes.iter().map(|(name, size)| store(&format!("remote {}", tame(name)), size)));
+    for (name, why) in &sizes.unknown {
+        rows.push([format!("remote {}", tame(name)), "unknown".into(), tame(why)]);
+    }
+    table("", &rows)
 }
 
 /// Says what waits for a remote, if anything does.

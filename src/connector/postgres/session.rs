@@ -16,6 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::options::Options;
 use super::value::{Found, Given, KNOWN};
 use super::{error, introspect, statement, tables, tls};
+use crate::connector::contract::DatabaseSizes;
 use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Kind;
@@ -307,6 +308,12 @@ impl Session for PostgresSession {
 
     fn has_acting_keys(&self) -> Result<bool, SqlError> {
         self.is_there(introspect::ACTING_KEYS, &bind![self.url.schema()])
+    }
+
+    fn sizes(&self) -> Result<DatabaseSizes, SqlError> {
+        let session: &dyn Session = self;
+        let sizes = session.only(introspect::SIZES, &[], |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)))?;
+        Ok(DatabaseSizes { books: sizes.0.unsigned_abs(), whole: sizes.1.unsigned_abs() })
     }
 
     fn reload(&self) {

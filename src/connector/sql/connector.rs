@@ -16,8 +16,8 @@ use super::purge::Purge;
 use super::same::IS_COVERED;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
 use crate::connector::contract::{
-    Applied, Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting,
-    SinkError, Standing, Surveyed,
+    Applied, Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows,
+    Sighting, SinkError, Standing, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
@@ -394,6 +394,10 @@ impl Connector for SqlConnector {
 
     fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {
         self.session.wait(at_most).map_err(|source| self.failed("wait for changes", source))
+    }
+
+    fn sizes(&mut self) -> Result<DatabaseSizes, Error> {
+        self.session().sizes().map_err(|source| self.failed("measure the database", source))
     }
 
     fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error> {
