@@ -202,7 +202,7 @@ pub enum Rows {
     Key(DatasetName, String),
     /// Rows whose record's key begins with these digits, whoever's they are.
     Record(Option<DatasetName>, String),
-    /// Own rows that meet a condition, in the database's own language.
+    /// Rows that meet a condition, in the database's own language, whoever's they are.
     Where(DatasetName, String),
 }
 

@@ -236,7 +236,7 @@ impl Session for SqliteSession {
     fn sizes(&self) -> Result<DatabaseSizes, SqlError> {
         let number = |sql| self.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
         let books = "SELECT coalesce(sum(d.pgsize), 0) FROM sqlite_schema s JOIN dbstat d ON d.name = s.name
-                     WHERE s.tbl_name GLOB '_wbsync_*' AND d.aggregate";
+                     WHERE s.tbl_name GLOB '_wbsync_*'";
         let whole = "SELECT c.page_count * s.page_size FROM pragma_page_count c, pragma_page_size s";
         Ok(DatabaseSizes { books: number(books)?, whole: number(whole)? })
     }
