@@ -11,6 +11,7 @@ use wbsync::keys::sealing::EpochKey;
 use wbsync::scope::manifest::draft::Since;
 use wbsync::scope::manifest::{Access, Manifest};
 use wbsync::state::peers::Trust;
+use wbsync::sync::commit::Mode;
 use wbsync::sync::error::Error;
 use wbsync::sync::fetch::FetchSummary;
 use wbsync::sync::init::{CloneOptions, InitOptions};
