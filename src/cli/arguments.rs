@@ -105,6 +105,7 @@ pub enum Command {
     Bundle(commands::bundle::Args),
     Fsck(commands::fsck::Args),
     Repair(commands::repair::Args),
+    Prune(commands::prune::Args),
     Gc(commands::gc::Args),
     ExportIdentity(commands::export_identity::Args),
     Restore(commands::restore::Args),

@@ -5,6 +5,8 @@ use std::fmt::{Display, Write};
 
 use anstyle::{AnsiColor, Style};
 
+use crate::sync::commit::Mode;
+
 /// The word `error:`.
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
 /// The word `hint:`.
@@ -36,6 +38,19 @@ pub fn table<const N: usize>(indent: &str, rows: &[[String; N]]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Marks what a dry run says on each line: nothing of it was done.
+pub fn planned(text: &str, mode: Mode) -> String {
+    match mode {
+        Mode::Keep => text.to_owned(),
+        Mode::DryRun => text.lines().map(|line| format!("if done: {line}\n")).collect(),
+    }
+}
+
+/// Returns whether a command keeps what it does.
+pub fn mode_of(dry_run: bool) -> Mode {
+    if dry_run { Mode::DryRun } else { Mode::Keep }
 }
 
 /// Writes `1 record`, `2,000 records`.

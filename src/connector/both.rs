@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::contract::{
-    Applied, Base, Blemish, Capture, Change, Column, Connector, Dropped, Parked, Position, Rows, Sighting, SinkError,
+    Applied, Base, Blemish, Capture, Change, Column, Connector, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting, SinkError,
     Standing, Surveyed,
 };
 use super::error::Error;
@@ -231,8 +231,16 @@ impl Connector for Both {
     }
 
     fn drop_rows(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error> {
-        let mut applied = self.tables.drop_rows(dropped, progress)?;
-        add(&mut applied, self.files.drop_rows(dropped, progress)?);
+        let files = self.files.datasets();
+        let (of_tables, of_files) = match dropped {
+            Dropped::Origin(_) | Dropped::Record(_) => (dropped.clone(), dropped.clone()),
+            Dropped::Unused(records) => {
+                let (of_files, of_tables) = records.iter().cloned().partition(|id| files.contains(&id.dataset));
+                (Dropped::Unused(of_tables), Dropped::Unused(of_files))
+            }
+        };
+        let mut applied = self.tables.drop_rows(&of_tables, progress)?;
+        add(&mut applied, self.files.drop_rows(&of_files, progress)?);
         Ok(applied)
     }
 
@@ -240,6 +248,11 @@ impl Connector for Both {
         let mut counts = self.tables.count_rows(dropped)?;
         counts.extend(self.files.count_rows(dropped)?);
         Ok(counts)
+    }
+
+    fn sizes(&mut self) -> Result<DatabaseSizes, Error> {
+        let (tables, files) = (self.tables.sizes()?, self.files.sizes()?);
+        Ok(DatabaseSizes { books: tables.books + files.books, whole: tables.whole + files.whole })
     }
 
     fn finish_apply(&mut self) -> Result<(), Error> {

@@ -129,6 +129,8 @@ pub enum Dropped {
     Origin(InstanceId),
     /// The row of one record.
     Record(RecordId),
+    /// The rows of these records, but for those that any other row still refers to: they stay as they are.
+    Unused(Vec<RecordId>),
 }
 
 /// What became of one batch of changes.
@@ -148,6 +150,8 @@ pub struct Applied {
     pub parked: BTreeMap<DatasetName, u64>,
     /// Records whose row the application changed since the capture: capture, merge and apply again.
     pub dirty: Vec<RecordId>,
+    /// Of `Dropped::Unused`: records whose rows stay, or that have none of their own.
+    pub kept: Vec<RecordId>,
 }
 
 /// A record that waits to be written.
@@ -166,6 +170,15 @@ pub struct Blemish {
     pub place: String,
     /// What is wrong.
     pub detail: String,
+}
+
+/// How much room the application's database takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct DatabaseSizes {
+    /// Bytes of our bookkeeping in it.
+    pub books: u64,
+    /// Bytes of all of it.
+    pub whole: u64,
 }
 
 /// How the bookkeeping knows a record.
@@ -193,7 +206,7 @@ pub enum Rows {
     Key(DatasetName, String),
     /// Rows whose record's key begins with these digits, whoever's they are.
     Record(Option<DatasetName>, String),
-    /// Own rows that meet a condition, in the database's own language.
+    /// Rows that meet a condition, in the database's own language, whoever's they are.
     Where(DatasetName, String),
 }
 
@@ -438,6 +451,12 @@ pub trait Connector {
     /// # Errors
     /// The database can't be read.
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error>;
+
+    /// Measures the bookkeeping and the whole database. Reads much of a SQLite database.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn sizes(&mut self) -> Result<DatabaseSizes, Error>;
 
     /// Counts the placeholders: rows that stand for records which left, or have not come.
     ///

@@ -55,6 +55,8 @@ CREATE TABLE retired (scope BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE reseal (scope BLOB PRIMARY KEY, epoch INTEGER NOT NULL, since INTEGER) WITHOUT ROWID;
 CREATE TABLE shun (origin BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, since INTEGER NOT NULL,
     PRIMARY KEY (origin, dataset, record)) WITHOUT ROWID;
+CREATE TABLE pruned (origin BLOB NOT NULL, dataset TEXT NOT NULL, record BLOB NOT NULL, content BLOB NOT NULL, since INTEGER NOT NULL,
+    PRIMARY KEY (origin, dataset, record)) WITHOUT ROWID;
 CREATE TABLE remote (
     name TEXT PRIMARY KEY, url TEXT NOT NULL, fetched INTEGER, pushed INTEGER, error TEXT
 ) WITHOUT ROWID;

@@ -48,6 +48,7 @@ impl State {
     /// # Errors
     /// `Query`.
     pub fn forget(&self, id: &InstanceId, name: &PeerName, now: UnixMillis) -> Result<(), Error> {
+        self.run("forget a peer", "DELETE FROM pruned WHERE origin = ?1", params![id.as_bytes()])?;
         let row = params![id.as_bytes(), name.as_str(), number(now.0)];
         self.run("forget a peer", "INSERT OR REPLACE INTO forgotten VALUES (?1, ?2, ?3)", row)
     }

@@ -13,6 +13,7 @@ pub mod late;
 pub mod nodes;
 pub mod peers;
 pub mod pending;
+pub mod pruned;
 pub mod published;
 pub mod queue;
 pub mod receipts;

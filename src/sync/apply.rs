@@ -95,24 +95,26 @@ impl Instance {
         let mut datasets = self.with_database(|database| Ok(database.datasets()))?;
         datasets.retain(|dataset| !newcomers.contains(dataset));
         let touches_foreign = spans.keys().any(|origin| *origin != self.id());
+        let gate = self.gate(target)?;
         self.tell(Event::Phase { name: "writing rows", total: None });
-        let dirty = self.with_database(|database| {
+        let done = self.with_database(|database| {
             if touches_foreign {
                 database.check_ready()?;
             }
             database.begin_apply(&target.encode())?;
             let changes = self.changes(&spans, &datasets).chain(self.changes(&everything, newcomers));
-            let mut changes = self.without_shunned(changes)?.map(|change| change.map_err(through));
+            let mut changes = self.admitted(&gate, changes).map(|change| change.map_err(through));
             let done = database.apply(&mut changes, &mut |rows| self.tell(Event::Done(rows)))?;
-            let dirty = done.dirty.len();
-            summary.add(done);
             self.supply(database, target)?;
-            if dirty == 0 {
-                database.finish_apply()?;
-            }
-            Ok(dirty)
+            Ok(done)
         })?;
         self.tell(Event::End);
+        let dirty = done.dirty.len();
+        summary.add(done);
+        if dirty == 0 {
+            self.close(gate)?;
+            self.with_database(|database| Ok(database.finish_apply()?))?;
+        }
         Ok(dirty)
     }
 
@@ -152,7 +154,8 @@ impl Instance {
     fn count(&self, applied: &View, target: &View, summary: &mut ApplySummary) -> Result<(), Error> {
         let spans = self.spans(applied, target)?;
         let datasets = self.with_database(|database| Ok(database.datasets()))?;
-        for change in self.without_shunned(self.changes(&spans, &datasets))? {
+        let gate = self.gate(target)?;
+        for change in self.admitted(&gate, self.changes(&spans, &datasets)) {
             let Change { id, content } = change?;
             let counts = if content.is_some() { &mut summary.updated } else { &mut summary.deleted };
             *counts.entry(id.dataset).or_default() += 1;

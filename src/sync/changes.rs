@@ -22,9 +22,9 @@ use crate::tree::root::Root;
 
 /// A scope and the commits that it moves between.
 pub struct Span {
-    scope: OpenScope,
+    pub(super) scope: OpenScope,
     before: Option<Known>,
-    after: Option<Known>,
+    pub(super) after: Option<Known>,
 }
 
 /// Which changes a pass gives.
@@ -53,6 +53,21 @@ impl Instance {
         }
         spans.retain(|_, spans| spans.iter().any(Span::differs));
         Ok(spans)
+    }
+
+    /// Returns what a record's row is to show once spans are at their ends; `None` if no scope has the record.
+    pub(super) fn content_after(&self, spans: &[Span], id: &RecordId) -> Result<Option<Content>, Error> {
+        let overlay = id.dataset.overlay();
+        let mut pieces = Pieces::default();
+        for span in spans {
+            let Some(after) = &span.after else { continue };
+            for (dataset, is_overlay) in [(&id.dataset, false), (&overlay, true)] {
+                if let Some(record) = self.record_at(&span.scope, after, dataset, &id.key)? {
+                    pieces.add(span, is_overlay, record);
+                }
+            }
+        }
+        Ok(pieces.content(id))
     }
 
     /// Gives every record that changes: puts, parents' datasets first; then deletions, children's first.
@@ -152,7 +167,7 @@ impl Instance {
                     gone.extend(difference.left.map(|bytes| (&*side, moved, bytes)));
                     if let Some(bytes) = difference.right {
                         touched = true;
-                        pieces.add(side, decode_record(&bytes, origin, dataset, &key)?);
+                        pieces.add(side.span, side.is_overlay, decode_record(&bytes, origin, dataset, &key)?);
                     }
                 }
                 _ => quiet.push(&*side),
@@ -167,7 +182,7 @@ impl Instance {
             let Some(after) = &side.span.after else { continue };
             let tree = if side.is_overlay { dataset.overlay() } else { dataset.clone() };
             if let Some(record) = self.record_at(&side.span.scope, after, &tree, &key)? {
-                pieces.add(side, record);
+                pieces.add(side.span, side.is_overlay, record);
             }
         }
         match (pass, pieces.content(&id)) {
@@ -209,11 +224,11 @@ struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    fn add(&mut self, side: &Side<'a>, record: Record) {
-        if side.is_overlay {
-            self.overlays.push((side.span, record));
+    fn add(&mut self, span: &'a Span, is_overlay: bool, record: Record) {
+        if is_overlay {
+            self.overlays.push((span, record));
         } else if self.whole.as_ref().is_none_or(|(_, whole)| newest(whole) < newest(&record)) {
-            self.whole = Some((side.span, record));
+            self.whole = Some((span, record));
         }
     }
 
@@ -254,6 +269,6 @@ impl Span {
     }
 }
 
-fn newest(record: &Record) -> Option<(crate::sys::clock::UnixMillis, crate::record::stamp::Stamp)> {
+pub(super) fn newest(record: &Record) -> Option<(crate::sys::clock::UnixMillis, crate::record::stamp::Stamp)> {
     record.elements().map(|(_, element)| (element.stamp.time, element.stamp)).max()
 }

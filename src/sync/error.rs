@@ -97,6 +97,8 @@ pub enum Error {
     UnknownGroup { name: String, known: Vec<String> },
     #[error("there is a group {name:?} already")]
     GroupExists { name: String },
+    #[error("a group can't be called {name:?}: rows that say so mean something else")]
+    NameTakenByScope { name: String },
     #[error("records are still shared with the group {name:?}: {records}")]
     GroupInUse { name: String, records: u64 },
     #[error("{scope} belongs to another instance; only its origin changes who reads it")]
@@ -280,7 +282,7 @@ impl Error {
             Self::NoHub { .. } => Code::NoHub,
             #[cfg(feature = "git")]
             Self::Mirror { .. } => Code::Mirror,
-            Self::Name(_) => Code::BadName,
+            Self::Name(_) | Self::NameTakenByScope { .. } => Code::BadName,
             Self::Incompatible { .. } => Code::Incompatible,
             Self::NotFound { .. } | Self::NotHeld { .. } | Self::DifferentScopes { .. } => Code::NotFound,
             Self::NoConflict { .. } => Code::NoConflict,

@@ -148,7 +148,7 @@ impl Instance {
         let Some(dropped) = self.dropping()? else { return Ok(()) };
         let scopes = match &dropped {
             Dropped::Origin(origin) => self.state.scopes_of(origin)?.into_iter().map(|row| row.id).collect(),
-            Dropped::Record(_) => Vec::new(),
+            Dropped::Record(_) | Dropped::Unused(_) => Vec::new(),
         };
         self.drop_rows(&dropped, &scopes).map(drop)
     }
@@ -167,7 +167,8 @@ impl Instance {
 
     fn set_dropping(&self, dropped: Option<&Dropped>) -> Result<(), Error> {
         let text = match dropped {
-            None => String::new(),
+            // To prune goes on by an ordinary apply: nothing of it can be taken for deleted.
+            None | Some(Dropped::Unused(_)) => String::new(),
             Some(Dropped::Origin(origin)) => origin.to_string(),
             Some(Dropped::Record(id)) => format!("{} {} {}", id.origin, id.dataset, id.key),
         };

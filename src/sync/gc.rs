@@ -112,7 +112,8 @@ impl Instance {
         Ok(cleared)
     }
 
-    fn fetched_and_unused(&self) -> Result<(u64, u64), Error> {
+    /// Counts the files that were fetched and not used, and their bytes.
+    pub(super) fn fetched_and_unused(&self) -> Result<(u64, u64), Error> {
         let dir = self.incoming_dir();
         let entries = match fs::read_dir(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((0, 0)),

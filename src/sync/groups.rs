@@ -2,6 +2,7 @@
 //!
 //! A group is there if and only if we have the scope `group:NAME`; its members are the readers of that scope besides us.
 
+use super::commit::Mode;
 use super::error::Error;
 use super::instance::Instance;
 use super::refold::OWN_STORE_KEY;
@@ -47,21 +48,33 @@ impl Instance {
     ///
     /// # Errors
     /// `Name`, `GroupExists`, `ManifestDraft`.
-    pub fn group_create(&self, name: &str) -> Result<GroupShown, Error> {
+    pub fn group_create(&self, name: &str, mode: Mode) -> Result<GroupShown, Error> {
         let scope = scope_of(name)?;
+        if RESERVED.contains(&name) {
+            return Err(Error::NameTakenByScope { name: name.into() });
+        }
         if self.own_scope(&scope)?.is_some() {
             return Err(Error::GroupExists { name: name.into() });
         }
+        let transaction = self.state.transaction()?;
         self.create_scope(&scope)?;
-        self.forget_database();
-        self.group_show(name)
+        let shown = self.group_show(name)?;
+        self.conclude(transaction, mode)?;
+        Ok(shown)
     }
 
     /// Lets a peer read, or read and edit, what is shared with a group; see `peer_trust_since` for `since`.
     ///
     /// # Errors
     /// `UnknownGroup`, `UnknownPeer`, `Revoked`, `ManifestDraft`.
-    pub fn group_add(&self, name: &str, peer: &str, right: Right, since: Since) -> Result<TrustChange, Error> {
+    pub fn group_add(
+        &self,
+        name: &str,
+        peer: &str,
+        right: Right,
+        since: Since,
+        mode: Mode,
+    ) -> Result<TrustChange, Error> {
         let scope = self.group(name)?;
         let peer = self.peer_named(peer)?;
         if peer.trust == Trust::Revoked {
@@ -72,8 +85,7 @@ impl Instance {
         let mut change = TrustChange::of(&peer);
         let transaction = self.state.transaction()?;
         self.let_in(&scope, &peer, right, since, &mut change)?;
-        database::commit(transaction)?;
-        self.forget_database();
+        self.conclude(transaction, mode)?;
         Ok(change)
     }
 
@@ -81,14 +93,13 @@ impl Instance {
     ///
     /// # Errors
     /// `UnknownGroup`, `UnknownPeer`, `LastReader`, `ManifestDraft`.
-    pub fn group_remove(&self, name: &str, peer: &str) -> Result<TrustChange, Error> {
+    pub fn group_remove(&self, name: &str, peer: &str, mode: Mode) -> Result<TrustChange, Error> {
         let scope = self.group(name)?;
         let peer = self.peer_to_remove(peer)?;
         let mut change = TrustChange::of(&peer);
         let transaction = self.state.transaction()?;
         self.put_out(&scope, &peer, &mut change)?;
-        database::commit(transaction)?;
-        self.forget_database();
+        self.conclude(transaction, mode)?;
         Ok(change)
     }
 
@@ -96,10 +107,13 @@ impl Instance {
     ///
     /// # Errors
     /// `UnknownGroup`; `GroupInUse` as of the last commit.
-    pub fn group_delete(&self, name: &str) -> Result<GroupShown, Error> {
+    pub fn group_delete(&self, name: &str, mode: Mode) -> Result<GroupShown, Error> {
         let group = self.group_show(name)?;
         if group.records > 0 {
             return Err(Error::GroupInUse { name: name.into(), records: group.records });
+        }
+        if mode == Mode::DryRun {
+            return Ok(group);
         }
         let scope = self.group(name)?;
         // The store first: after a crash in between, the next publish makes it again from the state.
@@ -171,6 +185,9 @@ impl Instance {
         disk::remove_tree(&dir).map_err(Error::io("remove", &dir))
     }
 }
+
+/// Words that mean another scope: a group of that name would be taken for it.
+const RESERVED: &[&str] = &["private", "public", "trusted"];
 
 fn scope_of(name: &str) -> Result<ScopeName, Error> {
     Ok(ScopeName::new(&format!("group:{name}"))?)

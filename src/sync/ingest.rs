@@ -3,12 +3,14 @@
 //! Everything happens in one transaction of the local state: either the head and all that it carries is
 //! kept, or nothing is.
 
+mod rebuild;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use super::error::Error;
 use super::instance::Instance;
-use super::prepare::{Prepared, needed};
+use super::prepare::Prepared;
 use super::progress::Event;
 use super::refusal::Refusal;
 use super::scopes::OpenScope;
@@ -106,6 +108,8 @@ pub(super) struct Building<'a> {
 }
 
 pub(super) const HINT_AGAIN: &str = "ask the instance that wrote it to push again, or fetch from another remote";
+const HINT_TWO: &str = "nothing was taken. Ask its operator whether it came back from a backup or runs twice: it stops one copy and runs \
+                        `wbsync restore` on the other, whose next push is taken again; `wbsync fsck` tells whether our own state is whole";
 const HINT_SIGNER: &str = "do not trust this peer before you know how it came to sign this";
 
 impl Instance {
@@ -208,50 +212,6 @@ impl Instance {
         self.remove_incoming(&prepared)?;
         self.tell(Event::End);
         Ok(Ingested::Taken { records, objects, bytes })
-    }
-}
-
-impl Instance {
-    /// Builds the trees of a head again that was taken before, from its snapshot on. Returns whether they are whole; what
-    /// the store doesn't have, or has damaged, is no error.
-    ///
-    /// # Errors
-    /// The store can't be read (any more), or the state can't be written.
-    pub(super) fn rebuild(
-        &self,
-        store: &dyn Store,
-        remote: &str,
-        scope: &OpenScope,
-        incoming: &Incoming,
-        writes: &Writes,
-    ) -> Result<bool, Error> {
-        let head = &incoming.head;
-        let start = match &head.base {
-            None => None,
-            Some(base) => match self.state.commit(&scope.row.id, &base.commit)? {
-                Some(known) if self.holds_trees(&known.commit)? => Some(known.commit),
-                _ => return Ok(false),
-            },
-        };
-        let segments = needed(head, None);
-        let Ok(files) = self.download(store, remote, scope, &segments)? else { return Ok(false) };
-        let prepared = Prepared { head, start, segments, files };
-        let transaction = self.state.transaction()?;
-        let mut building = Building::new(self, scope, &prepared, Vouchers::nobody(self, scope, writes));
-        match building.run(&prepared, writes).and_then(|commit| building.keep_commits(commit)) {
-            Ok(()) => database::commit(transaction)?,
-            Err(Stop::Fail(error)) => {
-                self.state.forget_cache();
-                return Err(error);
-            }
-            Err(Stop::Refuse(_) | Stop::Hold(_)) => {
-                drop(transaction);
-                self.state.forget_cache();
-                return Ok(false);
-            }
-        }
-        self.remove_incoming(&prepared)?;
-        Ok(true)
     }
 }
 
@@ -415,7 +375,8 @@ impl<'a> Building<'a> {
         if head.segments.is_empty() {
             let base = head.base.as_ref().expect("a head without segments has a base");
             return match self.start.clone().filter(|_| base.commit == head.commit) {
-                Some(commit) => Ok(commit),
+                Some(commit) if commit.clock.seen(&head.signer, head.incarnation) == head.writes => Ok(commit),
+                Some(_) => refuse("its commit doesn't contain as many writes of its signer as it says"),
                 None => refuse("it carries nothing for its commit"),
             };
         }
@@ -432,7 +393,7 @@ impl<'a> Building<'a> {
             return refuse("its commit belongs to another scope");
         }
         if commit.datasets != self.roots {
-            return refuse("the records it carries do not give the root that it signs");
+            return self.refuse_roots();
         }
         if commit.clock.seen(&head.signer, head.incarnation) != head.writes || !commit.clock.contains(&self.stamps) {
             return refuse("its commit and the stamps in it contradict each other");
@@ -461,6 +422,24 @@ impl<'a> Building<'a> {
             }
         }
         Ok(commit)
+    }
+
+    /// Says that the records don't give the signed root; on top of what the same signer published before, most likely because that
+    /// was another history.
+    fn refuse_roots(&self) -> Step<Commit> {
+        const REASON: &str = "the records it carries do not give the root that it signs";
+        let (scope, signer) = (&self.scope.row.id, &self.head.signer);
+        let known = self.instance.state.head(scope, signer).map_err(|error| Stop::Fail(error.into()))?;
+        match known.filter(|_| self.start.is_some() && self.head.base.is_none()) {
+            Some(known) => {
+                let reason = format!(
+                    "{REASON} on top of head {} that we took from the same signer, which may have signed two histories",
+                    known.seq
+                );
+                Err(Stop::Refuse(Refusal::because("", reason, HINT_TWO)))
+            }
+            None => refuse(REASON),
+        }
     }
 
     /// Stores the commits that came along: those that the tip really contains.

@@ -1,6 +1,7 @@
 //! The engine: commit, fetch, merge, apply, publish and push over one instance.
 
 pub mod accept;
+mod admit;
 pub mod apply;
 pub mod backoff;
 pub mod blame;
@@ -21,6 +22,7 @@ pub mod forget;
 pub mod fsck;
 pub mod gc;
 pub mod groups;
+pub mod history;
 pub mod ingest;
 pub mod init;
 pub mod inspect;
@@ -38,6 +40,7 @@ pub mod peers;
 mod prepare;
 pub mod privacy;
 pub mod progress;
+pub mod prune;
 pub mod publish;
 pub mod push;
 pub mod queue;
@@ -55,6 +58,7 @@ pub mod scopes;
 pub mod settings;
 pub mod show;
 pub mod shun;
+pub mod size;
 pub mod status;
 pub mod sweep;
 pub mod timing;

@@ -296,7 +296,8 @@ impl Publishing<'_> {
     /// content of all that the deltas touched, so that nobody who could catch up has to fetch the snapshot.
     fn refolded(&mut self, last: &Head) -> Result<Vec<Segment>, Error> {
         let snapshot = self.snapshot()?;
-        let oldest = last.segments.get(1).map_or(last.seq, |delta| delta.from_seq);
+        let floor = self.instance.floor(&self.scope.row.id)?.map_or(0, |floor| floor.seq);
+        let oldest = last.segments.get(1).map_or(last.seq, |delta| delta.from_seq).max(floor.min(last.seq));
         let mut delta = self.delta_since(oldest)?;
         if size(&delta) > size(&snapshot) && oldest < last.seq {
             delta = self.delta_since(last.seq)?;

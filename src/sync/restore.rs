@@ -122,6 +122,8 @@ impl Instance {
         let reached: Vec<PeerName> =
             remotes.into_iter().filter(|remote| summary.asked.contains_key(remote.as_str())).collect();
         self.begin_mark(incarnation)?;
+        // Rows are compared with all records; whoever pruned some prunes them again.
+        self.state.clear_pruned()?;
         let before = self.remember_before()?;
         self.take_incarnation(incarnation)?;
         self.set_restoring(true);

@@ -5,6 +5,7 @@
 //! to it, a push to each remote, a manifest without the old epochs. Whoever reads any remote at any time finds keys for what
 //! lies there.
 
+use super::commit::Mode;
 use super::error::Error;
 use super::instance::Instance;
 use super::scopes::OpenScope;
@@ -40,7 +41,7 @@ impl Instance {
     ///
     /// # Errors
     /// `NotFound`; `ForeignScope`; `ManifestDraft`, also if the scope is public.
-    pub fn scope_rotate(&self, label: &str, resealing: Resealing) -> Result<Rotated, Error> {
+    pub fn scope_rotate(&self, label: &str, resealing: Resealing, mode: Mode) -> Result<Rotated, Error> {
         let open = self.scopes_labelled(Some(label))?.into_iter().next();
         let scope = open.ok_or_else(|| Error::NotFound { what: format!("scope {label:?}") })?;
         if scope.row.origin != self.id() {
@@ -58,7 +59,7 @@ impl Instance {
             self.state.mark_refold(&scope.row.id)?;
             self.state.put_reseal(&scope.row.id, &Reseal { epoch, since: None })?;
         }
-        database::commit(transaction)?;
+        self.conclude(transaction, mode)?;
         let mut names: Vec<String> =
             readers.iter().map(|reader| self.instance_label(&reader.instance)).collect::<Result<_, _>>()?;
         names.sort();

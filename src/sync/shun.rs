@@ -6,7 +6,6 @@ use super::error::{Error, through};
 use super::instance::Instance;
 use super::view::View;
 use crate::connector::contract::{Change, Dropped};
-use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
 use crate::state::forgotten::Shunned;
 use crate::sys::clock::{self, UnixMillis};
@@ -70,7 +69,7 @@ impl Instance {
         }
         self.commit(Mode::Keep)?;
         self.apply(Mode::Keep)?;
-        let rows = self.bring_back(&shunned.id)?.rows();
+        let rows = self.bring_back(&[&shunned.id])?.rows();
         self.state.unshun(&shunned.id)?;
         self.shun_shown(&shunned, rows)
     }
@@ -83,30 +82,23 @@ impl Instance {
         self.state.shunned()?.iter().map(|shunned| self.shun_shown(shunned, 0)).collect()
     }
 
-    /// Leaves shunned records out of changes.
-    pub(super) fn without_shunned<'a>(
-        &self,
-        changes: impl Iterator<Item = Result<Change, Error>> + 'a,
-    ) -> Result<impl Iterator<Item = Result<Change, Error>> + 'a, Error> {
-        let shunned: std::collections::BTreeSet<RecordId> =
-            self.state.shunned()?.into_iter().map(|shunned| shunned.id).collect();
-        Ok(changes.filter(move |change| !change.as_ref().is_ok_and(|change| shunned.contains(&change.id))))
-    }
-
-    /// Writes a record's row again, as the applied view has it.
-    fn bring_back(&self, id: &RecordId) -> Result<ApplySummary, Error> {
+    /// Writes the rows of records again, as the applied view has them; parents' datasets first.
+    ///
+    /// # Errors
+    /// A record can't be read; the database can't be written.
+    pub(super) fn bring_back(&self, ids: &[&RecordId]) -> Result<ApplySummary, Error> {
         let position = self.with_database(|database| Ok(database.position()?))?;
         let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
-        let mut spans = self.spans(&View::default(), &applied)?;
-        spans.retain(|origin, _| *origin == id.origin);
-        let datasets: [DatasetName; 1] = [id.dataset.clone()];
+        let spans = self.spans(&View::default(), &applied)?;
+        let datasets = self.with_database(|database| Ok(database.datasets()))?;
+        let ordered = datasets.iter().flat_map(|dataset| ids.iter().filter(move |id| id.dataset == *dataset));
+        let mut changes = ordered.filter_map(|id| {
+            let content = self.content_after(spans.get(&id.origin)?, id).map_err(through).transpose()?;
+            Some(content.map(|content| Change { id: (*id).clone(), content: Some(content) }))
+        });
         let mut summary = ApplySummary::default();
         self.with_database(|database| {
             database.begin_apply(&applied.encode())?;
-            let mut changes = self
-                .changes(&spans, &datasets)
-                .filter(|change| change.as_ref().map_or(true, |change| change.id == *id))
-                .map(|change| change.map_err(through));
             summary.add(database.apply(&mut changes, &mut |_| {})?);
             database.finish_apply()?;
             Ok(())

@@ -41,6 +41,8 @@ pub struct Status {
     pub late_edits: usize,
     /// Rows that stand for records which left, or have not come, because local rows refer to them.
     pub placeholders: BTreeMap<DatasetName, u64>,
+    /// Records of others whose rows were pruned here and have not come back.
+    pub pruned: u64,
     /// Whether an apply was interrupted.
     pub unfinished_apply: bool,
     /// Own rows that stayed home at the last commit, by dataset and reason.
@@ -168,6 +170,7 @@ impl Instance {
             parked_total,
             late_edits: self.state.late()?.len(),
             placeholders,
+            pruned: self.state.pruned_count()?,
             unfinished_apply: position.target.is_some(),
             private: self.counts(PRIVATE_KEY)?,
             too_large: self.counts(TOO_LARGE_KEY)?,

@@ -2,8 +2,9 @@
 //!
 //! Runs after what was withdrawn has left the application's rows, and whenever somebody asks for room. Kept are
 //! the trees of the local heads, of the views that the application's rows show, of heads that are not merged
-//! yet, of the origin's head that the next delta applies to, and the whole history of our own scopes: that is
-//! our own data, and the deltas of our next heads are made of it. Commits stay: they hold no record.
+//! yet, of the origin's head that the next delta applies to, and the history of our own scopes, back to the floor that
+//! `prune` has set (`history.rs`): that is our own data, and the deltas of our next heads are made of it. Commits stay: they
+//! hold no record.
 //!
 //! Invariant: of a tree either all nodes are here or its root isn't (`holds_trees`).
 
@@ -88,7 +89,7 @@ impl Instance {
     /// Lists the commits of a scope whose trees are needed, beside those that the rows show.
     pub(super) fn needed_commits(&self, row: &ScopeRow, mut needed: BTreeSet<CommitId>) -> Result<Vec<Commit>, Error> {
         if row.origin == self.id() {
-            return Ok(self.state.commits(&row.id, usize::MAX)?);
+            return self.commits_above_floor(row, needed);
         }
         let local = row.local_head.map(|id| self.state.known_commit(&row.id, &id)).transpose()?;
         needed.extend(row.local_head);

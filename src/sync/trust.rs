@@ -4,6 +4,7 @@
 //! this instance, always reads its own scopes; so a scope is never left without a reader, and a removal is never refused
 //! because nobody else is left.
 
+use super::commit::Mode;
 use super::error::Error;
 use super::instance::Instance;
 use super::scopes::{OpenScope, reader_of};
@@ -63,7 +64,7 @@ impl Instance {
     /// # Errors
     /// As `peer_trust_since`.
     pub fn peer_trust(&self, text: &str, trust: Trust) -> Result<TrustChange, Error> {
-        self.peer_trust_since(text, trust, Since::Beginning)
+        self.peer_trust_since(text, trust, Since::Beginning, Mode::Keep)
     }
 
     /// Makes a peer a reader of our `trusted` scope; as `Trust::Writer`, also a writer of every scope of ours that it
@@ -76,7 +77,7 @@ impl Instance {
     ///
     /// # Errors
     /// `UnknownPeer`, `ManifestDraft`.
-    pub fn peer_trust_since(&self, text: &str, trust: Trust, since: Since) -> Result<TrustChange, Error> {
+    pub fn peer_trust_since(&self, text: &str, trust: Trust, since: Since, mode: Mode) -> Result<TrustChange, Error> {
         let peer = self.peer_named(text)?;
         let mut change = TrustChange::of(&peer);
         if matches!(trust, Trust::Known | Trust::Revoked) {
@@ -97,8 +98,7 @@ impl Instance {
         }
         change.trust = if peer.trust == Trust::Writer { Trust::Writer } else { trust };
         self.state.put_peer(&PeerRow { trust: change.trust, ..peer })?;
-        database::commit(transaction)?;
-        self.forget_database();
+        self.conclude(transaction, mode)?;
         Ok(change)
     }
 
@@ -107,7 +107,7 @@ impl Instance {
     ///
     /// # Errors
     /// `UnknownPeer`, `LastReader`, `ManifestDraft`.
-    pub fn peer_untrust(&self, text: &str) -> Result<TrustChange, Error> {
+    pub fn peer_untrust(&self, text: &str, mode: Mode) -> Result<TrustChange, Error> {
         let peer = self.peer_to_remove(text)?;
         let transaction = self.state.transaction()?;
         let mut change = self.shut_out(&peer, Removal::Trusted)?;
@@ -115,8 +115,7 @@ impl Instance {
             change.trust = Trust::Known;
         }
         self.state.put_peer(&PeerRow { trust: change.trust, ..peer })?;
-        database::commit(transaction)?;
-        self.forget_database();
+        self.conclude(transaction, mode)?;
         Ok(change)
     }
 
@@ -125,13 +124,21 @@ impl Instance {
     ///
     /// # Errors
     /// `UnknownPeer`, `LastReader`, `ManifestDraft`.
-    pub fn peer_revoke(&self, text: &str) -> Result<TrustChange, Error> {
+    pub fn peer_revoke(&self, text: &str, mode: Mode) -> Result<TrustChange, Error> {
         let peer = self.peer_to_remove(text)?;
         let transaction = self.state.transaction()?;
         let change = self.revoke(&peer)?;
-        database::commit(transaction)?;
-        self.forget_database();
+        self.conclude(transaction, mode)?;
         Ok(change)
+    }
+
+    /// Keeps what a transaction changed of who reads and writes what, or takes it back if it was only to be shown.
+    pub(super) fn conclude(&self, transaction: rusqlite::Transaction<'_>, mode: Mode) -> Result<(), Error> {
+        if mode == Mode::Keep {
+            database::commit(transaction)?;
+            self.forget_database();
+        }
+        Ok(())
     }
 
     /// Revokes a peer within a transaction of the caller's.

@@ -4,8 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wbsync::exchange::health::Depth;
+use wbsync::id::name::DatasetName;
 use wbsync::record::value::Value;
 use wbsync::state::peers::Trust;
+use wbsync::sync::commit::Mode;
+use wbsync::sync::prune::{OldRecords, PruneOptions};
+use wbsync::sys::clock::{self, UnixMillis};
 use wbsync::testing::prng::Prng;
 
 use super::world::{Site, Stick};
@@ -18,6 +23,8 @@ struct World {
     random: Prng,
     texts: u64,
     tells: bool,
+    /// Whether sites prune at random, too.
+    prunes: bool,
     /// Every text that was ever committed, with its record and the request that a comment stands under.
     committed: BTreeMap<String, (String, Option<String>)>,
     /// Texts that somebody who saw them replaced or deleted.
@@ -35,7 +42,7 @@ struct World {
 const SHOWN_REQUESTS: &str = "sync_scope IN ('public', 'trusted') AND status IN ('open', 'completed')";
 
 impl World {
-    fn new(seed: u64, tells: bool) -> Self {
+    fn new(seed: u64, tells: bool, prunes: bool) -> Self {
         let stick = Stick::new();
         let sites = ["alpha", "beta", "gamma"].map(Site::new);
         for site in &sites {
@@ -53,6 +60,7 @@ impl World {
             random: Prng::new(seed),
             texts: 0,
             tells,
+            prunes,
             committed: BTreeMap::new(),
             replaced: BTreeSet::new(),
             before: BTreeMap::new(),
@@ -183,8 +191,30 @@ impl World {
         db.execute("DELETE FROM help_requests WHERE id = ?1", [key]).unwrap();
     }
 
+    /// Lets go, at one site, of rows of others and of history, up to now or a while ago.
+    fn prune(&mut self, at: usize) {
+        let before = UnixMillis(clock::now().0 - self.random.below(3) * 300);
+        let datasets = self.random.pick(&["", "", "comments", "requests"]);
+        let datasets = Some(datasets)
+            .filter(|name| !name.is_empty())
+            .into_iter()
+            .map(|name| DatasetName::new(name).unwrap())
+            .collect();
+        let from = self.sites[self.random.below(3) as usize].name;
+        let from = (from != self.sites[at].name && self.random.below(2) == 0).then(|| from.to_owned());
+        let options = PruneOptions {
+            history_before: (self.random.below(2) == 0).then_some(before),
+            records: (self.random.below(4) > 0).then_some(OldRecords { before, datasets, from }),
+        };
+        let pruned = self.sites[at].open().prune(&options, Mode::Keep).unwrap();
+        self.tell(at, &format!("prune {options:?}: {pruned:?}"));
+    }
+
     fn step(&mut self) {
         let at = self.random.below(3) as usize;
+        if self.prunes && self.random.below(6) == 0 {
+            return self.prune(at);
+        }
         let own = format!("created_by_user_id = {}", self.users[at]);
         match self.random.below(20) {
             0 | 1 => {
@@ -280,6 +310,28 @@ impl World {
             + &app.dump_columns("(SELECT * FROM users WHERE sync_scope = 'public')", &["username"])
     }
 
+    /// Nothing is damaged, rows stay away as long as nothing changes, and come back when they are wanted.
+    fn check_pruned(&mut self, seed: u64) {
+        for at in 0..3 {
+            let site = &self.sites[at];
+            let report = site.open().fsck(Depth::Contents).unwrap();
+            let damage: Vec<_> = report.findings.iter().filter(|finding| finding.damage).collect();
+            assert!(damage.is_empty(), "seed {seed}: {}: {damage:?}", site.name);
+            let away = site.open().state.pruned_count().unwrap();
+            self.tell(at, &format!("{away} away"));
+            let shown = self.shown(at);
+            self.pull(at);
+            assert_eq!(self.shown(at), shown, "seed {seed}");
+            let instance = self.sites[at].open();
+            assert_eq!(instance.state.pruned_count().unwrap(), away, "seed {seed}");
+            instance.undo_prune(&[], None, Mode::Keep).unwrap();
+            assert_eq!(instance.state.pruned_count().unwrap(), 0);
+            drop(instance);
+            let report = self.sites[at].open().fsck(Depth::Sizes).unwrap();
+            assert!(report.findings.iter().all(|finding| !finding.damage), "seed {seed}: {:?}", report.findings);
+        }
+    }
+
     fn check(&mut self, seed: u64) {
         for _ in 0..4 {
             for at in 0..3 {
@@ -290,6 +342,9 @@ impl World {
         let heads = [0, 1, 2].map(|at: usize| self.sites[at].local_heads());
         for at in 1..3 {
             assert_eq!(heads[0], heads[at], "seed {seed}: {} does not hold what alpha holds", self.sites[at].name);
+        }
+        if self.prunes {
+            self.check_pruned(seed);
         }
         let shown = [0, 1, 2].map(|at| self.shown(at));
         for at in 1..3 {
@@ -325,15 +380,26 @@ impl World {
 
 #[test]
 fn sites_that_heal_show_the_same_and_lose_nothing() {
+    run(40, false);
+}
+
+/// What is pruned at one site, at any moment, is deleted for nobody, keeps nobody from merging, and is there again when it is
+/// wanted.
+#[test]
+fn sites_that_prune_at_any_time_hold_the_same_and_lose_nothing() {
+    run(8, true);
+}
+
+fn run(seeds: u64, prunes: bool) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("WBSYNC_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("WBSYNC_SEEDS").unwrap_or(40),
+        None => 0..number("WBSYNC_SEEDS").unwrap_or(seeds),
     };
     let tells = seeds.end - seeds.start == 1;
     for seed in seeds {
         println!("WBSYNC_SEED={seed}");
-        let mut world = World::new(seed, tells);
+        let mut world = World::new(seed, tells, prunes);
         let steps = 20 + world.random.below(30);
         for _ in 0..steps {
             world.step();

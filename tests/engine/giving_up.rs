@@ -186,7 +186,7 @@ fn a_sync_finishes_what_a_killed_forgetting_began_and_withdraws_nothing() {
     {
         // As far as a forgetting comes before it touches the first row.
         let instance = alpha.open();
-        instance.peer_revoke("beta").unwrap();
+        instance.peer_revoke("beta", Mode::Keep).unwrap();
         let position = instance.with_database(|database| Ok(database.position()?)).unwrap();
         let mut view = View::decode(&position.applied).unwrap();
         for row in instance.state.scopes_of(&id).unwrap() {

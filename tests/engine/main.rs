@@ -29,6 +29,7 @@ mod outcomes;
 mod peers;
 mod privacy;
 mod protocol;
+mod prune;
 mod readers;
 mod restore;
 mod sticks;

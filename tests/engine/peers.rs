@@ -11,6 +11,7 @@ use wbsync::keys::sealing::EpochKey;
 use wbsync::scope::manifest::draft::Since;
 use wbsync::scope::manifest::{Access, Manifest};
 use wbsync::state::peers::Trust;
+use wbsync::sync::commit::Mode;
 use wbsync::sync::error::Error;
 use wbsync::sync::fetch::FetchSummary;
 use wbsync::sync::init::{CloneOptions, InitOptions};
@@ -106,7 +107,7 @@ fn a_revoked_peer_opens_nothing_that_is_sealed_after() {
     gamma.pull();
     alpha.pull();
     let old: BTreeSet<String> = stick.files().into_iter().collect();
-    let change = alpha.open().peer_revoke("beta").unwrap();
+    let change = alpha.open().peer_revoke("beta", Mode::Keep).unwrap();
     assert_eq!((change.before, change.trust, change.unfollowed), (Trust::Writer, Trust::Revoked, true));
     assert_eq!(change.reads_no_more, ["trusted"]);
     assert_eq!(change.writes_no_more, ["public", "trusted"]);
@@ -134,7 +135,7 @@ fn later_heads_of_a_revoked_peer_are_refused_with_the_reason_and_trust_brings_th
     alpha.sync();
     beta.sync();
     alpha.sync();
-    alpha.open().peer_revoke("beta").unwrap();
+    alpha.open().peer_revoke("beta", Mode::Keep).unwrap();
     alpha.push();
     // Beta doesn't know yet, and writes in alpha's scope and its own.
     beta.app.execute("UPDATE help_requests SET description = 'by beta' WHERE title = 'ladder'", &[]);
@@ -173,7 +174,7 @@ fn what_an_untrusted_peer_may_do_ends_but_it_is_still_heard() {
     alpha.sync();
     beta.sync();
     let old: BTreeSet<String> = stick.files().into_iter().collect();
-    let change = alpha.open().peer_untrust("beta").unwrap();
+    let change = alpha.open().peer_untrust("beta", Mode::Keep).unwrap();
     assert_eq!((change.trust, change.unfollowed), (Trust::Known, false));
     assert_eq!((&change.reads_no_more, &change.alone), (&vec!["trusted".to_owned()], &vec!["trusted".to_owned()]));
     alpha.request(alice, "after", "trusted");
@@ -184,7 +185,7 @@ fn what_an_untrusted_peer_may_do_ends_but_it_is_still_heard() {
     assert!(!holds(&opened(&stick, &keys_of(&beta, &stick), &old), "after"));
     assert_eq!(titles(&alpha), "after, before, drill");
     // A second time there is nothing to take.
-    let change = alpha.open().peer_untrust("beta").unwrap();
+    let change = alpha.open().peer_untrust("beta", Mode::Keep).unwrap();
     assert!(change.reads_no_more.is_empty() && change.writes_no_more.is_empty(), "{change:?}");
 }
 
@@ -200,7 +201,7 @@ fn a_reader_from_now_on_has_the_records_of_now_and_opens_nothing_older() {
     let stale = Stick::new();
     super::world::copy_tree(&stick.path(), &stale.path());
     let gamma = third(&stick, &alpha, None);
-    let change = alpha.open().peer_trust_since("gamma", Trust::Trusted, Since::Now).unwrap();
+    let change = alpha.open().peer_trust_since("gamma", Trust::Trusted, Since::Now, Mode::Keep).unwrap();
     assert_eq!(change.reads, ["trusted"]);
     alpha.push();
     gamma.pull();
@@ -237,8 +238,8 @@ fn old_keys_go_only_when_no_store_needs_them() {
     beta.pull();
     gamma.pull();
     let keys = keys_of(&beta, &stick);
-    alpha.open().peer_revoke("beta").unwrap();
-    let rotated = alpha.open().scope_rotate("trusted", Resealing::AtNextPush).unwrap();
+    alpha.open().peer_revoke("beta", Mode::Keep).unwrap();
+    let rotated = alpha.open().scope_rotate("trusted", Resealing::AtNextPush, Mode::Keep).unwrap();
     assert_eq!((rotated.epoch, rotated.readers.as_slice()), (3, &["gamma".to_owned()][..]));
     alpha.push();
     let plain = opened(&stick, &keys, &BTreeSet::new());
@@ -281,7 +282,7 @@ fn a_writers_edit_under_an_old_key_waits_and_is_sealed_anew() {
     alpha.sync();
     beta.app.execute("UPDATE help_requests SET description = 'by beta' WHERE title = 'ladder'", &[]);
     beta.sync();
-    alpha.open().scope_rotate("trusted", Resealing::AtNextPush).unwrap();
+    alpha.open().scope_rotate("trusted", Resealing::AtNextPush, Mode::Keep).unwrap();
     alpha.push();
     alpha.push();
     assert_eq!(manifest_of(&alpha, "trusted").epochs.len(), 1);
@@ -300,9 +301,9 @@ fn a_group_is_read_by_its_members_only() {
     let (stick, alpha, beta) = pair(Some(Trust::Trusted));
     let gamma = third(&stick, &alpha, Some(Trust::Trusted));
     let board = ScopeName::new("group:board").unwrap();
-    alpha.open().group_create("board").unwrap();
-    assert!(matches!(alpha.open().group_create("board"), Err(Error::GroupExists { .. })));
-    let change = alpha.open().group_add("board", "beta", Right::Read, Since::Beginning).unwrap();
+    alpha.open().group_create("board", Mode::Keep).unwrap();
+    assert!(matches!(alpha.open().group_create("board", Mode::Keep), Err(Error::GroupExists { .. })));
+    let change = alpha.open().group_add("board", "beta", Right::Read, Since::Beginning, Mode::Keep).unwrap();
     assert_eq!(change.reads, ["group:board"]);
     let alice = alpha.app.insert_user("alice", "group:board");
     alpha.request(alice, "for the board", "group:board");
@@ -314,12 +315,12 @@ fn a_group_is_read_by_its_members_only() {
     assert!(gamma.roots(&alpha, &board).is_none());
     assert!(!holds(&opened(&stick, &keys_of(&gamma, &stick), &BTreeSet::new()), "for the board"));
     assert!(holds(&opened(&stick, &keys_of(&beta, &stick), &BTreeSet::new()), "for the board"));
-    assert!(matches!(alpha.open().group_delete("board"), Err(Error::GroupInUse { records: 2, .. })));
+    assert!(matches!(alpha.open().group_delete("board", Mode::Keep), Err(Error::GroupInUse { records: 2, .. })));
     let old: BTreeSet<String> = stick.files().into_iter().collect();
-    let change = alpha.open().group_remove("board", "beta").unwrap();
+    let change = alpha.open().group_remove("board", "beta", Mode::Keep).unwrap();
     assert_eq!((change.reads_no_more, change.alone), (vec!["group:board".to_owned()], vec!["group:board".to_owned()]));
     assert!(alpha.open().group_show("board").unwrap().members.is_empty());
-    alpha.open().group_add("board", "gamma", Right::Read, Since::Now).unwrap();
+    alpha.open().group_add("board", "gamma", Right::Read, Since::Now, Mode::Keep).unwrap();
     alpha.request(alice, "without beta", "group:board");
     alpha.sync();
     assert!(!holds(&opened(&stick, &keys_of(&beta, &stick), &old), "without beta"));
@@ -339,7 +340,7 @@ fn a_revoked_peer_loses_what_is_shared_with_it_by_name_and_trust_gives_it_back()
     beta.pull();
     gamma.pull();
     assert_eq!([titles(&beta), titles(&gamma)], ["for two", "for two"]);
-    let change = alpha.open().peer_revoke("beta").unwrap();
+    let change = alpha.open().peer_revoke("beta", Mode::Keep).unwrap();
     assert_eq!(change.reads_no_more, ["peers:beta,gamma"]);
     alpha.request(alice, "for two again", "peers:beta,gamma");
     alpha.request(alice, "for beta", "peers:beta");
@@ -357,17 +358,17 @@ fn a_revoked_peer_loses_what_is_shared_with_it_by_name_and_trust_gives_it_back()
 #[test]
 fn a_group_is_deleted_and_made_again_as_another_scope() {
     let (_stick, alpha, beta) = pair(None);
-    alpha.open().group_create("board").unwrap();
-    alpha.open().group_add("board", "beta", Right::Write, Since::Beginning).unwrap();
+    alpha.open().group_create("board", Mode::Keep).unwrap();
+    alpha.open().group_add("board", "beta", Right::Write, Since::Beginning, Mode::Keep).unwrap();
     alpha.sync();
     beta.sync();
     let old = manifest_of(&alpha, "group:board").scope;
-    alpha.open().group_delete("board").unwrap();
+    alpha.open().group_delete("board", Mode::Keep).unwrap();
     assert!(matches!(alpha.open().group_show("board"), Err(Error::UnknownGroup { .. })));
     // What the stick still has of it means nothing to us, nor does it stop anybody.
     alpha.sync();
     beta.sync();
-    alpha.open().group_create("board").unwrap();
+    alpha.open().group_create("board", Mode::Keep).unwrap();
     assert_ne!(manifest_of(&alpha, "group:board").scope, old);
     alpha.sync();
     beta.sync();
@@ -377,21 +378,21 @@ fn a_group_is_deleted_and_made_again_as_another_scope() {
 fn this_instance_is_the_last_reader_and_stays() {
     let (_stick, alpha, _beta) = pair(Some(Trust::Trusted));
     let instance = alpha.open();
-    instance.group_create("board").unwrap();
+    instance.group_create("board", Mode::Keep).unwrap();
     let id = instance.id().to_string();
     for own in ["alpha", &id[..8]] {
-        assert!(matches!(instance.peer_revoke(own), Err(Error::LastReader)));
-        assert!(matches!(instance.peer_untrust(own), Err(Error::LastReader)));
-        assert!(matches!(instance.group_remove("board", own), Err(Error::LastReader)));
+        assert!(matches!(instance.peer_revoke(own, Mode::Keep), Err(Error::LastReader)));
+        assert!(matches!(instance.peer_untrust(own, Mode::Keep), Err(Error::LastReader)));
+        assert!(matches!(instance.group_remove("board", own, Mode::Keep), Err(Error::LastReader)));
     }
     // To remove the last reader besides us is never refused.
-    assert_eq!(instance.peer_revoke("beta").unwrap().alone, ["trusted"]);
+    assert_eq!(instance.peer_revoke("beta", Mode::Keep).unwrap().alone, ["trusted"]);
 }
 
 #[test]
 fn a_newer_card_is_granted_what_the_older_one_was() {
     let (_stick, alpha, beta) = pair(Some(Trust::Trusted));
-    alpha.open().scope_rotate("trusted", Resealing::Never).unwrap();
+    alpha.open().scope_rotate("trusted", Resealing::Never, Mode::Keep).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let other = Identity::create(dir.path()).unwrap();
     let newer = {
@@ -476,7 +477,7 @@ fn a_receipt_under_a_key_that_went_is_no_fault() {
     alpha.request(alice, "among friends", "trusted");
     alpha.sync();
     beta.sync();
-    alpha.open().scope_rotate("trusted", Resealing::AtNextPush).unwrap();
+    alpha.open().scope_rotate("trusted", Resealing::AtNextPush, Mode::Keep).unwrap();
     alpha.push();
     alpha.push();
     assert_eq!(manifest_of(&alpha, "trusted").epochs.len(), 1);

@@ -314,6 +314,20 @@ fn a_head_whose_root_does_not_match_its_records_is_refused() {
 }
 
 #[test]
+fn a_head_without_segments_cannot_claim_other_writes_than_its_commit_has() {
+    let change = |forge: &mut Forge<'_>| {
+        let stamp = forge.stamp(forge.instance.id(), forge.sequence);
+        forge.retitle("ladder", "steps", stamp);
+    };
+    let head = |head: &mut wbsync::exchange::head::Head| {
+        head.segments.clear();
+        head.commit = head.base.as_ref().unwrap().commit;
+        head.writes += 5;
+    };
+    writer_is_refused("as many writes of its signer", change, |_| {}, head);
+}
+
+#[test]
 fn a_commit_that_claims_a_write_nobody_signed_is_refused() {
     let change = |forge: &mut Forge<'_>| {
         let stamp = forge.stamp(forge.instance.id(), forge.sequence);

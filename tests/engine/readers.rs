@@ -14,6 +14,7 @@ use wbsync::keys::sealing::EpochKey;
 use wbsync::scope::manifest::draft::Since;
 use wbsync::scope::manifest::{Access, Manifest};
 use wbsync::state::peers::Trust;
+use wbsync::sync::commit::Mode;
 use wbsync::sync::trust::Right;
 use wbsync::testing::prng::Prng;
 
@@ -105,8 +106,8 @@ impl World {
         for name in ["beta", "epsilon"] {
             instance.peer_trust(name, Trust::Trusted).unwrap();
         }
-        instance.group_create("board").unwrap();
-        instance.group_add("board", "gamma", Right::Read, Since::Beginning).unwrap();
+        instance.group_create("board", Mode::Keep).unwrap();
+        instance.group_add("board", "gamma", Right::Read, Since::Beginning, Mode::Keep).unwrap();
         drop(instance);
         let (keys, rows) = Default::default();
         let trusted = ["beta", "epsilon"].into();
@@ -328,7 +329,7 @@ fn everybody_obtains_exactly_what_the_rules_give() {
         }
         let had = world.obtained("epsilon");
         let before = world.markers;
-        world.alpha.open().peer_revoke("epsilon").unwrap();
+        world.alpha.open().peer_revoke("epsilon", Mode::Keep).unwrap();
         world.trusted.remove("epsilon");
         world.grow(15);
         world.exchange();

@@ -422,6 +422,33 @@ fn two_published_histories_are_both_taken_in() {
     drop(other);
 }
 
+/// Two heads that are several numbers apart are no proof, but the refusal says what it looks like.
+#[test]
+fn a_second_history_some_heads_further_on_is_named_as_what_it_may_be() {
+    let week = week();
+    let Week { alpha, beta, .. } = &week;
+    let other = Stick::new();
+    let copy = Site { app: App::new(), name: "copy" };
+    Saved::of(alpha.app.dir()).restore(copy.app.dir());
+    for site in [alpha, beta] {
+        site.uses_as(&other, "other");
+    }
+    describe(&copy, "quiet", "at the copy");
+    copy.sync();
+    beta.sync();
+    let before = beta.local_heads();
+    for round in 0..3 {
+        describe(alpha, "edited later", &format!("round {round} at the first"));
+        alpha.open().commit(Mode::Keep).unwrap();
+        alpha.try_push("other").unwrap();
+    }
+    let pulled = beta.try_pull("other").unwrap();
+    let refused: Vec<_> = pulled.fetched.remotes.values().flat_map(|fetched| &fetched.refused).collect();
+    assert!(refused.iter().any(|refusal| refusal.reason.contains("may have signed two histories")), "{pulled:?}");
+    assert!(refused.iter().all(|refusal| refusal.hint.contains("wbsync restore")), "{refused:?}");
+    assert_eq!(beta.local_heads(), before);
+}
+
 /// Whatever step a restore is interrupted at, running it again ends as if it had run through.
 #[test]
 fn an_interrupted_restore_is_finished_by_the_next() {

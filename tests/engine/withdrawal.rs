@@ -501,7 +501,7 @@ fn an_edit_that_nobody_takes_goes_with_what_it_carried() {
     let ladder = alpha.request(alice, &format!("{WORD} ladder"), "trusted");
     alpha.sync();
     beta.sync();
-    alpha.open().peer_untrust("beta").unwrap();
+    alpha.open().peer_untrust("beta", Mode::Keep).unwrap();
     // beta doesn't know yet, and a directory takes whatever it is given.
     beta.app.execute("UPDATE help_requests SET description = 'late'", &[]);
     beta.sync();

@@ -17,6 +17,7 @@
 mod support;
 
 mod began;
+mod collected;
 mod exchanged;
 mod interrupted;
 mod scene;

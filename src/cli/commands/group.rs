@@ -5,7 +5,7 @@ use serde_json::json;
 use super::peer::{shut_out, tell_shut_out};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{count, table};
+use crate::cli::text::{count, mode_of, planned, table};
 use crate::scope::manifest::draft::Since;
 use crate::sync::groups::{GroupShown, Member};
 use crate::sync::instance::Purpose;
@@ -30,6 +30,9 @@ enum Command {
     Create {
         /// What to call it: lower-case letters, digits, `-` and `_`
         group: String,
+        /// Only say what would change
+        #[arg(long, short = 'n')]
+        dry_run: bool,
     },
     /// Let an instance read what is shared with a group, and with --write edit it
     #[command(
@@ -46,6 +49,9 @@ enum Command {
         /// Let it read the records as they are now and what follows, but nothing sealed before
         #[arg(long)]
         from_now: bool,
+        /// Only say what would change
+        #[arg(long, short = 'n')]
+        dry_run: bool,
     },
     /// Take an instance out of a group, with a new key for those who stay
     #[command(after_help = "Examples:\n  wbsync group remove board beta")]
@@ -54,12 +60,18 @@ enum Command {
         group: String,
         /// The instance
         peer: String,
+        /// Only say what would change
+        #[arg(long, short = 'n')]
+        dry_run: bool,
     },
     /// Delete a group that nothing is shared with
     #[command(after_help = "Examples:\n  wbsync group delete board")]
     Delete {
         /// The group
         group: String,
+        /// Only say what would change
+        #[arg(long, short = 'n')]
+        dry_run: bool,
     },
     /// List the groups
     #[command(after_help = "Examples:\n  wbsync group list")]
@@ -78,42 +90,46 @@ enum Command {
 /// As the library's functions of the same names.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     match args.command {
-        Command::Create { group } => {
-            let shown = context.instance(Purpose::Change)?.group_create(&group)?;
-            context
-                .answer(&shown, &format!("made the group {group}; rows with the scope {} are for it\n", shown.scope))?;
+        Command::Create { group, dry_run } => {
+            let mode = mode_of(dry_run);
+            let shown = context.instance(Purpose::Change)?.group_create(&group, mode)?;
+            let text = format!("made the group {group}; rows with the scope {} are for it\n", shown.scope);
+            context.answer(&shown, &planned(&text, mode))?;
             context.hint(&format!("add instances: `wbsync group add {group} PEER`"));
             Ok(())
         }
-        Command::Add { group, peer, write, from_now } => {
+        Command::Add { group, peer, write, from_now, dry_run } => {
+            let mode = mode_of(dry_run);
             let right = if write { Right::Write } else { Right::Read };
             let since = if from_now { Since::Now } else { Since::Beginning };
-            let change = context.instance(Purpose::Change)?.group_add(&group, &peer, right, since)?;
+            let change = context.instance(Purpose::Change)?.group_add(&group, &peer, right, since, mode)?;
             let name = &change.name;
             let text = match (change.reads.is_empty(), change.writes.is_empty()) {
                 (true, true) => format!("{name} is in {group} already\n"),
                 (_, true) => format!("{name} reads what is shared with {group}, from our next push on\n"),
                 (_, false) => format!("{name} reads and edits what is shared with {group}, from our next push on\n"),
             };
-            context.answer(&change, &text)?;
+            context.answer(&change, &planned(&text, mode))?;
             if from_now && change.reads.is_empty() {
                 context.warn(&format!("{name} was in {group} already, and keeps the keys that it was granted"));
             }
             Ok(())
         }
-        Command::Remove { group, peer } => {
-            let change = context.instance(Purpose::Change)?.group_remove(&group, &peer)?;
+        Command::Remove { group, peer, dry_run } => {
+            let mode = mode_of(dry_run);
+            let change = context.instance(Purpose::Change)?.group_remove(&group, &peer, mode)?;
             let text = match change.reads_no_more.is_empty() {
                 true => format!("{} is not in {group}\n", change.name),
                 false => shut_out(&change),
             };
-            context.answer(&change, &text)?;
-            tell_shut_out(context, &change);
+            context.answer(&change, &planned(&text, mode))?;
+            tell_shut_out(context, &change, mode);
             Ok(())
         }
-        Command::Delete { group } => {
-            let shown = context.instance(Purpose::Change)?.group_delete(&group)?;
-            context.answer(&shown, &format!("deleted the group {group}\n"))?;
+        Command::Delete { group, dry_run } => {
+            let mode = mode_of(dry_run);
+            let shown = context.instance(Purpose::Change)?.group_delete(&group, mode)?;
+            context.answer(&shown, &planned(&format!("deleted the group {group}\n"), mode))?;
             if !shown.members.is_empty() {
                 context.note("its members keep what they have read of it");
             }

@@ -29,6 +29,7 @@ pub mod mirror;
 pub mod metrics;
 pub mod peer;
 pub mod privacy;
+pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod remote;
@@ -109,6 +110,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Resolve(args) => resolve::run(context, args),
         Command::Bundle(args) => bundle::run(context, args),
         Command::Fsck(args) => fsck::run(context, args),
+        Command::Prune(args) => prune::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Repair(args) => repair::run(context, args),
         Command::ExportIdentity(args) => export_identity::run(context, args),

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{by_name, count, table, tame};
+use crate::cli::text::{by_name, count, mode_of, planned, table, tame};
 use crate::id::name::PeerName;
 use crate::scope::manifest::draft::Since;
 use crate::state::peers::Trust;
@@ -74,6 +74,9 @@ Examples:
         /// Let it read the records as they are now and what follows, but nothing sealed before
         #[arg(long)]
         from_now: bool,
+        /// Only say what would change
+        #[arg(long, short = 'n')]
+        dry_run: bool,
     },
     /// Take back what `trust` gave: it reads our `trusted` scope no more, and edits none of our records
     ///
@@ -82,6 +85,9 @@ Examples:
     Untrust {
         /// Its name here, or the first digits of its id
         name: String,
+        /// Only say what would change
+        #[arg(long, short = 'n')]
+        dry_run: bool,
     },
     /// End all that an instance may do: it reads only what is public, edits nothing, and its later heads are refused
     ///
@@ -90,6 +96,9 @@ Examples:
     Revoke {
         /// Its name here, or the first digits of its id
         name: String,
+        /// Only say what would change
+        #[arg(long, short = 'n')]
+        dry_run: bool,
     },
     /// Remove an instance with all that came from it, here only
     ///
@@ -158,11 +167,12 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             let peer = context.instance(Purpose::Look)?.peer_show(&name)?;
             context.answer(&peer, &describe(&peer))
         }
-        Command::Trust { name, write, from_now } => {
+        Command::Trust { name, write, from_now, dry_run } => {
+            let mode = mode_of(dry_run);
             let trust = if write { Trust::Writer } else { Trust::Trusted };
             let since = if from_now { Since::Now } else { Since::Beginning };
-            let change = context.instance(Purpose::Change)?.peer_trust_since(&name, trust, since)?;
-            context.answer(&change, &trusted(&change))?;
+            let change = context.instance(Purpose::Change)?.peer_trust_since(&name, trust, since, mode)?;
+            context.answer(&change, &planned(&trusted(&change), mode))?;
             if change.before == Trust::Revoked {
                 context.hint(&format!("it is not followed any more; `wbsync follow {}` does", change.name));
             }
@@ -174,20 +184,22 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Command::Untrust { name } => {
-            let change = context.instance(Purpose::Change)?.peer_untrust(&name)?;
+        Command::Untrust { name, dry_run } => {
+            let mode = mode_of(dry_run);
+            let change = context.instance(Purpose::Change)?.peer_untrust(&name, mode)?;
             if change.trust == Trust::Revoked {
                 let text = format!("{} is revoked already: there is nothing left to take back\n", change.name);
                 return context.answer(&change, &text);
             }
-            context.answer(&change, &shut_out(&change))?;
-            tell_shut_out(context, &change);
+            context.answer(&change, &planned(&shut_out(&change), mode))?;
+            tell_shut_out(context, &change, mode);
             Ok(())
         }
-        Command::Revoke { name } => {
-            let change = context.instance(Purpose::Change)?.peer_revoke(&name)?;
-            context.answer(&change, &shut_out(&change))?;
-            tell_shut_out(context, &change);
+        Command::Revoke { name, dry_run } => {
+            let mode = mode_of(dry_run);
+            let change = context.instance(Purpose::Change)?.peer_revoke(&name, mode)?;
+            context.answer(&change, &planned(&shut_out(&change), mode))?;
+            tell_shut_out(context, &change, mode);
             Ok(())
         }
         Command::Forget { name, dry_run, yes } => {
@@ -255,9 +267,9 @@ pub fn shut_out(change: &TrustChange) -> String {
 }
 
 /// Says what stays with a peer that was removed, and who is left.
-pub fn tell_shut_out(context: &Context, change: &TrustChange) {
+pub fn tell_shut_out(context: &Context, change: &TrustChange, mode: Mode) {
     let name = &change.name;
-    if !change.reads_no_more.is_empty() {
+    if mode == Mode::Keep && !change.reads_no_more.is_empty() {
         context.note(&format!(
             "{name} keeps what it has read, and can open what was sealed before, wherever it finds it; what is sealed from \
              now on it can't"

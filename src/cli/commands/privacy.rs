@@ -7,7 +7,7 @@ use serde_json::json;
 use super::diff::value_text;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, WARNING, count, grouped, table, tame};
+use crate::cli::text::{HEADING, WARNING, count, grouped, mode_of, planned, table, tame};
 use crate::connector::contract::Rows;
 use crate::sync::commit::Mode;
 use crate::sync::confirm::Confirmations;
@@ -78,6 +78,9 @@ Examples:
         /// Leave it to the mapping again
         #[arg(long, conflicts_with = "scope")]
         unset: bool,
+        /// Only say what would change
+        #[arg(long, short = 'n')]
+        dry_run: bool,
     },
     /// Tell why a row is or isn't shared, which fields go where, and who can read them
     #[command(after_help = "Examples:\n  wbsync privacy explain requests#17\n  wbsync privacy explain 01a2b3c4")]
@@ -144,15 +147,22 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             let instance = context.instance(if dry_run { Purpose::Look } else { Purpose::Change })?;
             let marked = instance.mark_rows(&rows, scope, mode)?;
             context.answer(&marked, &set(&marked, mode))?;
+            if marked.foreign > 0 {
+                let foreign = count(marked.foreign, "row");
+                context
+                    .warn(&format!("left out {foreign} of other instances: who brought a record decides who sees it"));
+            }
             if marked.changed > 0 {
                 context.hint("`wbsync commit` takes it in, `wbsync push` lets the others know");
             }
             Ok(())
         }
-        Command::Default { dataset, scope, unset: _ } => {
-            context.instance(Purpose::Change)?.set_default_audience(&dataset, scope.as_deref())?;
+        Command::Default { dataset, scope, unset: _, dry_run } => {
+            let mode = mode_of(dry_run);
+            context.instance(Purpose::Change)?.set_default_audience(&dataset, scope.as_deref(), mode)?;
             let says = scope.as_deref().unwrap_or("left to the mapping");
-            context.answer(&json!({ "dataset": dataset, "default": scope }), &format!("{dataset}: {says}\n"))?;
+            let text = planned(&format!("{dataset}: {says}\n"), mode);
+            context.answer(&json!({ "dataset": dataset, "default": scope }), &text)?;
             context.hint("`wbsync commit` takes it in, `wbsync privacy list` shows what it means");
             Ok(())
         }

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{by_name, count, table};
+use crate::cli::text::{by_name, count, mode_of, planned, table};
+use crate::sync::commit::Mode;
 use crate::sync::instance::Purpose;
 use crate::sync::rotate::Resealing;
 use crate::sync::show::ScopeShown;
@@ -44,6 +45,9 @@ enum Command {
         /// Also seal anew what is there, and let the old keys go
         #[arg(long)]
         reseal: bool,
+        /// Only say what would change
+        #[arg(long, short = 'n')]
+        dry_run: bool,
     },
 }
 
@@ -58,12 +62,16 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             let status = instance.status()?;
             context.answer(&json!({ "scopes": status.scopes }), &lines("", &status))
         }
-        Command::Rotate { scope, reseal } => {
+        Command::Rotate { scope, reseal, dry_run } => {
+            let mode = mode_of(dry_run);
             let resealing = if reseal { Resealing::AtNextPush } else { Resealing::Never };
-            let rotated = context.instance(Purpose::Change)?.scope_rotate(&scope, resealing)?;
+            let rotated = context.instance(Purpose::Change)?.scope_rotate(&scope, resealing, mode)?;
             let readers = if rotated.readers.is_empty() { "nobody else".into() } else { rotated.readers.join(", ") };
             let text = format!("{} has the key {} now; readers: {readers}\n", rotated.scope, rotated.epoch);
-            context.answer(&rotated, &text)?;
+            context.answer(&rotated, &planned(&text, mode))?;
+            if mode == Mode::DryRun {
+                return Ok(());
+            }
             context.hint(match resealing {
                 Resealing::Never => "`wbsync push` makes it known",
                 Resealing::AtNextPush => {

@@ -12,6 +12,7 @@ use crate::daemon::lock::WorkerLock;
 use crate::daemon::report::Report;
 use crate::sync::instance::Purpose;
 use crate::sync::queue::Waiting;
+use crate::sync::size::{Sizes, StoreSize};
 use crate::sync::status::Status;
 
 /// Show where this instance stands: scopes, peers, remotes, conflicts, what waits
@@ -22,11 +23,16 @@ use crate::sync::status::Status;
 Examples:
   wbsync status
   wbsync status --watch
+  wbsync status --size
   wbsync --json status")]
 pub struct Args {
     /// Show it again whenever it changed, until interrupted
     #[arg(long)]
     watch: bool,
+    /// Show instead how much room everything takes: state, store, each remote (they are asked), the bookkeeping in the
+    /// application's database
+    #[arg(long, conflicts_with = "watch")]
+    size: bool,
 }
 
 /// The status with what the worker tells.
@@ -44,6 +50,10 @@ struct Told {
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     if args.watch {
         return watch(context);
+    }
+    if args.size {
+        let sizes = context.instance(Purpose::Look)?.sizes()?;
+        return context.answer(&sizes, &describe_sizes(&sizes));
     }
     let told = told(context)?;
     context.answer(&told, &(describe(&told.status) + &worker(told.worker.as_ref())))?;
@@ -160,6 +170,9 @@ fn describe(status: &Status) -> String {
     if !status.placeholders.is_empty() {
         text += &format!("\nplaceholders that local rows refer to: {}\n", by_name(&status.placeholders));
     }
+    if status.pruned > 0 {
+        text += &format!("\npruned here: {}\n", count(status.pruned, "record"));
+    }
     let mut schema: Vec<String> = status.misfits.iter().map(|misfit| format!("  {}\n", misfit.line())).collect();
     for fit in &status.fits {
         schema.extend(fit.lines().into_iter().map(|line| format!("  {line}\n")));
@@ -174,6 +187,33 @@ fn describe(status: &Status) -> String {
         text += &format!("\nprivate: {}\n", private(&status.private));
     }
     text
+}
+
+fn describe_sizes(sizes: &Sizes) -> String {
+    let store = |name: &str, size: &StoreSize| {
+        let what = format!("{}, {} that no head names", count(size.objects, "object"), bytes(size.unused));
+        let what = if size.is_listed { what } else { format!("{} that heads name", count(size.objects, "object")) };
+        [name.to_owned(), bytes(size.bytes), what]
+    };
+    let nodes = format!("{}, {} free for reuse", count(sizes.state.nodes, "tree node"), bytes(sizes.state.free));
+    let mut rows = vec![["state".to_owned(), bytes(sizes.state.used), nodes]];
+    rows.extend(sizes.store.as_ref().map(|size| store("store", size)));
+    if sizes.fetched > 0 {
+        rows.push(["fetched".into(), bytes(sizes.fetched), "not used yet".into()]);
+    }
+    rows.push(match sizes.database {
+        Some(found) => [
+            "bookkeeping".into(),
+            bytes(found.books),
+            format!("of {} of the application's database", bytes(found.whole)),
+        ],
+        None => ["bookkeeping".into(), "unknown".into(), "the application's database can't be read".into()],
+    });
+    rows.extend(sizes.remotes.iter().map(|(name, size)| store(&format!("remote {}", tame(name)), size)));
+    for (name, why) in &sizes.unknown {
+        rows.push([format!("remote {}", tame(name)), "unknown".into(), tame(why)]);
+    }
+    table("", &rows)
 }
 
 /// Says what waits for a remote, if anything does.

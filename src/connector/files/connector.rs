@@ -18,7 +18,7 @@ use super::shadow::Shadow;
 use super::source::Sources;
 use super::watch::{Watch, picture};
 use crate::connector::contract::{
-    Applied, Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting,
+    Applied, Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting,
     SinkError, Standing, Surveyed,
 };
 use crate::connector::error::Error;
@@ -404,6 +404,10 @@ impl Connector for FilesConnector {
     }
 
     fn drop_rows(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error> {
+        if let Dropped::Unused(records) = dropped {
+            // Which files use a piece is no reference that the tables know of: nothing here counts as unused.
+            return Ok(Applied { kept: records.clone(), ..Applied::default() });
+        }
         let applied = self.inner.drop_rows(dropped, progress)?;
         for dataset in self.sections.keys() {
             let pieces = self.pieces(dataset);
@@ -411,7 +415,7 @@ impl Connector for FilesConnector {
                 Dropped::Origin(origin) => pieces.drop_origin(origin),
                 Dropped::Record(id) if id.dataset == *dataset => pieces.name(id, None, &[]),
                 Dropped::Record(id) if id.dataset == pieces_of(dataset) => pieces.remove(id),
-                Dropped::Record(_) => Ok(()),
+                Dropped::Record(_) | Dropped::Unused(_) => Ok(()),
             };
             done.map_err(self.failed("give up files"))?;
         }
@@ -420,7 +424,14 @@ impl Connector for FilesConnector {
     }
 
     fn count_rows(&mut self, dropped: &Dropped) -> Result<BTreeMap<DatasetName, u64>, Error> {
+        if matches!(dropped, Dropped::Unused(_)) {
+            return Ok(BTreeMap::new());
+        }
         self.inner.count_rows(dropped)
+    }
+
+    fn sizes(&mut self) -> Result<DatabaseSizes, Error> {
+        self.inner.sizes()
     }
 
     fn finish_apply(&mut self) -> Result<(), Error> {

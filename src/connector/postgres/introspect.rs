@@ -74,6 +74,13 @@ pub(super) const ACTING_KEYS: &str = "
 SELECT 1 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace
 WHERE n.nspname = $1 AND k.contype = 'f' AND k.confdeltype NOT IN ('a', 'r') LIMIT 1";
 
+/// Measures the bookkeeping and the whole database.
+pub(super) const SIZES: &str = "
+SELECT coalesce((SELECT sum(pg_catalog.pg_total_relation_size(c.oid)) FROM pg_catalog.pg_class c
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = 'wbsync' AND c.relkind = 'r'), 0)::bigint,
+       pg_catalog.pg_database_size(pg_catalog.current_database())::bigint";
+
 /// Tells whether something in the schema `$1` may be checked at the end of a transaction.
 pub(super) const DEFERRABLE: &str = "
 SELECT 1 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace

@@ -17,6 +17,7 @@ use super::options::Options;
 use super::value::{Found, Given, KNOWN};
 use super::{catalogue, error, introspect, statement, tables, tls};
 use crate::connector::catalogue::{ForeignKey, Table};
+use crate::connector::contract::DatabaseSizes;
 use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
 use crate::connector::sql::raw::{Raw, RawRef};
@@ -301,6 +302,12 @@ impl Session for PostgresSession {
 
     fn has_acting_keys(&self) -> Result<bool, SqlError> {
         self.is_there(introspect::ACTING_KEYS, &bind![self.url.schema()])
+    }
+
+    fn sizes(&self) -> Result<DatabaseSizes, SqlError> {
+        let session: &dyn Session = self;
+        let sizes = session.only(introspect::SIZES, &[], |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)))?;
+        Ok(DatabaseSizes { books: sizes.0.unsigned_abs(), whole: sizes.1.unsigned_abs() })
     }
 
     fn reload(&self) {

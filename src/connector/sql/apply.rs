@@ -76,7 +76,7 @@ pub(super) enum Done {
 }
 
 /// Why rows are removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Removal {
     /// Their records are gone.
     Gone,
@@ -84,6 +84,8 @@ pub(super) enum Removal {
     GivenUp,
     /// The same, where the database would take referring rows along, or alter them: rows are only blanked.
     BlankedOnly,
+    /// This instance gives them up as far as no row refers to them; by dataset, the queries that tell.
+    Unused(Vec<Vec<String>>),
 }
 
 /// Where a change comes from.

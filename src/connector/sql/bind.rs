@@ -362,21 +362,24 @@ fn guards(plan: &Plan, conn: &dyn Session, keys: &[ForeignKey], mapped: &[String
     let takes_along = |key: &ForeignKey| key.acts && mapped.contains(&conn.fold(&key.table));
     let is_late = |key: &ForeignKey| key.is_deferred && !conn.checks_deferred();
     let wanted = keys.iter().filter(|key| conn.fold(&key.parent) == table && (takes_along(key) || is_late(key)));
-    let guard = |key: &ForeignKey| {
-        let primary: Vec<String> = plan.key.0.iter().map(|column| column.name.clone()).collect();
-        let to = if key.parent_columns.is_empty() { &primary } else { &key.parent_columns };
-        let mut tests: Vec<String> =
-            key.columns.iter().zip(to).map(|(from, to)| format!("c.{} = t.{}", quote(from), quote(to))).collect();
-        tests.push(plan.key.test_of(conn, "t.", 1));
-        if conn.fold(&key.table) == table {
-            // A row that refers to itself goes with itself.
-            let same = plan.key.0.iter().map(|column| format!("c.{0} = t.{0}", quote(&column.name)));
-            tests.push(format!("NOT ({})", same.collect::<Vec<_>>().join(" AND ")));
-        }
-        let tests = tests.join(" AND ");
-        format!("SELECT 1 FROM {} t, {} c WHERE {tests} LIMIT 1", conn.table(&plan.spec.table), conn.table(&key.table))
-    };
-    wanted.map(guard).collect()
+    wanted.map(|key| referring(plan, conn, key)).collect()
+}
+
+/// Returns a query for rows that refer by a foreign key to a row of the plan's; its key is the first parameters.
+pub(super) fn referring(plan: &Plan, conn: &dyn Session, key: &ForeignKey) -> String {
+    let table = conn.fold(&plan.spec.table);
+    let primary: Vec<String> = plan.key.0.iter().map(|column| column.name.clone()).collect();
+    let to = if key.parent_columns.is_empty() { &primary } else { &key.parent_columns };
+    let mut tests: Vec<String> =
+        key.columns.iter().zip(to).map(|(from, to)| format!("c.{} = t.{}", quote(from), quote(to))).collect();
+    tests.push(plan.key.test_of(conn, "t.", 1));
+    if conn.fold(&key.table) == table {
+        // A row that refers to itself goes with itself.
+        let same = plan.key.0.iter().map(|column| format!("c.{0} = t.{0}", quote(&column.name)));
+        tests.push(format!("NOT ({})", same.collect::<Vec<_>>().join(" AND ")));
+    }
+    let tests = tests.join(" AND ");
+    format!("SELECT 1 FROM {} t, {} c WHERE {tests} LIMIT 1", conn.table(&plan.spec.table), conn.table(&key.table))
 }
 
 /// Cache tables come and go with versions of the application: one that isn't there has no rows.

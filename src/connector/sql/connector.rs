@@ -4,7 +4,7 @@
 //! `capture` reads, `apply` with `put`, `remove` and `waiting` writes. Nothing is created but the
 //! bookkeeping's tables, and no table of the application's is altered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use super::purge::Purge;
 use super::same::IS_COVERED;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
 use crate::connector::contract::{
-    Applied, Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting,
-    SinkError, Standing, Surveyed,
+    Applied, Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows,
+    Sighting, SinkError, Standing, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
@@ -366,12 +366,21 @@ impl Connector for SqlConnector {
         let purge = Purge::new(&self.app_dir);
         let ids = super::drop::records(self.session(), &self.plans, &books, dropped);
         let ids = ids.map_err(|source| self.failed(doing, source))?;
+        let mut kept = match dropped {
+            Dropped::Unused(wanted) => {
+                let own: HashSet<&RecordId> = ids.iter().collect();
+                wanted.iter().filter(|id| !own.contains(id)).cloned().collect()
+            }
+            Dropped::Origin(_) | Dropped::Record(_) => Vec::new(),
+        };
         let apply = Apply::new(self.session(), &self.plans, &mut books, &self.context.names, purge);
         let mut apply = apply.map_err(|source| self.failed(doing, source))?;
-        apply.removal = super::drop::removal(self.session()).map_err(|source| self.failed(doing, source))?;
+        apply.removal =
+            super::drop::removal(self.session(), &self.plans, dropped).map_err(|source| self.failed(doing, source))?;
         let mut changes = ids.into_iter().map(|id| Ok(Change { id, content: None }));
         let mut applied = apply.run(&mut changes, progress).map_err(|fail| self.stopped(doing, fail))?;
         add(&mut applied, std::mem::take(&mut self.carried));
+        applied.kept.append(&mut kept);
         let books = self.books(doing)?;
         self.write(doing, |conn| super::drop::waiting(conn, &self.plans, &books, dropped))?;
         Ok(applied)
@@ -396,6 +405,10 @@ impl Connector for SqlConnector {
 
     fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {
         self.session.wait(at_most).map_err(|source| self.failed("wait for changes", source))
+    }
+
+    fn sizes(&mut self) -> Result<DatabaseSizes, Error> {
+        self.session().sizes().map_err(|source| self.failed("measure the database", source))
     }
 
     fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error> {

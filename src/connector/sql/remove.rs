@@ -42,6 +42,17 @@ impl Apply<'_> {
             self.stale(dataset, &entry.key, &row.raws);
             return Ok(Done::Updated);
         }
+        if let Removal::Unused(queries) = &self.removal
+            && !entry.is_stub()
+        {
+            let given = plan.key.given(&entry.key);
+            for sql in &queries[dataset] {
+                if self.conn.exists(sql, &bound(&given))? {
+                    self.applied.kept.push(id.clone());
+                    return Ok(Done::Unchanged);
+                }
+            }
+        }
         let done = match self.delete(plan, &entry)? {
             true => {
                 self.books.remove(self.conn, dataset, &entry)?;
@@ -49,6 +60,11 @@ impl Apply<'_> {
                 Done::Deleted
             }
             false if entry.is_stub() => return Ok(Done::Unchanged),
+            // Something refuses that no key told of.
+            false if matches!(self.removal, Removal::Unused(_)) => {
+                self.applied.kept.push(id.clone());
+                return Ok(Done::Unchanged);
+            }
             false => {
                 self.blank(dataset, id, &entry)?;
                 Done::Blanked
@@ -105,7 +121,7 @@ impl Apply<'_> {
         let audience = match self.removal {
             Removal::Gone => Audience::Private(Reason::Withheld),
             // Rows that refer to it are capped by it; giving it up must not withdraw them.
-            Removal::GivenUp | Removal::BlankedOnly => entry.audience.clone(),
+            Removal::GivenUp | Removal::BlankedOnly | Removal::Unused(_) => entry.audience.clone(),
         };
         self.write_down(dataset, id, entry.origin, &entry.key, audience, STUB, &[])?;
         Ok(())

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::raw::{Raw, RawRef, Take};
 use crate::connector::catalogue::{ForeignKey, Table};
+use crate::connector::contract::DatabaseSizes;
 use crate::connector::error::Error;
 use crate::record::fieldtype::Kind;
 
@@ -146,6 +147,9 @@ pub(crate) trait Session: fmt::Debug {
 
     /// Tells whether deleting a row may delete or alter others.
     fn has_acting_keys(&self) -> Result<bool, SqlError>;
+
+    /// Measures the bookkeeping's tables with their indexes, and the whole database, in bytes.
+    fn sizes(&self) -> Result<DatabaseSizes, SqlError>;
 
     /// Forgets what was prepared: the application may have altered its tables.
     fn reload(&self);

@@ -58,7 +58,7 @@ pub(super) fn survey(
     for (dataset, _) in plans.list.iter().enumerate().filter(|(_, plan)| concerns(rows, &plan.name)) {
         for key in now.keys(dataset, rows)? {
             let Some(surveyed) = now.surveyed(dataset, &key)? else { continue };
-            if matches!(rows, Rows::Own(_) | Rows::Where(..)) && surveyed.decided.is_none() {
+            if matches!(rows, Rows::Own(_)) && surveyed.decided.is_none() {
                 continue;
             }
             sink(surveyed).map_err(Stop::Sink)?;

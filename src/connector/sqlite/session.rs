@@ -13,6 +13,7 @@ use super::catalogue;
 use super::snapshot::{self, Place};
 use super::tables::TABLES;
 use crate::connector::catalogue::{ForeignKey, Table};
+use crate::connector::contract::DatabaseSizes;
 use crate::connector::error::Error;
 use crate::connector::sql::raw::{Raw, RawRef};
 use crate::connector::sql::session::{Declared, Meaning, Row, Session, Snapshot, SqlError, Visit};
@@ -205,6 +206,14 @@ impl Session for SqliteSession {
         let sql = "SELECT 1 FROM sqlite_schema t, pragma_foreign_key_list(t.name) f
                    WHERE t.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT') LIMIT 1";
         Ok(self.conn.prepare(sql)?.exists([])?)
+    }
+
+    fn sizes(&self) -> Result<DatabaseSizes, SqlError> {
+        let number = |sql| self.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+        let books = "SELECT coalesce(sum(d.pgsize), 0) FROM sqlite_schema s JOIN dbstat d ON d.name = s.name
+                     WHERE s.tbl_name GLOB '_wbsync_*'";
+        let whole = "SELECT c.page_count * s.page_size FROM pragma_page_count c, pragma_page_size s";
+        Ok(DatabaseSizes { books: number(books)?, whole: number(whole)? })
     }
 
     fn reload(&self) {

@@ -58,6 +58,7 @@ impl Instance {
         let records = self.records_of(&view)?;
         let origins: BTreeSet<_> = self.state.scopes()?.into_iter().map(|row| row.origin).collect();
         let shunned: BTreeSet<RecordId> = self.state.shunned()?.into_iter().map(|shunned| shunned.id).collect();
+        let pruned = self.state.pruned()?;
         let mut found = Vec::new();
         for (id, standing) in &known {
             let is_claimed = matches!(standing, Standing::Row { is_settled: true, is_shared: true });
@@ -66,7 +67,11 @@ impl Instance {
             }
         }
         for id in &records {
-            if datasets.contains(&id.dataset) && !known.contains_key(id) && !shunned.contains(id) {
+            if datasets.contains(&id.dataset)
+                && !known.contains_key(id)
+                && !shunned.contains(id)
+                && !pruned.contains_key(id)
+            {
                 found.push(format!("no row stands for the record {}/{}", id.dataset, id.key));
             }
         }

@@ -40,6 +40,8 @@ pub struct Marked {
     pub rows: Vec<SharedRow>,
     /// How many of them say something else than before.
     pub changed: u64,
+    /// Rows that meet the condition and belong to other instances, which decide who sees them.
+    pub foreign: u64,
 }
 
 impl Instance {
@@ -72,10 +74,9 @@ impl Instance {
         let audience = self.audience_named(audience)?;
         let mut marked = Marked { audience: audience.clone(), ..Marked::default() };
         let mut keys: BTreeMap<DatasetName, Vec<String>> = BTreeMap::new();
-        let mut foreign = 0;
         self.survey(rows, &mut |surveyed| {
             if surveyed.decided.is_none() {
-                foreign += 1;
+                marked.foreign += 1;
                 return Ok(());
             }
             marked.rows.push(SharedRow::of(&surveyed));
@@ -83,7 +84,9 @@ impl Instance {
             Ok(())
         })?;
         match rows {
-            Rows::Key(..) | Rows::Record(..) if marked.rows.is_empty() && foreign > 0 => return Err(Error::NotOurs),
+            Rows::Key(..) | Rows::Record(..) if marked.rows.is_empty() && marked.foreign > 0 => {
+                return Err(Error::NotOurs);
+            }
             Rows::Record(..) if marked.rows.len() > 1 => {
                 return Err(Error::Ambiguous { what: "record".into(), count: marked.rows.len() });
             }
@@ -104,10 +107,13 @@ impl Instance {
     ///
     /// # Errors
     /// `NotFound`, `UnknownAudience`, the database.
-    pub fn set_default_audience(&self, dataset: &str, audience: Option<&str>) -> Result<(), Error> {
+    pub fn set_default_audience(&self, dataset: &str, audience: Option<&str>, mode: Mode) -> Result<(), Error> {
         let dataset = self.dataset_named(dataset)?;
         let audience = audience.map(|audience| self.audience_named(audience)).transpose()?;
-        self.with_database(|database| Ok(database.set_default(&dataset, audience.as_deref())?))
+        match mode {
+            Mode::DryRun => Ok(()),
+            Mode::Keep => self.with_database(|database| Ok(database.set_default(&dataset, audience.as_deref())?)),
+        }
     }
 
     /// Reads which rows a person means: `dataset#key` by the application's own key, else a record.
