@@ -116,7 +116,7 @@ fn everything_lies_where_the_layout_says_and_goes_in_one_push() {
     files.sort();
     let listed = git(&hub, &["ls-tree", "-r", "--name-only", &own]);
     assert_eq!(listed.lines().collect::<Vec<_>>(), files);
-    assert_eq!(git(&hub, &["cat-file", "blob", &format!("refs/wbsync/store:format")]), FORMAT);
+    assert_eq!(git(&hub, &["cat-file", "blob", "refs/wbsync/store:format"]), FORMAT);
     assert_eq!(git(&hub, &["rev-list", "--count", "--all"]), "2\n", "one commit for each branch");
     let said = git(&hub, &["log", "--format=%an %ae %cn %ce %s%b %at %ct", &own]);
     let (said, day) = said.trim_end().rsplit_once(' ').unwrap();
