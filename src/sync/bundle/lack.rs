@@ -44,8 +44,6 @@ struct Files {
     objects: Vec<Entry>,
     documents: BTreeMap<StorePath, Entry>,
     named: BTreeSet<StorePath>,
-    /// Whose heads are among them.
-    signers: BTreeSet<InstanceId>,
 }
 
 impl Instance {
@@ -169,7 +167,6 @@ impl Instance {
                 continue;
             }
             files.document(StorePath::Head(scope, signer), &bytes);
-            files.signers.insert(signer);
             for object in self.objects_for(&head, known, options)? {
                 let path = StorePath::Object(object.id);
                 let hash = DocHash::from_bytes(*object.id.as_bytes());
@@ -201,7 +198,7 @@ impl Instance {
         Ok(head.objects().filter(|object| !there.contains(&object.id)).cloned().collect())
     }
 
-    /// Adds our card and, of those in our store, the cards of whoever signed a head in the bundle.
+    /// Adds our card, and to everything those of all others in our store: who follows somebody has the card.
     fn add_cards(
         &self,
         own: &DirStore,
@@ -211,7 +208,7 @@ impl Instance {
     ) -> Result<(), Error> {
         let failed = || Error::store("this instance");
         for instance in own.cards().map_err(failed())? {
-            if instance != self.id() && !files.signers.contains(&instance) && !options.all {
+            if instance != self.id() && !options.all {
                 continue;
             }
             let Some(bytes) = own.card(&instance).map_err(failed())? else { continue };
