@@ -489,4 +489,5 @@ pub(in crate::connector) fn add(sum: &mut Applied, more: Applied) {
     }
     sum.unchanged += more.unchanged;
     sum.dirty.extend(more.dirty);
+    sum.kept.extend(more.kept);
 }
