@@ -92,6 +92,7 @@ pub enum Command {
     Repair(commands::repair::Args),
     Gc(commands::gc::Args),
     Restore(commands::restore::Args),
+    Db(commands::db::Args),
     Debug(commands::debug::Args),
     Serve(commands::serve::Args),
     Hub(commands::hub::Args),

@@ -87,8 +87,56 @@ pub struct Capture {
     pub rows: u64,
     /// Rows and missing rows that were reported.
     pub reported: u64,
-    /// Own rows that stay home, by dataset and reason.
+    /// Own rows that stay home, by dataset and reason, of those that were read.
     pub private: BTreeMap<(DatasetName, Reason), u64>,
+    /// Whether all rows were read, not only those that triggers noted.
+    pub is_whole: bool,
+    /// Tables that were read as a whole, because their triggers don't stand as `install` makes them.
+    pub unwatched: Vec<String>,
+}
+
+/// How a capture finds what changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capturing {
+    /// It reads all rows and compares them with what was last known of them.
+    #[default]
+    Scan,
+    /// It reads those that triggers noted, where they stand as they should.
+    Triggers,
+}
+
+/// How the triggers stand that note what changes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Triggers {
+    /// How captures find what changed, as it is configured.
+    pub mode: Capturing,
+    /// Whether anything of them is there.
+    pub installed: bool,
+    /// The mapped tables.
+    pub tables: Vec<TriggersOf>,
+    /// How many changes are noted and not captured yet.
+    pub noted: u64,
+}
+
+/// How the triggers of one table stand.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TriggersOf {
+    /// The table.
+    pub table: String,
+    /// What is wrong with its triggers; while anything is, a capture reads the whole table.
+    pub faults: Vec<String>,
+    /// Why triggers can't note everything in it: a capture always reads the whole table.
+    pub uncovered: Option<String>,
+}
+
+/// What to do with the triggers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TriggerChange {
+    /// Make them stand as they should.
+    Install,
+    /// Remove them, and what they noted.
+    Uninstall,
 }
 
 /// How far the application's rows have come: opaque views of the engine's.
@@ -410,6 +458,31 @@ pub trait Connector {
     /// # Errors
     /// The database can't be reached any more.
     fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error>;
+
+    /// Says how the triggers stand that note what changes. Writes nothing.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn triggers(&mut self) -> Result<Triggers, Error>;
+
+    /// Returns the statements that `change_triggers` would run; none if everything is as it should be.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn plan_triggers(&mut self, change: TriggerChange) -> Result<Vec<String>, Error>;
+
+    /// Installs or removes the triggers; returns the statements that it ran. Each transaction is short, and after a
+    /// crash between them the same call does the rest.
+    ///
+    /// # Errors
+    /// The database can't be written, or doesn't let this user.
+    fn change_triggers(&mut self, change: TriggerChange) -> Result<Vec<String>, Error>;
+
+    /// Counts the own rows that stay home, by dataset and reason, as of the last capture.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn private(&mut self) -> Result<BTreeMap<(DatasetName, Reason), u64>, Error>;
 
     /// Lists records that wait, at most `limit`, and how many there are.
     ///

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::error::Error;
 use super::network::{Network, NetworkMode};
+use crate::connector::contract::Capturing;
 
 /// The name of the file, beside `.wbsync/`.
 pub const FILE: &str = "wbsync.toml";
@@ -19,6 +20,9 @@ pub struct Config {
     pub preset: Option<String>,
     /// How long to wait for a locked database, in milliseconds.
     pub busy_ms: Option<u64>,
+    /// How captures find what changed (docs/capture.md).
+    #[serde(default)]
+    pub capture: Capture,
     /// The bookkeeping of the mapping itself: datasets, conditions (docs/mapping.md).
     #[serde(default)]
     pub dataset: toml::Table,
@@ -27,6 +31,15 @@ pub struct Config {
     pub network: Network,
     /// The condition under which the application is ready for foreign rows (docs/mapping.md).
     pub ready: Option<toml::Table>,
+}
+
+/// How captures find what changed.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capture {
+    /// By reading everything, if left out.
+    #[serde(default)]
+    pub mode: Capturing,
 }
 
 impl Config {

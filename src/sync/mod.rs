@@ -52,6 +52,7 @@ pub mod show;
 pub mod shun;
 pub mod status;
 pub mod sweep;
+pub mod triggers;
 pub mod trust;
 pub mod view;
 pub mod working;

@@ -8,10 +8,12 @@ use std::path::Path;
 
 use postgres::types::Type;
 use postgres::{Client, SimpleQueryMessage};
+use wbsync::connector::contract::Capturing;
 use wbsync::connector::dburl::{self, Address};
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::postgres::options::Options;
 use wbsync::connector::sql::connector::SqlConnector;
+use wbsync::testing::prng::Prng;
 
 use super::harness::{Raw, context};
 use super::support::postgres::{Cluster, connect};
@@ -83,8 +85,10 @@ impl Database {
         Self { client: RefCell::new(client), url }
     }
 
-    pub(crate) fn connect(&self, dir: &Path, mapping: Mapping) -> SqlConnector {
-        wbsync::connector::postgres::open(self.options(dir), mapping, context()).unwrap()
+    pub(crate) fn connect(&self, dir: &Path, mapping: Mapping, capturing: Capturing) -> SqlConnector {
+        let mut options = self.options(dir);
+        options.capturing = capturing;
+        wbsync::connector::postgres::open(options, mapping, context()).unwrap()
     }
 
     pub(crate) fn options(&self, dir: &Path) -> Options {
@@ -140,5 +144,43 @@ fn shown(kind: &Type, text: Option<&str>) -> Raw {
         Type::TIMESTAMP if text.len() == 19 => Raw::Text(format!("{text}.000000")),
         Type::TIMESTAMP => Raw::Text(format!("{text:0<26}")),
         _ => Raw::Text(text.to_owned()),
+    }
+}
+
+/// What belongs to the capture by triggers, and all else.
+pub(crate) const NOTHING_LEFT: &str = "
+SELECT c.relkind::text, c.relname::text, n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname IN ('public', 'wbsync')
+UNION ALL SELECT 'trigger', t.tgname::text, t.tgrelid::regclass::text FROM pg_trigger t WHERE NOT t.tgisinternal
+UNION ALL SELECT 'function', f.proname::text, n.nspname::text FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+WHERE n.nspname IN ('public', 'wbsync') ORDER BY 1, 2, 3";
+
+impl Database {
+    /// Takes one trigger away, as a migration that rebuilds a table does.
+    pub(crate) fn break_triggers(&self, table: &str) {
+        self.batch(&format!("DROP TRIGGER _wbsync_update ON {table}"));
+    }
+
+    /// Does something while a table has no triggers.
+    pub(crate) fn without_triggers(&self, table: &str, sql: &str) {
+        self.batch(&format!(
+            "ALTER TABLE {table} DISABLE TRIGGER _wbsync_update; {sql};
+             ALTER TABLE {table} ENABLE ALWAYS TRIGGER _wbsync_update"
+        ));
+    }
+}
+
+/// An edit that only PostgreSQL has.
+pub(crate) fn odd_edit(random: &mut Prng, time: &str, scope: &str) -> String {
+    let (a, b, word) = (random.below(9) + 1, random.below(9) + 1, random.below(1000));
+    match random.below(5) {
+        0 => format!(
+            "INSERT INTO vouches(voucher_user_id, subject_user_id, signature, created_at) VALUES({a}, {b}, 'o{word}', '{time}')
+             ON CONFLICT(voucher_user_id, subject_user_id) DO UPDATE SET signature = excluded.signature"
+        ),
+        1 => "TRUNCATE vouches".to_owned(),
+        2 => format!("UPDATE users SET sync_scope = '{scope}' WHERE id IN ({a}, {b})"),
+        3 => format!("WITH gone AS (DELETE FROM vouches WHERE id = {a} RETURNING *) UPDATE users SET sync_scope = '{scope}' WHERE id = {b}"),
+        _ => "DELETE FROM request_comments WHERE id % 3 = 0".to_owned(),
     }
 }

@@ -17,3 +17,6 @@ mod same;
 mod speed;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../connector_sqlite/triggers.rs"]
+mod triggers;
+mod triggers_own;

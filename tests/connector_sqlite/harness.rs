@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use tempfile::TempDir;
-use wbsync::connector::contract::{Applied, Capture, Change, Connector, Content, Context, Position, Seen, Sighting};
+use wbsync::connector::contract::{
+    Applied, Capture, Capturing, Change, Connector, Content, Context, Position, Seen, Sighting, TriggerChange,
+};
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::sql::connector::SqlConnector;
 use wbsync::id::bytes::{InstanceId, RecordKey};
@@ -26,6 +28,7 @@ pub(crate) struct App {
     pub(crate) dir: TempDir,
     pub(crate) db: Database,
     pub(crate) sync: SqlConnector,
+    pub(crate) capturing: Capturing,
 }
 
 impl App {
@@ -38,13 +41,22 @@ impl App {
         let dir = tempfile::tempdir().unwrap();
         let db = Database::new(dir.path());
         db.batch(sql);
-        let sync = db.connect(dir.path(), mapping(own));
-        Self { dir, db, sync }
+        let sync = db.connect(dir.path(), mapping(own), Capturing::Scan);
+        Self { dir, db, sync, capturing: Capturing::Scan }
+    }
+
+    /// Captures by triggers from now on, and has captured everything once.
+    pub(crate) fn watched(mut self) -> Self {
+        self.sync.change_triggers(TriggerChange::Install).unwrap();
+        self.capturing = Capturing::Triggers;
+        self.reopen();
+        self.settle();
+        self
     }
 
     /// Forgets the connector as a crash does, and opens another.
     pub(crate) fn reopen(&mut self) {
-        self.sync = self.db.connect(self.dir.path(), mapping(""));
+        self.sync = self.db.connect(self.dir.path(), mapping(""), self.capturing);
     }
 
     pub(crate) fn sql(&self, sql: &str) {

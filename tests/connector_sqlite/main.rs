@@ -10,3 +10,5 @@ mod files;
 mod harness;
 mod same;
 mod speed;
+mod triggers;
+mod triggers_own;

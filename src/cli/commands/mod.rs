@@ -6,6 +6,7 @@ pub mod clone;
 pub mod commit;
 pub mod completions;
 pub mod conflicts;
+pub mod db;
 pub mod debug;
 pub mod diff;
 pub mod fetch;
@@ -102,6 +103,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Revert(args) => revert::run(context, args),
         Command::Shun(args) => shun::run(context, args),
         Command::Unshun(args) => unshun::run(context, args),
+        Command::Db(args) => db::run(context, args),
         Command::Debug(args) => debug::run(context, args),
         Command::Serve(args) => serve::run(context, args),
         Command::Hub(args) => hub::run(context, args),

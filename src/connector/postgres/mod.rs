@@ -8,6 +8,7 @@ mod session;
 mod statement;
 mod tables;
 mod tls;
+mod triggers;
 mod value;
 
 use self::options::Options;
@@ -23,5 +24,5 @@ use super::sql::connector::SqlConnector;
 /// `Address`, `Unreachable`, `Forbidden`; `UnknownTable`, `UnknownColumn` and `Unfit` where the mapping doesn't fit.
 pub fn open(options: Options, mapping: Mapping, context: Context) -> Result<SqlConnector, Error> {
     let session = PostgresSession::open(&options)?;
-    SqlConnector::bind(Box::new(session), options.app_dir, mapping, context)
+    SqlConnector::bind(Box::new(session), options.app_dir, options.capturing, mapping, context)
 }

@@ -7,23 +7,21 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::books::{Books, ENTRY, Entry, override_of};
+use super::join::{Entries, Ids, Join, Map};
 use super::key::Key;
 use super::look::{self, OWN, Override, Parent, Parents};
+use super::outbox;
 use super::pace::Pace;
 use super::plan::{Plan, Plans};
+use super::raw::Bind;
 use super::session::{Row, Session, Snapshot, SqlError, Transaction};
+use super::touched::{Noted, Touched};
 use crate::connector::contract::{Base, Capture, Seen, Sighting, SinkError};
-use crate::id::bytes::RecordKey;
-use crate::record::recordid;
 use crate::scope::audience::{Audience, Reason};
 use crate::sys::clock::UnixMillis;
 
 /// The most rows that are written down in one transaction.
 const BATCH_ROWS: usize = 5_000;
-/// How many ids are made at once beyond those that were counted.
-const SPARE_IDS: usize = 64;
-/// How many rows of the map are read at once.
-const MAP_ROWS: i64 = 2_000;
 
 /// Receives what was found.
 pub(super) type Sink<'a> = dyn FnMut(Sighting) -> Result<(), SinkError> + 'a;
@@ -65,20 +63,25 @@ enum Write {
         overrides: Vec<Override>,
     },
     Vanished(Entry),
+    /// The row is as it was known, but whether all is there that it refers to.
+    Flagged(Entry),
     /// The row is as it was known.
     Nothing,
 }
 
-struct Run<'a> {
-    plans: &'a Plans,
-    books: &'a Books,
+/// One capture.
+pub(super) struct Run<'a> {
+    pub(super) plans: &'a Plans,
+    pub(super) books: &'a Books,
     /// Where to write down what is found; without it nothing is.
     writer: Option<&'a dyn Session>,
     now: UnixMillis,
     extent: Extent,
     sink: &'a mut Sink<'a>,
     parents: Known,
-    capture: Capture,
+    /// What triggers noted, if only that is looked at.
+    pub(super) touched: Option<Touched>,
+    pub(super) capture: Capture,
     found: Vec<Found>,
     flush_at: usize,
     pace: Pace,
@@ -98,15 +101,29 @@ impl Parents for Known {
     }
 }
 
+/// What a capture reads.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) snapshot: Snapshot,
+    /// What triggers noted, where there are any.
+    pub(super) noted: Option<Noted>,
+    /// Whether that is all that is looked at.
+    pub(super) is_part: bool,
+    /// Tables that are read as a whole because their triggers don't stand.
+    pub(super) unwatched: Vec<String>,
+}
+
 /// Reads the snapshot, writes down through `writer` (if there is one) what changed, and reports it.
 pub(super) fn run<'a>(
     plans: &'a Plans,
     books: &'a Books,
     writer: Option<&'a dyn Session>,
-    snapshot: Snapshot,
+    work: Work,
     (now, extent): (UnixMillis, Extent),
     sink: &'a mut Sink<'a>,
 ) -> Result<Capture, Stop> {
+    let Work { snapshot, mut noted, is_part, unwatched } = work;
+    let number = books.settled.unsigned_abs() + 1;
     let mut run = Run {
         plans,
         books,
@@ -115,20 +132,29 @@ pub(super) fn run<'a>(
         extent,
         sink,
         parents: Known { lists: plans.list.iter().map(|_| Vec::new()).collect() },
-        capture: Capture { number: books.settled.unsigned_abs() + 1, ..Capture::default() },
+        touched: noted.as_mut().filter(|_| is_part).map(Touched::new),
+        capture: Capture { number, is_whole: !is_part, unwatched, ..Capture::default() },
         found: Vec::new(),
         flush_at: if snapshot.blocks_writers { usize::MAX } else { BATCH_ROWS },
         pace: Pace::default(),
         buffer: Vec::new(),
     };
     let leftovers = run.leftovers(snapshot.session.as_ref())?;
-    for dataset in 0..plans.list.len() {
-        run.scan(snapshot.session.as_ref(), dataset)?;
+    if is_part {
+        run.look_at_touched(snapshot.session.as_ref())?;
+    } else {
+        for dataset in 0..plans.list.len() {
+            run.scan(snapshot.session.as_ref(), dataset)?;
+        }
     }
     drop(snapshot);
     run.flush()?;
     for sighting in leftovers {
         run.report(sighting)?;
+    }
+    if let (Some(noted), Some(writer)) = (noted, writer) {
+        let read = run.touched.take().map_or_else(|| vec![true; plans.list.len()], |touched| touched.read);
+        noted.take_away(writer, plans, books, &read, run.capture.reported > 0)?;
     }
     Ok(run.capture)
 }
@@ -148,69 +174,86 @@ impl Run<'_> {
         Ok(leftovers)
     }
 
-    fn scan(&mut self, conn: &dyn Session, dataset: usize) -> Result<(), Stop> {
+    /// Looks at all rows of a dataset.
+    pub(super) fn scan(&mut self, conn: &dyn Session, dataset: usize) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
-        let overrides = self.overrides(conn, dataset)?;
-        let mut map = Map::new(conn, self.books, dataset, plan.has_integer_key);
-        let mut mapped = map.next()?;
-        let mut ids = Ids::default();
-        conn.scan_into(&plan.sql_scan, |row| -> Result<(), Stop> {
-            self.capture.rows += 1;
-            let Some(key) = Key::of(row.raw(0)?) else {
-                self.count_private(plan, Reason::Withheld);
-                return Ok(());
-            };
-            while mapped.as_ref().is_some_and(|entry| entry.key < key) {
-                self.vanished(dataset, mapped.take().expect("it was just there"))?;
-                mapped = map.next()?;
+        let overrides = self.overrides(conn, dataset, None)?;
+        let map = Map::new(conn, self.books, dataset, plan.has_integer_key);
+        let mut join = Join::new(dataset, Entries::All(map), overrides, Ids::default())?;
+        conn.scan_into(&plan.sql_scan, |row| self.meet(conn, &mut join, row))?;
+        self.rest(join)
+    }
+
+    /// Looks at the rows with some keys, in order; returns the ids that are left.
+    pub(super) fn look_at(&mut self, conn: &dyn Session, dataset: usize, keys: &[Key], ids: Ids) -> Result<Ids, Stop> {
+        let (plan, number) = (&self.plans.list[dataset], self.books.datasets[dataset]);
+        let list = conn.list(keys);
+        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND {}", conn.among("key", "text", "?2"));
+        let mut entries = conn.all(&sql, &bind![number, list], |row| self.books.entry(dataset, row))?;
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        let overrides = self.overrides(conn, dataset, Some(list.as_str()))?;
+        let mut join = Join::new(dataset, Entries::Some(entries.into_iter()), overrides, ids)?;
+        conn.each_into(&plan.sql_some, &bind![list], |row| {
+            // A database may take another key for equal.
+            match Key::of(row.raw(0)?) {
+                Some(key) if keys.binary_search(&key).is_err() => Ok(()),
+                _ => self.meet(conn, &mut join, row),
             }
-            let birth = look::birth(plan, row, &mut self.buffer)?;
-            let mut entry = None;
-            if mapped.as_ref().is_some_and(|entry| entry.key == key) {
-                let known = mapped.take().expect("it was just there");
-                mapped = map.next()?;
-                if known.birth == birth {
-                    entry = Some(known);
-                } else {
-                    self.vanished(dataset, known)?;
-                }
-            }
-            match entry {
-                Some(entry) if entry.is_stub() => self.remember(dataset, &entry),
-                Some(entry) => {
-                    let overrides = overrides.get(&entry.key).map_or(&[][..], Vec::as_slice);
-                    self.seen(dataset, row, entry, overrides, false)?;
-                }
-                None => {
-                    let record = ids.next(conn, plan, self.books.datasets[dataset], &key, self.now)?;
-                    let audience = Audience::Private(Reason::Chosen);
-                    let (seen, view) = (0, self.books.view);
-                    let entry = Entry {
-                        key,
-                        origin: OWN,
-                        record,
-                        birth,
-                        digest: 0,
-                        audience,
-                        seen,
-                        view,
-                        flags: 0,
-                        rule: None,
-                    };
-                    self.seen(dataset, row, entry, &[], true)?;
-                }
-            }
-            if self.found.len() >= self.flush_at { self.flush() } else { Ok(()) }
         })?;
-        while let Some(entry) = mapped {
-            self.vanished(dataset, entry)?;
-            mapped = map.next()?;
+        let ids = std::mem::take(&mut join.ids);
+        self.rest(join)?;
+        Ok(ids)
+    }
+
+    /// Looks at the next row, and at what the map has up to it.
+    fn meet(&mut self, conn: &dyn Session, join: &mut Join<'_>, row: &dyn Row) -> Result<(), Stop> {
+        let (dataset, plan) = (join.dataset, &self.plans.list[join.dataset]);
+        self.capture.rows += 1;
+        let Some(key) = Key::of(row.raw(0)?) else {
+            self.count_private(plan, Reason::Withheld);
+            return Ok(());
+        };
+        while let Some(known) = join.before(&key)? {
+            self.vanished(dataset, known)?;
+        }
+        let birth = look::birth(plan, row, &mut self.buffer)?;
+        let mut entry = None;
+        if let Some(known) = join.at(&key)? {
+            if known.birth == birth {
+                entry = Some(known);
+            } else {
+                self.vanished(dataset, known)?;
+            }
+        }
+        match entry {
+            Some(entry) if entry.is_stub() => self.remember(dataset, &entry),
+            Some(entry) => {
+                let overrides = join.overrides.get(&entry.key).map_or(&[][..], Vec::as_slice);
+                self.seen(conn, dataset, row, entry, overrides, false)?;
+            }
+            None => {
+                let record = join.ids.next(conn, plan, self.books.datasets[dataset], &key, self.now)?;
+                let audience = Audience::Private(Reason::Chosen);
+                let (seen, view) = (0, self.books.view);
+                let entry =
+                    Entry { key, origin: OWN, record, birth, digest: 0, audience, seen, view, flags: 0, rule: None };
+                self.seen(conn, dataset, row, entry, &[], true)?;
+            }
+        }
+        if self.found.len() >= self.flush_at { self.flush() } else { Ok(()) }
+    }
+
+    /// What the map has beyond the last row is gone.
+    fn rest(&mut self, mut join: Join<'_>) -> Result<(), Stop> {
+        while let Some(known) = join.take()? {
+            self.vanished(join.dataset, known)?;
         }
         Ok(())
     }
 
     fn seen(
         &mut self,
+        conn: &dyn Session,
         dataset: usize,
         row: &dyn Row,
         mut entry: Entry,
@@ -219,11 +262,22 @@ impl Run<'_> {
     ) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
         let marks = self.books.marks(dataset, entry.rule.as_deref());
-        let look = look::look(plan, row, entry.origin, marks, overrides, &mut self.parents, &mut self.buffer)?;
+        let mut patched;
+        let parents: &mut dyn Parents = match &self.touched {
+            None => &mut self.parents,
+            Some(touched) => {
+                patched = touched.parents(conn, self.books);
+                &mut patched
+            }
+        };
+        let look = look::look(plan, row, entry.origin, marks, overrides, parents, &mut self.buffer)?;
         if let Some(Audience::Private(reason)) = &look.audience {
             self.count_private(plan, *reason);
         }
         let known = !newborn && look.digest == entry.digest && entry.seen <= self.books.settled;
+        let before = (!newborn).then(|| self.books.parent(&entry));
+        let flags = look.flags(entry.flags);
+        let is_flagged = std::mem::replace(&mut entry.flags, flags) == flags;
         if !known {
             let fields = look.fields(plan, self.plans, &self.books.origins);
             let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
@@ -234,7 +288,10 @@ impl Run<'_> {
             if let Some(audience) = &look.audience {
                 entry.audience = audience.clone();
             }
-            self.remember(dataset, &entry);
+            match &mut self.touched {
+                None => self.remember(dataset, &entry),
+                Some(touched) => touched.saw(self.plans, dataset, &entry.key, before, Some(self.books.parent(&entry))),
+            }
             let still: Vec<Override> = overrides.iter().filter(|known| look.hides(plan, known)).cloned().collect();
             let edited = still.len() != overrides.len();
             self.found.push(Found { dataset, write: Write::Seen { entry, edited, overrides: still }, report });
@@ -249,11 +306,17 @@ impl Run<'_> {
                 let report = Some(Sighting { id, base: self.base(entry.view), changed: false, seen });
                 self.found.push(Found { dataset, write: Write::Nothing, report });
             }
+            if !is_flagged {
+                self.found.push(Found { dataset, write: Write::Flagged(entry), report: None });
+            }
         }
         Ok(())
     }
 
     fn vanished(&mut self, dataset: usize, entry: Entry) -> Result<(), Stop> {
+        if let Some(touched) = &mut self.touched {
+            touched.saw(self.plans, dataset, &entry.key, Some(self.books.parent(&entry)), None);
+        }
         let report = (!entry.is_stub()).then(|| Sighting {
             id: self.books.record_id(self.plans, dataset, entry.origin, entry.record),
             base: self.base(entry.view),
@@ -276,11 +339,15 @@ impl Run<'_> {
                 match &found.write {
                     Write::Seen { entry, edited, overrides } => {
                         self.books.put(writer, found.dataset, entry)?;
+                        if self.touched.as_ref().is_some_and(|touched| touched.notes_reports(found.dataset)) {
+                            outbox::reported(writer, self.books, found.dataset, &entry.key)?;
+                        }
                         if *edited {
                             self.books.set_overrides(writer, found.dataset, &entry.key, overrides)?;
                         }
                     }
                     Write::Nothing => {}
+                    Write::Flagged(entry) => self.books.put(writer, found.dataset, entry)?,
                     Write::Vanished(entry) => self.books.vanish(writer, found.dataset, entry)?,
                 }
             }
@@ -299,7 +366,7 @@ impl Run<'_> {
     }
 
     fn remember(&mut self, dataset: usize, entry: &Entry) {
-        if self.plans.list[dataset].is_parent {
+        if self.touched.is_none() && self.plans.list[dataset].is_parent {
             self.parents.lists[dataset].push((entry.key.clone(), self.books.parent(entry)));
         }
     }
@@ -308,10 +375,21 @@ impl Run<'_> {
         *self.capture.private.entry((plan.name.clone(), reason)).or_default() += 1;
     }
 
-    fn overrides(&self, conn: &dyn Session, dataset: usize) -> Result<HashMap<Key, Vec<Override>>, SqlError> {
+    /// Reads the overrides of all rows, or of those with keys in a list.
+    fn overrides(
+        &self,
+        conn: &dyn Session,
+        dataset: usize,
+        list: Option<&str>,
+    ) -> Result<HashMap<Key, Vec<Override>>, SqlError> {
         let mut all: HashMap<Key, Vec<Override>> = HashMap::new();
         let sql = "SELECT key, field, shown, reason FROM _wbsync_override WHERE dataset = ?1";
-        conn.each(sql, &bind![self.books.datasets[dataset]], &mut |row| {
+        let number = self.books.datasets[dataset];
+        let (sql, values) = match &list {
+            None => (sql.to_owned(), vec![number.bind()]),
+            Some(list) => (format!("{sql} AND {}", conn.among("key", "text", "?2")), vec![number.bind(), list.bind()]),
+        };
+        conn.each(&sql, &values, &mut |row| {
             let key = self.books.key(dataset, row, 0)?;
             all.entry(key).or_default().push(override_of(conn, row, 1)?);
             Ok(true)
@@ -321,87 +399,5 @@ impl Run<'_> {
 
     fn base(&self, view: i64) -> Base {
         if self.books.target.is_some() && view > self.books.view { Base::Target } else { Base::Applied }
-    }
-}
-
-/// Gives record keys that ascend with the local keys.
-#[derive(Default)]
-struct Ids {
-    batch: std::vec::IntoIter<RecordKey>,
-    batches: u64,
-}
-
-impl Ids {
-    fn next(
-        &mut self,
-        conn: &dyn Session,
-        plan: &Plan,
-        number: i64,
-        key: &Key,
-        now: UnixMillis,
-    ) -> Result<[u8; 16], SqlError> {
-        loop {
-            if let Some(key) = self.batch.next() {
-                return Ok(*key.as_bytes());
-            }
-            // The first batch is as large as the new rows that follow; rows whose key was handed out
-            // again aren't counted and take from later, spare batches.
-            let count = match self.batches {
-                0 => count_new(conn, plan, number, key)?.max(1),
-                _ => SPARE_IDS,
-            };
-            self.batch = recordid::births(UnixMillis(now.0 + self.batches), count).into_iter();
-            self.batches += 1;
-        }
-    }
-}
-
-fn count_new(conn: &dyn Session, plan: &Plan, number: i64, from: &Key) -> Result<usize, SqlError> {
-    let key = format!("t.{}", super::plan::quote(&plan.spec.key));
-    let (order, value) = (conn.key_order(&key, plan.has_integer_key), conn.key_value("?2", plan.has_integer_key));
-    let sql = format!(
-        "SELECT count(*) FROM {} t WHERE {order} >= {value} AND NOT EXISTS
-         (SELECT 1 FROM _wbsync_map m WHERE m.dataset = ?1 AND m.key = {})",
-        plan.table,
-        conn.key_in_map(&key)
-    );
-    let count = conn.only(&sql, &bind![number, from], |row| row.get::<i64>(0))?;
-    Ok(usize::try_from(count).unwrap_or(0))
-}
-
-/// The map rows of a dataset in the order of its keys, read a page at a time.
-struct Map<'a> {
-    conn: &'a dyn Session,
-    books: &'a Books,
-    dataset: usize,
-    first: String,
-    more: String,
-    page: std::vec::IntoIter<Entry>,
-    last: Option<Key>,
-    is_done: bool,
-}
-
-impl<'a> Map<'a> {
-    fn new(conn: &'a dyn Session, books: &'a Books, dataset: usize, is_integer: bool) -> Self {
-        let order = conn.map_order(is_integer);
-        let rest = format!("ORDER BY {order} LIMIT {MAP_ROWS}");
-        let first = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 {rest}");
-        let more = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND {order} > ?2 {rest}");
-        Self { conn, books, dataset, first, more, page: Vec::new().into_iter(), last: None, is_done: false }
-    }
-
-    fn next(&mut self) -> Result<Option<Entry>, SqlError> {
-        if self.page.len() == 0 && !self.is_done {
-            let (books, number) = (self.books, self.books.datasets[self.dataset]);
-            let read = |row: &dyn Row| books.entry(self.dataset, row);
-            let page = match &self.last {
-                None => self.conn.all(&self.first, &bind![number], read)?,
-                Some(last) => self.conn.all(&self.more, &bind![number, last], read)?,
-            };
-            self.is_done = (page.len() as i64) < MAP_ROWS;
-            self.last = page.last().map(|entry| entry.key.clone());
-            self.page = page.into_iter();
-        }
-        Ok(self.page.next())
     }
 }

@@ -6,13 +6,13 @@ use super::raw::{Bind, Raw, RawRef};
 
 /// The key of a row: an integer or a text. Other keys can't be mapped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Int(i64),
     Text(Box<str>),
 }
 
 impl Key {
-    pub(super) fn of(value: RawRef<'_>) -> Option<Self> {
+    pub(crate) fn of(value: RawRef<'_>) -> Option<Self> {
         match value {
             RawRef::Integer(key) => Some(Self::Int(key)),
             RawRef::Text(bytes) => std::str::from_utf8(bytes).ok().map(|text| Self::Text(text.into())),

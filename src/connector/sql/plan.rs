@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub(super) is_parent: bool,
     pub(super) sql_scan: String,
     pub(super) sql_row: String,
+    /// The rows with keys in a list, in order.
+    pub(super) sql_some: String,
     /// The same, of a row that is about to be written.
     pub(super) sql_locked: String,
     pub(super) sql_delete: String,
@@ -268,6 +270,7 @@ impl Plan {
         let order = conn.key_order(&key_column, has_integer_key);
         let sql_row = format!("{select} WHERE {key_column} = {}", conn.key_value("?1", has_integer_key));
         Ok(Self {
+            sql_some: format!("{select} WHERE {} ORDER BY {order}", conn.among(&key_column, &key.kind, "?1")),
             sql_scan: format!("{select} ORDER BY {order}"),
             sql_locked: format!("{sql_row}{}", conn.row_lock()),
             sql_row,

@@ -41,6 +41,7 @@ impl Apply<'_> {
             Ok(()) => {
                 self.books.remove(self.conn, dataset, &entry)?;
                 self.verified.remove(&(dataset, entry.key.clone()));
+                self.pending.written.push((dataset, entry.key.clone()));
             }
             // A refused statement has changed nothing.
             Err(error) if matches!(error.meaning(), Meaning::Constraint(_)) => {

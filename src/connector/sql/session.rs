@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::key::Key;
 use super::raw::{Raw, RawRef, Take};
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Kind;
@@ -88,6 +89,42 @@ pub(crate) struct Snapshot {
     pub(crate) blocks_writers: bool,
 }
 
+/// A table whose changes triggers note.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    pub(crate) table: String,
+    /// Its key column.
+    pub(crate) key: String,
+}
+
+/// How the triggers of a table stand.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    /// What is another text once the table or its triggers were altered, whatever they are now.
+    pub(crate) print: String,
+    /// What is wrong with the triggers, in words.
+    pub(crate) faults: Vec<String>,
+    /// Why triggers can't note everything in this table, in words.
+    pub(crate) uncovered: Option<String>,
+}
+
+/// Statements that are run in one transaction.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) statements: Vec<String>,
+}
+
+/// How to work off what triggers noted; `place` is the table as the mapping names it, `key` NULL or `x''` the whole of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outbox {
+    /// A query in a snapshot for what tells later which notes it saw.
+    pub(crate) horizon: &'static str,
+    /// Deletes notes that the snapshot of the horizon `?1` saw, at most `?2`.
+    pub(crate) forget: &'static str,
+    /// Deletes the notes of a table `?1` on a key in the list `?2`.
+    pub(crate) forget_keys: &'static str,
+}
+
 /// A connection.
 pub(crate) trait Session: fmt::Debug {
     /// Names the database for people; without a password.
@@ -121,6 +158,9 @@ pub(crate) trait Session: fmt::Debug {
 
     fn snapshot(&self) -> Result<Snapshot, SqlError>;
 
+    /// The same for reading few rows: it is never worth a copy.
+    fn brief_snapshot(&self) -> Result<Snapshot, SqlError>;
+
     /// Begins to notice what others change from now on.
     fn watch(&self) -> Result<(), SqlError>;
 
@@ -152,6 +192,27 @@ pub(crate) trait Session: fmt::Debug {
     /// Makes stand-ins for them that only this connection sees. If they are there already, the list of
     /// datasets gets one, to which new ones can be added.
     fn pretend_books(&self) -> Result<(), SqlError>;
+
+    /// Tells whether the tables are there that triggers write to.
+    fn has_outbox(&self) -> Result<bool, SqlError>;
+
+    /// Looks at the triggers of tables, in the order given.
+    fn triggers(&self, tables: &[Watched]) -> Result<Vec<Standing>, SqlError>;
+
+    /// Plans what makes every trigger and every table that they need stand as it should; nothing if they do.
+    fn plan_install(&self, tables: &[Watched]) -> Result<Vec<Step>, SqlError>;
+
+    /// Plans what removes all of that.
+    fn plan_uninstall(&self) -> Result<Vec<Step>, SqlError>;
+
+    /// Spells how to work off what the triggers noted.
+    fn outbox(&self) -> Outbox;
+
+    /// Spells the condition that a column, declared like that, holds one of the keys in a list.
+    fn among(&self, column: &str, declared: &str, parameter: &str) -> String;
+
+    /// Spells a list of keys for `among`.
+    fn list(&self, keys: &[Key]) -> String;
 
     /// Finds out whether a query with somebody's condition only reads.
     fn check_condition(&self, sql: &str) -> Result<(), String>;
@@ -230,6 +291,21 @@ impl dyn Session + '_ {
     ) -> Result<(), E> {
         let mut failed = None;
         self.scan(sql, &mut |row| {
+            failed = visit(row).err();
+            Ok(failed.is_none())
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// The same for one with few rows.
+    pub(crate) fn each_into<E: From<SqlError>>(
+        &self,
+        sql: &str,
+        values: &[RawRef<'_>],
+        mut visit: impl FnMut(&dyn Row) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut failed = None;
+        self.each(sql, values, &mut |row| {
             failed = visit(row).err();
             Ok(failed.is_none())
         })?;

@@ -5,6 +5,7 @@ pub mod options;
 pub(in crate::connector) mod session;
 mod snapshot;
 mod tables;
+mod triggers;
 
 use std::time::Duration;
 
@@ -36,5 +37,5 @@ pub fn open(options: Options, mapping: Mapping, context: Context) -> Result<SqlC
         copy_above_bytes: options.copy_above_bytes,
     };
     let session = SqliteSession::open(place)?;
-    SqlConnector::bind(Box::new(session), options.app_dir, mapping, context)
+    SqlConnector::bind(Box::new(session), options.app_dir, options.capturing, mapping, context)
 }
