@@ -28,6 +28,7 @@ pub(crate) struct App {
     pub(crate) dir: TempDir,
     pub(crate) db: Database,
     pub(crate) sync: SqlConnector,
+    pub(crate) own: String,
     pub(crate) capturing: Capturing,
 }
 
@@ -42,7 +43,7 @@ impl App {
         let db = Database::new(dir.path());
         db.batch(sql);
         let sync = db.connect(dir.path(), mapping(own), Capturing::Scan);
-        Self { dir, db, sync, capturing: Capturing::Scan }
+        Self { dir, db, sync, own: own.to_owned(), capturing: Capturing::Scan }
     }
 
     /// Captures by triggers from now on, and has captured everything once.
@@ -56,7 +57,7 @@ impl App {
 
     /// Forgets the connector as a crash does, and opens another.
     pub(crate) fn reopen(&mut self) {
-        self.sync = self.db.connect(self.dir.path(), mapping(""), self.capturing);
+        self.sync = self.db.connect(self.dir.path(), mapping(&self.own), self.capturing);
     }
 
     pub(crate) fn sql(&self, sql: &str) {
@@ -120,6 +121,20 @@ impl App {
         let (capture, seen) = self.capture();
         let position = self.sync.position().unwrap();
         self.sync.settle(&capture, &position).unwrap();
+        seen
+    }
+
+    /// Captures by triggers and settles, and checks that a scan finds nothing else.
+    pub(crate) fn settle_exactly(&mut self) -> Vec<Sighting> {
+        let (capture, seen) = self.capture();
+        assert_eq!(capture.unwatched, Vec::<String>::new());
+        let position = self.sync.position().unwrap();
+        self.sync.settle(&capture, &position).unwrap();
+        self.capturing = Capturing::Scan;
+        self.reopen();
+        assert_eq!(self.settle(), [], "the triggers missed it");
+        self.capturing = Capturing::Triggers;
+        self.reopen();
         seen
     }
 

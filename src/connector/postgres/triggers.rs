@@ -78,7 +78,7 @@ WHERE n.nspname = ?1 AND c.relname = ?2 AND c.relkind IN ('r', 'p')";
 /// Lists the triggers of a table that call functions of ours: name, kind, when it fires, rows, function, body, rights.
 const TRIGGERS: &str = "
 SELECT t.tgname::text, t.tgtype::bigint, t.tgenabled::text,
-       concat_ws(' ', t.tgoldtable, t.tgnewtable, pg_get_expr(t.tgqual, t.tgrelid), t.tgnargs),
+       concat_ws(' ', t.tgoldtable, t.tgnewtable, CASE WHEN t.tgqual IS NOT NULL THEN 'when' END, t.tgnargs),
        f.proname::text, f.prosrc, f.prosecdef AND f.proconfig = ARRAY['search_path=pg_catalog, pg_temp']
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace m ON m.oid = f.pronamespace
@@ -258,12 +258,12 @@ fn table_sql(schema: &str, watched: &Watched, is_ours: bool) -> Vec<String> {
     for (name, event, rows, _) in EVENTS {
         let rows = if rows.is_empty() { String::new() } else { format!("{rows} ") };
         statements.push(format!(
-            "CREATE TRIGGER {name} {event} ON {table} {rows}FOR EACH STATEMENT EXECUTE FUNCTION wbsync.{}()",
+            "CREATE TRIGGER \"{name}\" {event} ON {table} {rows}FOR EACH STATEMENT EXECUTE FUNCTION wbsync.{}()",
             quote(&function)
         ));
         if is_ours {
             // Also where somebody replays changes with session_replication_role = replica.
-            statements.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"));
+            statements.push(format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER \"{name}\""));
         }
     }
     statements
