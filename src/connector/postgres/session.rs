@@ -22,7 +22,7 @@ use crate::connector::mapping::model::Kind;
 use crate::connector::sql::key::Key;
 use crate::connector::sql::raw::{Bind, Raw, RawRef};
 use crate::connector::sql::session::{
-    Declared, Outbox, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
+    Declared, ForeignKey, Outbox, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
 };
 
 /// How long one of our statements may take within a write transaction, and how long we may be silent in one.
@@ -284,6 +284,34 @@ impl Session for PostgresSession {
         Ok(columns)
     }
 
+    fn unique_sets(&self, table: &str) -> Result<Vec<Vec<String>>, SqlError> {
+        let mut sets: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+        self.each(introspect::UNIQUE_SETS, &bind![self.url.schema(), table], &mut |row| {
+            sets.entry(row.get(0)?).or_default().push(row.get(1)?);
+            Ok(true)
+        })?;
+        Ok(sets.into_values().collect())
+    }
+
+    fn foreign_keys(&self) -> Result<Vec<ForeignKey>, SqlError> {
+        let mut keys: BTreeMap<i64, ForeignKey> = BTreeMap::new();
+        self.each(introspect::FOREIGN_KEYS, &bind![self.url.schema()], &mut |row| {
+            let (table, parent, flag) = (row.get(1)?, row.get(3)?, |at| Ok::<_, SqlError>(row.get::<i64>(at)? != 0));
+            let (acts, is_deferred) = (flag(5)?, flag(6)?);
+            let (columns, parent_columns) = (Vec::new(), Vec::new());
+            let new = || ForeignKey { table, columns, parent, parent_columns, acts, is_deferred };
+            let key = keys.entry(row.get(0)?).or_insert_with(new);
+            key.columns.push(row.get(2)?);
+            key.parent_columns.push(row.get(4)?);
+            Ok(true)
+        })?;
+        Ok(keys.into_values().collect())
+    }
+
+    fn checks_deferred(&self) -> bool {
+        true
+    }
+
     fn has_acting_keys(&self) -> Result<bool, SqlError> {
         self.is_there(introspect::ACTING_KEYS, &bind![self.url.schema()])
     }
@@ -357,17 +385,17 @@ impl Session for PostgresSession {
         triggers::OUTBOX
     }
 
-    fn among(&self, column: &str, declared: &str, parameter: &str) -> String {
-        match declared {
-            "smallint" | "integer" | "bigint" => format!("{column} = ANY({parameter}::bigint[])"),
-            "text" => format!("{column} = ANY({parameter}::text[])"),
-            kind if kind.starts_with("character varying") => format!("{column} = ANY({parameter}::text[])"),
-            _ => format!("{column}::text = ANY({parameter}::text[])"),
+    fn among(&self, column: &str, is_integer: bool, parameter: &str) -> String {
+        match is_integer {
+            true => format!("{column} = ANY({parameter}::bigint[])"),
+            // The server gives the list the column's type.
+            false => format!("{column} = ANY({parameter})"),
         }
     }
 
-    fn list(&self, keys: &[Key]) -> String {
-        triggers::list(keys.iter().map(Bind::bind))
+    fn list(&self, keys: &[Key], is_integer: bool) -> String {
+        let fits = |key: &&Key| !is_integer || matches!(key, Key::Int(_));
+        triggers::list(keys.iter().filter(fits).map(Bind::bind))
     }
 
     fn check_condition(&self, sql: &str) -> Result<(), String> {
@@ -394,6 +422,10 @@ impl Session for PostgresSession {
 
     fn key_value(&self, parameter: &str, is_integer: bool) -> String {
         if is_integer { format!("{parameter}::bigint") } else { parameter.to_owned() }
+    }
+
+    fn key_part(&self, column: &str) -> String {
+        format!("replace(replace({column}::text, '\\', '\\\\'), ',', '\\,')")
     }
 
     fn key_in_map(&self, column: &str) -> String {

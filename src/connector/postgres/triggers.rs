@@ -156,7 +156,7 @@ pub(super) fn plan_install(conn: &dyn Session, schema: &str, tables: &[Watched])
         if faults_of_table(conn, schema, watched, is_ours)?.is_empty() {
             continue;
         }
-        steps.push(Step { statements: table_sql(schema, watched, is_ours) });
+        steps.push(Step { statements: table_sql(conn, schema, watched, is_ours) });
     }
     for function in functions(conn)? {
         if !wanted.contains(&function) {
@@ -226,7 +226,7 @@ fn faults_of_table(
     is_ours: bool,
 ) -> Result<Vec<String>, SqlError> {
     let found = known(conn, schema, &watched.table)?;
-    let (function, body) = (function_of(&watched.table), body(watched));
+    let (function, body) = (function_of(&watched.table), body(conn, watched));
     let mut faults = Vec::new();
     for (name, _, rows, kind) in EVENTS {
         let Some(known) = found.iter().find(|known| known.name == *name) else {
@@ -250,11 +250,11 @@ fn faults_of_table(
 }
 
 /// Writes what makes the triggers of a table.
-fn table_sql(schema: &str, watched: &Watched, is_ours: bool) -> Vec<String> {
+fn table_sql(conn: &dyn Session, schema: &str, watched: &Watched, is_ours: bool) -> Vec<String> {
     let function = function_of(&watched.table);
     let table = format!("{}.{}", quote(schema), quote(&watched.table));
     // Dropping the function is how somebody drops triggers who doesn't own the table.
-    let mut statements = vec![drop_function(&function), function_sql(&function, &body(watched))];
+    let mut statements = vec![drop_function(&function), function_sql(&function, &body(conn, watched))];
     for (name, event, rows, _) in EVENTS {
         let rows = if rows.is_empty() { String::new() } else { format!("{rows} ") };
         statements.push(format!(
@@ -282,8 +282,9 @@ fn function_sql(name: &str, body: &str) -> String {
 }
 
 /// Writes what the triggers of a table do. Without an outbox they do nothing: the application must go on.
-fn body(watched: &Watched) -> String {
-    let (place, key) = (text(&watched.table), quote(&watched.key));
+fn body(conn: &dyn Session, watched: &Watched) -> String {
+    let place = text(&watched.table);
+    let [new, old] = ["n.", "o."].map(|row| conn.key_in_map(&watched.key.value(conn, row)));
     format!(
         "
 BEGIN
@@ -291,12 +292,12 @@ BEGIN
         RETURN NULL;
     END IF;
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO wbsync.outbox(place, key) SELECT {place}, n.{key}::text FROM new_rows n;
+        INSERT INTO wbsync.outbox(place, key) SELECT {place}, {new} FROM new_rows n;
     ELSIF TG_OP = 'UPDATE' THEN
         INSERT INTO wbsync.outbox(place, key)
-        SELECT {place}, n.{key}::text FROM new_rows n UNION SELECT {place}, o.{key}::text FROM old_rows o;
+        SELECT {place}, {new} FROM new_rows n UNION SELECT {place}, {old} FROM old_rows o;
     ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO wbsync.outbox(place, key) SELECT {place}, o.{key}::text FROM old_rows o;
+        INSERT INTO wbsync.outbox(place, key) SELECT {place}, {old} FROM old_rows o;
     ELSE
         INSERT INTO wbsync.outbox(place, key) VALUES({place}, NULL);
     END IF;

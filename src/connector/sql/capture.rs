@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::books::{Books, ENTRY, Entry, override_of};
+use super::circle;
 use super::join::{Entries, Ids, Join, Map};
-use super::key::Key;
+use super::key::{Key, bound};
 use super::look::{self, OWN, Override, Parent, Parents};
 use super::outbox;
 use super::pace::Pace;
@@ -75,29 +76,49 @@ pub(super) struct Run<'a> {
     pub(super) books: &'a Books,
     /// Where to write down what is found; without it nothing is.
     writer: Option<&'a dyn Session>,
-    now: UnixMillis,
+    pub(super) now: UnixMillis,
     extent: Extent,
     sink: &'a mut Sink<'a>,
-    parents: Known,
+    pub(super) parents: Known,
     /// What triggers noted, if only that is looked at.
     pub(super) touched: Option<Touched>,
     pub(super) capture: Capture,
     found: Vec<Found>,
     flush_at: usize,
     pace: Pace,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
 }
 
 /// The rows of parent datasets, by key.
 #[derive(Default)]
-struct Known {
-    lists: Vec<Vec<(Key, Parent)>>,
+pub(super) struct Known {
+    pub(super) lists: Vec<Vec<(Key, Parent)>>,
 }
 
-impl Parents for Known {
-    fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
+impl Known {
+    pub(super) fn get(&self, dataset: usize, key: &Key) -> Option<&Parent> {
         let list = &self.lists[dataset];
-        Ok(list.binary_search_by(|(known, _)| known.cmp(key)).ok().map(|at| list[at].1.clone()))
+        list.binary_search_by(|(known, _)| known.cmp(key)).ok().map(|at| &list[at].1)
+    }
+}
+
+/// Finds parents: among those of this capture, or, where only a part is looked at, as the map has them.
+pub(super) struct Lookup<'a> {
+    pub(super) known: &'a Known,
+    pub(super) touched: Option<&'a Touched>,
+    pub(super) conn: &'a dyn Session,
+    pub(super) books: &'a Books,
+}
+
+impl Parents for Lookup<'_> {
+    fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
+        match self.touched {
+            // Circles are listed as a whole.
+            Some(touched) if self.known.lists[dataset].is_empty() => {
+                touched.parents(self.conn, self.books).find(dataset, key)
+            }
+            _ => Ok(self.known.get(dataset, key).cloned()),
+        }
     }
 }
 
@@ -143,8 +164,8 @@ pub(super) fn run<'a>(
     if is_part {
         run.look_at_touched(snapshot.session.as_ref())?;
     } else {
-        for dataset in 0..plans.list.len() {
-            run.scan(snapshot.session.as_ref(), dataset)?;
+        for datasets in plans.groups() {
+            run.scan_group(snapshot.session.as_ref(), &datasets)?;
         }
     }
     drop(snapshot);
@@ -174,11 +195,19 @@ impl Run<'_> {
         Ok(leftovers)
     }
 
+    /// Looks at all rows of a dataset, or of those of a circle.
+    pub(super) fn scan_group(&mut self, conn: &dyn Session, datasets: &[usize]) -> Result<(), Stop> {
+        if self.plans.list[datasets[0]].circle.is_some() {
+            circle::learn(self, conn, datasets)?;
+        }
+        datasets.iter().try_for_each(|dataset| self.scan(conn, *dataset))
+    }
+
     /// Looks at all rows of a dataset.
     pub(super) fn scan(&mut self, conn: &dyn Session, dataset: usize) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
         let overrides = self.overrides(conn, dataset, None)?;
-        let map = Map::new(conn, self.books, dataset, plan.has_integer_key);
+        let map = Map::new(conn, self.books, dataset, plan.key.is_integer());
         let mut join = Join::new(dataset, Entries::All(map), overrides, Ids::default())?;
         conn.scan_into(&plan.sql_scan, |row| self.meet(conn, &mut join, row))?;
         self.rest(join)
@@ -187,19 +216,24 @@ impl Run<'_> {
     /// Looks at the rows with some keys, in order; returns the ids that are left.
     pub(super) fn look_at(&mut self, conn: &dyn Session, dataset: usize, keys: &[Key], ids: Ids) -> Result<Ids, Stop> {
         let (plan, number) = (&self.plans.list[dataset], self.books.datasets[dataset]);
-        let list = conn.list(keys);
-        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND {}", conn.among("key", "text", "?2"));
+        let list = conn.list(keys, plan.key.is_integer());
+        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND {}", conn.among("key", false, "?2"));
         let mut entries = conn.all(&sql, &bind![number, list], |row| self.books.entry(dataset, row))?;
         entries.sort_by(|a, b| a.key.cmp(&b.key));
         let overrides = self.overrides(conn, dataset, Some(list.as_str()))?;
         let mut join = Join::new(dataset, Entries::Some(entries.into_iter()), overrides, ids)?;
-        conn.each_into(&plan.sql_some, &bind![list], |row| {
-            // A database may take another key for equal.
-            match Key::of(row.raw(0)?) {
+        match &plan.sql_some {
+            Some(sql) => conn.each_into(sql, &bind![list], |row| match Key::of(row.raw(0)?) {
+                // A database may take another key for equal.
                 Some(key) if keys.binary_search(&key).is_err() => Ok(()),
                 _ => self.meet(conn, &mut join, row),
+            })?,
+            None => {
+                for key in keys {
+                    conn.each_into(&plan.sql_row, &bound(&plan.key.given(key)), |row| self.meet(conn, &mut join, row))?;
+                }
             }
-        })?;
+        }
         let ids = std::mem::take(&mut join.ids);
         self.rest(join)?;
         Ok(ids)
@@ -232,7 +266,10 @@ impl Run<'_> {
                 self.seen(conn, dataset, row, entry, overrides, false)?;
             }
             None => {
-                let record = join.ids.next(conn, plan, self.books.datasets[dataset], &key, self.now)?;
+                let record = match plan.circle.and_then(|_| self.parents.get(dataset, &key)) {
+                    Some(learned) => learned.record,
+                    None => join.ids.next(conn, plan, self.books.datasets[dataset], &key, self.now)?,
+                };
                 let audience = Audience::Private(Reason::Chosen);
                 let (seen, view) = (0, self.books.view);
                 let entry =
@@ -262,15 +299,8 @@ impl Run<'_> {
     ) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
         let marks = self.books.marks(dataset, entry.rule.as_deref());
-        let mut patched;
-        let parents: &mut dyn Parents = match &self.touched {
-            None => &mut self.parents,
-            Some(touched) => {
-                patched = touched.parents(conn, self.books);
-                &mut patched
-            }
-        };
-        let look = look::look(plan, row, entry.origin, marks, overrides, parents, &mut self.buffer)?;
+        let mut parents = Lookup { known: &self.parents, touched: self.touched.as_ref(), conn, books: self.books };
+        let look = look::look(plan, row, entry.origin, marks, overrides, &mut parents, &mut self.buffer)?;
         if let Some(Audience::Private(reason)) = &look.audience {
             self.count_private(plan, *reason);
         }
@@ -366,7 +396,9 @@ impl Run<'_> {
     }
 
     fn remember(&mut self, dataset: usize, entry: &Entry) {
-        if self.touched.is_none() && self.plans.list[dataset].is_parent {
+        let plan = &self.plans.list[dataset];
+        // Those of a circle are known already.
+        if self.touched.is_none() && plan.is_parent && plan.circle.is_none() {
             self.parents.lists[dataset].push((entry.key.clone(), self.books.parent(entry)));
         }
     }
@@ -376,7 +408,7 @@ impl Run<'_> {
     }
 
     /// Reads the overrides of all rows, or of those with keys in a list.
-    fn overrides(
+    pub(super) fn overrides(
         &self,
         conn: &dyn Session,
         dataset: usize,
@@ -387,7 +419,7 @@ impl Run<'_> {
         let number = self.books.datasets[dataset];
         let (sql, values) = match &list {
             None => (sql.to_owned(), vec![number.bind()]),
-            Some(list) => (format!("{sql} AND {}", conn.among("key", "text", "?2")), vec![number.bind(), list.bind()]),
+            Some(list) => (format!("{sql} AND {}", conn.among("key", false, "?2")), vec![number.bind(), list.bind()]),
         };
         conn.each(&sql, &values, &mut |row| {
             let key = self.books.key(dataset, row, 0)?;

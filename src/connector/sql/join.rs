@@ -105,13 +105,12 @@ impl Ids {
 }
 
 fn count_new(conn: &dyn Session, plan: &Plan, number: i64, from: &Key) -> Result<usize, SqlError> {
-    let key = format!("t.{}", super::plan::quote(&plan.spec.key));
-    let (order, value) = (conn.key_order(&key, plan.has_integer_key), conn.key_value("?2", plan.has_integer_key));
+    let (order, value) = (plan.key.order(conn, "t."), conn.key_value("?2", plan.key.is_integer()));
     let sql = format!(
         "SELECT count(*) FROM {} t WHERE {order} >= {value} AND NOT EXISTS
          (SELECT 1 FROM _wbsync_map m WHERE m.dataset = ?1 AND m.key = {})",
         plan.table,
-        conn.key_in_map(&key)
+        plan.key.in_map(conn, "t.")
     );
     let count = conn.only(&sql, &bind![number, from], |row| row.get::<i64>(0))?;
     Ok(usize::try_from(count).unwrap_or(0))
@@ -138,7 +137,7 @@ impl<'a> Map<'a> {
         Self { conn, books, dataset, first, more, page: Vec::new().into_iter(), last: None, is_done: false }
     }
 
-    fn next(&mut self) -> Result<Option<Entry>, SqlError> {
+    pub(super) fn next(&mut self) -> Result<Option<Entry>, SqlError> {
         if self.page.len() == 0 && !self.is_done {
             let (books, number) = (self.books, self.books.datasets[self.dataset]);
             let read = |row: &dyn Row| books.entry(self.dataset, row);

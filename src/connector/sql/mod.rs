@@ -4,8 +4,10 @@
 pub(in crate::connector) mod raw;
 mod alias;
 mod apply;
+mod bind;
 mod books;
 mod capture;
+mod circle;
 pub mod connector;
 mod convert;
 mod drop;
@@ -25,6 +27,7 @@ mod salvage;
 mod same;
 pub(in crate::connector) mod session;
 mod survey;
+mod sweep;
 pub(in crate::connector) mod timestamp;
 mod touched;
 mod waiting;

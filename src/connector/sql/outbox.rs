@@ -53,7 +53,7 @@ impl Notes {
             match row.raw(1)? {
                 RawRef::Null | RawRef::Blob([]) => notes.whole[dataset] = true,
                 // A row with another key stays home, always.
-                key => notes.keys[dataset].extend(Key::noted(key, plans.list[dataset].has_integer_key)),
+                key => notes.keys[dataset].extend(Key::noted(key, plans.list[dataset].key.is_integer())),
             }
             Ok(true)
         })?;
@@ -127,7 +127,7 @@ pub(super) fn forget_keys(conn: &dyn Session, plans: &Plans, rows: &[(usize, Key
     }
     for (dataset, keys) in by_dataset {
         let place = plans.list[dataset].spec.table.as_str();
-        conn.execute(conn.outbox().forget_keys, &bind![place, conn.list(&keys)])?;
+        conn.execute(conn.outbox().forget_keys, &bind![place, conn.list(&keys, false)])?;
     }
     Ok(())
 }

@@ -9,12 +9,12 @@ use std::time::Instant;
 use super::books::{Books, Mapped};
 use super::capture::{Run, Stop};
 use super::join::Ids;
-use super::key::Key;
+use super::key::{Key, bound};
 use super::look::{Parent, Parents};
 use super::outbox::{FORGET, Notes};
 use super::pace::Pace;
-use super::plan::{Plans, ScopePlan, quote};
-use super::session::{Session, SqlError, Transaction};
+use super::plan::{Plan, Plans, quote};
+use super::session::{Row, Session, SqlError, Transaction};
 use super::watch::Watch;
 
 /// How many rows are asked for at once.
@@ -74,8 +74,8 @@ pub(super) struct Touched {
     pub(super) read: Vec<bool>,
     /// Rows that others refer to, where they aren't as the map has them.
     seen: HashMap<(usize, Key), Option<Parent>>,
-    /// Rows of the dataset at hand whose record or audience changed; whether it was only the audience.
-    moved: Vec<(Key, bool)>,
+    /// Rows whose record or audience changed, by dataset and key; whether it was only the audience.
+    moved: Vec<(usize, Key, bool)>,
     /// The same of earlier transactions, by dataset.
     moved_before: Vec<BTreeSet<Key>>,
 }
@@ -115,7 +115,7 @@ impl Touched {
         // A row that appears is no news for rows that refer to nothing: those are looked at anyway.
         if let Some(before) = &before {
             let same = now.as_ref().is_some_and(|now| (now.origin, now.record) == (before.origin, before.record));
-            self.moved.push((key.clone(), same));
+            self.moved.push((dataset, key.clone(), same));
         }
         self.seen.insert((dataset, key.clone()), now);
     }
@@ -143,62 +143,85 @@ impl Parents for Patched<'_> {
 impl Run<'_> {
     /// Looks at what was touched, parents first.
     pub(super) fn look_at_touched(&mut self, conn: &dyn Session) -> Result<(), Stop> {
-        for dataset in 0..self.plans.list.len() {
-            let touched = self.touched.as_mut().expect("this is a capture by triggers");
-            let moved = std::mem::take(&mut touched.moved_before[dataset]);
-            let moved: Vec<(Key, bool)> = moved.into_iter().map(|key| (key, false)).collect();
-            self.follow(conn, dataset, &moved)?;
-            let touched = self.touched.as_mut().expect("this is a capture by triggers");
-            let keys = std::mem::take(&mut touched.keys[dataset]);
-            if touched.whole[dataset] {
-                self.scan(conn, dataset)?;
+        for datasets in self.plans.groups() {
+            for dataset in &datasets {
+                let moved = std::mem::take(&mut self.touched().moved_before[*dataset]);
+                self.touched().moved = moved.into_iter().map(|key| (*dataset, key, false)).collect();
+                self.follow(conn)?;
+            }
+            let is_circle = self.plans.list[datasets[0]].circle.is_some();
+            let touched = self.touched();
+            let keys: Vec<BTreeSet<Key>> =
+                datasets.iter().map(|dataset| std::mem::take(&mut touched.keys[*dataset])).collect();
+            let whole = datasets.iter().any(|dataset| touched.whole[*dataset]);
+            // In a circle anything may depend on everything.
+            if whole || is_circle && keys.iter().any(|keys| !keys.is_empty()) {
+                for dataset in &datasets {
+                    (touched.whole[*dataset], touched.read[*dataset]) = (true, true);
+                }
+                self.scan_group(conn, &datasets)?;
             } else {
-                let keys: Vec<Key> = keys.into_iter().collect();
-                let mut ids = Ids::expecting(keys.len());
-                for keys in keys.chunks(ROWS) {
-                    ids = self.look_at(conn, dataset, keys, ids)?;
+                for (dataset, keys) in datasets.into_iter().zip(keys) {
+                    let keys: Vec<Key> = keys.into_iter().collect();
+                    let mut ids = Ids::expecting(keys.len());
+                    for keys in keys.chunks(ROWS) {
+                        ids = self.look_at(conn, dataset, keys, ids)?;
+                    }
                 }
             }
-            let touched = self.touched.as_mut().expect("this is a capture by triggers");
-            let moved = std::mem::take(&mut touched.moved);
-            self.follow(conn, dataset, &moved)?;
+            self.follow(conn)?;
         }
         Ok(())
     }
 
+    fn touched(&mut self) -> &mut Touched {
+        self.touched.as_mut().expect("this is a capture by triggers")
+    }
+
     /// Adds the rows that refer to rows which changed.
-    fn follow(&mut self, conn: &dyn Session, dataset: usize, moved: &[(Key, bool)]) -> Result<(), SqlError> {
+    fn follow(&mut self, conn: &dyn Session) -> Result<(), SqlError> {
+        let plans = self.plans;
+        let touched = self.touched();
+        let moved = std::mem::take(&mut touched.moved);
         if moved.is_empty() {
             return Ok(());
         }
-        let touched = self.touched.as_mut().expect("this is a capture by triggers");
-        for (child, plan) in self.plans.list.iter().enumerate() {
+        for (child, plan) in plans.list.iter().enumerate() {
             if touched.whole[child] {
                 continue;
             }
-            let capping = match &plan.scope {
-                ScopePlan::Parents(fields) => fields.as_slice(),
-                _ => &[],
-            };
-            for (index, reference) in plan.refs().filter(|(_, reference)| reference.parent == dataset) {
-                let caps = reference.required || capping.contains(&index);
-                let keys: Vec<Key> =
-                    moved.iter().filter(|(_, only)| caps || !only).map(|(key, _)| key.clone()).collect();
-                let field = &plan.fields[index];
-                let sql = format!(
-                    "SELECT {} FROM {} WHERE {}",
-                    quote(&plan.spec.key),
-                    plan.table,
-                    conn.among(&quote(&field.column), &field.declared, "?1")
-                );
-                for keys in keys.chunks(ROWS) {
-                    conn.each(&sql, &bind![conn.list(keys)], &mut |row| {
-                        touched.keys[child].extend(Key::of(row.raw(0)?));
-                        Ok(true)
-                    })?;
-                }
+            for (index, reference) in plan.refs() {
+                let caps = plan.caps(index, reference);
+                let keys: Vec<Key> = moved
+                    .iter()
+                    .filter(|(dataset, _, only)| *dataset == reference.parent && (caps || !only))
+                    .map(|(_, key, _)| key.clone())
+                    .collect();
+                referring(conn, plan, index, keys, &mut touched.keys[child])?;
             }
         }
         Ok(())
     }
+}
+
+/// Finds the keys of rows that refer to others by one of their fields.
+fn referring(
+    conn: &dyn Session,
+    plan: &Plan,
+    field: usize,
+    parents: Vec<Key>,
+    found: &mut BTreeSet<Key>,
+) -> Result<(), SqlError> {
+    let columns = &plan.fields[field].columns;
+    let select = format!("SELECT {} FROM {}", plan.key.value(conn, ""), plan.table);
+    let mut take = |row: &dyn Row| {
+        found.extend(Key::of(row.raw(0)?));
+        Ok(true)
+    };
+    let Some(only) = columns.single() else {
+        let sql = format!("{select} WHERE {}", columns.test(conn, 1));
+        return parents.iter().try_for_each(|key| conn.each(&sql, &bound(&columns.given(key)), &mut take));
+    };
+    let sql = format!("{select} WHERE {}", conn.among(&quote(&only.name), only.is_integer, "?1"));
+    parents.chunks(ROWS).try_for_each(|keys| conn.each(&sql, &bind![conn.list(keys, only.is_integer)], &mut take))
 }

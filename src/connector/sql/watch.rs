@@ -62,7 +62,7 @@ impl Watch {
 
 /// Names the tables to watch.
 pub(super) fn watched(plans: &Plans) -> Vec<Watched> {
-    let watched = |plan: &super::plan::Plan| Watched { table: plan.spec.table.clone(), key: plan.spec.key.clone() };
+    let watched = |plan: &super::plan::Plan| Watched { table: plan.spec.table.clone(), key: plan.key.clone() };
     plans.list.iter().map(watched).collect()
 }
 

@@ -6,7 +6,7 @@
 
 use rusqlite::Connection;
 
-use crate::connector::sql::session::{Outbox, SqlError, Standing, Step, Watched};
+use crate::connector::sql::session::{Outbox, Session, SqlError, Standing, Step, Watched};
 
 /// The tables that triggers write to, and what notices that rows moved which others refer to.
 const TABLES: &[(&str, &str)] = &[
@@ -53,7 +53,11 @@ pub(super) fn has_outbox(conn: &Connection) -> Result<bool, SqlError> {
     Ok(conn.prepare_cached(sql)?.exists([])?)
 }
 
-pub(super) fn standings(conn: &Connection, tables: &[Watched]) -> Result<Vec<Standing>, SqlError> {
+pub(super) fn standings(
+    session: &dyn Session,
+    conn: &Connection,
+    tables: &[Watched],
+) -> Result<Vec<Standing>, SqlError> {
     let print: i64 = conn.prepare_cached("PRAGMA main.schema_version")?.query_row([], |row| row.get(0))?;
     let found = found(conn)?;
     let mut general = Vec::new();
@@ -63,7 +67,7 @@ pub(super) fn standings(conn: &Connection, tables: &[Watched]) -> Result<Vec<Sta
     let mut standings = Vec::new();
     for watched in tables {
         let mut faults = general.clone();
-        for (name, sql) in triggers(conn, watched)? {
+        for (name, sql) in triggers(session, conn, watched)? {
             faults.extend(fault(&found, &name, &sql));
         }
         standings.push(Standing { print: print.to_string(), faults, uncovered: None });
@@ -71,13 +75,17 @@ pub(super) fn standings(conn: &Connection, tables: &[Watched]) -> Result<Vec<Sta
     Ok(standings)
 }
 
-pub(super) fn plan_install(conn: &Connection, tables: &[Watched]) -> Result<Vec<Step>, SqlError> {
+pub(super) fn plan_install(
+    session: &dyn Session,
+    conn: &Connection,
+    tables: &[Watched],
+) -> Result<Vec<Step>, SqlError> {
     let found = found(conn)?;
     let mut statements = Vec::new();
     let mut wanted: Vec<(String, String)> =
         TABLES.iter().map(|(name, sql)| ((*name).to_owned(), (*sql).to_owned())).collect();
     for watched in tables {
-        wanted.extend(triggers(conn, watched)?);
+        wanted.extend(triggers(session, conn, watched)?);
     }
     for (kind, name, _) in found.iter().filter(|(kind, ..)| kind == "trigger") {
         if !wanted.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
@@ -130,35 +138,35 @@ fn fault(found: &[(String, String, String)], name: &str, sql: &str) -> Option<St
 }
 
 /// Writes the triggers of a table: name and text.
-fn triggers(conn: &Connection, watched: &Watched) -> Result<Vec<(String, String)>, SqlError> {
-    let (table, key, place) = (quote(&watched.table), quote(&watched.key), text(&watched.table));
+fn triggers(session: &dyn Session, conn: &Connection, watched: &Watched) -> Result<Vec<(String, String)>, SqlError> {
+    let (table, place) = (quote(&watched.table), text(&watched.table));
+    let [new, old, other] = ["NEW.", "OLD.", "t."].map(|row| watched.key.value(session, row));
     let note = |select: &str| format!("INSERT INTO _wbsync_outbox(place, key) SELECT {place}, {select} {AGAIN};");
-    let name = |what: &str| format!("_wbsync_{what}_{}", watched.table);
     let trigger = |what: &str, event: &str, body: String| {
-        let name = name(what);
+        let name = format!("_wbsync_{what}_{}", watched.table);
         let sql = format!("CREATE TRIGGER {} {event} ON {table} BEGIN {body} END", quote(&name));
         (name, sql)
     };
     // `WHERE` keeps what follows from being read as a condition of a join.
-    let this = |row: &str| note(&format!("{row}.{key} WHERE TRUE"));
-    let old = note(&format!("OLD.{key} WHERE OLD.{key} IS NOT NEW.{key}"));
+    let this = |key: &str| note(&format!("{key} WHERE TRUE"));
+    let before = note(&format!("{old} WHERE {old} IS NOT {new}"));
     let mut triggers = vec![
-        trigger("insert", "AFTER INSERT", this("NEW")),
-        trigger("update", "AFTER UPDATE", format!("{} {old}", this("NEW"))),
-        trigger("delete", "AFTER DELETE", this("OLD")),
+        trigger("insert", "AFTER INSERT", this(&new)),
+        trigger("update", "AFTER UPDATE", format!("{} {before}", this(&new))),
+        trigger("delete", "AFTER DELETE", this(&old)),
     ];
     let ways = ways(conn, &watched.table)?;
     if !ways.is_empty() {
         let replaced = |except: &str| {
             let note = |way: &Option<String>| match way {
-                Some(same) => note(&format!("t.{key} FROM {table} AS t WHERE {same}{except}")),
+                Some(same) => note(&format!("{other} FROM {table} AS t WHERE {same}{except}")),
                 // What is unique there can't be said here: everything is looked at.
                 None => note("x'' WHERE TRUE"),
             };
             ways.iter().map(note).collect::<Vec<_>>().join(" ")
         };
         triggers.push(trigger("inserting", "BEFORE INSERT", replaced("")));
-        let except = format!(" AND t.{key} IS NOT OLD.{key}");
+        let except = format!(" AND {other} IS NOT {old}");
         triggers.push(trigger("updating", "BEFORE UPDATE", replaced(&except)));
     }
     Ok(triggers)
