@@ -25,4 +25,6 @@ mod schemas;
 mod served;
 mod settling;
 mod shown;
+mod triggers;
 mod withdrawn;
+mod working;

@@ -184,3 +184,43 @@ pub(crate) fn odd_edit(random: &mut Prng, time: &str, scope: &str) -> String {
         _ => "DELETE FROM request_comments WHERE id % 3 = 0".to_owned(),
     }
 }
+
+impl Database {
+    /// Returns a connection of its own that writes, with foreign keys; it tells whether the database took it.
+    pub(crate) fn writer(&self) -> impl FnMut(&str) -> bool + Send + use<> {
+        let mut client = connect(&self.url);
+        move |sql| match client.batch_execute(sql) {
+            Ok(()) => true,
+            Err(error) => {
+                let code = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
+                assert!(code.starts_with("23"), "{sql}: {error:?}");
+                client.batch_execute("ROLLBACK").unwrap();
+                false
+            }
+        }
+    }
+
+    /// Tells how often the comments were scanned, and how many rows of them were read, by connections that are closed.
+    pub(crate) fn rows_read(&self) -> Option<(i64, i64)> {
+        let sql = "SELECT seq_scan, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'request_comments'";
+        // Connections count when they end, and end a little after they are closed.
+        let mut last = None;
+        loop {
+            let others =
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'";
+            let busy = self.rows(others);
+            self.batch("SELECT pg_sleep(0.3), pg_stat_clear_snapshot()");
+            let rows = self.rows(sql);
+            let [Raw::Integer(scans), Raw::Integer(read)] = rows[0][..] else { panic!("{rows:?}") };
+            if busy == [[Raw::Integer(1)]] && last == Some((scans, read)) {
+                return last;
+            }
+            last = Some((scans, read));
+        }
+    }
+
+    /// The database's own statistics have to be there before it can choose an index.
+    pub(crate) fn forget_counts(&self) {
+        self.batch("ANALYZE");
+    }
+}

@@ -8,6 +8,8 @@ mod apply;
 #[path = "../connector_sqlite/capture.rs"]
 mod capture;
 mod database;
+#[path = "../connector_sqlite/hammer.rs"]
+mod hammer;
 #[path = "../connector_sqlite/harness.rs"]
 mod harness;
 mod own;

@@ -7,6 +7,7 @@ mod capture;
 mod database;
 mod failing;
 mod files;
+mod hammer;
 mod harness;
 mod same;
 mod speed;

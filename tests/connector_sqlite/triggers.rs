@@ -313,7 +313,7 @@ impl Side {
 
 /// Something that happens to the rows, the same on both sides.
 #[derive(Debug)]
-enum Edit {
+pub(crate) enum Edit {
     Sql(String),
     Apply(Vec<Change>),
     Default(&'static str),
@@ -321,7 +321,7 @@ enum Edit {
 }
 
 impl Edit {
-    fn any(random: &mut Prng) -> Self {
+    pub(crate) fn any(random: &mut Prng) -> Self {
         let scopes = ["public", "trusted", "private", "odd"];
         let scope = scopes[random.below(4) as usize];
         let (a, b, word) = (random.below(9) + 1, random.below(9) + 1, random.below(1000));
@@ -364,7 +364,7 @@ impl Edit {
         })
     }
 
-    fn any_apply(random: &mut Prng) -> Self {
+    pub(crate) fn any_apply(random: &mut Prng) -> Self {
         let number = |random: &mut Prng| random.below(4) as u8 + 1;
         let mut changes = Vec::new();
         for _ in 0..random.below(3) + 1 {
@@ -389,15 +389,21 @@ impl Edit {
         Self::Apply(changes)
     }
 
+    /// Applies changes; returns how many rows the application had changed meanwhile.
+    pub(crate) fn apply(&self, app: &mut App) -> usize {
+        let Self::Apply(changes) = self else { return 0 };
+        let target = [app.sync.position().unwrap().applied, vec![1]].concat();
+        let target = &target[target.len().saturating_sub(64)..];
+        app.sync.begin_apply(target).unwrap();
+        let applied = app.sync.apply(&mut changes.iter().cloned().map(Ok), &mut |_| {}).unwrap();
+        app.sync.finish_apply().unwrap();
+        applied.dirty.len()
+    }
+
     fn run(&self, app: &mut App) {
         match self {
             Self::Sql(sql) => app.sql(sql),
-            Self::Apply(changes) => {
-                let target = [app.sync.position().unwrap().applied, vec![1]].concat();
-                app.sync.begin_apply(&target).unwrap();
-                app.sync.apply(&mut changes.iter().cloned().map(Ok), &mut |_| {}).unwrap();
-                app.sync.finish_apply().unwrap();
-            }
+            Self::Apply(_) => drop(self.apply(app)),
             Self::Default(audience) => {
                 app.sync.set_default(&id(OWN, "vouches", 0).dataset, Some(audience)).unwrap();
             }

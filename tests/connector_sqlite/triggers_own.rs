@@ -1,5 +1,7 @@
 //! What only SQLite does to triggers: replacing, rebuilding, keys of any kind.
 
+use std::time::Duration;
+
 use wbsync::connector::contract::{Capturing, Connector, TriggerChange};
 
 use super::harness::*;
@@ -172,4 +174,18 @@ fn a_large_rollback_journal_database_is_not_copied_for_a_few_notes() {
     app.sync = wbsync::connector::sqlite::open(options, mapping(""), context()).unwrap();
     app.user("ann", "public");
     assert_eq!(app.settle().len(), 1);
+}
+
+#[test]
+fn what_is_not_noted_wakes_nobody() {
+    let mut app = App::new();
+    app.settle();
+    let mut app = app.watched();
+    app.sql("INSERT INTO invite_map_cache VALUES(1, 'a page was viewed')");
+    assert!(!app.sync.wait_for_change(Duration::ZERO).unwrap());
+    app.user("ann", "public");
+    assert!(app.sync.wait_for_change(Duration::MAX).unwrap());
+    app.settle();
+    app.sql("DROP TRIGGER _wbsync_update_users; INSERT INTO invite_map_cache VALUES(2, 'another')");
+    assert!(app.sync.wait_for_change(Duration::MAX).unwrap(), "without triggers anything may have changed");
 }

@@ -396,7 +396,7 @@ impl Connector for SqlConnector {
     }
 
     fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {
-        self.session.wait(at_most).map_err(|source| self.failed("wait for changes", source))
+        self.wait_for_more(at_most)
     }
 
     fn triggers(&mut self) -> Result<Triggers, Error> {

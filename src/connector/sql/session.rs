@@ -121,6 +121,13 @@ pub(crate) struct Standing {
     pub(crate) uncovered: Option<String>,
 }
 
+impl Standing {
+    /// Tells whether changes may go unnoted.
+    pub(crate) fn is_blind(&self) -> bool {
+        !self.faults.is_empty() || self.uncovered.is_some()
+    }
+}
+
 /// Statements that are run in one transaction.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {

@@ -1,11 +1,14 @@
 //! What a capture has to read: everything, or only what triggers noted.
 
+use std::time::{Duration, Instant};
+
 use super::books::Books;
 use super::capture::{Extent, Work};
 use super::connector::SqlConnector;
 use super::outbox;
-use super::session::SqlError;
+use super::session::{SqlError, Standing};
 use super::touched::Noted;
+use super::watch;
 use crate::connector::contract::Capturing;
 use crate::connector::error::Error;
 
@@ -41,5 +44,25 @@ impl SqlConnector {
             Ok(Work { snapshot, noted: Some(noted), is_part, unwatched })
         };
         read().map_err(|source| self.failed(doing, source))
+    }
+
+    /// See `Connector::wait_for_change`. Where triggers stand as they should, what they don't note is no change.
+    pub(super) fn wait_for_more(&self, at_most: Duration) -> Result<bool, Error> {
+        let begin = Instant::now();
+        let wait = || -> Result<bool, SqlError> {
+            loop {
+                if !self.session.wait(at_most.saturating_sub(begin.elapsed()))? {
+                    return Ok(false);
+                }
+                if self.capturing != Capturing::Triggers
+                    || !self.session.has_outbox()?
+                    || outbox::count(self.session(), 1)? > 0
+                    || self.session.triggers(&watch::watched(&self.plans))?.iter().any(Standing::is_blind)
+                {
+                    return Ok(true);
+                }
+            }
+        };
+        wait().map_err(|source| self.failed("wait for changes", source))
     }
 }
