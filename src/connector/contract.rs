@@ -35,6 +35,8 @@ pub struct Sighting {
     pub changed: bool,
     /// What is there now.
     pub seen: Seen,
+    /// The record in whose scope a new record of another instance belongs: a part that a change of ours gave it.
+    pub beside: Option<RecordId>,
 }
 
 /// The view that a row was last in step with.
@@ -89,8 +91,8 @@ pub struct Capture {
     pub reported: u64,
     /// Own rows that stay home, by dataset and reason, of those that were read.
     pub private: BTreeMap<(DatasetName, Reason), u64>,
-    /// Whether all rows were read, not only those that triggers noted.
-    pub is_whole: bool,
+    /// Whether only the rows were read that triggers noted.
+    pub is_part: bool,
     /// Tables that were read as a whole, because their triggers don't stand as `install` makes them.
     pub unwatched: Vec<String>,
 }
@@ -164,6 +166,8 @@ pub struct Content {
     pub scope: ScopeName,
     /// The winner of each field, also of fields that this database has no column for.
     pub fields: BTreeMap<FieldName, Value>,
+    /// Of fields with an open conflict the values that are not shown, with who wrote them.
+    pub hidden: BTreeMap<FieldName, Vec<(InstanceId, Value)>>,
 }
 
 /// Rows that this instance gives up without anybody else's losing them.
@@ -426,6 +430,15 @@ pub trait Connector {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Applied, Error>;
 
+    /// Returns records of the target that the last `apply` could not do without and that it was not given, because they
+    /// don't change: they are to be given by another `apply`. None by default.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be read.
+    fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Removes rows of other instances' records within an open apply, as `apply` removes those of records that are gone:
     /// children first, a row that others refer to is blanked.
     ///
@@ -459,30 +472,39 @@ pub trait Connector {
     /// The database can't be reached any more.
     fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error>;
 
-    /// Says how the triggers stand that note what changes. Writes nothing.
+    /// Says how the triggers stand that note what changes. Writes nothing. What has no triggers needs none.
     ///
     /// # Errors
     /// The database can't be read.
-    fn triggers(&mut self) -> Result<Triggers, Error>;
+    fn triggers(&mut self) -> Result<Triggers, Error> {
+        Ok(Triggers { mode: Capturing::Scan, installed: false, tables: Vec::new(), noted: 0 })
+    }
 
     /// Returns the statements that `change_triggers` would run; none if everything is as it should be.
     ///
     /// # Errors
     /// The database can't be read.
-    fn plan_triggers(&mut self, change: TriggerChange) -> Result<Vec<String>, Error>;
+    fn plan_triggers(&mut self, _change: TriggerChange) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Installs or removes the triggers; returns the statements that it ran. Each transaction is short, and after a
     /// crash between them the same call does the rest.
     ///
     /// # Errors
     /// The database can't be written, or doesn't let this user.
-    fn change_triggers(&mut self, change: TriggerChange) -> Result<Vec<String>, Error>;
+    fn change_triggers(&mut self, _change: TriggerChange) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
 
-    /// Counts the own rows that stay home, by dataset and reason, as of the last capture.
+    /// Counts the own rows that stay home, by dataset and reason, as of the last capture; for connectors whose captures may
+    /// read a part only.
     ///
     /// # Errors
     /// The database can't be read.
-    fn private(&mut self) -> Result<BTreeMap<(DatasetName, Reason), u64>, Error>;
+    fn private(&mut self) -> Result<BTreeMap<(DatasetName, Reason), u64>, Error> {
+        Ok(BTreeMap::new())
+    }
 
     /// Lists records that wait, at most `limit`, and how many there are.
     ///

@@ -4,10 +4,12 @@
 #[macro_use]
 pub mod sql;
 
+pub mod both;
 pub mod contract;
 pub mod dburl;
 pub mod dotenv;
 pub mod error;
+pub mod files;
 pub mod mapping;
 pub mod postgres;
 pub mod sqlite;

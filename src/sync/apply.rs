@@ -1,13 +1,13 @@
 //! Apply: the application's rows come to show the local heads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::commit::Mode;
 use super::error::{Error, through};
 use super::instance::Instance;
 use super::progress::Event;
 use super::view::View;
-use crate::connector::contract::{Applied, Change};
+use crate::connector::contract::{Applied, Change, Connector};
 use crate::id::name::DatasetName;
 
 /// How often rows may change under our hands before we give up.
@@ -91,6 +91,7 @@ impl Instance {
             let done = database.apply(&mut changes, &mut |rows| self.tell(Event::Done(rows)))?;
             let dirty = done.dirty.len();
             summary.add(done);
+            self.supply(database, target)?;
             if dirty == 0 {
                 database.finish_apply()?;
             }
@@ -98,6 +99,25 @@ impl Instance {
         })?;
         self.tell(Event::End);
         Ok(dirty)
+    }
+
+    /// Gives the database what it wants of the target beyond what changed.
+    fn supply(&self, database: &mut dyn Connector, target: &View) -> Result<(), Error> {
+        let mut given = BTreeSet::new();
+        loop {
+            let mut changes = Vec::new();
+            for id in database.wants()? {
+                if given.insert(id.clone())
+                    && let Some(content) = self.content_at(target, &id)?
+                {
+                    changes.push(Ok(Change { id, content: Some(content) }));
+                }
+            }
+            if changes.is_empty() {
+                return Ok(());
+            }
+            database.apply(&mut changes.into_iter(), &mut |_| {})?;
+        }
     }
 
     /// Returns the view of the local heads; what is no longer followed stays as it is.

@@ -69,6 +69,23 @@ impl Instance {
         puts.chain(deletions)
     }
 
+    /// Returns what a record shows in a view, whatever scope of its origin holds it; fields of other scopes are left out.
+    pub(super) fn content_at(&self, view: &View, id: &RecordId) -> Result<Option<Content>, Error> {
+        for row in self.state.scopes_of(&id.origin)? {
+            let Some(commit) = view.commits.get(&row.id) else { continue };
+            let known = self.state.known_commit(&row.id, commit)?;
+            let Some(scope) = self.open_scope(row)? else { continue };
+            let Some(record) = self.record_at(&scope, &known, &id.dataset, &id.key)? else { continue };
+            let shown = record.cells.iter().map(|(field, cell)| {
+                let strategy = scope.schema.strategy(&id.dataset, field);
+                (field.clone(), show(cell, strategy, &id.origin).value)
+            });
+            let (fields, hidden) = (shown.collect(), BTreeMap::new());
+            return Ok(Some(Content { scope: scope.row.name.clone(), fields, hidden }));
+        }
+        Ok(None)
+    }
+
     fn dataset_changes<'a>(
         &'a self,
         origin: &'a InstanceId,
@@ -205,14 +222,19 @@ impl<'a> Pieces<'a> {
         let (span, whole) = self.whole.as_ref()?;
         let overlay = id.dataset.overlay();
         let overlays = self.overlays.iter().map(|(span, record)| (*span, record, &overlay));
-        let mut fields = BTreeMap::new();
+        let (mut fields, mut hidden) = (BTreeMap::new(), BTreeMap::new());
         for (span, record, dataset) in overlays.chain([(*span, whole, &id.dataset)]) {
             for (field, cell) in &record.cells {
-                let strategy = span.scope.schema.strategy(dataset, field);
-                fields.insert(field.clone(), show(cell, strategy, &id.origin).value);
+                let shown = show(cell, span.scope.schema.strategy(dataset, field), &id.origin);
+                let others = cell.elements().iter().filter(|element| element.value != shown.value);
+                let others: Vec<_> = others.map(|element| (element.stamp.author, element.value.clone())).collect();
+                if shown.open && !others.is_empty() {
+                    hidden.insert(field.clone(), others);
+                }
+                fields.insert(field.clone(), shown.value);
             }
         }
-        Some(Content { scope: span.scope.row.name.clone(), fields })
+        Some(Content { scope: span.scope.row.name.clone(), fields, hidden })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Collecting: what a capture reports becomes edits of records, scope by scope.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::Error;
 use super::instance::Instance;
@@ -93,7 +93,7 @@ impl<'a> Collector<'a> {
     }
 
     pub(super) fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
-        let Sighting { id, base, seen, .. } = sighting;
+        let Sighting { id, base, seen, beside, .. } = sighting;
         self.too_large.remove(&id.to_string());
         let (audience, fields) = match seen {
             Seen::Row { audience, fields } => (audience, Some(fields)),
@@ -114,8 +114,19 @@ impl<'a> Collector<'a> {
             let whole = scope.record(self.instance, base, &id)?;
             held.push((index, whole, scope.record(self.instance, base, &overlay)?));
         }
+        let is_new = held.iter().all(|(_, whole, _)| whole.is_none());
+        let mut homes = BTreeSet::new();
+        if let (Some(beside), true, false) = (&beside, is_new, is_own) {
+            let may_write = |scope: &Working| scope.open.manifest.may_write(&self.instance.id());
+            for (index, ..) in held.iter().filter(|(index, ..)| may_write(&self.scopes[*index])) {
+                if self.scopes[*index].record(self.instance, base, beside)?.is_some() {
+                    homes.insert(*index);
+                }
+            }
+        }
         if let (Some(fields), false) = (fields, is_own) {
-            let scopes = held.iter().map(|(index, whole, _)| (&self.scopes[*index].open, whole.is_some()));
+            let is_home = |index: &usize, whole: &Option<Record>| whole.is_some() || homes.contains(index);
+            let scopes = held.iter().map(|(index, whole, _)| (&self.scopes[*index].open, is_home(index, whole)));
             routed = route::foreign(&self.least, &id.dataset, scopes, fields);
         }
         let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
@@ -127,7 +138,7 @@ impl<'a> Collector<'a> {
                 narrowed.0 = self.take_out(&id.dataset, row, name, whole.as_mut());
                 narrowed.1 = self.take_out(&overlay.dataset, row, name, overlaid.as_mut());
             }
-            let is_row = if is_own { row == Some(name) } else { whole.is_some() };
+            let is_row = if is_own { row == Some(name) } else { whole.is_some() || homes.contains(&index) };
             let fields = routed.remove(name);
             let (to_whole, to_overlay) = if is_row { (fields, None) } else { (None, fields) };
             let to_overlay =

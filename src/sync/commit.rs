@@ -162,7 +162,7 @@ impl Instance {
         let json = |counts| serde_json::to_string(counts).expect("words and counts");
         for (key, counts) in [(PRIVATE_KEY, &summary.private), (TOO_LARGE_KEY, &summary.too_large)] {
             // A part of the rows says nothing of all.
-            if (capture.is_whole || key != PRIVATE_KEY) && self.counts(key)? != *counts {
+            if (!capture.is_part || key != PRIVATE_KEY) && self.counts(key)? != *counts {
                 self.state.set_meta(key, &json(counts))?;
             }
         }

@@ -1,11 +1,13 @@
 //! `wbsync.toml`: which database, and how its tables are mapped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::network::{Network, NetworkMode};
 use super::timing::Timing;
 use crate::connector::contract::Capturing;
+use crate::connector::files::section::Sections;
+use crate::id::name::DatasetName;
 
 /// The name of the file, beside `.wbsync/`.
 pub const FILE: &str = "wbsync.toml";
@@ -27,6 +29,9 @@ pub struct Config {
     /// The bookkeeping of the mapping itself: datasets, conditions (docs/mapping.md).
     #[serde(default)]
     pub dataset: toml::Table,
+    /// Directories whose files are records (docs/files.md).
+    #[serde(default)]
+    pub files: Sections,
     /// Through which stores it exchanges (docs/hub.md).
     #[serde(default)]
     pub network: Network,
@@ -76,19 +81,46 @@ impl Config {
     }
 }
 
+/// A directory that a new file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Its place.
+    pub dir: PathBuf,
+    /// The name of its dataset.
+    pub dataset: DatasetName,
+}
+
 /// Returns the text of a new file.
-pub fn initial(database: Option<&str>, preset: Option<&str>, mode: Option<NetworkMode>) -> String {
+pub fn initial(
+    database: Option<&str>,
+    preset: Option<&str>,
+    mode: Option<NetworkMode>,
+    files: Option<&Directory>,
+) -> String {
     let quoted = |text: &str| toml::Value::String(text.into()).to_string();
     let database = match database {
         Some(url) => format!("database = {}\n", quoted(url)),
+        None if files.is_some() => String::new(),
         None => {
             "# database = \"sqlite:///data/app.db\"   # left out: DATABASE_URL as the application reads it\n".into()
         }
     };
     let preset = match preset {
         Some(name) => format!("preset = {}\n", quoted(name)),
+        None if files.is_some() => String::new(),
         None => "# preset = \"whiteballoon\"\n".into(),
     };
     let network = mode.map(|mode| format!("\n[network]\nmode = {}\n", quoted(mode.as_str()))).unwrap_or_default();
-    format!("# Configuration of wbsync for this application. Reference: docs/mapping.md\n\n{database}{preset}{network}")
+    let files = files.map(|Directory { dir, dataset }| {
+        let dir = quoted(&dir.display().to_string());
+        format!(
+            "\n# A directory as a dataset. Reference: docs/files.md\n[files.{dataset}]\ndir = {dir}\n\
+             # For whom files are meant: private, trusted, public, group:NAME, peers:NAME,NAME\nscope = \"private\"\n\
+             # rules = [ {{ path = \"open/**\", scope = \"public\" }} ]\n# ignore = [ \"*.tmp\" ]\n"
+        )
+    });
+    let files = files.unwrap_or_default();
+    format!(
+        "# Configuration of wbsync for this application. Reference: docs/mapping.md\n\n{database}{preset}{network}{files}"
+    )
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::apply::ApplySummary;
 use super::commit::Mode;
-use super::config::{self, Config};
+use super::config::{self, Config, Directory};
 use super::error::Error;
 use super::fetch::FetchSummary;
 use super::fit::Fit;
@@ -35,6 +35,8 @@ pub struct InitOptions {
     pub name: Option<PeerName>,
     /// Through which stores it exchanges; left out, its remotes.
     pub mode: Option<NetworkMode>,
+    /// A directory whose files are records.
+    pub files: Option<Directory>,
 }
 
 /// How to clone.
@@ -318,7 +320,8 @@ pub(super) fn configured(root: &Path, options: &InitOptions) -> Result<(Config, 
     if file.exists() {
         return Ok((agreeing(Config::read(root)?, options, &file)?, None));
     }
-    let written = config::initial(options.database.as_deref(), options.preset.as_deref(), options.mode);
+    let written =
+        config::initial(options.database.as_deref(), options.preset.as_deref(), options.mode, options.files.as_ref());
     Ok((Config::parse(&written, &file)?, Some(written)))
 }
 
@@ -331,6 +334,12 @@ fn agreeing(config: Config, options: &InitOptions, path: &Path) -> Result<Config
         "preset"
     } else if options.mode.is_some_and(|mode| mode != config.network.mode) {
         "network.mode"
+    } else if options
+        .files
+        .as_ref()
+        .is_some_and(|files| config.files.get(&files.dataset).is_none_or(|section| section.dir != files.dir))
+    {
+        "files"
     } else {
         return Ok(config);
     };

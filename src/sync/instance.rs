@@ -11,8 +11,11 @@ use super::config::{self, Config};
 use super::error::Error;
 use super::progress::{Event, Watcher};
 use super::restore;
+use crate::connector::both::Both;
 use crate::connector::contract::{Connector, Context};
 use crate::connector::dburl::{self, Address};
+use crate::connector::files::connector::{FilesConnector, Place};
+use crate::connector::files::section;
 use crate::connector::mapping::model::Mapping;
 use crate::connector::postgres;
 use crate::connector::postgres::options::Options as PostgresOptions;
@@ -192,11 +195,21 @@ impl Instance {
         work(slot.as_mut().expect("it was opened just above").as_mut())
     }
 
-    /// Reads the mapping of the application's tables.
+    /// Reads the mapping of the application's tables, and of directories.
     ///
     /// # Errors
     /// `Database` if it isn't written as it should be.
     pub fn mapping(&self) -> Result<Mapping, Error> {
+        let tables = if self.has_tables() { self.tables()? } else { Mapping::default() };
+        Ok(section::joined(tables, &self.config.files)?)
+    }
+
+    /// Tells whether there is a database: an instance that has directories needs none.
+    fn has_tables(&self) -> bool {
+        self.config.files.is_empty() || self.config.database.is_some()
+    }
+
+    fn tables(&self) -> Result<Mapping, Error> {
         let origin = self.root.join(config::FILE).display().to_string();
         Ok(Mapping::load(self.config.preset.as_deref(), self.config.mapping(), &origin)?)
     }
@@ -248,15 +261,27 @@ impl Instance {
     }
 
     fn open_database(&self) -> Result<Box<dyn Connector>, Error> {
-        let mapping = self.mapping()?;
-        let address = match &self.config.database {
-            Some(url) => dburl::parse(url, &self.root)?,
-            None => dburl::discover(&self.root, std::env::var("DATABASE_URL").ok().as_deref())?.address,
-        };
         let names: BTreeMap<InstanceId, PeerName> =
             self.state.peers()?.into_iter().map(|peer| (peer.id, peer.name)).collect();
         let (addressees, readers, restoring) = (self.addressees()?, self.readers()?, self.restoring);
         let context = Context { own: self.id(), names, addressees, readers, restoring };
+        if self.config.files.is_empty() {
+            return self.open_tables(context);
+        }
+        let place = Place { root: self.root.clone(), own: self.dir.clone() };
+        let files = FilesConnector::open(self.config.files.clone(), place, context.clone())?;
+        if !self.has_tables() {
+            return Ok(Box::new(files));
+        }
+        Ok(Box::new(Both::new(self.open_tables(context)?, files)))
+    }
+
+    fn open_tables(&self, context: Context) -> Result<Box<dyn Connector>, Error> {
+        let mapping = self.tables()?;
+        let address = match &self.config.database {
+            Some(url) => dburl::parse(url, &self.root)?,
+            None => dburl::discover(&self.root, std::env::var("DATABASE_URL").ok().as_deref())?.address,
+        };
         Ok(Box::new(match address {
             Address::Sqlite(path) => {
                 let mut options = SqliteOptions::new(&path, &self.root, &self.dir);

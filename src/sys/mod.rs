@@ -1,5 +1,6 @@
 //! The only door to clock, randomness and disk, so that simulation and fault injection can replace them.
 
+pub mod beneath;
 pub mod clock;
 pub mod disk;
 pub mod random;

@@ -19,6 +19,7 @@ mod same;
 mod speed;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 #[path = "../connector_sqlite/triggers.rs"]
 mod triggers;
 mod triggers_own;

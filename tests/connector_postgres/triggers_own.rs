@@ -93,7 +93,7 @@ fn tables_with_parts_are_read_as_a_whole() {
     assert_eq!(app.settle_exactly().len(), 2);
     app.user("ann", "public");
     let (capture, _) = app.capture();
-    assert_eq!((capture.rows, capture.is_whole), (3, false), "two rows of these, one user");
+    assert_eq!((capture.rows, capture.is_part), (3, true), "two rows of these, one user");
 }
 
 #[test]

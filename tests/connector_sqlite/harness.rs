@@ -195,7 +195,10 @@ pub(crate) fn time() -> Value {
 
 pub(crate) fn put(id: &RecordId, fields: &[(&str, Value)]) -> Change {
     let fields: BTreeMap<_, _> = fields.iter().map(|(name, value)| (field(name), value.clone())).collect();
-    Change { id: id.clone(), content: Some(Content { scope: ScopeName::public(), fields }) }
+    Change {
+        id: id.clone(),
+        content: Some(Content { scope: ScopeName::public(), fields, hidden: BTreeMap::default() }),
+    }
 }
 
 pub(crate) fn gone(id: &RecordId) -> Change {

@@ -27,7 +27,7 @@ fn only_what_was_touched_is_read() {
         app.comment(request, ann, &format!("c{number}"), "public");
     }
     let (capture, seen) = app.capture();
-    assert_eq!((capture.rows, seen.len(), capture.is_whole), (50, 50, false));
+    assert_eq!((capture.rows, seen.len(), capture.is_part), (50, 50, true));
     app.settle();
     app.sql("UPDATE request_comments SET body = 'new' WHERE id = 7; DELETE FROM request_comments WHERE id = 9");
     let (capture, seen) = app.capture();
@@ -282,7 +282,7 @@ impl Side {
         if capture.reported > 0 {
             self.app.sync.settle(&capture, &position).unwrap();
         }
-        if let Capture { is_whole: true, private, .. } = capture {
+        if let Capture { is_part: false, private, .. } = capture {
             self.private = private;
         }
         seen.iter().map(|sighting| self.spell(sighting)).collect()

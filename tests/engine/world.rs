@@ -109,6 +109,7 @@ impl Site {
             preset: Some("whiteballoon".into()),
             name: Some(PeerName::new(name).unwrap()),
             mode: None,
+            files: None,
         };
         Instance::init(app.dir(), &options, silent()).unwrap();
         Self { app, name }

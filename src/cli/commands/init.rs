@@ -1,10 +1,13 @@
 //! `wbsync init`: make an instance beside an application.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::id::name::PeerName;
+use crate::id::name::{DatasetName, PeerName};
+use crate::sync::config::Directory;
 use crate::sync::init::InitOptions;
 use crate::sync::instance::Instance;
 use crate::sync::network::NetworkMode;
@@ -17,7 +20,8 @@ use crate::sync::network::NetworkMode;
 #[command(after_help = "\
 Examples:
   wbsync init --db sqlite:///data/app.db --preset whiteballoon
-  wbsync init --db /srv/board/app.db --preset whiteballoon --name alpha")]
+  wbsync init --db /srv/board/app.db --preset whiteballoon --name alpha
+  wbsync init --files docs --dataset docs")]
 pub struct Args {
     #[command(flatten)]
     options: Options,
@@ -32,6 +36,12 @@ pub struct Options {
     /// A mapping of tables that ships with wbsync: `whiteballoon`
     #[arg(long, value_name = "PRESET")]
     preset: Option<String>,
+    /// A directory whose files are records, beside a database or instead of one
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
+    /// The name of that directory's dataset
+    #[arg(long, value_name = "NAME", requires = "files", default_value = "files")]
+    dataset: DatasetName,
     /// What the instance calls itself; otherwise its directory's name
     #[arg(long, value_name = "NAME")]
     name: Option<PeerName>,
@@ -43,7 +53,9 @@ pub struct Options {
 impl Options {
     /// Returns them as the library takes them.
     pub fn into_init(self) -> InitOptions {
-        InitOptions { database: self.db, preset: self.preset, name: self.name, mode: self.mode }
+        let Self { db, preset, name, mode, files, dataset } = self;
+        let files = files.map(|dir| Directory { dir, dataset });
+        InitOptions { database: db, preset, name, mode, files }
     }
 }
 

@@ -154,7 +154,7 @@ pub(super) fn run<'a>(
         sink,
         parents: Known { lists: plans.list.iter().map(|_| Vec::new()).collect() },
         touched: noted.as_mut().filter(|_| is_part).map(Touched::new),
-        capture: Capture { number, is_whole: !is_part, unwatched, ..Capture::default() },
+        capture: Capture { number, is_part, unwatched, ..Capture::default() },
         found: Vec::new(),
         flush_at: if snapshot.blocks_writers { usize::MAX } else { BATCH_ROWS },
         pace: Pace::default(),
@@ -189,7 +189,13 @@ impl Run<'_> {
             let number: i64 = row.get(0)?;
             let Some(dataset) = self.books.datasets.iter().position(|known| *known == number) else { return Ok(true) };
             let id = self.books.record_id(self.plans, dataset, row.get(1)?, row.get(2)?);
-            leftovers.push(Sighting { id, base: self.base(row.get(3)?), changed: true, seen: Seen::Gone });
+            leftovers.push(Sighting {
+                id,
+                base: self.base(row.get(3)?),
+                changed: true,
+                seen: Seen::Gone,
+                beside: None,
+            });
             Ok(true)
         })?;
         Ok(leftovers)
@@ -312,7 +318,7 @@ impl Run<'_> {
             let fields = look.fields(plan, self.plans, &self.books.origins);
             let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
             let seen = Seen::Row { audience: look.audience.clone(), fields };
-            let report = Some(Sighting { id, base: self.base(entry.view), changed: true, seen });
+            let report = Some(Sighting { id, base: self.base(entry.view), changed: true, seen, beside: None });
             entry.digest = look.digest;
             entry.seen = self.books.settled + 1;
             if let Some(audience) = &look.audience {
@@ -333,7 +339,7 @@ impl Run<'_> {
                     audience: look.audience.clone(),
                     fields: look.fields(plan, self.plans, &self.books.origins),
                 };
-                let report = Some(Sighting { id, base: self.base(entry.view), changed: false, seen });
+                let report = Some(Sighting { id, base: self.base(entry.view), changed: false, seen, beside: None });
                 self.found.push(Found { dataset, write: Write::Nothing, report });
             }
             if !is_flagged {
@@ -352,6 +358,7 @@ impl Run<'_> {
             base: self.base(entry.view),
             changed: true,
             seen: Seen::Gone,
+            beside: None,
         });
         self.found.push(Found { dataset, write: Write::Vanished(entry), report });
         if self.found.len() >= self.flush_at { self.flush() } else { Ok(()) }

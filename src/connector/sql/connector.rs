@@ -90,6 +90,16 @@ impl SqlConnector {
         })
     }
 
+    /// Returns the local key of a record's row.
+    pub(in crate::connector) fn key_of(&self, id: &RecordId) -> Result<Option<String>, Error> {
+        let doing = "find the row of a record";
+        let (Some(books), Some(dataset)) = (self.existing_books(doing)?, self.plans.index(&id.dataset)) else {
+            return Ok(None);
+        };
+        let entry = books.find(self.session(), dataset, id).map_err(|source| self.failed(doing, source))?;
+        Ok(entry.map(|entry| entry.key.to_string()))
+    }
+
     fn snapshot(&self, doing: &'static str) -> Result<Snapshot, Error> {
         self.session.snapshot().map_err(|source| self.failed(doing, source))
     }
@@ -481,7 +491,8 @@ impl Connector for SqlConnector {
     }
 }
 
-fn add(sum: &mut Applied, more: Applied) {
+/// Adds what became of more changes.
+pub(in crate::connector) fn add(sum: &mut Applied, more: Applied) {
     for (sum, more) in [
         (&mut sum.inserted, more.inserted),
         (&mut sum.updated, more.updated),

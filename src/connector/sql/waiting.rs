@@ -252,7 +252,7 @@ fn decode(bytes: &[u8], origin: &InstanceId) -> Result<Option<Content>, cbor::er
         fields.insert(field, Value::decode(&mut reader, origin)?);
     }
     reader.finish()?;
-    Ok(Some(Content { scope, fields }))
+    Ok(Some(Content { scope, fields, hidden: Default::default() }))
 }
 
 #[cfg(test)]
@@ -264,7 +264,7 @@ mod tests {
         let origin = InstanceId::from_bytes([3; 32]);
         let fields = [("title", Value::Text("x\0".into())), ("at", Value::Timestamp(-5))];
         let fields = fields.map(|(name, value)| (FieldName::new(name).unwrap(), value)).into();
-        let content = Content { scope: ScopeName::trusted(), fields };
+        let content = Content { scope: ScopeName::trusted(), fields, hidden: Default::default() };
         assert_eq!(decode(&encode(Some(&content), &origin), &origin).unwrap(), Some(content));
         assert_eq!(decode(&encode(None, &origin), &origin).unwrap(), None);
         assert!(decode(b"\x82", &origin).is_err());

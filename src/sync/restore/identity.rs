@@ -28,9 +28,8 @@ impl Instance {
     /// `State`. A URL that can't be read any more is left out.
     pub fn remotes_of(&self, export: &Export) -> Result<(), Error> {
         for (name, url) in &export.remotes {
-            match self.remote_add(name, url, &self.root) {
-                Err(error @ Error::State(_)) => return Err(error),
-                Err(_) | Ok(_) => {}
+            if let Err(error @ Error::State(_)) = self.remote_add(name, url, &self.root) {
+                return Err(error);
             }
         }
         Ok(())

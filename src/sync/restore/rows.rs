@@ -161,7 +161,7 @@ impl Instance {
 
 impl Survey<'_> {
     fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
-        let Sighting { id, base, changed, seen } = sighting;
+        let Sighting { id, base, changed, seen, .. } = sighting;
         // What was found again is as old as the backup: nobody says that it was edited since.
         let edited = changed && !self.adopted.contains(&id);
         let doubt = if edited { Doubt::Edited } else { Doubt::Untouched };

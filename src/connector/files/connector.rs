@@ -1,0 +1,473 @@
+//! The connector for directories: what the contract promises, over a table for each directory.
+//!
+//! The table (`shadow`) is to the connector for databases what an application's table is: it gives records their ids,
+//! knows whose they are and for whom they are meant, and what was settled. This file puts a step before and a step
+//! behind: `scan` takes in what changed on the disk before a capture, `checkout` writes it after an apply. Contents
+//! are translated on the way, and their pieces are records of a dataset of their own (`pieces`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::checkout::Checkout;
+use super::pieces::{self, Pieces};
+use super::report::{DATA, LAYOUT, Report, field};
+use super::scan::Scan;
+use super::section::{self, Sections, TURN, pieces_of};
+use super::shadow::Shadow;
+use super::source::Sources;
+use super::watch::{Watch, picture};
+use crate::connector::contract::{
+    Applied, Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting,
+    SinkError, Standing, Surveyed,
+};
+use crate::connector::error::Error;
+use crate::connector::mapping::model::Mapping;
+use crate::connector::sql::connector::{SqlConnector, add};
+use crate::connector::sqlite;
+use crate::connector::sqlite::options::Options;
+use crate::id::name::{DatasetName, ScopeName};
+use crate::record::fieldtype::FieldType;
+use crate::record::recordid::RecordId;
+use crate::record::schema::Schema;
+use crate::scope::audience::Audience;
+use crate::scope::fields::LeastScopes;
+use crate::sys::beneath::Beneath;
+use crate::sys::clock::{self, UnixMillis};
+use crate::sys::disk::TEMPORARY_PREFIX;
+
+/// The name of the bookkeeping's file.
+pub const FILE: &str = "files.db";
+/// The most pieces that are asked for at once.
+const WANTS_MAX: usize = 256;
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What the directories are relative to.
+    pub root: PathBuf,
+    /// The instance's own directory, for the bookkeeping and temporary files.
+    pub own: PathBuf,
+}
+
+/// What a capture reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Changed,
+    Every,
+}
+
+/// Directories as datasets.
+#[derive(Debug)]
+pub struct FilesConnector {
+    pub(super) inner: SqlConnector,
+    pub(super) shadow: Shadow,
+    pub(super) sections: Sections,
+    mapping: Mapping,
+    pub(super) context: Context,
+    place: Place,
+    /// By dataset, the directories that are there.
+    pub(super) places: BTreeMap<String, Beneath>,
+    /// The pieces that were wanted and not here after the last apply.
+    lacking: BTreeMap<DatasetName, BTreeSet<[u8; 32]>>,
+    watch: Watch,
+}
+
+impl FilesConnector {
+    /// Opens the bookkeeping of these directories, making it if it isn't there.
+    ///
+    /// # Errors
+    /// The sections contradict themselves; the bookkeeping can't be read or written.
+    pub fn open(sections: Sections, place: Place, context: Context) -> Result<Self, Error> {
+        let path = place.own.join(FILE);
+        Self::open_at(&path, sections, place, context)
+    }
+
+    fn open_at(path: &Path, sections: Sections, place: Place, context: Context) -> Result<Self, Error> {
+        let mapping = section::mapping(&sections, section::Extent::Everything)?;
+        let tables = section::mapping(&sections, section::Extent::Tables)?;
+        let shadow = Shadow::open(path, &sections)?;
+        let inner = sqlite::open(Options::new(path, &place.root, &place.own), tables, context.clone())?;
+        let (places, lacking, watch) = Default::default();
+        Ok(Self { inner, shadow, sections, mapping, context, place, places, lacking, watch })
+    }
+
+    /// Tells whether a dataset is one of these directories'.
+    pub fn has(&self, dataset: &DatasetName) -> bool {
+        self.sections.contains_key(dataset) || self.files_of(dataset).is_some()
+    }
+
+    /// Returns the names of all datasets.
+    pub fn names(&self) -> BTreeSet<DatasetName> {
+        self.datasets().into_iter().collect()
+    }
+
+    /// Settles what was captured together with a database's rows, under the number of their capture. Settles it once,
+    /// whatever crashes come between.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be written.
+    pub fn settle_with(&mut self, number: u64, position: &Position) -> Result<(), Error> {
+        let doing = "settle a capture";
+        let (settled, _) = self.shadow.books().map_err(self.failed(doing))?;
+        if self.shadow.partner().map_err(self.failed(doing))? >= number {
+            return Ok(());
+        }
+        let own = settled.unsigned_abs() + 1;
+        self.settle(&Capture { number: own, ..Capture::default() }, position)?;
+        self.shadow.set_partner(number).map_err(self.failed(doing))
+    }
+
+    /// Opens the directories anew: one may have been exchanged since.
+    fn look_around(&mut self) -> Result<(), Error> {
+        self.places.clear();
+        for (name, section) in &self.sections {
+            let path = self.place.root.join(&section.dir);
+            let beneath = Beneath::open(&path);
+            let beneath = beneath.map_err(|source| Error::File { doing: "open the directory", path, source })?;
+            self.places.insert(name.to_string(), beneath);
+        }
+        Ok(())
+    }
+
+    pub(super) fn pieces<'a>(&'a self, dataset: &'a DatasetName) -> Pieces<'a> {
+        Pieces { conn: &self.shadow.conn, dataset }
+    }
+
+    /// Returns the dataset whose files the pieces of a dataset make up.
+    pub(super) fn files_of(&self, pieces: &DatasetName) -> Option<&DatasetName> {
+        self.sections.keys().find(|name| pieces_of(name) == *pieces)
+    }
+
+    pub(super) fn failed(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
+        move |source| self.shadow.failed(doing, source)
+    }
+
+    /// Writes to the disk what is still to be written.
+    fn check_out(&mut self) -> Result<(), Error> {
+        self.lacking.clear();
+        let now_ns = now_ns();
+        let mut is_due = false;
+        for name in self.sections.keys() {
+            let sources = Sources { shadow: &self.shadow, places: &self.places };
+            let checkout = Checkout { sources, dataset: name, beneath: &self.places[name.as_str()], now_ns };
+            is_due |= checkout.is_due()?;
+        }
+        let was_quiet = is_due && self.watch.is_quiet(&self.sections, &self.places);
+        for name in self.sections.keys() {
+            let sources = Sources { shadow: &self.shadow, places: &self.places };
+            let checkout = Checkout { sources, dataset: name, beneath: &self.places[name.as_str()], now_ns };
+            let lacking = checkout.run()?;
+            if !lacking.is_empty() {
+                self.lacking.insert(name.clone(), lacking);
+            }
+        }
+        if was_quiet {
+            // What we write is no change.
+            self.watch.note(picture(&self.sections, &self.places));
+        }
+        self.sweep_staged()
+    }
+
+    /// Lets go of the pieces that were kept for files that are written by now.
+    fn sweep_staged(&self) -> Result<(), Error> {
+        let sql = "DELETE FROM staged WHERE NOT EXISTS (SELECT 1 FROM trouble WHERE step = 'write')
+                   OR hash NOT IN (SELECT hash FROM named)";
+        self.shadow.conn.execute(sql, []).map(drop).map_err(self.failed("let go of pieces"))
+    }
+
+    /// Writes what is still to be written, and reads the directories into their tables.
+    fn scan(&mut self) -> Result<(), Error> {
+        self.look_around()?;
+        self.check_out()?;
+        let picture = self.take_in()?;
+        self.watch.note(picture);
+        Ok(())
+    }
+
+    /// Reads the directories into their tables. Returns what they look like.
+    fn take_in(&self) -> Result<blake3::Hash, Error> {
+        let now_ns = now_ns();
+        let mut picture = blake3::Hasher::new();
+        for (name, section) in &self.sections {
+            let beneath = &self.places[name.as_str()];
+            let scan = Scan { shadow: &self.shadow, dataset: name, section, beneath, now_ns };
+            scan.run()?.draw(&mut picture);
+        }
+        Ok(picture.finalize())
+    }
+
+    /// Reads the directories, and gives the engine what changed, or everything.
+    fn read(
+        &mut self,
+        extent: Extent,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let (settled, view) = self.shadow.books().map_err(self.failed(READING))?;
+        pieces::forget_unsettled(&self.shadow.conn).map_err(self.failed(READING))?;
+        let sources = Sources { shadow: &self.shadow, places: &self.places };
+        let number = settled.unsigned_abs() + 1;
+        let mut report =
+            Report { sources, sections: &self.sections, own: self.context.own, number, view, reported: 0, sink };
+        let sections = &self.sections;
+        let mut take = |sighting: Sighting| match sections.get_key_value(&sighting.id.dataset) {
+            Some((dataset, _)) => report.file(dataset, sighting),
+            None => Ok(()),
+        };
+        let mut capture = match extent {
+            Extent::Changed => self.inner.capture(now, &mut take)?,
+            Extent::Every => self.inner.compare(now, &mut take)?,
+        };
+        for dataset in sections.keys() {
+            report.rest(dataset).map_err(Error::Sink)?;
+        }
+        capture.reported += report.reported;
+        Ok(capture)
+    }
+}
+
+impl Connector for FilesConnector {
+    fn datasets(&self) -> Vec<DatasetName> {
+        self.sections.keys().flat_map(|name| [pieces_of(name), name.clone()]).collect()
+    }
+
+    fn schema(&self, scope: &ScopeName) -> Schema {
+        self.mapping.schema(scope)
+    }
+
+    fn least_scopes(&self) -> LeastScopes {
+        self.mapping.least_scopes(&self.context.addressees)
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = self.inner.columns();
+        columns.retain(|column| column.field.as_str() != TURN);
+        for name in self.sections.keys() {
+            columns.push(column(name.clone(), LAYOUT, FieldType::Json));
+            columns.push(column(pieces_of(name), DATA, FieldType::Bytes));
+        }
+        columns
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        self.look_around()?;
+        self.inner.check()
+    }
+
+    fn check_ready(&mut self) -> Result<(), Error> {
+        self.look_around()
+    }
+
+    fn position(&mut self) -> Result<Position, Error> {
+        self.inner.position()
+    }
+
+    fn capture(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        self.scan()?;
+        self.read(Extent::Changed, now, sink)
+    }
+
+    fn compare(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        self.scan()?;
+        self.read(Extent::Every, now, sink)
+    }
+
+    fn peek(
+        &mut self,
+        now: UnixMillis,
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        let scratch = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(&self.place.own);
+        let failed =
+            |source| Error::File { doing: "copy the bookkeeping of files to", path: self.place.own.clone(), source };
+        let scratch = scratch.map_err(failed)?;
+        let copy = scratch.path().join(FILE);
+        self.shadow.copy(&copy)?;
+        let mut other = Self::open_at(&copy, self.sections.clone(), self.place.clone(), self.context.clone())?;
+        other.look_around()?;
+        other.take_in()?;
+        other.read(Extent::Changed, now, sink)
+    }
+
+    fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error> {
+        self.look_around()?;
+        let this = &*self;
+        let mut changes = Vec::new();
+        for record in records {
+            let record = record.map_err(Error::Source)?;
+            changes.extend(this.translate(record, None).map_err(this.failed("take in records"))?.map(Ok));
+        }
+        self.inner.adopt(&mut changes.into_iter())
+    }
+
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+        let files: Vec<RecordId> = ids.iter().filter(|id| self.files_of(&id.dataset).is_none()).cloned().collect();
+        self.inner.keep_home(&files)
+    }
+
+    fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error> {
+        // Before the rows: if a crash comes between, the same number is settled again.
+        pieces::settle(&self.shadow.conn, capture.number).map_err(self.failed("settle a capture"))?;
+        self.inner.settle(capture, position)
+    }
+
+    fn audience(&mut self, id: &RecordId) -> Result<Option<Audience>, Error> {
+        let Some(dataset) = self.files_of(&id.dataset) else { return self.inner.audience(id) };
+        let scope = self.pieces(dataset).scope(id).map_err(self.failed("read the audience of a piece"))?;
+        Ok(scope.map(Audience::Shared))
+    }
+
+    fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {
+        self.inner.survey(rows, sink)
+    }
+
+    fn mark(&mut self, dataset: &DatasetName, keys: &[String], audience: &str) -> Result<u64, Error> {
+        self.inner.mark(dataset, keys, audience)
+    }
+
+    fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error> {
+        self.inner.set_default(dataset, audience)
+    }
+
+    fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error> {
+        self.look_around()?;
+        self.inner.begin_apply(target)
+    }
+
+    fn apply(
+        &mut self,
+        changes: &mut dyn Iterator<Item = Result<Change, SinkError>>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Applied, Error> {
+        let mut dirty = Vec::new();
+        let mut rows = Vec::new();
+        let mut applied = Applied::default();
+        loop {
+            // In batches, so that memory stays bounded: what is fetched is written down before the tables are locked.
+            let mut fetched = 0;
+            while fetched < BATCH_CHANGES
+                && let Some(change) = changes.next()
+            {
+                let change = change.map_err(Error::Source)?;
+                fetched += 1;
+                let file = self.file(&change.id)?;
+                if let Some(file) = file
+                    && self.is_dirty(&change.id.dataset, file)?
+                {
+                    dirty.push(change.id);
+                    continue;
+                }
+                rows.push(self.translate(change, file).map_err(self.failed("take in changes"))?);
+            }
+            if fetched == 0 {
+                break;
+            }
+            let mut batch = rows.drain(..).flatten().map(Ok);
+            add(&mut applied, self.inner.apply(&mut batch, progress)?);
+        }
+        applied.dirty.extend(dirty);
+        self.check_out()?;
+        Ok(applied)
+    }
+
+    fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
+        let mut wants = Vec::new();
+        for (dataset, hashes) in &self.lacking {
+            for hash in hashes {
+                let named = self.pieces(dataset).named_as(hash).map_err(self.failed("look for pieces"))?;
+                wants.extend(named.into_iter().map(|piece| RecordId {
+                    origin: piece.origin,
+                    dataset: pieces_of(dataset),
+                    key: piece.key(),
+                }));
+                if wants.len() >= WANTS_MAX {
+                    return Ok(wants);
+                }
+            }
+        }
+        Ok(wants)
+    }
+
+    fn drop_rows(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error> {
+        let applied = self.inner.drop_rows(dropped, progress)?;
+        for dataset in self.sections.keys() {
+            let pieces = self.pieces(dataset);
+            let done = match dropped {
+                Dropped::Origin(origin) => pieces.drop_origin(origin),
+                Dropped::Record(id) if id.dataset == *dataset => pieces.name(id, None, &[]),
+                Dropped::Record(id) if id.dataset == pieces_of(dataset) => pieces.remove(id),
+                Dropped::Record(_) => Ok(()),
+            };
+            done.map_err(self.failed("give up files"))?;
+        }
+        self.check_out()?;
+        Ok(applied)
+    }
+
+    fn count_rows(&mut self, dropped: &Dropped) -> Result<BTreeMap<DatasetName, u64>, Error> {
+        self.inner.count_rows(dropped)
+    }
+
+    fn finish_apply(&mut self) -> Result<(), Error> {
+        self.inner.finish_apply()
+    }
+
+    fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {
+        self.look_around()?;
+        Ok(self.watch.wait(&self.sections, &self.places, at_most))
+    }
+
+    fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {
+        let (mut parked, count) = self.inner.parked(limit)?;
+        let (troubles, more) = self.shadow.troubles(limit).map_err(self.failed("list what waits"))?;
+        parked.extend(troubles.into_iter().map(|(record, reason)| Parked { record, reason }));
+        parked.truncate(limit);
+        Ok((parked, count + more))
+    }
+
+    fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error> {
+        self.inner.placeholders()
+    }
+
+    fn locate(&mut self, id: &RecordId) -> Result<Option<String>, Error> {
+        let Some((dataset, section)) = self.sections.get_key_value(&id.dataset) else { return Ok(None) };
+        let Some(file) = self.file(id)? else { return Ok(None) };
+        let disk = self.shadow.disk_of(dataset, file).map_err(self.failed("find a file"))?;
+        Ok(disk.map(|disk| section.dir.join(disk.path).display().to_string()))
+    }
+
+    fn examine(&mut self, see: &mut dyn FnMut(RecordId, Standing)) -> Result<Vec<Blemish>, Error> {
+        let blemishes = self.inner.examine(see)?;
+        for dataset in self.sections.keys() {
+            let standing = Standing::Row { is_settled: true, is_shared: true };
+            let name = pieces_of(dataset);
+            let mut held = |origin, key| see(RecordId { origin, dataset: name.clone(), key }, standing);
+            self.pieces(dataset).each_held(&mut held).map_err(self.failed("examine the pieces"))?;
+        }
+        Ok(blemishes)
+    }
+}
+
+/// A field that is no column of a table, and takes whatever is of its type.
+fn column(dataset: DatasetName, name: &str, kind: FieldType) -> Column {
+    let (column, declared) = (format!("{dataset}.{name}"), kind.to_string());
+    Column { dataset, field: field(name), kind, column, declared, fits: true, needed: false, is_scoped: false }
+}
+
+/// The time, as file systems write it.
+pub(super) fn now_ns() -> i64 {
+    i64::try_from(clock::now().0).unwrap_or(0).saturating_mul(1_000_000)
+}
+
+/// How many changes are fetched at once: with pieces about 64 MiB.
+const BATCH_CHANGES: usize = 1024;
+const READING: &str = "read what changed in the directories";

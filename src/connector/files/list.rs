@@ -1,0 +1,106 @@
+//! List: what lies in a directory, without opening a file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use walkdir::WalkDir;
+
+use super::path;
+use super::section::Section;
+use crate::connector::error::Error;
+use crate::id::name::DatasetName;
+use crate::sys::beneath::{Beneath, Kind, Stat};
+
+/// The most files of one directory.
+const FILES_MAX: usize = 1 << 20;
+
+/// What lies in a directory.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) files: BTreeMap<String, Stat>,
+    /// What was seen and can't be a record, and why; whatever is beneath is not gone.
+    pub(super) passed: BTreeMap<String, &'static str>,
+}
+
+/// Lists a directory, links not followed.
+///
+/// # Errors
+/// It can't be listed, or holds too many files.
+pub(super) fn list(dataset: &DatasetName, section: &Section, beneath: &Beneath) -> Result<Found, Error> {
+    let root = beneath.path();
+    let mut found = Found::default();
+    let relative = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_str().map(str::to_owned);
+    let mut walk = WalkDir::new(root).follow_links(false).follow_root_links(true).min_depth(1).into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) if error.depth() == 0 => {
+                return Err(Error::File { doing: "list", path: root.to_owned(), source: error.into() });
+            }
+            Err(error) => {
+                let path = error.path().and_then(relative).unwrap_or_default();
+                let is_gone = error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+                if !is_gone {
+                    found.passed.insert(path, "it can't be read");
+                }
+                continue;
+            }
+        };
+        let Some(path) = relative(entry.path()) else {
+            let path = entry.path().strip_prefix(root).unwrap_or(entry.path()).to_string_lossy().into_owned();
+            found.passed.insert(path, "its name is no Unicode text");
+            if entry.file_type().is_dir() {
+                walk.skip_current_dir();
+            }
+            continue;
+        };
+        if section.ignores(&path) {
+            if entry.file_type().is_dir() {
+                walk.skip_current_dir();
+            }
+            continue;
+        }
+        let Ok(metadata) = entry.metadata() else { continue };
+        let stat = Stat::of(&metadata);
+        let why = match stat.kind {
+            Kind::Directory => continue,
+            Kind::File => match path::check(&path) {
+                Err(why) => why,
+                Ok(()) if found.files.len() == FILES_MAX => {
+                    let why = format!("the directory holds more than {FILES_MAX} files");
+                    return Err(Error::Unfit { dataset: dataset.clone(), why });
+                }
+                Ok(()) => {
+                    found.files.insert(path, stat);
+                    continue;
+                }
+            },
+            Kind::Link => "it is a symbolic link",
+            Kind::Other => "it is no regular file",
+        };
+        found.passed.insert(path, why);
+    }
+    Ok(found)
+}
+
+impl Found {
+    /// Tells whether a path lies where we could not look.
+    pub(super) fn hides(&self, path: &str) -> bool {
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        ends.into_iter().any(|end| self.passed.contains_key(&path[..end]))
+    }
+
+    /// Adds everything that was seen to a picture of it.
+    pub(super) fn draw(&self, picture: &mut blake3::Hasher) {
+        for (path, stat) in &self.files {
+            picture.update(path.as_bytes()).update(&[0]);
+            let numbers = [stat.size.cast_signed(), stat.modified_ns, stat.changed_ns, stat.inode.cast_signed()];
+            numbers.iter().for_each(|number| {
+                picture.update(&number.to_le_bytes());
+            });
+        }
+        for path in self.passed.keys() {
+            picture.update(path.as_bytes()).update(&[1]);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The connector for directories: files as records, what they hold as pieces. Decisions: docs/adr/0027-files.md.
+
+mod aside;
+mod change;
+mod checkout;
+pub mod connector;
+pub mod content;
+mod document;
+mod list;
+pub mod path;
+mod pieces;
+mod read;
+mod report;
+mod scan;
+pub mod section;
+mod shadow;
+mod source;
+mod watch;
