@@ -75,5 +75,8 @@ fn certificates_are_checked_as_sslmode_says() {
         let result = open(dir.path(), &url(host, query));
         assert!(matches!(result, Err(Error::Unreachable { .. })), "{host} {query}: {result:?}");
     }
-    assert!(matches!(open(dir.path(), &url("localhost", "sslmode=verify-full&sslrootcert=ROOT/none.pem")), Err(Error::Tls { .. })));
+    assert!(matches!(
+        open(dir.path(), &url("localhost", "sslmode=verify-full&sslrootcert=ROOT/none.pem")),
+        Err(Error::Tls { .. })
+    ));
 }

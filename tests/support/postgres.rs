@@ -91,7 +91,9 @@ impl Cluster {
         }
         let mut command = Command::new(if is_root { "setpriv" } else { "sh" });
         if is_root {
-            assert!(Command::new("chown").args(["-R", "nobody", dir.to_str()?]).status().expect("chown runs").success());
+            assert!(
+                Command::new("chown").args(["-R", "nobody", dir.to_str()?]).status().expect("chown runs").success()
+            );
             command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "sh"]);
         }
         command.args(["-c", SCRIPT, "cluster", dir.to_str()?, programs.to_str()?, options, port]);
