@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::capturing::{TriggerChange, Triggers};
 use super::contract::{
     Applied, Base, Blemish, Capture, Change, Column, Connector, Dropped, Parked, Position, Rows, Sighting, SinkError,
-    Standing, Surveyed, TriggerChange, Triggers,
+    Standing, Surveyed,
 };
 use super::error::Error;
 use super::files::connector::FilesConnector;

@@ -22,6 +22,7 @@ use crate::scope::audience::{Addressees, Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
+use super::capturing::{TriggerChange, Triggers};
 use super::error::Error;
 
 /// What a capture found about one record. Rows that are as they were last known are not reported.
@@ -95,50 +96,6 @@ pub struct Capture {
     pub is_part: bool,
     /// Tables that were read as a whole, because their triggers don't stand as `install` makes them.
     pub unwatched: Vec<String>,
-}
-
-/// How a capture finds what changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Capturing {
-    /// It reads all rows and compares them with what was last known of them.
-    #[default]
-    Scan,
-    /// It reads those that triggers noted, where they stand as they should.
-    Triggers,
-}
-
-/// How the triggers stand that note what changes.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Triggers {
-    /// How captures find what changed, as it is configured.
-    pub mode: Capturing,
-    /// Whether anything of them is there.
-    pub installed: bool,
-    /// The mapped tables.
-    pub tables: Vec<TriggersOf>,
-    /// How many changes are noted and not captured yet.
-    pub noted: u64,
-}
-
-/// How the triggers of one table stand.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct TriggersOf {
-    /// The table.
-    pub table: String,
-    /// What is wrong with its triggers; while anything is, a capture reads the whole table.
-    pub faults: Vec<String>,
-    /// Why triggers can't note everything in it: a capture always reads the whole table.
-    pub uncovered: Option<String>,
-}
-
-/// What to do with the triggers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TriggerChange {
-    /// Make them stand as they should.
-    Install,
-    /// Remove them, and what they noted.
-    Uninstall,
 }
 
 /// How far the application's rows have come: opaque views of the engine's.
@@ -403,8 +360,7 @@ pub trait Connector {
     /// `NotCaptured` if a row of a table without a scope column has no record yet; the database can't be written.
     fn mark(&mut self, dataset: &DatasetName, keys: &[String], audience: &str) -> Result<u64, Error>;
 
-    /// Says for whom the rows of a dataset are meant that don't say so themselves; `None` leaves it to the
-    /// mapping.
+    /// Says for whom rows of a dataset are meant that don't say so themselves; `None` leaves it to the mapping.
     ///
     /// # Errors
     /// The database can't be written.
@@ -461,12 +417,9 @@ pub trait Connector {
     /// The database can't be written.
     fn finish_apply(&mut self) -> Result<(), Error>;
 
-    /// Waits until the application may have changed something since this connector's last capture or comparison
-    /// began, or since the last wait that told so, at most for `at_most`. Without either it doesn't wait.
-    ///
-    /// Only a hint, for whoever would capture at fixed times: SQLite tells of every commit of others, also to tables
-    /// that aren't mapped; PostgreSQL only of rows that triggers watch (`db install`), and of none without them. What
-    /// this connector itself writes is no change.
+    /// Waits until the application may have changed something since this connector's last capture or comparison began, or
+    /// since the last wait that told so, at most for `at_most`; without either it doesn't wait. Only a hint: SQLite tells of
+    /// all commits of others, PostgreSQL of rows that triggers watch. What this connector itself writes is no change.
     ///
     /// # Errors
     /// The database can't be reached any more.
@@ -477,7 +430,7 @@ pub trait Connector {
     /// # Errors
     /// The database can't be read.
     fn triggers(&mut self) -> Result<Triggers, Error> {
-        Ok(Triggers { mode: Capturing::Scan, installed: false, tables: Vec::new(), noted: 0 })
+        Ok(Triggers::default())
     }
 
     /// Returns the statements that `change_triggers` would run; none if everything is as it should be.
@@ -488,8 +441,7 @@ pub trait Connector {
         Ok(Vec::new())
     }
 
-    /// Installs or removes the triggers; returns the statements that it ran. Each transaction is short, and after a
-    /// crash between them the same call does the rest.
+    /// Installs or removes the triggers in short transactions; returns what it ran. After a crash it does the rest.
     ///
     /// # Errors
     /// The database can't be written, or doesn't let this user.
@@ -497,8 +449,7 @@ pub trait Connector {
         Ok(Vec::new())
     }
 
-    /// Counts the own rows that stay home, by dataset and reason, as of the last capture; for connectors whose captures may
-    /// read a part only.
+    /// Counts the own rows that stay home as of the last capture, where that may have read a part only.
     ///
     /// # Errors
     /// The database can't be read.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::error::Error;
 use super::network::{Network, NetworkMode};
 use super::timing::Timing;
-use crate::connector::contract::Capturing;
+use crate::connector::capturing::Capturing;
 use crate::connector::files::section::Sections;
 use crate::id::name::DatasetName;
 

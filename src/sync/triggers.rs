@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::instance::Instance;
-use crate::connector::contract::{TriggerChange, Triggers};
+use crate::connector::capturing::{TriggerChange, Triggers};
 
 impl Instance {
     /// Says how the triggers stand.

@@ -20,7 +20,7 @@ fn triggers_come_and_go() {
     check!("db_check_noted", alpha.wbsync(&["db", "check"]).ok());
     let status = alpha.wbsync(&["commit", "--json"]).ok().json();
     assert_eq!(status["rows"], 1, "{status}");
-    alpha.execute("DROP TRIGGER _wbsync_update_users", &[]);
+    alpha.db().execute_batch("DROP TRIGGER _wbsync_update_users").unwrap();
     check!("db_check_broken", alpha.wbsync(&["db", "check"]).exits(8));
     check!("db_check_broken_json", alpha.wbsync(&["--json", "db", "check"]).exits(8));
     alpha.execute("UPDATE help_requests SET description = 'again' WHERE id = ?1", &[&request]);

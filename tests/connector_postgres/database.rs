@@ -8,7 +8,7 @@ use std::path::Path;
 
 use postgres::types::Type;
 use postgres::{Client, SimpleQueryMessage};
-use wbsync::connector::contract::Capturing;
+use wbsync::connector::capturing::Capturing;
 use wbsync::connector::dburl::{self, Address};
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::postgres::options::Options;

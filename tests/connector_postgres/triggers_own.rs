@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use wbsync::connector::contract::{Capturing, Connector, TriggerChange};
+use wbsync::connector::capturing::{Capturing, TriggerChange};
+use wbsync::connector::contract::Connector;
 use wbsync::connector::dburl::{self, Address};
 use wbsync::connector::error::Error;
 use wbsync::connector::postgres::options::Options;

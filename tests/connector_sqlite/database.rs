@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use wbsync::connector::contract::Capturing;
+use wbsync::connector::capturing::Capturing;
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::sql::connector::SqlConnector;
 use wbsync::connector::sqlite;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use wbsync::connector::contract::{Capture, Capturing, Change, Connector, Seen, Sighting, TriggerChange};
+use wbsync::connector::capturing::{Capturing, TriggerChange};
+use wbsync::connector::contract::{Capture, Change, Connector, Seen, Sighting};
 use wbsync::id::bytes::RecordKey;
 use wbsync::id::name::ScopeName;
 use wbsync::record::value::Value;

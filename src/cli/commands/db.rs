@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::count;
-use crate::connector::contract::{Capturing, TriggerChange, Triggers};
+use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::sync::error::exit;
 use crate::sync::instance::Purpose;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::connector::contract::Capturing;
+use crate::connector::capturing::Capturing;
 use crate::connector::dburl::PostgresUrl;
 
 /// Where the database is and how to behave there.

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use super::apply::{Apply, Fail};
 use super::books::{Books, FORMAT, Refused, STUB};
-use super::capture::{Extent, Stop, Work};
+use super::capture::{Extent, Work};
 use super::plan::{Plans, constant, quote};
 use super::purge::Purge;
 use super::same::IS_COVERED;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
+use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::connector::contract::{
-    Applied, Blemish, Capture, Capturing, Change, Column, Connector, Context, Dropped, Parked, Position, Rows,
-    Sighting, SinkError, Standing, Surveyed, TriggerChange, Triggers,
+    Applied, Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting,
+    SinkError, Standing, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
@@ -102,23 +103,6 @@ impl SqlConnector {
 
     fn snapshot(&self, doing: &'static str) -> Result<Snapshot, Error> {
         self.session.snapshot().map_err(|source| self.failed(doing, source))
-    }
-
-    fn read_rows(
-        &self,
-        doing: &'static str,
-        books: &Books,
-        writer: Option<&dyn Session>,
-        work: Work,
-        what: (UnixMillis, Extent),
-        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
-    ) -> Result<Capture, Error> {
-        super::capture::run(&self.plans, books, writer, work, what, &mut |sighting| sink(sighting)).map_err(|stop| {
-            match stop {
-                Stop::Sql(source) => self.failed(doing, source),
-                Stop::Sink(source) => Error::Sink(source),
-            }
-        })
     }
 
     pub(super) fn failed(&self, doing: &'static str, source: SqlError) -> Error {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::connector::SqlConnector;
 use super::session::{Meaning, SqlError, Step, Transaction};
 use super::{outbox, watch};
-use crate::connector::contract::{TriggerChange, Triggers, TriggersOf};
+use crate::connector::capturing::{TriggerChange, Triggers, TriggersOf};
 use crate::connector::error::Error;
 
 /// How long we try to get a table's lock, and how long we let its writers go on in between.

@@ -3,14 +3,16 @@
 use std::time::{Duration, Instant};
 
 use super::books::Books;
-use super::capture::{Extent, Work};
+use super::capture::{Extent, Stop, Work};
 use super::connector::SqlConnector;
 use super::outbox;
-use super::session::{SqlError, Standing};
+use super::session::{Session, SqlError, Standing};
 use super::touched::Noted;
 use super::watch;
-use crate::connector::contract::Capturing;
+use crate::connector::capturing::Capturing;
+use crate::connector::contract::{Capture, Sighting, SinkError};
 use crate::connector::error::Error;
+use crate::sys::clock::UnixMillis;
 
 /// The most notes of triggers for which a rollback-journal database is held while they are worked off.
 const FEW_NOTES: i64 = 5_000;
@@ -44,6 +46,24 @@ impl SqlConnector {
             Ok(Work { snapshot, noted: Some(noted), is_part, unwatched })
         };
         read().map_err(|source| self.failed(doing, source))
+    }
+
+    /// Reads what there is to read.
+    pub(super) fn read_rows(
+        &self,
+        doing: &'static str,
+        books: &Books,
+        writer: Option<&dyn Session>,
+        work: Work,
+        what: (UnixMillis, Extent),
+        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
+    ) -> Result<Capture, Error> {
+        super::capture::run(&self.plans, books, writer, work, what, &mut |sighting| sink(sighting)).map_err(|stop| {
+            match stop {
+                Stop::Sql(source) => self.failed(doing, source),
+                Stop::Sink(source) => Error::Sink(source),
+            }
+        })
     }
 
     /// See `Connector::wait_for_change`. Where triggers stand as they should, what they don't note is no change.
