@@ -594,6 +594,90 @@ def statement(data):
     return value
 
 
+# --- bundle.md -----------------------------------------------------------------------------------------------------
+
+HEX = "[0-9a-f]"
+PLACES = {
+    "format": 64, f"objects/({HEX}{{2}})/\\1{HEX}{{62}}\\.age": 128 * MIB, f"scopes/{HEX}{{32}}/manifest": 4 * MIB,
+    f"scopes/{HEX}{{32}}/(heads|receipts)/{HEX}{{64}}": 4 * MIB, f"instances/{HEX}{{64}}": 4 * MIB,
+}
+
+
+def request(data, signer=None):
+    payload, key = open_document("request", data, signer)
+    told = items(ID, INCARNATION, uint())
+    value = whole(shape(
+        time=TIME, cards=many(0, 4096, items(ID, ID)), format=FORMAT,
+        scopes=many(0, 4096, items(blob(16), maybe(ID), many(0, 1025, items(ID, INCARNATION, uint(), ID)),
+                                   many(0, 1025, told))),
+        signer=ID), payload)
+    must(value["signer"] == key, "it names another signer")
+    lists = [value["cards"], value["scopes"], *(part for held in value["scopes"] for part in held[2:])]
+    for entries in lists:
+        ascending([entry[0] for entry in entries], "ids")
+    return value
+
+
+def bundle_index(data, signer=None):
+    payload, key = open_document("bundle", data, signer)
+    value = whole(shape(
+        id=blob(16), part=uint(1, 10000), time=TIME, parts=uint(1, 10000), format=FORMAT, signer=ID,
+        entries=many(0, 24576, items(text(0, 128), uint(), ID)), request=maybe(blob(0, 262144))), payload)
+    must(value["signer"] == key, "it names another signer")
+    must(value["part"] <= value["parts"], "a part beyond the last")
+    seen = set()
+    for path, size, digest in value["entries"]:
+        bounds = [bound for pattern, bound in PLACES.items() if re.fullmatch(pattern, path)]
+        must(bounds and path not in seen, f"{path} is no place in a store, or is listed twice")
+        must(1 <= size <= bounds[0], f"{path}: {size} bytes")
+        must(not path.startswith("objects/") or path[11:75] == digest.hex(), f"{path}: its hash isn't its name")
+        seen.add(path)
+    if value["request"] is not None:
+        value["request"] = request(value["request"], key)
+    return value
+
+
+def tar_header(path, size):
+    name, prefix = path, ""
+    if len(path) > 100:
+        prefix, name = path.rsplit("/", 1)
+    block = bytearray(512)
+
+    def put(at, value):
+        block[at:at + len(value)] = value
+
+    put(0, name.encode())
+    put(100, b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % size + b"0" * 11 + b"\0" + b" " * 8 + b"0")
+    put(257, b"ustar\x0000")
+    put(345, prefix.encode())
+    put(148, b"%06o\0 " % sum(block))
+    return bytes(block)
+
+
+def bundle(data):
+    """One part of a bundle in clear: its index, and its files by place."""
+    at = 0
+
+    def file(path, size):
+        nonlocal at
+        content, fill = data[at + 512:at + 512 + size], -size % 512
+        must(data[at:at + 512] == tar_header(path, size), f"{path}: another header")
+        must(len(content) == size and data[at + 512 + size:at + 512 + size + fill] == bytes(fill), f"{path}: cut or filled")
+        at += 512 + size + fill
+        return content
+
+    must(re.fullmatch(rb"[0-7]{11}\0", data[124:136]), "no index")
+    size = int(data[124:135], 8)
+    must(size <= 4 * MIB, "the index is too long")
+    index, files = bundle_index(file("index", size)), {}
+    for path, size, digest in index["entries"]:
+        files[path] = file(path, size)
+        must(name_of(files[path]) == digest, f"{path}: other bytes")
+        must(path != "format" or files[path] == b"wbsync store 1\n", "no store, or a later one")
+    must(data[at:] == bytes(1024), "something follows the last file")
+    return index, files
+
+
 # --- record.md, commit.md, changeset.md ----------------------------------------------------------------------------
 
 

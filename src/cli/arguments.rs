@@ -75,6 +75,7 @@ pub enum Color {
 pub enum Command {
     Init(commands::init::Args),
     Clone(commands::clone::Args),
+    Db(commands::db::Args),
     Id(commands::id::Args),
     Peer(commands::peer::Args),
     Group(commands::group::Args),

@@ -179,6 +179,12 @@ pub enum Error {
         /// The columns there are.
         known: Vec<String>,
     },
+    /// A mapping was to be proposed, and no table can be mapped.
+    #[error("cannot propose a mapping of {database}: it has no table whose rows could travel")]
+    NothingToMap {
+        /// The database.
+        database: String,
+    },
     /// The mapping doesn't fit the database otherwise.
     #[error("dataset {dataset}: the mapping does not fit the database: {why}")]
     Unfit {
@@ -220,6 +226,12 @@ pub enum Error {
         database: String,
         /// How.
         why: String,
+    },
+    /// The tables of the bookkeeping are there, and nothing is in them.
+    #[error("the bookkeeping in {database} is empty: its tables were copied without what is in them")]
+    EmptyBooks {
+        /// The database.
+        database: String,
     },
     /// Another apply began and has not finished.
     #[error("cannot begin to apply: an apply towards another view is unfinished")]
@@ -293,6 +305,9 @@ impl Error {
             Self::UnknownColumn { known, .. } => {
                 format!("the table has {}: correct the mapping, or migrate the application", known.join(", "))
             }
+            Self::NothingToMap { .. } => {
+                "start the application once so that it makes its tables, or give its database with --db".into()
+            }
             Self::Unfit { dataset, .. } => format!("correct [dataset.{dataset}]; docs/mapping.md lists every key"),
             Self::NotReady { hint, .. } => hint.clone(),
             Self::Condition { .. } => {
@@ -305,6 +320,10 @@ impl Error {
                     .into()
             }
             Self::Books { .. } => "restore the database, and .wbsync with it, from a backup of the same time".into(),
+            Self::EmptyBooks { .. } => {
+                "drop its tables, which hold nothing: those that begin with _wbsync_, in PostgreSQL the schema wbsync"
+                    .into()
+            }
             Self::ApplyUnfinished | Self::StaleCapture { .. } | Self::NoApply { .. } => "run the command again".into(),
             Self::Unreachable { .. } => {
                 "see that the server runs, and that the address, user and password are right".into()

@@ -6,6 +6,7 @@ pub mod sql;
 
 pub mod both;
 pub mod capturing;
+pub mod catalogue;
 pub mod contract;
 pub mod dburl;
 pub mod dotenv;

@@ -1,6 +1,7 @@
 //! Copying objects from store to store: what the other side lacks, verified.
 //!
-//! Interrupted copying needs no bookkeeping: what arrived is held, and the next call asks what is missing.
+//! Interrupted copying needs no bookkeeping: what arrived is held, and the next call asks what is missing. So it is within an
+//! object, where the target keeps what came of it.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -84,10 +85,40 @@ fn missing_of(to: &dyn Store, objects: &[(ObjectId, u64)]) -> Result<Vec<(Object
     Ok(missing)
 }
 
+/// Copies one object. Where the connection to `to` breaks while bytes pass, what came there is gone on with.
 fn copy_one(from: &dyn Store, to: &dyn Store, id: ObjectId, size: u64, step: &dyn Fn(i64)) -> Result<(), Failure> {
+    let (mut reached, mut tries_left) = (0, TRIES_AGAIN);
+    loop {
+        let mut passed = 0;
+        let Err(failure) = try_once(from, to, id, size, step, &mut passed) else { return Ok(()) };
+        let is_broken = matches!(&failure, Failure::Target(error) if error.is_transient());
+        if !is_broken || passed == 0 {
+            return Err(failure);
+        }
+        // Whoever comes further each time will arrive.
+        if passed >= reached + STEP_BYTES_MIN {
+            tries_left = TRIES_AGAIN;
+        } else if tries_left == 0 {
+            return Err(failure);
+        } else {
+            tries_left -= 1;
+        }
+        reached = reached.max(passed);
+    }
+}
+
+fn try_once(
+    from: &dyn Store,
+    to: &dyn Store,
+    id: ObjectId,
+    size: u64,
+    step: &dyn Fn(i64),
+    passed: &mut i64,
+) -> Result<(), Failure> {
     let reader = from.object(&id, 0).map_err(Failure::Source)?;
     let mut metered = Metered { reader, failed: None, passed: 0, step };
     let stored = to.put_object(&id, size, &mut metered);
+    *passed = metered.passed;
     // An object that somebody else stored meanwhile was not read, and one that is sent again was read twice.
     let wanted = if stored.is_ok() { i64::try_from(size).unwrap_or(i64::MAX) } else { 0 };
     step(wanted - metered.passed);
@@ -207,5 +238,9 @@ impl Read for Metered<'_> {
     }
 }
 
+/// How often an object is sent again without coming further.
+const TRIES_AGAIN: u32 = 2;
+/// Less than this is no way.
+const STEP_BYTES_MIN: i64 = 64 << 10;
 /// How many objects a store is asked about at once.
 const BATCH_OBJECTS_MAX: usize = 1024;

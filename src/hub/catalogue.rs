@@ -27,6 +27,8 @@ pub struct Catalogue {
     by_number: BTreeMap<u64, StorePath>,
     rules: BTreeMap<ScopeId, Rules>,
     carried: HashMap<ObjectId, Vec<ScopeId>>,
+    /// Documents read so far.
+    reads: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +59,7 @@ impl Catalogue {
             by_number: BTreeMap::new(),
             rules: BTreeMap::new(),
             carried: HashMap::new(),
+            reads: 0,
         }
     }
 
@@ -104,6 +107,7 @@ impl Catalogue {
     /// # Errors
     /// As the store fails.
     pub fn load(&mut self, store: &DirStore, path: StorePath) -> Result<(), StoreError> {
+        self.reads += 1;
         let seen = clock::now();
         let stamp = store.stamp(&path)?;
         let bytes = match read(store, &path) {
@@ -238,6 +242,11 @@ impl Catalogue {
     pub fn carries_for(&self, origin: &InstanceId, object: &ObjectId) -> bool {
         let scopes = self.carried.get(object).map(Vec::as_slice).unwrap_or_default();
         !scopes.is_empty() && scopes.iter().all(|scope| self.is_origin(origin, scope))
+    }
+
+    /// Returns how many documents were read so far: what the catalogue costs.
+    pub fn reads(&self) -> u64 {
+        self.reads
     }
 
     /// Returns the newest change's number.

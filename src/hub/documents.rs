@@ -62,14 +62,14 @@ fn get(hub: &Hub, caller: &Caller, parts: &Parts, path: &StorePath) -> Result<An
     if *caller == Caller::Anyone && !hub.options.public {
         return Err(Refusal::unsigned());
     }
-    if !hub.catalogue()?.may_see(caller, hub.options.public, path) {
+    if *caller != Caller::Owner && !hub.catalogue()?.may_see(caller, hub.options.public, path) {
         return Err(Refusal::not_found());
     }
     let bytes = read(&hub.store, path)?.ok_or_else(Refusal::not_found)?;
     let hash = hash_of(&bytes);
     // Somebody wrote the directory itself, as an instance does that serves its own store: what a head names is to be had
     // as soon as the head is.
-    if !hub.catalogue()?.is_current(path, &hash) {
+    if *caller != Caller::Owner && !hub.catalogue()?.is_current(path, &hash) {
         hub.note(*path)?;
     }
     let tag = document_tag(&hash);
@@ -133,7 +133,7 @@ fn put(
         StorePath::Manifest(scope) => {
             let manifest = accept::manifest(scope, None, bytes)?;
             let is_own = caller.id() == Some(manifest.origin);
-            let is_reader = hub.catalogue()?.may_read(caller, hub.options.public, scope);
+            let is_reader = caller.is_admin() || hub.catalogue()?.may_read(caller, hub.options.public, scope);
             if !is_own && !is_reader {
                 return Err(Refusal::new(403, "not-yours", "only its origin may bring a new scope"));
             }
@@ -148,7 +148,7 @@ fn put(
             hub.store.swap_manifest(scope, expected, bytes)?;
         }
         StorePath::Head(scope, signer) => {
-            let is_reader = hub.catalogue()?.may_read(caller, hub.options.public, scope);
+            let is_reader = caller.is_admin() || hub.catalogue()?.may_read(caller, hub.options.public, scope);
             let manifest = hub.store.manifest(scope)?;
             if !is_reader && caller.id() != Some(*signer) {
                 return Err(Refusal::new(
@@ -166,7 +166,7 @@ fn put(
             hub.store.swap_head(scope, signer, expected, &objects, bytes)?;
         }
         StorePath::Receipt(scope, reader) => {
-            let is_reader = hub.catalogue()?.may_read(caller, hub.options.public, scope);
+            let is_reader = caller.is_admin() || hub.catalogue()?.may_read(caller, hub.options.public, scope);
             if !caller.is_admin() && (caller.id() != Some(*reader) || !is_reader) {
                 return Err(Refusal::new(403, "not-yours", "only a reader of the scope may bring its own receipt"));
             }

@@ -43,6 +43,14 @@ pub const WORK_AT_ONCE: usize = 32;
 pub const UPLOADS_AT_ONCE: usize = 64;
 /// Objects that one instance sends at once, so that a slow or bad one leaves room for others.
 pub const UPLOADS_PER_INSTANCE: usize = 8;
+/// Below this an upload that broke off is begun anew.
+pub const PART_BYTES_MIN: u64 = 256 << 10;
+/// Objects of one instance that may lie here in part: as many as it may send at once.
+pub const PARTS_PER_INSTANCE: usize = UPLOADS_PER_INSTANCE;
+/// How long a part is kept for its sender to go on with: a client that tries once a day comes in time.
+pub const PART_LIFE: Duration = Duration::from_secs(48 * 3600);
+/// How often parts are looked through for those that nobody comes back for.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// Requests of one instance in a second, on average: pushing small objects takes about two for each.
 pub const REQUESTS_PER_SECOND: u32 = 500;
 /// Requests of one instance at once after a pause.

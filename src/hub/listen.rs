@@ -21,7 +21,8 @@ use crate::hub::error::Error;
 use crate::hub::guard::Guarded;
 use crate::hub::http2;
 use crate::hub::limits::{
-    CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOOK_EVERY, SHUTDOWN_TIMEOUT, UPLOADS_AT_ONCE, WORK_AT_ONCE,
+    CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOOK_EVERY, SHUTDOWN_TIMEOUT, SWEEP_EVERY, UPLOADS_AT_ONCE,
+    WORK_AT_ONCE,
 };
 use crate::hub::log::Event;
 use crate::hub::service::{Connection, Hub};
@@ -63,7 +64,7 @@ impl Server {
     /// Begins to listen.
     ///
     /// # Errors
-    /// `Bare` and `Nameless` if others could reach it in ways that aren't safe; `Certificate`, `Tls`, `Listen`, `Start`.
+    /// `Bare` and `Nameless` if others could reach it in ways that aren't safe; `Store`; `Certificate`, `Tls`, `Listen`, `Start`.
     pub fn start(hub: Arc<Hub>, place: &Place) -> Result<Self, Error> {
         let is_local = place.address.ip().is_loopback() && !hub.options.behind_proxy;
         if !place.address.ip().is_loopback() && place.tls.is_none() && place.trust == Trust::Loopback {
@@ -72,6 +73,8 @@ impl Server {
         if !is_local && hub.options.urls.is_empty() {
             return Err(Error::Nameless);
         }
+        // Whoever comes first needn't wait for it, and a store that can't be read is told now.
+        hub.renew().map_err(|source| Error::Store(Box::new(source)))?;
         let acceptor = place.tls.as_ref().map(acceptor).transpose()?;
         let runtime = runtime()?;
         let listener = runtime.block_on(TcpListener::bind(place.address));
@@ -87,6 +90,11 @@ impl Server {
     /// Returns where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the hub that it serves.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Returns its URL on this machine.
@@ -144,6 +152,7 @@ async fn accept(hub: Arc<Hub>, listener: TcpListener, acceptor: Option<TlsAccept
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut ending = hub.ending.subscribe();
+    let sweeping = tokio::spawn(sweep(Arc::clone(&hub)));
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&room).acquire_owned() => permit,
@@ -169,9 +178,23 @@ async fn accept(hub: Arc<Hub>, listener: TcpListener, acceptor: Option<TlsAccept
         });
     }
     drop(listener);
+    sweeping.abort();
     let all = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, all).await.is_err() {
         connections.abort_all();
+    }
+}
+
+/// Removes what nobody comes back for, now and then.
+async fn sweep(hub: Arc<Hub>) {
+    let mut times = tokio::time::interval(SWEEP_EVERY);
+    // The first is now, and was done at the start.
+    times.tick().await;
+    loop {
+        times.tick().await;
+        let worker = Arc::clone(&hub);
+        // What fails now is tried again next time.
+        let _ = hub.work(move || Ok(worker.parts.sweep(&worker.store, &worker.members)?)).await;
     }
 }
 

@@ -10,7 +10,7 @@ use crate::hub::limits::OBJECTS_PER_PAGE;
 use crate::hub::refusal::Refusal;
 use crate::hub::service::{Hub, value};
 use crate::id::bytes::{ObjectId, ScopeId};
-use crate::transport::http::wire::{Held, Names};
+use crate::transport::http::wire::{Held, Names, Offers};
 
 /// Lists the scopes that the caller may know of.
 ///
@@ -18,6 +18,9 @@ use crate::transport::http::wire::{Held, Names};
 /// `unsigned`; as the store fails.
 pub fn scopes(hub: &Hub, caller: &Caller) -> Result<Answer, Refusal> {
     listens(hub, caller)?;
+    if *caller == Caller::Owner {
+        return Ok(names(hub.store.scopes()?));
+    }
     let catalogue = hub.catalogue()?;
     let mut scopes: Vec<ScopeId> = catalogue
         .paths(|path| catalogue.may_see(caller, hub.options.public, path))
@@ -38,6 +41,9 @@ pub fn scopes(hub: &Hub, caller: &Caller) -> Result<Answer, Refusal> {
 /// `unsigned`; as the store fails.
 pub fn heads(hub: &Hub, caller: &Caller, scope: &ScopeId) -> Result<Answer, Refusal> {
     listens(hub, caller)?;
+    if *caller == Caller::Owner {
+        return Ok(names(hub.store.heads(scope)?));
+    }
     let catalogue = hub.catalogue()?;
     let may = catalogue.may_read(caller, hub.options.public, scope);
     Ok(names(if may { catalogue.heads(scope) } else { Vec::new() }))
@@ -49,6 +55,9 @@ pub fn heads(hub: &Hub, caller: &Caller, scope: &ScopeId) -> Result<Answer, Refu
 /// `unsigned`; as the store fails.
 pub fn receipts(hub: &Hub, caller: &Caller, scope: &ScopeId) -> Result<Answer, Refusal> {
     listens(hub, caller)?;
+    if *caller == Caller::Owner {
+        return Ok(names(hub.store.receipts(scope)?));
+    }
     let catalogue = hub.catalogue()?;
     let may = catalogue.may_read(caller, hub.options.public, scope);
     Ok(names(if may { catalogue.receipts(scope) } else { Vec::new() }))
@@ -60,6 +69,9 @@ pub fn receipts(hub: &Hub, caller: &Caller, scope: &ScopeId) -> Result<Answer, R
 /// `unsigned`; as the store fails.
 pub fn cards(hub: &Hub, caller: &Caller) -> Result<Answer, Refusal> {
     listens(hub, caller)?;
+    if *caller == Caller::Owner {
+        return Ok(names(hub.store.cards()?));
+    }
     let catalogue = hub.catalogue()?;
     let seen = catalogue
         .paths(|path| matches!(path, StorePath::Card(_)) && catalogue.may_see(caller, hub.options.public, path));
@@ -96,7 +108,8 @@ pub fn missing(hub: &Hub, objects: &[(ObjectId, u64)]) -> Result<Answer, Refusal
     Ok(names(hub.store.missing(objects)?))
 }
 
-/// Says which of the objects that the caller means to store are wanted; the garbage clocks of the others start again.
+/// Says which of the objects that the caller means to store are wanted, and how much of them is here; the garbage
+/// clocks of the others start again.
 ///
 /// # Errors
 /// `not-a-writer`; `too-large`; `full` if the quota has no room for those that are wanted; as the store fails.
@@ -109,9 +122,14 @@ pub fn offers(hub: &Hub, caller: &Caller, objects: &[(ObjectId, u64)]) -> Result
     }
     let wanted = hub.store.missing(objects)?;
     let mut wanted_bytes = 0u64;
+    let mut parts = Vec::new();
     for (id, size) in objects {
         if wanted.contains(id) {
             wanted_bytes = wanted_bytes.saturating_add(*size);
+            match hub.parts.length(&caller.id(), id, *size) {
+                0 => {}
+                part => parts.push((id.to_string(), part)),
+            }
         } else {
             // Held: nothing is read, and its clock starts again.
             hub.store.put_object(id, *size, &mut io::empty())?;
@@ -119,11 +137,14 @@ pub fn offers(hub: &Hub, caller: &Caller, objects: &[(ObjectId, u64)]) -> Result
     }
     if let Caller::Member(instance, _) = caller
         && let Some(member) = hub.members.member(instance)?
-        && member.used_bytes.saturating_add(wanted_bytes) > member.quota_bytes
     {
-        return Err(over_quota());
+        let counted = hub.members.undone_bytes(instance, &wanted)?;
+        if member.used_bytes.saturating_sub(counted).saturating_add(wanted_bytes) > member.quota_bytes {
+            return Err(over_quota());
+        }
     }
-    Ok(names(wanted))
+    let names = wanted.iter().map(ObjectId::to_string).collect();
+    Ok(answer::json(&Offers { names, parts }))
 }
 
 /// The answer to somebody who stores more than their part.

@@ -183,7 +183,14 @@ impl Members {
         Ok(Some(role))
     }
 
+    /// Returns the directory of the hub's own files.
+    pub fn dir(&self) -> &Path {
+        self.path.parent().expect("the list lies in a directory")
+    }
+
     /// Counts an object towards a member's quota before it is stored; tells whether there is room for it.
+    ///
+    /// What is counted for a part of it already counts once.
     ///
     /// # Errors
     /// `Members`.
@@ -193,11 +200,15 @@ impl Members {
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(self.failed())?;
         let member = transaction.query_row(&format!("{SELECT} WHERE id = ?1"), [&id.as_bytes()[..]], member_of);
         let fits = match member.optional().map_err(self.failed())? {
-            Some(member) => member.used_bytes.saturating_add(bytes) <= member.quota_bytes,
+            Some(member) => {
+                let part = undone(&transaction, id, object).map_err(self.failed())?;
+                member.used_bytes.saturating_sub(part).saturating_add(bytes) <= member.quota_bytes
+            }
             None => false,
         };
         if fits {
-            let sql = "INSERT INTO stored (object, member, bytes, done) VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING";
+            let sql = "INSERT INTO stored (object, member, bytes, done) VALUES (?1, ?2, ?3, 0)
+                ON CONFLICT DO UPDATE SET bytes = ?3 WHERE member = ?2 AND done = 0";
             let values = params![&object.as_bytes()[..], &id.as_bytes()[..], int(bytes)];
             transaction.execute(sql, values).map_err(self.failed())?;
             transaction.commit().map_err(self.failed())?;
@@ -205,13 +216,46 @@ impl Members {
         Ok(fits)
     }
 
-    /// Notes that an object that was counted is stored now.
+    /// Returns how many bytes are counted for uploads of these objects by this member that haven't ended.
     ///
     /// # Errors
     /// `Members`.
-    pub fn stored(&self, object: &ObjectId) -> Result<(), Error> {
-        let sql = "UPDATE stored SET done = 1 WHERE object = ?1";
-        self.lock().execute(sql, [&object.as_bytes()[..]]).map(drop).map_err(self.failed())
+    pub fn undone_bytes<'a>(
+        &self,
+        id: &InstanceId,
+        objects: impl IntoIterator<Item = &'a ObjectId>,
+    ) -> Result<u64, Error> {
+        let connection = self.lock();
+        let counted = objects.into_iter().map(|object| undone(&connection, id, object));
+        counted.sum::<rusqlite::Result<u64>>().map_err(self.failed())
+    }
+
+    /// Counts only what came of an object whose upload by this member broke off.
+    ///
+    /// # Errors
+    /// `Members`.
+    pub fn keep_part(&self, id: &InstanceId, object: &ObjectId, bytes: u64) -> Result<(), Error> {
+        let sql = "UPDATE stored SET bytes = ?3 WHERE object = ?1 AND member = ?2 AND done = 0";
+        let values = params![&object.as_bytes()[..], &id.as_bytes()[..], int(bytes)];
+        self.lock().execute(sql, values).map(drop).map_err(self.failed())
+    }
+
+    /// Notes that an object is stored now, by this member or by the store's owner.
+    ///
+    /// # Errors
+    /// `Members`.
+    pub fn stored(&self, object: &ObjectId, by: Option<&InstanceId>, bytes: u64) -> Result<(), Error> {
+        let connection = self.lock();
+        // Whoever was sending it too needn't go on.
+        let done = match by {
+            None => connection.execute("DELETE FROM stored WHERE object = ?1 AND done = 0", [&object.as_bytes()[..]]),
+            Some(id) => {
+                let sql = "INSERT INTO stored (object, member, bytes, done) VALUES (?1, ?2, ?3, 1)
+                    ON CONFLICT DO UPDATE SET member = ?2, bytes = ?3, done = 1 WHERE done = 0";
+                connection.execute(sql, params![&object.as_bytes()[..], &id.as_bytes()[..], int(bytes)])
+            }
+        };
+        done.map(drop).map_err(self.failed())
     }
 
     /// Counts an object no more whose upload by this member failed.
@@ -244,23 +288,32 @@ impl Members {
         select.query_row([&object.as_bytes()[..], &id.as_bytes()[..]], |row| row.get(0)).map_err(self.failed())
     }
 
-    /// Counts no more what `is_held` says isn't there: objects that garbage collection took, and uploads that a crash ended.
+    /// Counts no more what isn't there: objects that garbage collection took, and uploads that a crash ended. `size_of` tells
+    /// the size of an object that is held, and `part_of` how much of it a member has sent.
     ///
     /// Only while nothing is being uploaded.
     ///
     /// # Errors
     /// `Members`.
-    pub fn recount(&self, is_held: impl Fn(&ObjectId) -> bool) -> Result<(), Error> {
-        let objects: Vec<Vec<u8>> = {
+    pub fn recount(
+        &self,
+        size_of: impl Fn(&ObjectId) -> Option<u64>,
+        part_of: impl Fn(&InstanceId, &ObjectId) -> u64,
+    ) -> Result<(), Error> {
+        let counted: Vec<(Vec<u8>, Vec<u8>)> = {
             let connection = self.lock();
-            let mut select = connection.prepare("SELECT object FROM stored").map_err(self.failed())?;
-            select.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(self.failed())?
+            let mut select = connection.prepare("SELECT object, member FROM stored").map_err(self.failed())?;
+            let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+            rows.and_then(Iterator::collect).map_err(self.failed())?
         };
-        for object in objects {
-            match ObjectId::from_slice(&object) {
-                Some(id) if is_held(&id) => self.stored(&id)?,
-                Some(id) => self.release(&id)?,
-                None => {}
+        for (object, member) in counted {
+            let (Some(object), Some(member)) = (ObjectId::from_slice(&object), InstanceId::from_slice(&member)) else {
+                continue;
+            };
+            match (size_of(&object), part_of(&member, &object)) {
+                (Some(size), _) => self.stored(&object, Some(&member), size)?,
+                (None, 0) => self.release(&object)?,
+                (None, part) => self.keep_part(&member, &object, part)?,
             }
         }
         Ok(())
@@ -274,6 +327,13 @@ impl Members {
     fn failed(&self) -> impl Fn(rusqlite::Error) -> Error + '_ {
         |source| Error::Members { path: self.path.clone(), source }
     }
+}
+
+fn undone(connection: &Connection, id: &InstanceId, object: &ObjectId) -> rusqlite::Result<u64> {
+    let sql = "SELECT bytes FROM stored WHERE object = ?1 AND member = ?2 AND done = 0";
+    let mut select = connection.prepare_cached(sql)?;
+    let found = select.query_row([&object.as_bytes()[..], &id.as_bytes()[..]], |row| row.get::<_, i64>(0));
+    Ok(found.optional()?.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0))
 }
 
 fn member_of(row: &Row<'_>) -> rusqlite::Result<Member> {
@@ -366,11 +426,35 @@ mod tests {
         assert!(!members.reserve(&ALPHA, &object(2), 41).unwrap());
         members.release_undone(&ALPHA, &object(1)).unwrap();
         assert!(members.reserve(&ALPHA, &object(2), 100).unwrap());
-        members.stored(&object(2)).unwrap();
+        members.stored(&object(2), Some(&ALPHA), 100).unwrap();
         members.release_undone(&ALPHA, &object(2)).unwrap();
         assert_eq!(members.member(&ALPHA).unwrap().unwrap().used_bytes, 100, "it was stored");
-        members.recount(|_| false).unwrap();
+        members.recount(|_| None, |_, _| 0).unwrap();
         assert_eq!(members.list().unwrap()[0].used_bytes, 0);
+    }
+
+    #[test]
+    fn a_part_counts_for_what_it_has_and_never_twice() {
+        let (_dir, members) = members();
+        let object = ObjectId::from_bytes([1; 32]);
+        let used = |id| members.member(id).unwrap().unwrap().used_bytes;
+        for id in [&ALPHA, &BETA] {
+            members.allow(id, Role::Writer, NOW).unwrap();
+            members.set_quota(id, 100).unwrap();
+        }
+        assert!(members.reserve(&ALPHA, &object, 90).unwrap());
+        members.keep_part(&ALPHA, &object, 40).unwrap();
+        assert_eq!((used(&ALPHA), members.undone_bytes(&ALPHA, [&object]).unwrap()), (40, 40));
+        members.recount(|_| None, |_, _| 35).unwrap();
+        assert_eq!(used(&ALPHA), 35);
+        assert!(members.reserve(&ALPHA, &object, 90).unwrap(), "the part is in it");
+        assert_eq!(used(&ALPHA), 90);
+        members.keep_part(&ALPHA, &object, 40).unwrap();
+        assert!(members.reserve(&BETA, &object, 90).unwrap());
+        members.stored(&object, Some(&BETA), 90).unwrap();
+        assert_eq!((used(&ALPHA), used(&BETA)), (0, 90), "who brought all of it has it");
+        members.recount(|_| Some(90), |_, _| 0).unwrap();
+        assert_eq!(used(&BETA), 90);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Objects: read whole or from an offset, stored after their bytes are verified, removed by admins.
+//! Objects: read whole or from an offset, removed by admins. How they are stored: `uploads`.
 
 use std::sync::Arc;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH,
     IF_RANGE, RANGE,
@@ -11,15 +11,14 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
-use crate::exchange::layout::OBJECT_BYTES_MAX;
 use crate::exchange::store::Store;
 use crate::hub::answer::{self, Answer, AnswerBody};
-use crate::hub::body::{self, PARTS_WAITING, Passed};
+use crate::hub::body::{self, PARTS_WAITING};
 use crate::hub::caller::Caller;
-use crate::hub::lists::{not_a_writer, not_an_admin, over_quota};
-use crate::hub::rates::Lasting;
+use crate::hub::lists::not_an_admin;
 use crate::hub::refusal::Refusal;
 use crate::hub::service::{Hub, value};
+use crate::hub::uploads;
 use crate::id::bytes::{InstanceId, ObjectId};
 use crate::sys::clock::UnixMillis;
 use crate::transport::http::wire::Removed;
@@ -37,7 +36,7 @@ pub async fn answer(
 ) -> Result<Answer, Refusal> {
     match parts.method {
         Method::GET | Method::HEAD => get(hub, *caller, parts, object).await,
-        Method::PUT => put(hub, caller, incoming, object).await,
+        Method::PUT => uploads::put(hub, caller, parts, incoming, object).await,
         Method::DELETE => delete(hub, *caller, parts.uri.query().unwrap_or_default(), object).await,
         _ => Err(Refusal::new(405, "method", "this path knows GET, HEAD, PUT and DELETE")),
     }
@@ -54,7 +53,8 @@ async fn get(hub: &Arc<Hub>, caller: Caller, parts: &Parts, object: ObjectId) ->
     let worker = Arc::clone(hub);
     let (size, opened) = hub
         .work(move || {
-            let carried = worker.catalogue()?.may_read_object(&caller, worker.options.public, &object);
+            let carried =
+                caller.is_admin() || worker.catalogue()?.may_read_object(&caller, worker.options.public, &object);
             // Whoever stored it may look at it before a head names it.
             let own = |id: InstanceId| worker.members.has_stored(&id, &object);
             if !carried && !caller.id().map(own).transpose()?.unwrap_or(false) {
@@ -111,54 +111,6 @@ fn wanted(headers: &HeaderMap, tag: &str) -> Result<Option<u64>, Refusal> {
     Ok(offset.filter(|digits| digits.chars().all(|c| c.is_ascii_digit())).and_then(|digits| digits.parse().ok()))
 }
 
-async fn put(hub: &Arc<Hub>, caller: &Caller, incoming: Incoming, object: ObjectId) -> Result<Answer, Refusal> {
-    if !caller.may_write() {
-        return Err(not_a_writer(caller));
-    }
-    let size = incoming.size_hint().exact();
-    let size = size.ok_or_else(|| Refusal::new(411, "no-length", "an object has to come with its Content-Length"))?;
-    if size > OBJECT_BYTES_MAX {
-        return Err(Refusal::too_large(OBJECT_BYTES_MAX));
-    }
-    let _uploading = Uploading::begin(hub, caller)?;
-    let _permit = hub.uploads.try_acquire().map_err(|_| Refusal::busy("too many objects are being sent at once"))?;
-    let member = caller.id();
-    let worker = Arc::clone(hub);
-    let held = hub
-        .work(move || {
-            if worker.store.object_size(&object)? == Some(size) {
-                return Ok(true);
-            }
-            match member {
-                Some(id) if !worker.members.reserve(&id, &object, size)? => Err(over_quota()),
-                _ => Ok(false),
-            }
-        })
-        .await?;
-    let (sender, receiver) = mpsc::channel(PARTS_WAITING);
-    let worker = Arc::clone(hub);
-    // Not under the bound of other work: this waits for the client.
-    let storing = tokio::task::spawn_blocking(move || {
-        let mut bytes = Passed::new(receiver);
-        let stored = worker.store.put_object(&object, size, &mut bytes);
-        let counted = match &stored {
-            Ok(()) => worker.members.stored(&object),
-            Err(_) => member.map_or(Ok(()), |id| worker.members.release_undone(&id, &object)),
-        };
-        stored.map_err(Refusal::from).and(counted.map_err(Refusal::from))
-    });
-    let passing = async {
-        if held {
-            drop((sender, incoming));
-        } else {
-            body::pass(incoming, size, sender).await;
-        }
-    };
-    let ((), stored) = tokio::join!(passing, storing);
-    stored.unwrap_or_else(|error| Err(Refusal::internal(error)))?;
-    Ok(answer::empty(if held { StatusCode::NO_CONTENT } else { StatusCode::CREATED }))
-}
-
 async fn delete(hub: &Arc<Hub>, caller: Caller, query: &str, object: ObjectId) -> Result<Answer, Refusal> {
     // Whose scopes alone an object carried may take it away: what was withdrawn goes at once.
     let is_its_own = match caller.id().filter(|_| caller.may_write()) {
@@ -183,30 +135,4 @@ async fn delete(hub: &Arc<Hub>, caller: Caller, query: &str, object: ObjectId) -
         Ok(answer::json(&Removed { removed }))
     })
     .await
-}
-
-/// Counts an upload of an instance while it lasts.
-struct Uploading<'a> {
-    hub: &'a Hub,
-    instance: Option<InstanceId>,
-}
-
-impl<'a> Uploading<'a> {
-    fn begin(hub: &'a Hub, caller: &Caller) -> Result<Self, Refusal> {
-        let instance = caller.id();
-        match instance {
-            Some(id) if !hub.rates().begin(Lasting::Upload, &id) => {
-                Err(Refusal::new(429, "uploads", "this instance sends too many objects at once").later(1))
-            }
-            _ => Ok(Self { hub, instance }),
-        }
-    }
-}
-
-impl Drop for Uploading<'_> {
-    fn drop(&mut self) {
-        if let Some(id) = &self.instance {
-            self.hub.rates().end(Lasting::Upload, id);
-        }
-    }
 }

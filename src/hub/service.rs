@@ -9,7 +9,7 @@ use hyper::{Method, Request, StatusCode};
 use tokio::sync::{Semaphore, watch};
 
 use crate::exchange::layout::{FORMAT, StorePath};
-use crate::exchange::store::StoreError;
+use crate::exchange::store::{Store, StoreError};
 use crate::hub::answer::{self, Always, Answer};
 use crate::hub::auth::{self, Known};
 use crate::hub::body;
@@ -20,6 +20,7 @@ use crate::hub::limits::{JSON_BYTES_MAX, REFRESH_EVERY, UPLOADS_AT_ONCE, WORK_AT
 use crate::hub::log::{Event, Log};
 use crate::hub::members::{Members, Role};
 use crate::hub::nonces::Nonces;
+use crate::hub::parts::Parts;
 use crate::hub::rates::Rates;
 use crate::hub::refusal::Refusal;
 use crate::hub::{changes, documents, http2, lists, objects};
@@ -48,6 +49,7 @@ pub struct Hub {
     pub(crate) members: Members,
     pub(crate) options: Options,
     pub(crate) uploads: Semaphore,
+    pub(crate) parts: Parts,
     /// Tells the number of the newest change.
     pub(crate) changed: watch::Sender<u64>,
     /// Tells that the hub ends.
@@ -76,13 +78,17 @@ pub struct Connection {
 }
 
 impl Hub {
-    /// Makes a hub of a store and its members.
+    /// Makes a hub of a store and its members. Reads none of the store's documents yet.
     ///
     /// # Errors
-    /// `Store`.
+    /// `Members`.
     pub fn new(store: DirStore, members: Members, options: Options, log: Log) -> Result<Self, Error> {
-        let hub = Self {
+        let parts = Parts::new(members.dir());
+        // What died with another process, and what nobody came back for.
+        parts.sweep(&store, &members)?;
+        Ok(Self {
             store,
+            parts,
             members,
             options,
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
@@ -95,14 +101,26 @@ impl Hub {
             work: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             log,
             guests: None,
-        };
-        hub.renew().map_err(|source| Error::Store(Box::new(source)))?;
-        Ok(hub)
+        })
+    }
+
+    /// Returns how many documents were read for the catalogue so far: what it costs.
+    pub fn documents_read(&self) -> u64 {
+        self.catalogue.read().unwrap_or_else(std::sync::PoisonError::into_inner).reads()
     }
 
     /// Lets in others than members, to read; asked at each of their requests.
     pub fn with_guests(self, guests: Guests) -> Self {
         Self { guests: Some(guests), ..self }
+    }
+
+    /// Counts anew what each member stores, while nothing is being uploaded.
+    ///
+    /// # Errors
+    /// `Members`.
+    pub fn recount(&self) -> Result<(), Error> {
+        let part_of = |id: &InstanceId, object: &_| self.parts.length(&Some(*id), object, u64::MAX);
+        self.members.recount(|object| self.store.object_size(object).ok().flatten(), part_of)
     }
 
     /// Returns what an instance may do.
@@ -188,6 +206,7 @@ impl Hub {
             }
             (&Method::POST, "offers") => {
                 let objects = self.objects_of(&parts, incoming, &caller).await?;
+                hub.parts.settled(&caller.id(), &objects).await;
                 self.work(move || lists::offers(&hub, &caller, &objects)).await
             }
             (&Method::POST, "join") => {
@@ -296,6 +315,10 @@ impl Hub {
     /// # Errors
     /// As the store fails.
     pub(crate) fn note(&self, path: StorePath) -> Result<(), StoreError> {
+        // Whoever needs the catalogue first reads all of it; the owner of a store, over a pipe, never does.
+        if self.renewed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_none() {
+            return Ok(());
+        }
         let mut catalogue = self.catalogue.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         catalogue.load(&self.store, path)?;
         self.announce(catalogue.last());

@@ -9,6 +9,16 @@ use crate::id::name::DatasetName;
 /// The type of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldType {
+    /// A value.
+    Plain(Kind),
+    /// A record of this dataset.
+    Ref(DatasetName),
+}
+
+/// Logical types of values, the same on every kind of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
     /// Any Unicode text.
     Text,
     /// A 64-bit integer.
@@ -25,8 +35,6 @@ pub enum FieldType {
     Json,
     /// A decimal number.
     Decimal,
-    /// A record of this dataset.
-    Ref(DatasetName),
 }
 
 /// The most bytes of a spelled type: `ref:` and a dataset's name.
@@ -38,7 +46,7 @@ impl FieldType {
         if let Some(dataset) = text.strip_prefix("ref:") {
             return DatasetName::new(dataset).ok().filter(|dataset| !dataset.is_overlay()).map(Self::Ref);
         }
-        NAMES.iter().find(|(_, name)| *name == text).map(|(kind, _)| kind.clone())
+        NAMES.iter().find(|(_, name)| *name == text).map(|(kind, _)| Self::Plain(*kind))
     }
 }
 
@@ -46,21 +54,27 @@ impl fmt::Display for FieldType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ref(dataset) => write!(f, "ref:{dataset}"),
-            plain => f.write_str(NAMES.iter().find(|(kind, _)| kind == plain).expect("every plain type has a name").1),
+            Self::Plain(kind) => kind.fmt(f),
         }
     }
 }
 
-/// The plain types by name.
-pub const NAMES: [(FieldType, &str); 8] = [
-    (FieldType::Text, "text"),
-    (FieldType::Int, "int"),
-    (FieldType::Bool, "bool"),
-    (FieldType::Float, "float"),
-    (FieldType::Timestamp, "timestamp"),
-    (FieldType::Bytes, "bytes"),
-    (FieldType::Json, "json"),
-    (FieldType::Decimal, "decimal"),
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAMES.iter().find(|(kind, _)| kind == self).expect("every kind has a name").1)
+    }
+}
+
+/// The kinds of values by name.
+pub const NAMES: [(Kind, &str); 8] = [
+    (Kind::Text, "text"),
+    (Kind::Int, "int"),
+    (Kind::Bool, "bool"),
+    (Kind::Float, "float"),
+    (Kind::Timestamp, "timestamp"),
+    (Kind::Bytes, "bytes"),
+    (Kind::Json, "json"),
+    (Kind::Decimal, "decimal"),
 ];
 
 #[cfg(test)]
@@ -70,8 +84,8 @@ mod tests {
     #[test]
     fn types_are_read_as_they_are_spelled() {
         let users = FieldType::Ref(DatasetName::new("users").unwrap());
-        for kind in NAMES.iter().map(|(kind, _)| kind).chain([&users]) {
-            assert_eq!(FieldType::parse(&kind.to_string()).as_ref(), Some(kind));
+        for kind in NAMES.map(|(kind, _)| FieldType::Plain(kind)).into_iter().chain([users]) {
+            assert_eq!(FieldType::parse(&kind.to_string()), Some(kind));
         }
         for text in ["", "Text", "ref", "ref:", "ref:No Name", "uuid"] {
             assert_eq!(FieldType::parse(text), None, "{text}");

@@ -231,7 +231,7 @@ mod tests {
         });
         let all = Schema { fields: BTreeMap::from([(DatasetName::new("all").unwrap(), all.collect())]) };
         let users = FieldType::Ref(DatasetName::new("users").unwrap());
-        let kinds = fieldtype::NAMES.iter().map(|(kind, _)| kind.clone()).chain([users]).enumerate();
+        let kinds = fieldtype::NAMES.iter().map(|(kind, _)| FieldType::Plain(*kind)).chain([users]).enumerate();
         let typed = kinds.map(|(index, kind)| {
             (FieldName::new(&format!("f{index}")).unwrap(), FieldRule { kind: Some(kind), ..Default::default() })
         });

@@ -108,11 +108,12 @@ impl State {
             .collect()
     }
 
-    /// Removes the row of a peer.
+    /// Removes the row of a peer, and what it told.
     ///
     /// # Errors
     /// `Query`.
     pub fn remove_peer(&self, id: &InstanceId) -> Result<(), Error> {
+        self.forget_told(id)?;
         self.run("remove a peer", "DELETE FROM peer WHERE id = ?1", params![id.as_bytes()])
     }
 

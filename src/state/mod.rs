@@ -20,3 +20,4 @@ pub mod remotes;
 pub mod scopes;
 pub mod spent;
 pub mod sweep;
+pub mod told;

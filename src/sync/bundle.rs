@@ -6,16 +6,19 @@
 
 mod lack;
 mod open;
+mod told;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use self::lack::Lacking;
 use super::code::Code;
 use super::commit::{CommitSummary, Mode};
 use super::error::Error;
 use super::fetch::FetchSummary;
 use super::instance::Instance;
 use super::progress::Event;
+use super::relay::CARRIES_KEY;
 use super::round::MergeSummary;
 use crate::exchange::store::Store;
 use crate::id::bytes::InstanceId;
@@ -23,8 +26,8 @@ use crate::keys::identity::fingerprint_of;
 use crate::keys::sealing;
 use crate::state::peers::PeerRow;
 use crate::sys::{clock, random};
-use crate::transport::bundle::index::{self, ENTRIES_MAX, Entry, Index};
-use crate::transport::bundle::request::{Held, HeldHead, Request};
+use crate::transport::bundle::index::{self, ENTRIES_MAX, Entry, Index, REQUEST_BYTES_MAX};
+use crate::transport::bundle::request::Request;
 use crate::transport::bundle::{store, write};
 
 /// For whom a bundle is packed.
@@ -38,6 +41,10 @@ pub struct BundleOptions {
     pub all: bool,
     /// Whole, whatever they have.
     pub full: bool,
+    /// Heads with everything that they name and that the store of a receiver lacks, so that it can pass them on.
+    pub whole: bool,
+    /// They have what we had at this time.
+    pub since: Option<clock::UnixMillis>,
     /// The most bytes of one part.
     pub split: Option<u64>,
     /// Peers, by name, to whom the whole bundle is sealed, so that not even its index can be read by others.
@@ -86,6 +93,8 @@ pub struct BundleApplied {
 pub struct Packing {
     /// The index of each part.
     pub indexes: Vec<Index>,
+    /// What of others could not be packed in its newest form, and why.
+    pub left_out: Vec<String>,
     recipients: Vec<String>,
 }
 
@@ -164,16 +173,7 @@ impl Instance {
     /// # Errors
     /// `State`.
     pub fn bundle_request(&self) -> Result<Vec<u8>, Error> {
-        let mut request = Request { signer: self.id(), time: clock::now(), scopes: Default::default() };
-        for row in self.state.scopes()? {
-            let mut held = Held { manifest: Some(row.manifest_hash), ..Held::default() };
-            for head in self.state.heads(&row.id)? {
-                let known = HeldHead { incarnation: head.incarnation, seq: head.seq, hash: head.hash };
-                held.heads.insert(head.signer, known);
-            }
-            request.scopes.insert(row.id, held);
-        }
-        Ok(request.sign(&self.identity))
+        self.tell_held(&[], &|_| Ok(true))
     }
 
     /// Captures and publishes what is new, unless `mode` is a dry run, and lists what a bundle will hold.
@@ -187,13 +187,18 @@ impl Instance {
             self.publish()?;
         }
         let own = self.own_store()?;
-        let entries = self.lacking(&own, options)?;
+        let Lacking { entries, request, heads, left_out } = self.lacking(&own, options)?;
         let parts = divide(entries, options.split)?;
+        let mut request = Some(request).filter(|request| request.len() <= REQUEST_BYTES_MAX);
         let id = random::bytes();
         let count = u32::try_from(parts.len()).expect("parts are bounded by their entries");
         let (signer, time) = (self.id(), clock::now());
-        let index = |(part, entries)| Index { signer, id, part, parts: count, time, entries };
+        let index = |(part, entries)| Index { signer, id, part, parts: count, time, entries, request: request.take() };
         let indexes = (1..).zip(parts).map(index).collect();
+        if mode == Mode::Keep {
+            heads.iter().try_for_each(|(scope, seq)| self.state.put_handed(scope, *seq))?;
+            options.requests.iter().try_for_each(|bytes| self.take_told(bytes))?;
+        }
         let mut recipients = Vec::new();
         for name in &options.sealed_to {
             recipients.push(self.recipient_of(&self.peer_named(name)?)?);
@@ -201,7 +206,7 @@ impl Instance {
         if !recipients.is_empty() {
             recipients.push(self.identity.recipient());
         }
-        Ok(Packing { indexes, recipients })
+        Ok(Packing { indexes, left_out, recipients })
     }
 
     /// Writes one part of a bundle.
@@ -237,6 +242,9 @@ impl Instance {
         if mode == Mode::DryRun {
             return Ok(BundleApplied { bundle, ..BundleApplied::default() });
         }
+        self.state.set_meta(CARRIES_KEY, "yes")?;
+        let told = opened.store.indexes().iter().filter_map(|index| index.request.as_ref());
+        told.into_iter().try_for_each(|bytes| self.take_told(bytes))?;
         let committed = self.commit(Mode::Keep)?;
         let name = format!("bundle-{}", &bundle.id[..8]);
         let fetched = self.fetch_store(&opened.store as &dyn Store, &name)?;
@@ -244,6 +252,11 @@ impl Instance {
         // What we confirm lies ready for whoever packs next.
         self.publish()?;
         Ok(BundleApplied { bundle, committed, fetched, merge })
+    }
+
+    /// Keeps what a peer tells of what it has itself.
+    fn take_told(&self, request: &[u8]) -> Result<(), Error> {
+        self.remember_told(request, &Request::open(request).map_err(BundleError::Request)?)
     }
 
     /// Reads a bundle from end to end and says what is in it.

@@ -82,6 +82,7 @@ codes! {
     UnknownRemote "unknown-remote" ERROR "no remote has this name";
     RemoteExists "remote-exists" ERROR "a remote has this name already";
     NothingToClone "nothing-to-clone" ERROR "a store holds no instance to clone from";
+    MembersOnly "members-only" REFUSED "a hub is cloned by its members only, and this instance is none";
     BadCard "bad-card" REFUSED "a text isn't a card, or was altered";
     OwnCard "own-card" ERROR "a card is that of this instance";
     OtherIdentity "other-identity" REFUSED "a card has another identity than the peer that is pinned under its name, or several claim one name";

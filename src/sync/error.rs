@@ -165,6 +165,8 @@ pub enum Error {
     Bookkeeping(#[source] cbor::error::Error),
     #[error("this store holds no instance to clone from")]
     NothingToClone,
+    #[error("cannot clone {url}, which is for its members")]
+    MembersOnly { url: String, invited: bool, source: Box<StoreError> },
     #[error("cannot read {what}")]
     Document { what: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("none of this instance's keys opens the object {object}")]
@@ -292,6 +294,7 @@ impl Error {
             Self::UnknownAudience { .. } => Code::UnknownAudience,
             Self::NotOurs => Code::NotOurs,
             Self::NothingToClone => Code::NothingToClone,
+            Self::MembersOnly { .. } => Code::MembersOnly,
             Self::Document { .. } => Code::Document,
             Self::NoKey { .. } => Code::NoKey,
         }
@@ -409,6 +412,12 @@ impl Error {
                  run the command again; with `--despite-schema` such records wait, named in `wbsync status`"
                     .into()
             }
+            Self::MembersOnly { invited: false, .. } => {
+                "ask who runs it for an invitation (`wbsync hub invite`), and run the command again with `--invite FILE`".into()
+            }
+            Self::MembersOnly { invited: true, .. } => {
+                "ask for another invitation, since one ends and is used up; the same command with it goes on from here".into()
+            }
             Self::NothingToClone => "check the URL; an instance must have pushed to it".into(),
             _ => return None,
         })
@@ -424,7 +433,7 @@ fn database_code(error: &connector::error::Error) -> Code {
     match error {
         Database::Missing { .. } | Database::Unreachable { .. } => Code::DatabaseMissing,
         Database::NotADatabase { .. } => Code::NotADatabase,
-        Database::Damaged { .. } | Database::Books { .. } => Code::DatabaseDamaged,
+        Database::Damaged { .. } | Database::Books { .. } | Database::EmptyBooks { .. } => Code::DatabaseDamaged,
         Database::Locked { .. } => Code::DatabaseLocked,
         Database::ReadOnly { .. } | Database::Forbidden { .. } => Code::DatabaseReadOnly,
         Database::Address { .. } | Database::EnvLine { .. } | Database::Tls { .. } => Code::DatabaseAddress,
@@ -433,6 +442,7 @@ fn database_code(error: &connector::error::Error) -> Code {
         | Database::BadMapping { .. }
         | Database::UnknownTable { .. }
         | Database::UnknownColumn { .. }
+        | Database::NothingToMap { .. }
         | Database::Unfit { .. } => Code::Mapping,
         Database::NotReady { .. } => Code::NotReady,
         Database::Condition { .. } => Code::BadValue,

@@ -191,7 +191,7 @@ fn named(dataset: &DatasetName, field: &FieldName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::fieldtype::FieldType;
+    use crate::record::fieldtype::{FieldType, Kind};
     use crate::record::schema::FieldRule;
 
     fn schema(fields: &[(&str, &str, Option<FieldType>)]) -> Schema {
@@ -208,7 +208,7 @@ mod tests {
         Column {
             dataset: DatasetName::new(dataset).unwrap(),
             field: FieldName::new(field).unwrap(),
-            kind: FieldType::Text,
+            kind: FieldType::Plain(Kind::Text),
             column: format!("{dataset}.{field}"),
             declared: "TEXT".into(),
             fits: true,
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn each_difference_is_told_once() {
-        let (text, int) = (|| Some(FieldType::Text), || Some(FieldType::Int));
+        let (text, int) = (|| Some(FieldType::Plain(Kind::Text)), || Some(FieldType::Plain(Kind::Int)));
         let theirs = schema(&[
             ("polls", "question", text()),
             ("requests", "place", text()),

@@ -15,6 +15,7 @@ use super::network::NetworkMode;
 use super::peers::PeerAdd;
 use super::progress::{Watcher, silent};
 use super::push::cards_in;
+use crate::exchange::store::StoreError;
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::{Card, SignedCard};
 use crate::keys::identity::Identity;
@@ -31,6 +32,8 @@ pub struct InitOptions {
     pub database: Option<String>,
     /// The mapping that ships with wbsync.
     pub preset: Option<String>,
+    /// The mapping to begin with where there is neither that nor a `wbsync.toml`.
+    pub mapping: Option<String>,
     /// What the instance calls itself; left out, after its directory.
     pub name: Option<PeerName>,
     /// Through which stores it exchanges; left out, its remotes.
@@ -50,6 +53,18 @@ pub struct CloneOptions {
     pub expect: Vec<String>,
     /// Whether to go on where records won't fit our tables.
     pub schema: Unfitting,
+    /// An invitation to the hub that is cloned: the new instance joins it first.
+    pub invitation: Option<Invitation>,
+}
+
+/// The token of an invitation. Whoever has it can use it, so it is never shown.
+#[derive(Clone)]
+pub struct Invitation(pub String);
+
+impl std::fmt::Debug for Invitation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Invitation")
+    }
 }
 
 /// What a clone does where the schemas say that records will have to wait.
@@ -126,8 +141,10 @@ impl Instance {
 
     /// Makes an instance and fills the application from a store, or goes on where a crash ended that.
     ///
+    /// With an invitation the instance is made before the store is looked at, for only members may look.
+    ///
     /// # Errors
-    /// As `init`; `NothingToClone`; `Incompatible` if records won't fit our tables, before any is written; the store can't be read; the application isn't ready.
+    /// As `init`; `MembersOnly` if the store wants an invitation, or another one; `NothingToClone`; `Incompatible` if records won't fit our tables, before any is written; the store can't be read; the application isn't ready.
     pub fn clone_from(
         url_text: &str,
         root: &Path,
@@ -136,8 +153,23 @@ impl Instance {
         watcher: Watcher,
     ) -> Result<(Self, CloneSummary), Error> {
         let url = super::remotes::parse(url_text, current_dir)?;
-        let store = url::open(&url, None).map_err(Error::store(url.to_string()))?;
-        let (cards, refused) = cards_in(store.as_ref(), &url.to_string())?;
+        let is_unfinished = Self::unfinished_clone(root, &url.to_string())?;
+        let make = |watcher| Self::make(root, &options.init, &Making::CloneOf(url.to_string()), watcher);
+        let mut watcher = Some(watcher);
+        let mut watch = || watcher.take().unwrap_or_else(silent);
+        let made = match (is_unfinished, &options.invitation) {
+            (true, _) => Some(Self::open(root, Purpose::Change, watch())?),
+            (false, Some(_)) => Some(make(watch())?),
+            (false, None) => None,
+        };
+        let remote = PeerName::new(ORIGIN).expect("it is a valid name");
+        let for_members = |error| for_members(error, &url.to_string(), options.invitation.is_some());
+        if let (Some(instance), Some(invitation)) = (&made, &options.invitation) {
+            instance.add_origin(&remote, &url.to_string(), current_dir)?;
+            instance.join_hub(&remote, &invitation.0).map_err(for_members)?;
+        }
+        let store = url::open(&url, made.as_ref().map(|made| &made.identity)).map_err(Error::store(url.to_string()))?;
+        let (cards, refused) = cards_in(store.as_ref(), &url.to_string()).map_err(for_members)?;
         let wanted: Vec<&SignedCard> = cards
             .iter()
             .filter(|card| {
@@ -155,15 +187,11 @@ impl Instance {
             return Err(Error::UnknownPeer { name: name.clone(), known });
         }
         let wanted = expected(wanted, options)?;
-        let instance = match Self::unfinished_clone(root, &url.to_string())? {
-            true => Self::open(root, Purpose::Change, watcher)?,
-            false => Self::make(root, &options.init, &Making::CloneOf(url.to_string()), watcher)?,
+        let instance = match made {
+            Some(instance) => instance,
+            None => make(watch())?,
         };
-        let remote = PeerName::new(ORIGIN).expect("it is a valid name");
-        match instance.remote_add(&remote, &url.to_string(), current_dir) {
-            Err(Error::RemoteExists { url: known, .. }) if known == url.to_string() => {}
-            other => drop(other?),
-        }
+        instance.add_origin(&remote, &url.to_string(), current_dir)?;
         let mut peers = Vec::new();
         for card in wanted {
             let peer = instance.add_cloned_peer(card)?;
@@ -185,6 +213,13 @@ impl Instance {
         Ok((instance, CloneSummary { peers, fetched, applied }))
     }
 
+    fn add_origin(&self, remote: &PeerName, url: &str, current_dir: &Path) -> Result<(), Error> {
+        match self.remote_add(remote, url, current_dir) {
+            Err(Error::RemoteExists { url: known, .. }) if known == url => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
     /// Tells whether `root` holds an instance whose clone of this store was interrupted.
     fn unfinished_clone(root: &Path, url: &str) -> Result<bool, Error> {
         let path = root.join(DIR).join(CLONING_FILE);
@@ -201,6 +236,16 @@ impl Instance {
             }
             other => other,
         }
+    }
+}
+
+/// Says that a store which refuses to be looked at, or to let us join, is for members.
+fn for_members(error: Error, url: &str, invited: bool) -> Error {
+    match error {
+        Error::Store { source, .. } if matches!(*source, StoreError::Denied { .. }) => {
+            Error::MembersOnly { url: url.to_owned(), invited, source }
+        }
+        other => other,
     }
 }
 
@@ -320,8 +365,11 @@ pub(super) fn configured(root: &Path, options: &InitOptions) -> Result<(Config, 
     if file.exists() {
         return Ok((agreeing(Config::read(root)?, options, &file)?, None));
     }
-    let written =
-        config::initial(options.database.as_deref(), options.preset.as_deref(), options.mode, options.files.as_ref());
+    let (database, preset) = (options.database.as_deref(), options.preset.as_deref());
+    let mut written = config::initial(database, preset, options.mode, options.files.as_ref());
+    if let Some(mapping) = &options.mapping {
+        written.extend(["\n", mapping.as_str()]);
+    }
     Ok((Config::parse(&written, &file)?, Some(written)))
 }
 

@@ -27,6 +27,7 @@ pub mod inspect;
 pub mod instance;
 pub mod late;
 mod lookup;
+pub mod map;
 pub mod mend;
 pub mod merge;
 pub mod network;

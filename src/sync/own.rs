@@ -9,7 +9,7 @@ use super::error::Error;
 use super::instance::Instance;
 use crate::exchange::head::Head;
 use crate::exchange::store::Store;
-use crate::id::bytes::ScopeId;
+use crate::id::bytes::{InstanceId, ScopeId};
 use crate::keys::card::SignedCard;
 use crate::state::heads::TrackedHead;
 use crate::state::scopes::ScopeRow;
@@ -105,7 +105,7 @@ impl Instance {
     /// As `check_own`.
     pub(super) fn check_own_card(&self, store: &dyn Store, remote: &str) -> Result<(), Error> {
         let ours = self.card.card.incarnation;
-        let theirs = incarnation_of_card(store, remote, self)?.unwrap_or(0);
+        let theirs = incarnation_of_card(store, remote, &self.id())?.unwrap_or(0);
         if theirs > ours {
             return Err(Error::LostHistory { remote: remote.into(), what: Lost::Card { ours, theirs } });
         }
@@ -229,10 +229,10 @@ impl Instance {
 ///
 /// # Errors
 /// `Store`.
-pub(super) fn incarnation_of_card(store: &dyn Store, remote: &str, of: &Instance) -> Result<Option<u32>, Error> {
-    let bytes = store.card(&of.id()).map_err(Error::store(remote))?;
+pub(super) fn incarnation_of_card(store: &dyn Store, remote: &str, of: &InstanceId) -> Result<Option<u32>, Error> {
+    let bytes = store.card(of).map_err(Error::store(remote))?;
     let card = bytes.and_then(|bytes| SignedCard::open(&bytes).ok());
-    Ok(card.filter(|card| card.card.instance == of.id()).map(|card| card.card.incarnation))
+    Ok(card.filter(|card| card.card.instance == *of).map(|card| card.card.incarnation))
 }
 
 fn confirmed_key(scope: &ScopeId) -> String {

@@ -43,10 +43,21 @@ impl Instance {
             Ok(start) => start,
             Err(why) => return Ok(Err(Ingested::Held { why })),
         };
-        let segments = needed(head, start.as_ref().map(|(seq, _)| *seq));
+        let mut segments = needed(head, start.as_ref().map(|(seq, _)| *seq));
         let files = match self.download(store, remote, scope, &segments)? {
             Ok(files) => files,
-            Err(refusal) => return Ok(Err(Ingested::Refused(refusal))),
+            Err(refusal) => {
+                // A bundle for somebody who is thought to have less, or one damaged object: another way may be whole.
+                let way = needed(head, None);
+                if way == segments {
+                    return Ok(Err(Ingested::Refused(refusal)));
+                }
+                segments = way;
+                match self.download(store, remote, scope, &segments)? {
+                    Ok(files) => files,
+                    Err(_) => return Ok(Err(Ingested::Refused(refusal))),
+                }
+            }
         };
         let from_nothing = head.base.is_none() && segments.first().is_some_and(|segment| segment.from_seq == 0);
         let start = if from_nothing { None } else { start.map(|(_, known)| known.commit) };

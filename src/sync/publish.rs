@@ -11,6 +11,7 @@ use super::error::Error;
 use super::instance::Instance;
 use super::own::HERE;
 use super::progress::Event;
+use super::receipts::decode_held;
 use super::refold::OWN_STORE_KEY;
 use super::scopes::OpenScope;
 use super::sealer::Sealer;
@@ -57,6 +58,8 @@ const COMMITS_BYTES_MAX: usize = 4 << 20;
 /// Deltas together may be this fraction of the snapshot, and these bytes, before a new snapshot is made.
 const SNAPSHOT_SHARE: u64 = 2;
 const SNAPSHOT_SLACK: u64 = 16 << 10;
+/// From so many deltas on they are folded whoever stands where; a head may list 64.
+const UNFOLDED_MAX: usize = 32;
 
 impl Instance {
     /// Publishes every scope in which we may write and have something new.
@@ -221,6 +224,19 @@ impl Instance {
         self.place_documents(store, scope).map(drop)
     }
 
+    /// Lists the heads of ours that readers have whom we reach by bundles: those we handed out, and those they confirmed.
+    /// What comes after such a head is not folded with what came before it, so that nobody is carried anything twice.
+    fn stands(&self, scope: &OpenScope) -> Result<BTreeSet<u64>, Error> {
+        let mut stands: BTreeSet<u64> = self.state.handed(&scope.row.id)?.into_iter().collect();
+        if !stands.is_empty() {
+            for receipt in self.state.receipts(&scope.row.id)? {
+                let applied = decode_held(&receipt)?.applied.into_iter().find(|applied| applied.signer == self.id());
+                stands.extend(applied.map(|applied| applied.seq));
+            }
+        }
+        Ok(stands)
+    }
+
     /// Returns the origin's head that our local head builds on, if it contains one.
     fn base_of(&self, scope: &OpenScope, tip: &Known) -> Result<Option<(u64, Known)>, Error> {
         let Some(head) = self.state.head(&scope.row.id, &scope.row.origin)? else { return Ok(None) };
@@ -248,8 +264,10 @@ impl Publishing<'_> {
         let (snapshot, deltas) = last.segments.split_first().expect("the origin's head has a snapshot");
         let mut deltas = deltas.to_vec();
         let mut delta = self.delta_since(last.seq)?;
+        let stands = self.instance.stands(self.scope)?;
         while let Some(below) = deltas.last()
             && size(below) <= 2 * size(&delta)
+            && !(stands.contains(&below.to_seq) && deltas.len() < UNFOLDED_MAX)
         {
             let from = below.from_seq;
             deltas.pop();

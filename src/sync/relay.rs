@@ -38,17 +38,21 @@ pub enum Followed {
     Followed,
 }
 
+/// Whether a bundle was ever taken in.
+pub(super) const CARRIES_KEY: &str = "carries";
 /// The most bytes that a scope may take which we can't read.
 const SEALED_BYTES_MAX: u64 = 1 << 30;
 /// The most scopes of one origin that we relay without reading them.
 const SEALED_SCOPES_MAX: usize = 64;
 
 impl Instance {
-    fn relay_rule(&self) -> Relay {
+    /// Who takes bundles may be the only way from one site to another, and passes on what it follows too.
+    fn relay_rule(&self) -> Result<Relay, Error> {
         let network = &self.config.network;
-        network.relay.unwrap_or(match network.mode {
-            NetworkMode::Central => Relay::All(false),
-            NetworkMode::P2p | NetworkMode::Hybrid => Relay::Word(Followed::Followed),
+        Ok(match (network.relay, network.mode) {
+            (Some(rule), _) => rule,
+            (None, NetworkMode::Central) if self.state.meta(CARRIES_KEY)?.is_none() => Relay::All(false),
+            (None, _) => Relay::Word(Followed::Followed),
         })
     }
 
@@ -57,7 +61,7 @@ impl Instance {
         if !self.state.peer(origin)?.is_some_and(|peer| peer.trust != Trust::Revoked) {
             return Ok(false);
         }
-        Ok(match self.relay_rule() {
+        Ok(match self.relay_rule()? {
             Relay::All(all) => all,
             Relay::Word(Followed::Followed) => match self.state.scope(scope)? {
                 Some(row) => self.follows(&row)?,
@@ -125,7 +129,7 @@ impl Instance {
 
     /// Keeps what a store has of a peer's scope that we can't read, or don't follow: checked as a hub does.
     pub(super) fn relay_sealed(&self, from: &dyn Store, name: &str, scope: &ScopeId) -> Result<(), Error> {
-        if self.relay_rule() != Relay::All(true) || self.state.is_retired(scope)? {
+        if self.relay_rule()? != Relay::All(true) || self.state.is_retired(scope)? {
             return Ok(());
         }
         let Some(bytes) = from.manifest(scope).map_err(Error::store(name))? else { return Ok(()) };
@@ -228,6 +232,13 @@ impl Instance {
             return Ok(());
         }
         let objects: Vec<_> = head.objects().map(|object| (object.id, object.bytes)).collect();
+        let lacking = own.missing(&objects).map_err(failed())?;
+        let mut wanted = objects.clone();
+        wanted.retain(|(id, _)| lacking.contains(id));
+        // A bundle holds of a head what we lacked for ourselves, and not always all that it names.
+        if !wanted.is_empty() && !from.missing(&wanted).map_err(Error::store(from.describe()))?.is_empty() {
+            return Ok(());
+        }
         match copy_objects(from, own, &objects, &mut |_| {}) {
             Ok(_) => {}
             // The store has moved on, or is damaged there: what it has next is looked at next time.

@@ -17,7 +17,7 @@ mod side;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use self::ask::{Asked, Newest};
+use self::ask::{Asked, Here, Newest};
 use self::rows::RowsSummary;
 use super::apply::ApplySummary;
 use super::commit::Mode;
@@ -31,12 +31,16 @@ use crate::id::name::PeerName;
 use crate::keys::card::{Card, SignedCard};
 use crate::keys::document;
 use crate::sys::disk::{self, Access};
+use crate::transport::url::RemoteUrl;
 
 /// What to restore from.
 #[derive(Debug, Clone, Default)]
 pub struct RestoreOptions {
-    /// The remotes to ask, by name; empty: all.
+    /// The remotes to ask, by name.
     pub remotes: Vec<PeerName>,
+    /// Stores to ask that are no remotes, for a dry run alone. Without these and `remotes`: all remotes, and the own stores of
+    /// peers where the mode has them.
+    pub urls: Vec<RemoteUrl>,
     /// Whether to go on if none can be asked.
     pub without_remotes: bool,
 }
@@ -93,12 +97,15 @@ impl Instance {
     /// `RestoreAlone` if no remote can be asked; the state or the application's database can't be written. What
     /// goes wrong with single remotes is in the summary.
     pub fn restore(&mut self, options: &RestoreOptions, mode: Mode) -> Result<RestoreSummary, Error> {
-        let remotes = match &options.remotes[..] {
-            [] => self.state.remotes()?.into_iter().map(|remote| remote.name).collect(),
-            given => given.to_vec(),
-        };
+        let mut remotes = options.remotes.clone();
+        if remotes.is_empty() && options.urls.is_empty() {
+            remotes.extend(self.state.remotes()?.into_iter().map(|remote| remote.name));
+            // What we published lies there too, if they relay.
+            remotes.extend(self.peer_sources()?);
+        }
         let mut summary = RestoreSummary::default();
         self.ask(&remotes, &mut summary)?;
+        summary.ask_urls(&Here::Whole(self), &options.urls, &self.identity);
         if summary.asked.is_empty() && !options.without_remotes {
             return Err(Error::RestoreAlone);
         }
@@ -135,7 +142,13 @@ impl Instance {
         self.restore_rows(&before, &mut summary)?;
         self.set_restoring(true);
         summary.conflicts = self.open_conflicts()?;
-        summary.pushed = self.push_each(&reached)?;
+        let peers = self.peer_sources()?;
+        let targets: Vec<PeerName> = reached.into_iter().filter(|remote| !peers.contains(remote)).collect();
+        summary.pushed = self.push_each(&targets)?;
+        if targets.is_empty() {
+            // Whoever wants it comes for it, or it waits.
+            self.publish()?;
+        }
         self.forget_before()?;
         self.unmark()?;
         self.set_restoring(false);

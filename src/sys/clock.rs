@@ -12,6 +12,10 @@ pub struct UnixMillis(pub u64);
 
 /// Returns the time now; a clock before 1970 reads as 1970.
 pub fn now() -> UnixMillis {
+    #[cfg(debug_assertions)]
+    if let Some(millis) = super::replay::millis() {
+        return UnixMillis(millis);
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -199,6 +199,41 @@ pub fn open_part(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Opens a file as `open_part` does, for us alone: `None` also where the file system has no locks, and where another process
+/// gave the path to another file, or removed it, before the lock was ours.
+///
+/// As long as the file is open, everybody else who opens it so leaves the path alone.
+///
+/// # Errors
+/// As the operating system says.
+pub fn open_exclusive(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Ok(None),
+        Err(fs::TryLockError::Error(error)) if means_no_locks(&error) => return Ok(None),
+        Err(fs::TryLockError::Error(error)) => return Err(error),
+    }
+    let is_same = match fs::symlink_metadata(path) {
+        Ok(found) => is_same_file(&found, &file.metadata()?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    Ok(is_same.then_some(file))
+}
+
+#[cfg(unix)]
+fn is_same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same_file(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    // A locked file can't be renamed or removed there.
+    true
+}
+
 /// Makes a file that wasn't there, with these bytes.
 ///
 /// # Errors
@@ -342,6 +377,24 @@ mod tests {
         assert!(open_part(&path).unwrap().is_none());
         drop(held);
         assert!(open_part(&path).unwrap().is_some());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_that_lost_its_path_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.part");
+        let held = open_exclusive(&path).unwrap().unwrap();
+        assert!(open_exclusive(&path).unwrap().is_none(), "it is locked");
+        let late = File::options().read(true).write(true).open(&path).unwrap();
+        rename(&path, &dir.path().join("whole")).unwrap();
+        drop(held);
+        create_new(&path, b"").unwrap();
+        let (found, late) = (fs::symlink_metadata(&path).unwrap(), late.metadata().unwrap());
+        assert!(!is_same_file(&found, &late), "though both are as long");
+        assert!(open_exclusive(&path).unwrap().is_some());
+        std::os::unix::fs::symlink(dir.path().join("whole"), dir.path().join("link")).unwrap();
+        assert!(open_exclusive(&dir.path().join("link")).unwrap().is_none(), "a link is no file of ours");
     }
 
     #[test]

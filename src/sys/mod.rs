@@ -4,4 +4,6 @@ pub mod beneath;
 pub mod clock;
 pub mod disk;
 pub mod random;
+#[cfg(debug_assertions)]
+pub mod replay;
 pub mod signals;

@@ -21,7 +21,7 @@ use crate::transport::dir_root::Root;
 /// A store in a directory.
 #[derive(Debug)]
 pub struct DirStore {
-    root: Root,
+    pub(in crate::transport) root: Root,
 }
 
 /// Size and date of a file.

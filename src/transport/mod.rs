@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod dir;
 mod dir_lock;
+pub mod dir_part;
 mod dir_root;
 pub mod http;
 pub mod ssh;

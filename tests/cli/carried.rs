@@ -1,8 +1,23 @@
 //! `bundle`, `fsck`, `repair` and `gc` as people run them.
 
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use crate::shown::Pair;
+use crate::support::app::App;
+
+/// Runs a line of shell in which `$wbsync` is the program.
+fn shell(dir: &Path, line: &str) -> Output {
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).current_dir(dir).env_clear().env("NO_COLOR", "1");
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("wbsync", env!("CARGO_BIN_EXE_wbsync"));
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
 
 #[test]
 fn a_bundle_goes_there_and_back() {
@@ -72,4 +87,76 @@ fn damage_is_found_mended_and_cleared_up() {
     assert!(pair.alpha.wbsync(&["gc", &store, "--grace", "90d"]).exits(0).stdout.starts_with("store: "));
     pair.alpha.wbsync(&["gc", "--grace", "soon"]).exits(2);
     pair.alpha.wbsync(&["fsck", "/nowhere/at/all"]).exits(4);
+}
+
+#[test]
+fn a_bundle_goes_through_a_pipe_in_clear_and_sealed() {
+    let pair = Pair::new();
+    let beta = pair.beta.dir().to_str().unwrap();
+    for seal in ["", "--to beta", "-o -"] {
+        pair.alpha.insert_request(Some(App::ADMIN), &format!("through the gate {seal}"), "public");
+        let line = format!("\"$wbsync\" bundle create --for beta {seal} | \"$wbsync\" -C {beta} bundle apply -");
+        let run = shell(pair.alpha.dir(), &line);
+        assert!(run.status.success(), "{seal}: {}", text(&run.stderr));
+        assert!(text(&run.stdout).contains(" new head"), "{seal}: {}", text(&run.stdout));
+        let shown = pair.beta.dump_columns("help_requests", &["description"]);
+        assert!(shown.contains(&format!("through the gate {seal}")), "{shown}");
+        let line = format!("\"$wbsync\" bundle create --for beta --full {seal} | \"$wbsync\" -C {beta} bundle list -");
+        let run = shell(pair.alpha.dir(), &line);
+        assert!(text(&run.stdout).contains("  objects/"), "{seal}: {}{}", text(&run.stdout), text(&run.stderr));
+    }
+    assert!(!pair.alpha.dir().join("-").exists(), "`-` is no file");
+    let line = format!("\"$wbsync\" bundle request -o - | \"$wbsync\" -C {beta} bundle create --request /dev/stdin -n");
+    let run = shell(pair.alpha.dir(), &line);
+    assert!(text(&run.stdout).starts_with("bundle "), "{}{}", text(&run.stdout), text(&run.stderr));
+    // A gate that cuts the line leaves nothing behind.
+    let before = pair.beta.dump("help_requests");
+    let line =
+        format!("\"$wbsync\" bundle create --for beta --full | head -c 9000 | \"$wbsync\" -C {beta} bundle apply -");
+    let run = shell(pair.alpha.dir(), &line);
+    assert_eq!(run.status.code(), Some(6), "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains("from standard input"), "{}", text(&run.stderr));
+    assert_eq!(pair.beta.dump("help_requests"), before);
+    pair.alpha.wbsync(&["bundle", "create", "--for", "beta", "--split", "4G"]).exits(2);
+}
+
+#[test]
+fn parts_are_named_for_their_numbers_and_one_that_lacks_is_named() {
+    let pair = Pair::new();
+    for number in 0..60 {
+        let random: String =
+            (0..400).map(|at| char::from(b'a' + ((at * 7919 + number * 104_729 + at * at) % 26) as u8)).collect();
+        pair.alpha.insert_request(Some(App::ADMIN), &random, "public");
+        if number % 12 == 0 {
+            pair.alpha.wbsync(&["bundle", "create", "--for", "beta", "-o", "lost"]).exits(0);
+        }
+    }
+    pair.alpha.wbsync(&["bundle", "create", "--for", "beta", "--split", "14K", "-o", "part"]).exits(0);
+    let mut parts: Vec<String> = (1..)
+        .map(|part| pair.alpha.dir().join(format!("part.{part}")))
+        .take_while(|path| path.exists())
+        .map(|path| path.to_str().unwrap().to_owned())
+        .collect();
+    assert!(parts.len() > 2, "{parts:?}");
+    parts.reverse();
+    let lacking: Vec<&str> = ["bundle", "apply"].into_iter().chain(parts[1..].iter().map(String::as_str)).collect();
+    let run = pair.beta.wbsync(&lacking).exits(1);
+    let last = parts.len();
+    assert!(run.stderr.contains(&format!("of the {last} parts of the bundle these are missing: {last}")), "{run}");
+    let all: Vec<&str> = ["bundle", "apply"].into_iter().chain(parts.iter().map(String::as_str)).collect();
+    pair.beta.wbsync(&all).exits(0);
+}
+
+#[test]
+fn since_and_whole_are_taken_as_they_are_meant() {
+    let pair = Pair::new();
+    pair.alpha.wbsync(&["bundle", "create", "--for", "beta", "-o", "one"]).exits(0);
+    let nothing = pair.alpha.wbsync(&["bundle", "create", "--all", "--since", "0h", "-n"]).exits(0);
+    assert!(nothing.stdout.contains("0 heads, 0 objects"), "{nothing}");
+    let all = pair.alpha.wbsync(&["bundle", "create", "--all", "--since", "2026-01-01", "-n"]).exits(0);
+    assert!(!all.stdout.contains("0 heads, 0 objects"), "{all}");
+    pair.alpha.wbsync(&["bundle", "create", "--for", "beta", "--since", "lately", "-n"]).exits(2);
+    pair.alpha.wbsync(&["bundle", "create", "--for", "beta", "--since", "1d", "--full", "-n"]).exits(2);
+    let whole = pair.alpha.wbsync(&["bundle", "create", "--for", "beta", "--whole", "-n"]).exits(0);
+    assert!(whole.stdout.contains("2 heads"), "{whole}");
 }

@@ -26,5 +26,6 @@ mod served;
 mod settling;
 mod shown;
 mod triggers;
+mod walked;
 mod withdrawn;
 mod working;

@@ -19,7 +19,7 @@ fn init(app: &App) -> crate::support::run::Run {
 #[test]
 fn mappings_that_do_not_fit() {
     let no_mapping = App::new();
-    check!("bad_no_mapping", init(&no_mapping).exits(1));
+    check!("bad_no_mapping", init(&alpha_with("busy_ms = 9\n")).exits(1));
     let written = App::new();
     fs::write(written.dir().join("wbsync.toml"), "preset = \"whiteballoon\"\n").unwrap();
     check!("bad_option", written.wbsync(&["init", "--db", "other.db"]).exits(1));

@@ -53,3 +53,38 @@ fn a_restore_without_a_remote_is_refused_and_one_that_was_begun_has_to_be_finish
     assert!(pair.alpha.wbsync(&["restore"]).exits(0).stdout.contains("incarnation 7"));
     pair.alpha.wbsync(&["sync"]).exits(0);
 }
+
+/// All that lies below a directory, with its bytes.
+fn everything(dir: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let files = walkdir::WalkDir::new(dir).sort_by_file_name().into_iter().map(Result::unwrap);
+    let bytes = |path: &std::path::Path| if path.is_file() { fs::read(path).unwrap() } else { Vec::new() };
+    files.map(|entry| (entry.path().to_owned(), bytes(entry.path()))).collect()
+}
+
+#[test]
+fn a_look_at_what_could_be_restored_writes_nothing() {
+    let pair = Pair::new();
+    pair.sync();
+    let (dir, store) = (pair.alpha.dir(), pair.store());
+    let remotes = pair.alpha.wbsync(&["remote", "list"]).exits(0).stdout;
+    let elsewhere = tempfile::tempdir().unwrap();
+    copy(std::path::Path::new(&store), elsewhere.path());
+    let run = pair.alpha.wbsync(&["restore", "--dry-run", elsewhere.path().to_str().unwrap()]).exits(0);
+    assert!(run.stdout.contains("nothing of ours that is newer"), "{run}");
+    assert_eq!(pair.alpha.wbsync(&["remote", "list"]).exits(0).stdout, remotes, "a look makes no remote");
+    for entry in fs::read_dir(dir.join(".wbsync")).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true if entry.file_name() == "keys" => {}
+            true => fs::remove_dir_all(entry.path()).unwrap(),
+            false => fs::remove_file(entry.path()).unwrap(),
+        }
+    }
+    let before = everything(dir);
+    let run = pair.alpha.wbsync(&["restore", "--dry-run", &store]).exits(0);
+    assert!(run.stdout.contains("has head 1 of") && run.stdout.contains("would take incarnation 1"), "{run}");
+    assert!(run.stderr.contains("only the keys"), "{run}");
+    let empty = tempfile::tempdir().unwrap();
+    pair.alpha.wbsync(&["restore", "--dry-run", empty.path().to_str().unwrap()]).exits(4);
+    pair.alpha.wbsync(&["restore", "--dry-run"]).exits(1);
+    assert_eq!(everything(dir), before);
+}

@@ -140,3 +140,14 @@ fn checking_and_opening_write_nothing() {
     app.sync.position().unwrap();
     assert_eq!(std::fs::read(&app.db.path).unwrap(), before);
 }
+
+#[test]
+fn empty_bookkeeping_is_told_from_damaged() {
+    let mut app = App::new();
+    app.settle();
+    app.sql("DELETE FROM _wbsync_meta; DELETE FROM _wbsync_origin; DELETE FROM _wbsync_dataset; DELETE FROM _wbsync_position");
+    let error = app.sync.check().unwrap_err();
+    assert!(matches!(error, Error::EmptyBooks { .. }), "{error:?}");
+    told(&error, "is empty");
+    assert!(error.hint().unwrap().contains("drop its tables"));
+}

@@ -1,6 +1,5 @@
-//! Sites that exchange bundles only: what a bundle holds, that a damaged one changes nothing, and that all converge.
+//! Bundles: what one holds, who passes on what, how it comes to be known what somebody has, and that a damaged one changes nothing.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,6 @@ use wbsync::state::peers::Trust;
 use wbsync::sync::bundle::{BundleApplied, BundleOptions, BundleSummary};
 use wbsync::sync::commit::Mode;
 use wbsync::sync::error::Error;
-use wbsync::testing::prng::Prng;
 
 use super::world::Site;
 
@@ -37,6 +35,12 @@ fn look(site: &Site, files: &[PathBuf]) -> BundleSummary {
     site.open().bundle_look(files).unwrap()
 }
 
+/// Text that no compression makes small.
+fn noise(seed: u64, digits: usize) -> String {
+    let mut random = wbsync::testing::prng::Prng::new(seed);
+    (0..digits).map(|_| char::from_digit(random.below(16) as u32, 16).unwrap()).collect()
+}
+
 /// Two sites that know each other and share nothing but what is carried.
 fn pair() -> (TempDir, Site, Site, i64) {
     let (alpha, beta) = (Site::new("alpha"), Site::new("beta"));
@@ -49,7 +53,8 @@ fn pair() -> (TempDir, Site, Site, i64) {
 fn titles(site: &Site) -> Vec<String> {
     let db = site.app.db();
     let mut statement = db.prepare("SELECT title FROM help_requests WHERE title IS NOT NULL ORDER BY title").unwrap();
-    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    let titles = statement.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
+    titles.map(|title| title.chars().take(40).collect()).collect()
 }
 
 #[test]
@@ -75,7 +80,7 @@ fn a_bundle_brings_what_lacks_and_the_way_back_confirms_it() {
 fn a_request_gets_exactly_what_lacks() {
     let (dir, alpha, beta, user) = pair();
     for number in 0..200 {
-        alpha.request(user, &format!("request {number} with some words in it"), "trusted");
+        alpha.request(user, &format!("request {number} {}", noise(number, 100)), "trusted");
     }
     let whole = pack(&alpha, &for_peer("beta"), dir.path(), "whole");
     apply(&beta, &whole).unwrap();
@@ -188,101 +193,156 @@ fn no_damaged_bundle_changes_anything() {
     assert_eq!((beta.heads(), beta.app.dump("help_requests")), before);
 }
 
-/// One stick on its way.
-struct Carried {
-    to: usize,
-    files: Vec<PathBuf>,
+#[test]
+fn a_carrier_passes_on_what_it_follows_and_brings_the_confirmation_back() {
+    let (dir, alpha, beta, user) = pair();
+    let gamma = Site::new("gamma");
+    for (one, other) in [(&alpha, &gamma), (&gamma, &alpha), (&beta, &gamma), (&gamma, &beta)] {
+        one.knows(other, Some(Trust::Trusted));
+    }
+    // Alpha and gamma never meet. Each round is a stick from alpha to beta, and one from beta to gamma.
+    for round in 0..12 {
+        for number in 0..=round {
+            let words = noise(round * 100 + number, 600);
+            alpha.request(user, &format!("request {round} {number}: {words}"), "trusted");
+        }
+        let options = BundleOptions { whole: true, ..for_peer("beta") };
+        apply(&beta, &pack(&alpha, &options, dir.path(), "there")).unwrap();
+        let applied = apply(&gamma, &pack(&beta, &for_peer("gamma"), dir.path(), "on")).unwrap();
+        assert!(applied.fetched.refused.is_empty(), "{:?}", applied.fetched.refused);
+        assert_eq!(titles(&gamma), titles(&alpha), "round {round}");
+        // Back the same way.
+        apply(&beta, &pack(&gamma, &for_peer("beta"), dir.path(), "off")).unwrap();
+        apply(&alpha, &pack(&beta, &for_peer("alpha"), dir.path(), "back")).unwrap();
+        let nothing = look(&alpha, &pack(&alpha, &for_peer("gamma"), dir.path(), "nothing"));
+        assert_eq!((nothing.objects, nothing.heads), (0, 0), "round {round}: {:?}", nothing.files);
+        let nothing = look(&beta, &pack(&beta, &for_peer("gamma"), dir.path(), "nothing"));
+        assert_eq!((nothing.objects, nothing.heads), (0, 0), "round {round}: {:?}", nothing.files);
+    }
+    // A carrier's store holds no more of alpha's than alpha's own.
+    let report = wbsync::sync::fsck::fsck_store(
+        &wbsync::sync::remotes::parse(beta.app.dir().join(".wbsync/store").to_str().unwrap(), beta.app.dir()).unwrap(),
+        None,
+        wbsync::exchange::health::Depth::Contents,
+        &|_| {},
+    );
+    assert!(!report.unwrap().is_damaged());
 }
 
 #[test]
-fn three_sites_converge_whatever_becomes_of_the_sticks() {
-    let runs: u64 = std::env::var("WBSYNC_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
-    let first: u64 = std::env::var("WBSYNC_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    for seed in first..first + runs {
-        println!("WBSYNC_SEED={seed}");
-        converge(seed);
+fn a_carrier_that_got_no_snapshot_says_so_and_passes_on_what_it_has() {
+    let (dir, alpha, beta, user) = pair();
+    let gamma = Site::new("gamma");
+    for (one, other) in [(&alpha, &gamma), (&gamma, &alpha), (&beta, &gamma), (&gamma, &beta)] {
+        one.knows(other, Some(Trust::Trusted));
     }
+    let mut left_out = Vec::new();
+    for round in 0..12 {
+        alpha.request(user, &format!("request {round}: {}", noise(round as u64, 3000)), "trusted");
+        apply(&beta, &pack(&alpha, &for_peer("beta"), dir.path(), "there")).unwrap();
+        apply(&alpha, &pack(&beta, &for_peer("alpha"), dir.path(), "back")).unwrap();
+        left_out = beta.open().bundle_pack(&for_peer("gamma"), Mode::DryRun).unwrap().left_out;
+        if !left_out.is_empty() {
+            break;
+        }
+    }
+    assert!(left_out.iter().any(|line| line.contains("alpha/trusted") && line.contains("goes along")), "{left_out:?}");
+    let applied = apply(&gamma, &pack(&beta, &for_peer("gamma"), dir.path(), "on")).unwrap();
+    assert!(applied.fetched.refused.is_empty(), "{:?}", applied.fetched.refused);
+    assert!(titles(&gamma).len() < titles(&alpha).len() && !titles(&gamma).is_empty());
+    // With the whole it passes on everything again.
+    let options = BundleOptions { whole: true, full: true, ..for_peer("beta") };
+    apply(&beta, &pack(&alpha, &options, dir.path(), "whole")).unwrap();
+    assert!(beta.open().bundle_pack(&for_peer("gamma"), Mode::DryRun).unwrap().left_out.is_empty());
+    apply(&gamma, &pack(&beta, &for_peer("gamma"), dir.path(), "on")).unwrap();
+    assert_eq!(titles(&gamma), titles(&alpha));
 }
 
-fn converge(seed: u64) {
-    let mut random = Prng::new(seed);
-    let dir = tempfile::tempdir().unwrap();
-    let sites = ["alpha", "beta", "gamma"].map(Site::new);
-    let mut users = Vec::new();
-    for site in &sites {
-        for other in &sites {
-            if site.name != other.name {
-                site.knows(other, Some(Trust::Trusted));
-            }
-        }
-        users.push(site.app.insert_user(&format!("user-{}", site.name), "public"));
-    }
-    let mut under_way: Vec<Carried> = Vec::new();
-    let mut number = 0;
-    let mut below = |bound: usize| usize::try_from(random.below(bound as u64)).unwrap();
-    for _ in 0..30 {
-        let at = below(3);
-        match below(5) {
-            0 | 1 => {
-                sites[at].request(
-                    users[at],
-                    &format!("request {number}"),
-                    if below(2) == 0 { "public" } else { "trusted" },
-                );
-            }
-            2 => {
-                let to = (at + 1 + below(2)) % 3;
-                let files = pack(&sites[at], &for_peer(sites[to].name), dir.path(), &format!("stick-{number}"));
-                under_way.push(Carried { to, files });
-            }
-            _ if under_way.is_empty() => {}
-            _ => {
-                let which = below(under_way.len());
-                // A stick arrives and stays in the drawer, to arrive again; or it is lost.
-                let fate = below(6);
-                if fate == 0 {
-                    under_way.swap_remove(which);
-                    continue;
-                }
-                let stick = &under_way[which];
-                let site = &sites[stick.to];
-                let heads = site.heads();
-                match fate {
-                    1 | 2 => {
-                        let path = dir.path().join("damaged");
-                        let mut bytes = fs::read(&stick.files[0]).unwrap();
-                        let at = below(bytes.len());
-                        if fate == 1 {
-                            bytes[at] ^= 1 << below(8)
-                        } else {
-                            bytes.truncate(at)
-                        }
-                        fs::write(&path, bytes).unwrap();
-                        assert!(apply(site, &[path]).is_err(), "seed {seed}");
-                        assert_eq!(site.heads(), heads, "seed {seed}");
-                    }
-                    _ => drop(apply(site, &stick.files).unwrap()),
-                }
-            }
-        }
-        number += 1;
-    }
-    // Then they meet in earnest, twice round: out, and back with what confirms it.
-    for _ in 0..2 {
-        for from in 0..3 {
-            for to in (0..3).filter(|to| *to != from) {
-                let files = pack(&sites[from], &for_peer(sites[to].name), dir.path(), "last");
-                let applied = apply(&sites[to], &files).unwrap();
-                assert!(applied.fetched.refused.is_empty(), "seed {seed}: {:?}", applied.fetched.refused);
-            }
+#[test]
+fn what_a_store_on_a_stick_confirms_is_not_packed() {
+    let (dir, alpha, beta, user) = pair();
+    alpha.request(user, "a ladder", "trusted");
+    apply(&beta, &pack(&alpha, &for_peer("beta"), dir.path(), "there")).unwrap();
+    assert!(look(&alpha, &pack(&alpha, &for_peer("beta"), dir.path(), "again")).heads > 0);
+    let stick = super::world::Stick::new();
+    alpha.uses(&stick);
+    beta.uses(&stick);
+    alpha.push();
+    // Beta takes nothing from there; what it leaves says enough.
+    beta.push();
+    alpha.pull();
+    let nothing = look(&alpha, &pack(&alpha, &for_peer("beta"), dir.path(), "nothing"));
+    assert_eq!((nothing.objects, nothing.heads), (0, 0), "{:?}", nothing.files);
+}
+
+#[test]
+fn who_was_put_back_to_a_backup_gets_again_what_it_lost() {
+    let (dir, alpha, beta, user) = pair();
+    alpha.request(user, "a ladder", "trusted");
+    apply(&beta, &pack(&alpha, &for_peer("beta"), dir.path(), "one")).unwrap();
+    let saved = beta.save();
+    alpha.request(user, "a rope", "trusted");
+    apply(&beta, &pack(&alpha, &for_peer("beta"), dir.path(), "two")).unwrap();
+    apply(&alpha, &pack(&beta, &for_peer("alpha"), dir.path(), "back")).unwrap();
+    assert_eq!(look(&alpha, &pack(&alpha, &for_peer("beta"), dir.path(), "nothing")).heads, 0);
+    beta.restore(&saved);
+    // Its next request says what it has now. Later by its clock than what it said before.
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    let requests = vec![beta.open().bundle_request().unwrap()];
+    let options = BundleOptions { requests, ..BundleOptions::default() };
+    apply(&beta, &pack(&alpha, &options, dir.path(), "three")).unwrap();
+    assert_eq!(titles(&beta), ["a ladder", "a rope"]);
+}
+
+#[test]
+fn since_takes_what_was_there_for_known() {
+    let (dir, alpha, beta, user) = pair();
+    alpha.request(user, "a ladder", "trusted");
+    let first = pack(&alpha, &for_peer("beta"), dir.path(), "one");
+    let now = wbsync::sys::clock::now();
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    alpha.request(user, "a rope", "trusted");
+    let all = BundleOptions { all: true, ..BundleOptions::default() };
+    let whole = look(&alpha, &pack(&alpha, &all, dir.path(), "all"));
+    let since = BundleOptions { since: Some(now), ..all.clone() };
+    let second = pack(&alpha, &since, dir.path(), "since");
+    let later = look(&alpha, &second);
+    assert!(later.heads == 1 && later.object_bytes < whole.object_bytes, "{:?}", later.files);
+    let future = wbsync::sys::clock::UnixMillis(wbsync::sys::clock::now().0 + 60_000);
+    let nothing = BundleOptions { since: Some(future), ..all };
+    assert_eq!(look(&alpha, &pack(&alpha, &nothing, dir.path(), "none")).heads, 0);
+    // Late is no harm: without the first the second only waits.
+    let early = apply(&beta, &second).unwrap();
+    assert!(early.fetched.heads.is_empty() && titles(&beta).is_empty(), "{:?}", early.fetched);
+    apply(&beta, &first).unwrap();
+    apply(&beta, &second).unwrap();
+    assert_eq!(titles(&beta), ["a ladder", "a rope"]);
+}
+
+#[test]
+fn a_part_that_comes_twice_counts_once() {
+    let (dir, alpha, beta, user) = pair();
+    for number in 0..40 {
+        alpha.request(user, &format!("request {number} {}", "words ".repeat(100)), "trusted");
+        if number % 8 == 0 {
+            alpha.open().commit(Mode::Keep).unwrap();
+            alpha.open().publish().unwrap();
         }
     }
-    let all: BTreeMap<&str, Vec<String>> = sites.iter().map(|site| (site.name, titles(site))).collect();
-    assert!(all["alpha"] == all["beta"] && all["beta"] == all["gamma"], "seed {seed}: {all:#?}");
-    for from in &sites {
-        for to in sites.iter().filter(|to| to.name != from.name) {
-            let rest = look(from, &pack(from, &for_peer(to.name), dir.path(), "rest"));
-            assert_eq!((rest.objects, rest.heads), (0, 0), "seed {seed}: {:?}", rest.files);
-        }
-    }
+    let options = BundleOptions { split: Some(12 << 10), ..for_peer("beta") };
+    let parts = pack(&alpha, &options, dir.path(), "part");
+    let Err(Error::Bundle(error)) = apply(&beta, &parts[1..2]) else { panic!("one part is no bundle") };
+    let missing = std::error::Error::source(&error).unwrap().to_string();
+    let last = parts.len();
+    let expected = match last {
+        2 => "1".to_owned(),
+        3 => "1, 3".to_owned(),
+        _ => format!("1, 3-{last}"),
+    };
+    assert_eq!(missing, format!("of the {last} parts of the bundle these are missing: {expected}"));
+    let twice = [&parts[..], &parts[..1]].concat();
+    let summary = look(&beta, &twice);
+    assert_eq!(summary.heads, look(&beta, &parts).heads);
+    apply(&beta, &twice).unwrap();
+    assert_eq!(titles(&beta), titles(&alpha));
 }

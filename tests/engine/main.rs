@@ -31,6 +31,7 @@ mod privacy;
 mod protocol;
 mod readers;
 mod restore;
+mod sticks;
 mod tamper;
 mod withdrawal;
 mod working;

@@ -105,11 +105,9 @@ impl Site {
 
     pub fn of(app: App, name: &'static str) -> Self {
         let options = InitOptions {
-            database: None,
             preset: Some("whiteballoon".into()),
             name: Some(PeerName::new(name).unwrap()),
-            mode: None,
-            files: None,
+            ..InitOptions::default()
         };
         Instance::init(app.dir(), &options, silent()).unwrap();
         Self { app, name }

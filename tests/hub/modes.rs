@@ -1,5 +1,6 @@
 //! Modes: instances that serve their own stores and meet without a hub, and those that do both.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::serving::Serving;
@@ -97,4 +98,45 @@ fn hybrid_asks_peers_while_the_hub_is_away_and_the_hub_while_peers_are() {
     let _site = Site::start_in(dir, &address, &[]);
     alpha.wbsync(&["sync"]).ok();
     assert!(beta.wbsync(&["sync"]).ok().stdout.contains("hub"));
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from).into_iter().map(Result::unwrap) {
+        let target = to.join(entry.path().strip_prefix(from).unwrap());
+        match entry.file_type().is_dir() {
+            true => std::fs::create_dir_all(target).unwrap(),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// Nobody but beta has what alpha published after its backup, and beta serves it to whoever may read it.
+#[test]
+fn a_restored_instance_asks_the_own_stores_of_its_peers() {
+    let ([alpha, beta], addresses) = two("p2p");
+    alpha.insert_request(Some(App::ADMIN), "before the backup", "trusted");
+    let mut serving = Serving::start(&alpha, &addresses[0], &[]);
+    let _other = Serving::start(&beta, &addresses[1], &[]);
+    alpha.wbsync(&["commit"]).ok();
+    alpha.wbsync(&["push"]).ok();
+    sync_until(&beta, "before the backup");
+    let backup = tempfile::tempdir().unwrap();
+    copy(alpha.dir(), backup.path());
+    alpha.edit_request(1, "after the backup");
+    alpha.wbsync(&["commit"]).ok();
+    alpha.wbsync(&["push"]).ok();
+    sync_until(&beta, "after the backup");
+    serving.stop();
+    std::fs::remove_dir_all(alpha.dir().join(".wbsync")).unwrap();
+    copy(backup.path(), alpha.dir());
+    assert!(requests(&alpha).contains("before the backup"));
+    let run = alpha.wbsync(&["restore", "--dry-run"]).ok();
+    assert!(run.stdout.contains("beta: has head"), "{run}");
+    alpha.wbsync(&["restore"]).ok();
+    assert!(requests(&alpha).contains("after the backup"), "{}", requests(&alpha));
+    serving.start_again(&alpha);
+    alpha.edit_request(1, "after the restore");
+    alpha.wbsync(&["sync"]).ok();
+    beta.wbsync(&["peer", "accept", "alpha"]).ok();
+    sync_until(&beta, "after the restore");
 }

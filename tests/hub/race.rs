@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::site::{Site, befriend, id, instance};
 use crate::support::app::App;
-use crate::support::run::wbsync;
+use crate::support::run::{wbsync, wbsync_with};
+use crate::support::sshd::Sshd;
 
 /// Writes one column of the shared request, as the application would at any moment.
 fn write(database: &Path, column: &str, value: &str) {
@@ -23,11 +24,12 @@ fn rows(app: &App) -> String {
 }
 
 /// Both write the same record and sync, again and again at the same time.
-fn write_at_once(alpha: &App, beta: &App) {
+fn write_at_once(alpha: &App, beta: &App, variables: &[(&str, &str)]) {
     const ROUNDS: usize = 6;
+    let sync = |dir: &Path| drop(wbsync_with(dir, &["sync"], variables).ok());
     alpha.insert_request(Some(App::ADMIN), "shared", "trusted");
     for app in [alpha, beta, alpha] {
-        app.wbsync(&["sync"]).ok();
+        sync(app.dir());
     }
     std::thread::scope(|scope| {
         for (app, column) in [(alpha, "description"), (beta, "title")] {
@@ -35,14 +37,14 @@ fn write_at_once(alpha: &App, beta: &App) {
             scope.spawn(move || {
                 for round in 0..ROUNDS {
                     write(&database, column, &format!("shared {column} {round}"));
-                    wbsync(dir, &["sync"]).ok();
+                    sync(dir);
                 }
             });
         }
     });
     // Whoever ended first has not seen the other's last words.
     for app in [alpha, beta, alpha] {
-        app.wbsync(&["sync"]).ok();
+        sync(app.dir());
     }
     assert_eq!(rows(alpha), rows(beta));
     for column in ["description", "title"] {
@@ -56,7 +58,20 @@ fn two_that_write_at_once_through_a_hub_need_no_help() {
     let (alpha, beta) = (instance("alpha"), instance("beta"));
     befriend(&alpha, &beta);
     [&alpha, &beta].into_iter().for_each(|app| site.admit(app));
-    write_at_once(&alpha, &beta);
+    write_at_once(&alpha, &beta, &[]);
+}
+
+#[test]
+fn two_that_write_at_once_over_ssh_need_no_help() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (ssh, place) = (sshd.command("client_key"), sshd.dir.path().join("shared"));
+    let url = format!("ssh://{}@127.0.0.1:{}{}", Sshd::user(), sshd.port, place.display());
+    let (alpha, beta) = (instance("alpha"), instance("beta"));
+    befriend(&alpha, &beta);
+    for app in [&alpha, &beta] {
+        app.wbsync(&["remote", "add", "far", &url]).ok();
+    }
+    write_at_once(&alpha, &beta, &[("WBSYNC_SSH", &ssh)]);
 }
 
 #[test]
@@ -67,7 +82,7 @@ fn two_that_write_at_once_through_a_directory_need_no_help() {
     for app in [&alpha, &beta] {
         app.wbsync(&["remote", "add", "stick", stick.path().to_str().unwrap()]).ok();
     }
-    write_at_once(&alpha, &beta);
+    write_at_once(&alpha, &beta, &[]);
 }
 
 /// Passes connections on to `server`; the first time that something is put whose path has `word`, runs `first` before.

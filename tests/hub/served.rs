@@ -1,8 +1,8 @@
 //! Instances that meet at a hub: joining, exchanging, being denied, quotas, and a hub that restarts.
 
-use crate::site::{Site, befriend, card, id, instance};
+use crate::site::{Site, befriend, card, id, instance, is_found};
 use crate::support::app::App;
-use crate::support::run::wbsync;
+use crate::support::run::{wbsync, wbsync_with};
 
 fn requests(app: &App) -> String {
     app.dump_columns("help_requests", &["description", "status"])
@@ -99,6 +99,49 @@ fn public_scopes_can_be_cloned_by_anyone_if_the_hub_says_so() {
         assert_eq!(run.code == 0, public, "{run}");
         assert_eq!(requests_of_anyone(&clone).contains("a ladder, please"), public, "{run}");
     }
+}
+
+#[test]
+fn a_hub_for_members_is_cloned_with_an_invitation() {
+    let site = Site::start(&[]);
+    let alpha = instance("alpha");
+    site.admit(&alpha);
+    alpha.insert_request(Some(App::ADMIN), "a ladder, please", "public");
+    alpha.wbsync(&["sync"]).ok();
+    let clone = App::new();
+    let options = ["clone", &site.url, "--preset", "whiteballoon", "--name", "gamma"];
+    let run = clone.wbsync(&options).exits(5);
+    assert!(run.stderr.contains("for its members") && run.stderr.contains("--invite FILE"), "{run}");
+    assert!(!clone.dir().join(".wbsync").exists(), "nothing is begun");
+    let invited = [&options[..], &["--invite", "token"]].concat();
+    clone.wbsync(&invited).exits(2);
+    let secret = format!("wbsync-invite1:{}", "5e".repeat(32));
+    let run = clone.wbsync(&[&options[..], &["--invite", &secret]].concat()).exits(2);
+    assert!(run.stderr.contains("in a file") && !run.stderr.contains("5e5e"), "{run}");
+    assert!(!clone.dir().join(".wbsync").exists(), "nothing is begun");
+    // One that doesn't count leaves an identity that another one is for.
+    std::fs::write(clone.dir().join("token"), &secret).unwrap();
+    let run = clone.wbsync(&invited).exits(5);
+    assert!(run.stderr.contains("another invitation") && !run.stderr.contains("5e5e"), "{run}");
+    let token = site.hub(&["invite"]).ok().stdout;
+    std::fs::write(clone.dir().join("token"), &token).unwrap();
+    let run = clone.wbsync(&invited).ok();
+    std::fs::remove_file(clone.dir().join("token")).unwrap();
+    assert!(requests(&clone).contains("a ladder, please"), "{run}");
+    assert_eq!(site.hub(&["list", "--json"]).ok().json()["members"].as_array().unwrap().len(), 2);
+    assert!(!is_found(clone.dir(), token.trim()) && !is_found(site.dir.path(), token.trim()), "it is kept nowhere");
+    assert!(!site.log().contains(token.trim()) && !run.stderr.contains(token.trim()));
+    // And it is a member from now on.
+    alpha.insert_request(Some(App::ADMIN), "a drill, please", "public");
+    alpha.wbsync(&["sync"]).ok();
+    clone.wbsync(&["sync"]).ok();
+    assert!(requests(&clone).contains("a drill, please"));
+
+    let other = App::new();
+    let token = site.hub(&["invite"]).ok().stdout;
+    wbsync_with(other.dir(), &options, &[("WBSYNC_INVITE", token.trim())]).ok();
+    assert!(requests(&other).contains("a drill, please"));
+    assert!(!is_found(other.dir(), token.trim()));
 }
 
 fn requests_of_anyone(app: &App) -> String {

@@ -9,6 +9,7 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a test binary has no outside; seeds and counts are printed"
 )]
 
@@ -17,6 +18,7 @@ mod support;
 
 mod began;
 mod exchanged;
+mod interrupted;
 mod scene;
 mod sound;
 mod strike;

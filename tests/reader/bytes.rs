@@ -18,6 +18,8 @@ use wbsync::record::codec;
 use wbsync::record::schema::Schema;
 use wbsync::scope::manifest::Manifest;
 use wbsync::testing::prng::Prng;
+use wbsync::transport::bundle::index::Index;
+use wbsync::transport::bundle::request::Request;
 
 use super::run::{python_at_hand, reader, said};
 
@@ -49,6 +51,8 @@ fn changed_bytes_are_judged_alike() {
     judge.kind("head", document(DocKind::Head), |bytes| Head::open(bytes, &id).err().map(say));
     judge.kind("receipt", document(DocKind::Receipt), |bytes| Receipt::open(bytes, &id).err().map(say));
     judge.kind("receipt-statement", plain, |bytes| Statement::decode(bytes).err().map(say));
+    judge.kind("request", document(DocKind::Request), |bytes| Request::open(bytes).err().map(say));
+    judge.kind("bundle", document(DocKind::Bundle), |bytes| Index::open(bytes).err().map(say));
     let output = reader("vectors", &[dir.path()], None, &[]);
     assert!(output.status.success(), "{}", said(&output));
     println!("{}", said(&output));
@@ -63,7 +67,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// Makes cases of one kind; `wrap` makes a document of a payload.
     fn kind(&mut self, kind: &str, wrap: impl Fn(&[u8]) -> Vec<u8>, refuse: impl Fn(&[u8]) -> Option<String>) {
-        let signed = ["card", "manifest", "head", "receipt"].contains(&kind);
+        let signed = ["card", "manifest", "head", "receipt", "request", "bundle"].contains(&kind);
         let seeds: Vec<Vec<Value>> = accepted(kind).iter().map(|bytes| items(bytes, signed)).collect();
         let mut counts = [0, 0];
         for number in 0..self.cases {

@@ -21,6 +21,7 @@ mod support;
 mod world;
 
 mod altered;
+mod bundles;
 mod bytes;
 mod receipts;
 mod run;

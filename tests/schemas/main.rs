@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod blog;
+mod presets;
+mod proposed;
 mod shapes;
 mod site;
 #[path = "../support/mod.rs"]

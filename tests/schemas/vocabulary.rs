@@ -93,6 +93,8 @@ fn the_next_one_takes_a_row_over_that_others_refer_to() {
         assert_eq!(beta.lines("SELECT label FROM tags"), ["Fare"], "{kinds:?}");
         assert_eq!(beta.lines(SHOWN), ["apples:food", "rice:food"]);
         assert_eq!(beta.waiting(), Vec::<String>::new());
+        // Beta's own row refers to gamma's word now, and says so.
+        beta.sync();
         assert!(beta.is_quiet());
     }
 }

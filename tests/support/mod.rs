@@ -7,3 +7,4 @@
 pub mod app;
 pub mod postgres;
 pub mod run;
+pub mod sshd;

@@ -339,6 +339,63 @@ fn wrong_and_oversized_bodies_are_refused_and_leave_nothing() {
 }
 
 #[test]
+fn a_range_that_does_not_go_on_is_refused_and_a_dead_upload_is_taken_over() {
+    let (running, people) = scene();
+    let bytes = noise(1_000_000, 7);
+    let id = object_id(&bytes);
+    let target = format!("/objects/{}/{id}.age", &id.to_string()[..2]);
+    let signed = || Spoken::new("PUT", &target).signed(&running, &people.alpha);
+    for range in ["bytes 10-19/1000000", "bytes 999990-999999/*", "bytes 1-10/11", "10", "bytes 999991-1000000/1000001"]
+    {
+        let reply = signed().header("Content-Range", range).body(&bytes[..9]).send(&running);
+        assert_reply(&reply, 400, "malformed");
+    }
+    let huge = format!("bytes {OBJECT_BYTES_MAX}-{}/{}", OBJECT_BYTES_MAX + 8, OBJECT_BYTES_MAX + 9);
+    assert_reply(&signed().header("Content-Range", huge).body(&bytes[..9]).send(&running), 413, "too-large");
+    let beyond = signed().header("Content-Range", "bytes 500000-999999/1000000").body(&bytes[500_000..]).send(&running);
+    assert_reply(&beyond, 409, "offset");
+    assert!(beyond.text.contains("\"offset\":0"), "{}", beyond.text);
+
+    // Another body that claims to go on spoils its own part only.
+    let mut stalled = TcpStream::connect(running.server.address()).unwrap();
+    let begun = signed().header("Content-Length", "1000000").body(&bytes[..600_000]).text(&running);
+    stalled.write_all(&begun).unwrap();
+    let part = running.dir.path().join(format!("store/hub/parts/{}/{id}.part", people.alpha.id()));
+    let arrived = || std::fs::metadata(&part).map_or(0, |found| found.len());
+    let started = Instant::now();
+    while arrived() < 500_000 {
+        assert!(started.elapsed() < Duration::from_secs(20), "{}", arrived());
+        std::thread::yield_now();
+    }
+    let store = running.open(&people.alpha);
+    let started = Instant::now();
+    store.put_object(&id, 1_000_000, &mut &*bytes).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(20), "it doesn't wait until the dead one is given up");
+    assert!(get(&store, &id, 0) == bytes);
+    drop(stalled);
+
+    let other = noise(1_000_000, 8);
+    let id = object_id(&other);
+    let target = format!("/objects/{}/{id}.age", &id.to_string()[..2]);
+    let signed = || Spoken::new("PUT", &target).signed(&running, &people.alpha);
+    let mut cut = TcpStream::connect(running.server.address()).unwrap();
+    cut.write_all(&signed().header("Content-Length", "1000000").body(&other[..500_000]).text(&running)).unwrap();
+    cut.shutdown(Shutdown::Write).unwrap();
+    reply(cut);
+    let part = running.dir.path().join(format!("store/hub/parts/{}/{id}.part", people.alpha.id()));
+    let started = Instant::now();
+    while std::fs::metadata(&part).map_or(0, |found| found.len()) < 500_000 {
+        assert!(started.elapsed() < Duration::from_secs(20));
+        std::thread::yield_now();
+    }
+    let wrong = signed().header("Content-Range", "bytes 400000-999999/1000000").body(&bytes[400_000..]).send(&running);
+    assert_reply(&wrong, 422, "damaged-part");
+    assert!(!part.exists(), "what was spoilt is gone");
+    assert_eq!(running.store().objects().unwrap().len(), 1);
+    assert_eq!(running.members().member(&people.alpha.id()).unwrap().unwrap().used_bytes, 1_000_000);
+}
+
+#[test]
 fn a_full_disk_is_said_and_keeps_what_was_there() {
     let Some(mount) = Mount::tmpfs(4 << 20) else { return };
     let running = Running::start_in(tempfile::tempdir_in(&mount.path).unwrap(), Options::default());
@@ -417,10 +474,13 @@ fn who_is_slow_on_purpose_is_cut_off_and_holds_up_nobody() {
             stream
         })
         .collect();
-    let id = object_id(b"right");
-    let target = format!("/objects/{}/{id}.age", &id.to_string()[..2]);
+    let target_of = |number: usize| {
+        let id = object_id(&number.to_be_bytes());
+        format!("/objects/{}/{id}.age", &id.to_string()[..2])
+    };
     let uploads: Vec<TcpStream> = (0..UPLOADS_PER_INSTANCE)
-        .map(|_| {
+        .map(|number| {
+            let target = target_of(number);
             let upload =
                 Spoken::new("PUT", &target).signed(&running, &people.alpha).header("Content-Length", "100").body(b"r");
             let mut stream = TcpStream::connect(running.server.address()).unwrap();
@@ -430,6 +490,7 @@ fn who_is_slow_on_purpose_is_cut_off_and_holds_up_nobody() {
         .collect();
     // One more of the same instance is refused as soon as the others are under way.
     let started = Instant::now();
+    let target = target_of(UPLOADS_PER_INSTANCE);
     loop {
         let reply =
             Spoken::new("PUT", &target).signed(&running, &people.alpha).header("Content-Length", "0").send(&running);
@@ -454,7 +515,7 @@ fn who_is_slow_on_purpose_is_cut_off_and_holds_up_nobody() {
         let reply = reply(stream);
         assert!([0, 408, 429].contains(&reply.status), "{reply:?} {:?}", running.log.lock().unwrap());
     }
-    assert_eq!(running.store().missing(&[(id, 5)]).unwrap(), [id]);
+    assert_eq!(running.store().objects().unwrap().len(), 1, "the one of the others");
 }
 
 #[test]

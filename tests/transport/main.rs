@@ -9,6 +9,7 @@ mod faulty;
 mod hostile;
 mod http;
 mod http2;
+mod load;
 mod network;
 mod signed;
 mod ssh;

@@ -3,12 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use wbsync::exchange::copy::copy_objects;
 use wbsync::exchange::store::{Store, StoreError};
 use wbsync::hub::members::{Members, Role};
 use wbsync::keys::identity::Identity;
@@ -18,6 +19,8 @@ use wbsync::transport::http::store::HttpStore;
 use wbsync::transport::ssh;
 
 use crate::contract::{get, noise, put, store_contract};
+use crate::signed::{People, writer_head};
+use crate::support::sshd::Sshd;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wbsync");
 
@@ -57,6 +60,71 @@ fn a_signed_pipe_holds_its_client_to_the_rules_of_a_hub() {
     }
 }
 
+/// The pipe breaks twice within one object: each time `dd` ends after so many bytes, and the next program goes on.
+#[test]
+fn an_upload_over_a_pipe_goes_on_where_it_broke() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, sent) = (dir.path().join("store"), dir.path().join("sent"));
+    let bytes = noise(4_000_000, 3);
+    let from = DirStore::create(&dir.path().join("from")).unwrap();
+    let object = (put(&from, &bytes), 4_000_000);
+    let connections = Arc::new(AtomicU64::new(0));
+    let (counted, target, counter) = (Arc::clone(&connections), store.clone(), sent.clone());
+    let opened = ssh::over("the pipe".into(), None, move || {
+        let limit = match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => "1500000",
+            1 => "1300000",
+            _ => "100000000",
+        };
+        let mut command = Command::new("sh");
+        let script =
+            "dd bs=64k iflag=count_bytes count=$1 status=none | tee -a \"$2\" | \"$3\" serve --stdio --store \"$4\"";
+        command.args(["-c", script, "sh", limit]).arg(&counter).arg(PROGRAM).arg(&target);
+        command
+    })
+    .unwrap();
+    copy_objects(&from, &opened, &[object], &mut |_| {}).unwrap();
+    assert!(get(&opened, &object.0, 0) == bytes);
+    drop(opened);
+    let passed = fs::metadata(&sent).unwrap().len();
+    assert!(passed < 4_400_000, "{passed} bytes went for 4,000,000, in {connections:?} connections");
+    assert!(connections.load(Ordering::SeqCst) >= 3);
+    let kept = walkdir::WalkDir::new(store.join("hub")).into_iter().filter_map(Result::ok);
+    assert_eq!(kept.filter(|entry| entry.path().extension().is_some_and(|end| end == "part")).count(), 0);
+}
+
+/// Of 3,000 heads, the owner of a store reads the one that is asked for; a signed connection has to know who may read what.
+#[test]
+fn a_connection_that_asks_for_one_head_gets_it_among_thousands() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    let store = DirStore::create(&root).unwrap();
+    let people = People::new();
+    let scope = people.scope("trusted");
+    store.swap_manifest(&scope.id, None, &scope.manifest).unwrap();
+    let member = &people.gamma;
+    Members::open(&root).unwrap().allow(&member.id(), Role::Reader, clock::now()).unwrap();
+    let heads = root.join(format!("scopes/{}/heads", scope.id));
+    fs::create_dir_all(&heads).unwrap();
+    for _ in 0..3_000 {
+        let signer = Identity::generate();
+        fs::write(heads.join(signer.id().to_string()), writer_head(&signer, &scope.id, 1, None)).unwrap();
+    }
+    let wanted = writer_head(&people.beta, &scope.id, 1, None);
+    fs::write(heads.join(people.beta.id().to_string()), &wanted).unwrap();
+    for (options, identity) in [(&[][..], None), (&["--signed"], Some(member))] {
+        let started = Instant::now();
+        let opened = piped(&root, options, identity).unwrap();
+        assert_eq!(opened.head(&scope.id, &people.beta.id()).unwrap(), Some(wanted.clone()));
+        assert_eq!(opened.heads(&scope.id).unwrap().len(), 3_001);
+        let _ = writeln!(
+            std::io::stderr(),
+            "{options:?}: one head of 3,001 and the list of all in {:?}",
+            started.elapsed()
+        );
+    }
+}
+
 #[test]
 fn a_program_that_ends_or_babbles_is_told_at_once() {
     for (program, args) in
@@ -74,94 +142,16 @@ fn a_program_that_ends_or_babbles_is_told_at_once() {
     }
 }
 
-/// A real sshd on a free port, for the user that runs the tests.
-struct Sshd {
-    dir: TempDir,
-    child: Child,
-    port: u16,
-}
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Sshd {
-    /// Starts it, or says why it can't.
-    fn start() -> Option<Self> {
-        let sshd = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].into_iter().find(|path| Path::new(path).exists());
-        let Some(sshd) = sshd else {
-            let _ = writeln!(std::io::stderr(), "SKIPPED: there is no sshd");
-            assert!(std::env::var_os("CI").is_none() || std::env::var_os("WBSYNC_ALLOW_SKIPS").is_some());
-            return None;
-        };
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name).display().to_string();
-        for key in ["host_key", "client_key", "forced_key"] {
-            let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &path(key)]).status();
-            assert!(made.unwrap().success());
-        }
-        let public = |key: &str| fs::read_to_string(path(&format!("{key}.pub"))).unwrap();
-        let forced = format!("restrict,command=\"{PROGRAM} serve --stdio --store {}\"", path("forced"));
-        let keys = format!("{}{forced} {}", public("client_key"), public("forced_key"));
-        fs::write(dir.path().join("authorized_keys"), keys).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let bin = Path::new(PROGRAM).parent().unwrap().display();
-        let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile {}\nAuthorizedKeysFile {}\nPasswordAuthentication no\n\
-            KbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\n\
-            SetEnv PATH={bin}:/usr/bin:/bin\n",
-            path("host_key"),
-            path("pid"),
-            path("authorized_keys")
-        );
-        fs::write(dir.path().join("sshd_config"), config).unwrap();
-        // Only root's sshd wants it, and only root can make it.
-        let _ = fs::create_dir_all("/run/sshd");
-        let child = Command::new(sshd)
-            .args(["-D", "-f", &path("sshd_config"), "-E", &path("log")])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let host = public("host_key");
-        let host: Vec<&str> = host.split(' ').take(2).collect();
-        fs::write(dir.path().join("known_hosts"), format!("[127.0.0.1]:{port} {}\n", host.join(" "))).unwrap();
-        let started = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "sshd doesn't listen");
-            std::thread::yield_now();
-        }
-        Some(Self { dir, child, port })
-    }
-
-    /// Returns what `WBSYNC_SSH` is, for a key.
-    fn command(&self, key: &str) -> String {
-        let path = |name: &str| self.dir.path().join(name).display().to_string();
-        format!(
-            "ssh -F none -i {} -o IdentitiesOnly=yes -o UserKnownHostsFile={} -o StrictHostKeyChecking=yes -o BatchMode=yes",
-            path(key),
-            path("known_hosts")
-        )
-    }
-
-    fn user() -> String {
-        let user = Command::new("id").arg("-un").output().unwrap();
-        String::from_utf8(user.stdout).unwrap().trim().to_owned()
-    }
-
-    /// Opens a store there, as the library does for a URL but for the key.
-    fn open(&self, key: &str, store: &Path) -> Result<HttpStore, StoreError> {
-        let (ssh, port, store) = (self.command(key), self.port, store.display().to_string());
-        let host = format!("{}@127.0.0.1", Self::user());
-        ssh::over(format!("sshd on {port}"), None, move || {
-            let mut command = Command::new("sh");
-            let script = format!("exec {ssh} -T -p {port} -- {host} \"wbsync serve --stdio --store='{store}'\"");
-            command.args(["-c", &script]);
-            command
-        })
-    }
+/// Opens a store at a sshd, as the library does for a URL but for the key.
+fn open(sshd: &Sshd, key: &str, store: &Path) -> Result<HttpStore, StoreError> {
+    let (ssh, port, store) = (sshd.command(key), sshd.port, store.display().to_string());
+    let host = format!("{}@127.0.0.1", Sshd::user());
+    ssh::over(format!("sshd on {port}"), None, move || {
+        let mut command = Command::new("sh");
+        let script = format!("exec {ssh} -T -p {port} -- {host} \"wbsync serve --stdio --store='{store}'\"");
+        command.args(["-c", &script]);
+        command
+    })
 }
 
 #[test]
@@ -171,7 +161,7 @@ fn a_real_sshd_keeps_the_store_contract() {
     store_contract(|| {
         *number.borrow_mut() += 1;
         let store: PathBuf = sshd.dir.path().join(format!("store {}", number.borrow()));
-        Box::new(sshd.open("client_key", &store).unwrap())
+        Box::new(open(&sshd, "client_key", &store).unwrap())
     });
 }
 
@@ -179,14 +169,14 @@ fn a_real_sshd_keeps_the_store_contract() {
 fn a_forced_command_decides_which_store_it_is() {
     let Some(sshd) = Sshd::start() else { return };
     let elsewhere = sshd.dir.path().join("elsewhere");
-    let opened = sshd.open("forced_key", &elsewhere).unwrap();
+    let opened = open(&sshd, "forced_key", &elsewhere).unwrap();
     let bytes = noise(3_000_000, 1);
     let id = put(&opened, &bytes);
     assert!(get(&opened, &id, 1_000_000) == bytes[1_000_000..]);
     assert!(!elsewhere.exists());
     let forced = DirStore::open(&sshd.dir.path().join("forced")).unwrap();
     assert_eq!(forced.object_size(&id).unwrap(), Some(3_000_000));
-    assert!(matches!(sshd.open("host_key", &elsewhere).err(), Some(StoreError::Unreachable { .. })), "a wrong key");
+    assert!(matches!(open(&sshd, "host_key", &elsewhere).err(), Some(StoreError::Unreachable { .. })), "a wrong key");
 }
 
 #[test]

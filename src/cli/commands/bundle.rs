@@ -10,12 +10,13 @@ use serde_json::json;
 use super::{commit, merge};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use crate::cli::span;
 use crate::cli::text::{bytes, count, tame};
 use crate::sync::bundle::{BundleError, BundleOptions, BundleSummary, bundle_look, summary_of};
 use crate::sync::commit::Mode;
 use crate::sync::error::Error;
 use crate::sync::instance::Purpose;
-use crate::sys::disk;
+use crate::sys::{clock, disk};
 
 /// Carry records in one file: to sites that are reached by stick only
 ///
@@ -37,7 +38,7 @@ enum Command {
     /// Write down what this instance has, so that a bundle for it holds only what it lacks
     #[command(after_help = "Examples:\n  wbsync bundle request -o /media/stick/beta.request")]
     Request {
-        /// Where to write it; otherwise standard output
+        /// Where to write it; `-` or nothing is standard output
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -47,7 +48,8 @@ Examples:
   wbsync bundle create --for beta --to beta -o /media/stick/for-beta.tar.age
   wbsync bundle create --for beta --for gamma --split 4G -o /media/stick/delivery.tar
   wbsync bundle create --request beta.request > for-beta.tar
-  wbsync bundle create --all -o archive.tar")]
+  wbsync bundle create --for beta | gate-send
+  wbsync bundle create --all --since 2026-11-01 -o archive.tar")]
     Create(Create),
     /// Read a bundle from end to end and check every byte against its index
     #[command(after_help = "Examples:\n  wbsync bundle verify /media/stick/for-beta.tar.age")]
@@ -91,15 +93,21 @@ struct Create {
     #[arg(long, conflicts_with_all = ["peers", "request"])]
     all: bool,
     /// Whole, whatever they have
-    #[arg(long)]
+    #[arg(long, conflicts_with = "since")]
     full: bool,
+    /// Take it that they have what we had at that time: 30d back, 2026-11-01, or 2026-11-01T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// With each head everything that it names and their store lacks, so that they can pass it on to others
+    #[arg(long)]
+    whole: bool,
     /// Cut into parts of at most SIZE, as in 700M or 4G: FILE.1, FILE.2, …
-    #[arg(long, value_name = "SIZE", value_parser = size, requires = "output")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     split: Option<u64>,
     /// Seal the whole bundle to these peers (and ourselves), so that nobody else sees even what it is about
     #[arg(long = "to", value_name = "PEER")]
     sealed_to: Vec<String>,
-    /// Where to write it; otherwise standard output
+    /// Where to write it; `-` or nothing is standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Only list what it would hold; nothing is captured or published
@@ -115,7 +123,8 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Request { output } => {
             let request = context.instance(Purpose::Look)?.bundle_request()?;
-            write_to(context, output.as_deref(), &mut |to| {
+            let output = output.as_deref().filter(|output| output.as_os_str() != "-");
+            write_to(context, output, &mut |to| {
                 to.write_all(&request).map_err(|source| Error::from(BundleError::Io { doing: "write", source }))
             })
         }
@@ -158,29 +167,43 @@ fn run_create(context: &mut Context, create: &Create) -> Result<(), Failure> {
         let bytes = disk::read_bounded(&path, REQUEST_BYTES_MAX).map_err(Error::io("read", &path))?;
         requests.push(bytes.ok_or_else(|| Error::io("read", &path)(io::ErrorKind::NotFound.into()))?);
     }
+    let since =
+        create.since.as_ref().map(|when| span::moment(when, clock::now())).transpose().map_err(Failure::Usage)?;
     let options = BundleOptions {
         peers: create.peers.clone(),
         requests,
         all: create.all,
         full: create.full,
+        whole: create.whole,
+        since,
         split: create.split,
         sealed_to: create.sealed_to.clone(),
     };
+    let output = create.output.as_deref().filter(|output| output.as_os_str() != "-");
+    if create.split.is_some() && output.is_none() {
+        return Err(Failure::Usage("parts need files: give --output FILE with --split".into()));
+    }
     let mode = if create.dry_run { Mode::DryRun } else { Mode::Keep };
     let packing = instance.bundle_pack(&options, mode)?;
     let summary = summary_of(&packing.indexes);
+    for left_out in &packing.left_out {
+        context.warn(&tame(left_out));
+    }
+    if !packing.left_out.is_empty() {
+        context.hint("their origin can pack the whole for us: `wbsync bundle create --whole --for …` there");
+    }
     if create.dry_run {
         return context.answer(&json!({ "bundle": summary }), &describe(&summary));
     }
     let parts = packing.indexes.len();
-    if parts > 1 && create.output.is_none() {
+    if parts > 1 && output.is_none() {
         return Err(Failure::Usage("a bundle of several parts needs --output".into()));
     }
     for part in 0..parts {
-        let output = create.output.as_ref().map(|output| name_of(output, create.split.is_some(), part));
+        let output = output.map(|output| name_of(output, create.split.is_some(), part));
         write_to(context, output.as_deref(), &mut |to| instance.bundle_write(&packing, part, to))?;
     }
-    match create.output {
+    match output {
         Some(_) => context.answer(&json!({ "bundle": summary }), &describe(&summary)),
         None => {
             context.note(describe(&summary).trim_end());

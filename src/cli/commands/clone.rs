@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::init::Options;
+use super::hub::read_token;
+use super::init::{Options, explain};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{bytes, count, table};
-use crate::sync::init::{CloneOptions, Unfitting};
+use crate::hub::members::TOKEN_PREFIX;
+use crate::sync::init::{CloneOptions, Invitation, Unfitting};
 use crate::sync::instance::Instance;
+use crate::sync::map;
 
 /// Make an instance and fill the application from a store
 ///
@@ -19,9 +22,10 @@ use crate::sync::instance::Instance;
 #[command(after_help = "\
 Examples:
   wbsync clone /media/stick/wbsync --db sqlite:///data/app.db --preset whiteballoon
-  wbsync clone /media/stick/wbsync board --follow alpha --expect SHA256:…")]
+  wbsync clone /media/stick/wbsync board --follow alpha --expect SHA256:…
+  wbsync clone https://hub.example/ --preset whiteballoon --invite invitation.txt")]
 pub struct Args {
-    /// The store: a directory
+    /// The store: a directory, a hub, or a place over SSH
     url: String,
     /// The application's directory
     #[arg(value_name = "DIR")]
@@ -37,6 +41,9 @@ pub struct Args {
     /// Go on where records won't fit the application's tables: they wait
     #[arg(long)]
     despite_schema: bool,
+    /// The file with an invitation to the hub, `-` for standard input; or WBSYNC_INVITE holds the invitation itself
+    #[arg(long, value_name = "FILE")]
+    invite: Option<PathBuf>,
 }
 
 /// Runs it.
@@ -50,7 +57,10 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     };
     let is_pinned = !args.expect.is_empty();
     let schema = if args.despite_schema { Unfitting::Wait } else { Unfitting::Refuse };
-    let options = CloneOptions { init: args.options.into_init(), follow: args.follow, expect: args.expect, schema };
+    let invitation = invitation(context, args.invite)?;
+    let mut init = args.options.into_init();
+    let outline = map::complete(&root, &mut init)?;
+    let options = CloneOptions { init, follow: args.follow, expect: args.expect, schema, invitation };
     let (instance, summary) = Instance::clone_from(&args.url, &root, &options, &context.dir, context.watcher())?;
     let rows: Vec<[String; 2]> = summary.peers.iter().map(|(name, print)| [name.clone(), print.clone()]).collect();
     let text = format!(
@@ -67,6 +77,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let value = json!({ "name": instance.card.card.name, "fingerprint": fingerprint, "peers": peers,
         "fetched": fetched, "applied": applied });
     context.answer(&value, &text)?;
+    explain(context, outline.as_ref());
     context.warn_of_misfits(&instance.misfits()?);
     context.warn_of_fits(&instance.fits()?);
     context.report_refused([(&args.url, fetched)]);
@@ -75,4 +86,20 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     }
     context.note_speed(applied.rows());
     Ok(())
+}
+
+/// Reads the invitation from where it lies. What is on a command line, every process of the machine can read.
+fn invitation(context: &Context, file: Option<PathBuf>) -> Result<Option<Invitation>, Failure> {
+    let token = match file {
+        Some(file) if file.to_string_lossy().starts_with(TOKEN_PREFIX) => {
+            return Err(Failure::Usage(
+                "others on this machine can read a command line: put the invitation in a file, and give that to --invite, \
+                 or set WBSYNC_INVITE"
+                    .into(),
+            ));
+        }
+        Some(file) => Some(read_token(context, Some(&file))?),
+        None => std::env::var("WBSYNC_INVITE").ok().map(|token| token.trim().to_owned()),
+    };
+    Ok(token.filter(|token| !token.is_empty()).map(Invitation))
 }

@@ -1,7 +1,8 @@
-//! `wbsync db`: what wbsync keeps in the application's database.
+//! `wbsync db`: the application's database: how its tables are mapped, and the triggers that wbsync keeps in it.
 
 use serde_json::json;
 
+use super::db_map;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::count;
@@ -9,13 +10,15 @@ use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::sync::error::exit;
 use crate::sync::instance::Purpose;
 
-/// Install, remove and check the triggers that note what the application changes
+/// Look at the application's database: how its tables can be mapped, and the triggers that note changes
 ///
 /// With `[capture] mode = "triggers"` in wbsync.toml a commit reads only the rows that triggers noted, instead of
 /// everything. Without them, or where they don't stand as they should, it reads everything.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  wbsync db map --db sqlite:///data/app.db > wbsync.toml
+  wbsync db map --check
   wbsync db install --dry-run
   wbsync db check")]
 pub struct Args {
@@ -25,6 +28,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Map(db_map::Args),
     /// Install the triggers, or mend them after the application has altered its tables
     ///
     /// The next commit reads everything once. No table of the application's is altered otherwise.
@@ -50,9 +54,10 @@ struct Change {
 /// Runs it.
 ///
 /// # Errors
-/// As `Instance::change_triggers` and `Instance::triggers`.
+/// As `db_map::run`, `Instance::change_triggers` and `Instance::triggers`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     match args.command {
+        Command::Map(args) => db_map::run(context, &args),
         Command::Install(how) => change(context, TriggerChange::Install, &how),
         Command::Uninstall(how) => change(context, TriggerChange::Uninstall, &how),
         Command::Check => check(context),

@@ -1,7 +1,7 @@
 //! `wbsync hub`: who may use a served store, and how much of it.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -161,16 +161,25 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             context.answer(&json!({ "instance": id, "quota_bytes": bytes }), &format!("{id} may store {bytes} bytes\n"))
         }
         Command::Join { remote, token_file } => {
-            let token = match &token_file {
-                Some(file) => std::fs::read_to_string(context.dir.join(file)),
-                None => read_bounded(std::io::stdin().lock()),
-            };
-            let token = token.map_err(|error| Failure::Usage(format!("cannot read the token: {error}")))?;
+            let token = read_token(context, token_file.as_deref())?;
             let instance = context.instance(Purpose::Change)?;
-            instance.join_hub(&remote, token.trim())?;
+            instance.join_hub(&remote, &token)?;
             context.answer(&json!({ "joined": remote }), &format!("joined {remote}\n"))
         }
     }
+}
+
+/// Reads the token of an invitation from a file, or from standard input for `-` and without one.
+///
+/// # Errors
+/// It can't be read.
+pub(super) fn read_token(context: &Context, file: Option<&Path>) -> Result<String, Failure> {
+    let token = match file.filter(|file| *file != Path::new("-")) {
+        Some(file) => std::fs::File::open(context.dir.join(file)).and_then(read_bounded),
+        None => read_bounded(std::io::stdin().lock()),
+    };
+    let token = token.map_err(|error| Failure::Usage(format!("cannot read the invitation: {error}")))?;
+    Ok(token.trim().to_owned())
 }
 
 fn members(context: &Context, place: &Place) -> Result<Members, Failure> {

@@ -6,16 +6,19 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use crate::connector::mapping::finding::Weight;
 use crate::id::name::{DatasetName, PeerName};
 use crate::sync::config::Directory;
 use crate::sync::init::InitOptions;
 use crate::sync::instance::Instance;
+use crate::sync::map::{self, Outline};
 use crate::sync::network::NetworkMode;
 
 /// Make an instance beside an application's database
 ///
 /// Checks the mapping against the database, makes keys, and writes `wbsync.toml` and `.wbsync/`. Nothing is read from or
-/// shared with anybody yet.
+/// shared with anybody yet. Without a preset, the application is recognised by its tables, or a mapping is
+/// proposed in which everything is private.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,7 +36,7 @@ pub struct Options {
     /// The application's database, spelled as the application does; otherwise DATABASE_URL
     #[arg(long, value_name = "URL")]
     db: Option<String>,
-    /// A mapping of tables that ships with wbsync: `whiteballoon`
+    /// A mapping of tables that ships with wbsync: `whiteballoon`; otherwise recognised, or proposed
     #[arg(long, value_name = "PRESET")]
     preset: Option<String>,
     /// A directory whose files are records, beside a database or instead of one
@@ -55,7 +58,7 @@ impl Options {
     pub fn into_init(self) -> InitOptions {
         let Self { db, preset, name, mode, files, dataset } = self;
         let files = files.map(|dir| Directory { dir, dataset });
-        InitOptions { database: db, preset, name, mode, files }
+        InitOptions { database: db, preset, name, mode, files, mapping: None }
     }
 }
 
@@ -65,7 +68,9 @@ impl Options {
 /// As `Instance::init`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let root = Instance::root_from_environment(&context.dir).unwrap_or_else(|| context.dir.clone());
-    let instance = Instance::init(&root, &args.options.into_init(), context.watcher())?;
+    let mut options = args.options.into_init();
+    let outline = map::complete(&root, &mut options)?;
+    let instance = Instance::init(&root, &options, context.watcher())?;
     let (name, line) = (&instance.card.card.name, instance.card.line());
     let fingerprint = instance.identity.fingerprint();
     context.answer(
@@ -73,6 +78,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         &format!("name         {name}\nfingerprint  {fingerprint}\ncard         {line}\n"),
     )?;
     context.warn_of_misfits(&instance.misfits()?);
+    explain(context, outline.as_ref());
     context.note(
         "\nNext steps:\n  wbsync peer add CARD          add another instance by its card; give it yours\n  \
          wbsync peer trust NAME        let it read what is marked `trusted`\n  \
@@ -81,4 +87,26 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
          wbsync sync                   exchange",
     );
     Ok(())
+}
+
+/// Says where the mapping comes from, and what to do with it.
+pub(super) fn explain(context: &Context, outline: Option<&Outline>) {
+    match outline {
+        None => {}
+        Some(Outline::Preset(name)) => {
+            context.note(&format!("\nThe tables are those of {name}: wbsync.toml says preset = \"{name}\"."));
+        }
+        Some(Outline::Proposal(proposal)) => {
+            let left = proposal.findings.iter().filter(|finding| finding.weight == Weight::Warning);
+            for finding in left {
+                context.warn(&finding.to_string());
+            }
+            context.note(&format!(
+                "\nA mapping is proposed in wbsync.toml: {}. Everything in it is private.\n  \
+                 wbsync db map --check                   what it does, and what may surprise, after you edited it\n  \
+                 wbsync privacy default DATASET public   share the rows of a dataset",
+                proposal.datasets.join(", ")
+            ));
+        }
+    }
 }

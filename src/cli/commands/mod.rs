@@ -7,6 +7,7 @@ pub mod commit;
 pub mod completions;
 pub mod conflicts;
 pub mod db;
+pub mod db_map;
 pub mod debug;
 pub mod diff;
 pub mod export_identity;
@@ -76,6 +77,7 @@ pub fn main() -> ExitCode {
 fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(args) => init::run(context, args),
+        Command::Db(args) => db::run(context, args),
         Command::Clone(args) => clone::run(context, args),
         Command::Id(args) => id::run(context, args),
         Command::Peer(args) => peer::run(context, args),

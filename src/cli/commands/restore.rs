@@ -35,11 +35,14 @@ Examples:
   wbsync restore /media/stick/wbsync
   wbsync restore --identity alpha.identity --db sqlite:///data/app.db --preset whiteballoon https://hub.example/")]
 pub struct Args {
-    /// The remotes to ask, by name or URL; otherwise all
+    /// The remotes to ask, by name or URL; otherwise all, and in the modes p2p and hybrid the own stores of peers
     remotes: Vec<String>,
     /// Only ask, and say what is newer there
     #[arg(long, short = 'n')]
     dry_run: bool,
+    /// Only make what is missing around the keys, and restore nothing yet: to add peers before
+    #[arg(long, conflicts_with = "dry_run")]
+    prepare: bool,
     /// Go on though no remote can be asked: what was published and is lost here stays lost
     #[arg(long)]
     without_remotes: bool,
@@ -73,6 +76,13 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     } else if options.database.is_some() || options.preset.is_some() || options.mode.is_some() {
         return Err(Failure::Usage("--db, --preset and --mode are for a new machine, with --identity".into()));
     }
+    if mode == Mode::DryRun && bare::is_bare(&root) {
+        let urls = args.remotes.iter().map(|text| crate::sync::remotes::parse(text, &context.dir));
+        let summary = bare::preview(&root, &urls.collect::<Result<Vec<_>, _>>()?)?;
+        context.answer(&summary, &describe(&summary, mode))?;
+        context.note("only the keys of this instance are here; the rest would be made anew around them");
+        return Ok(());
+    }
     let url = args.remotes.iter().find(|remote| is_url(remote)).map(String::as_str);
     let known = bare::Known { url, name: options.name.as_ref(), export: export.as_ref() };
     let is_bare = bare::complete(&root, known, &context.dir)?;
@@ -80,17 +90,22 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     if let Some(export) = &export {
         instance.remotes_of(export)?;
     }
-    let mut remotes = Vec::new();
+    let (mut remotes, mut urls) = (Vec::new(), Vec::new());
     for (number, given) in args.remotes.iter().enumerate() {
-        remotes.push(match is_url(given) {
-            false => PeerName::new(given).map_err(Error::from)?,
-            true => remote_at(&instance, given, number, context)?,
-        });
+        match (is_url(given), mode) {
+            (false, _) => remotes.push(PeerName::new(given).map_err(Error::from)?),
+            // A look makes no remote.
+            (true, Mode::DryRun) => urls.push(crate::sync::remotes::parse(given, &context.dir)?),
+            (true, Mode::Keep) => remotes.push(remote_at(&instance, given, number, context)?),
+        }
     }
     if is_bare {
         context.note("only the keys of this instance were left; the rest was made anew around them");
     }
-    let options = RestoreOptions { remotes, without_remotes: args.without_remotes };
+    if args.prepare {
+        return context.answer(&json!({ "prepared": is_bare }), "prepared; `wbsync restore` goes on\n");
+    }
+    let options = RestoreOptions { remotes, urls, without_remotes: args.without_remotes };
     let summary = instance.restore(&options, mode)?;
     context.answer(&summary, &describe(&summary, mode))?;
     for (remote, why) in &summary.unreachable {

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::cli::arguments::LogFormat;
 use crate::cli::context::{Context, say};
 use crate::cli::failure::Failure;
-use crate::exchange::store::Store;
 use crate::hub::error::Error;
 use crate::hub::limits::URLS_MAX;
 use crate::hub::listen::{Place, Server, Trust};
@@ -76,10 +75,6 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let (dir, store) = open(context, args.store.as_deref())?;
     let guests = if args.store.is_none() { peers(context)? } else { None };
     let members = Members::open(&dir)?;
-    if !args.stdio {
-        // Over a pipe others may be sending at this moment, and it starts often.
-        members.recount(|object| store.object_size(object).is_ok_and(|size| size.is_some()))?;
-    }
     let urls = args.url.iter().map(|text| HttpUrl::parse(text)).collect::<Result<Vec<_>, _>>();
     let urls = urls.map_err(|error| Failure::Usage(format!("cannot use the value of --url: {error}")))?;
     if urls.len() > URLS_MAX {
@@ -98,6 +93,10 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         hub = hub.with_guests(guests);
     }
     let hub = Arc::new(hub);
+    if !args.stdio {
+        // Over a pipe others may be sending at this moment, and it starts often.
+        hub.recount()?;
+    }
     if args.stdio {
         return Ok(stdio::serve(hub, !args.signed)?);
     }

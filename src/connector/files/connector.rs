@@ -27,7 +27,7 @@ use crate::connector::sql::connector::{SqlConnector, add};
 use crate::connector::sqlite;
 use crate::connector::sqlite::options::Options;
 use crate::id::name::{DatasetName, ScopeName};
-use crate::record::fieldtype::FieldType;
+use crate::record::fieldtype::{FieldType, Kind};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::scope::audience::Audience;
@@ -244,8 +244,8 @@ impl Connector for FilesConnector {
         let mut columns = self.inner.columns();
         columns.retain(|column| column.field.as_str() != TURN);
         for name in self.sections.keys() {
-            columns.push(column(name.clone(), LAYOUT, FieldType::Json));
-            columns.push(column(pieces_of(name), DATA, FieldType::Bytes));
+            columns.push(column(name.clone(), LAYOUT, FieldType::Plain(Kind::Json)));
+            columns.push(column(pieces_of(name), DATA, FieldType::Plain(Kind::Bytes)));
         }
         columns
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{Constant, Dataset, Field, Kind, Mapping, Missing};
+use super::model::{Constant, Dataset, Field, Mapping, Missing};
 use super::template;
 use crate::connector::error::Error;
 use crate::id::name::{DatasetName, FieldName};
+use crate::record::fieldtype::Kind;
 use crate::scope::audience::scope_of;
 
 /// The names that templates of constants know.

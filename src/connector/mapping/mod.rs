@@ -4,8 +4,13 @@
 //! the connector's to say. Reference for people: docs/mapping.md.
 
 pub mod check;
+pub mod finding;
 pub mod model;
 pub mod order;
+pub mod place;
 pub mod preset;
+pub mod propose;
+pub mod review;
 pub mod schema;
 pub mod template;
+pub mod words;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::preset;
 use crate::connector::error::Error;
 use crate::id::name::{DatasetName, FieldName};
+use crate::record::fieldtype::Kind;
 use crate::record::schema::Strategy;
 
 /// Which tables become which kinds of records.
@@ -179,28 +180,6 @@ impl Columns {
             _ => None,
         }
     }
-}
-
-/// Logical types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Any Unicode text.
-    Text,
-    /// A 64-bit integer.
-    Int,
-    /// True or false.
-    Bool,
-    /// A float.
-    Float,
-    /// A point in time.
-    Timestamp,
-    /// Bytes.
-    Bytes,
-    /// A JSON document.
-    Json,
-    /// A decimal number.
-    Decimal,
 }
 
 /// What to do with a reference to a record that isn't here.

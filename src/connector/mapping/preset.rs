@@ -1,8 +1,13 @@
 //! The mappings that we ship.
 
+use super::model::{Dataset, Mapping};
+use crate::connector::catalogue::Table;
 use crate::connector::error::Error;
 
-const PRESETS: [(&str, &str); 1] = [("whiteballoon", include_str!("../presets/whiteballoon.toml"))];
+const PRESETS: [(&str, &str); 2] = [
+    ("noteboard", include_str!("../presets/noteboard.toml")),
+    ("whiteballoon", include_str!("../presets/whiteballoon.toml")),
+];
 
 /// Returns the names of the presets.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -26,10 +31,23 @@ pub fn table(name: &str) -> Result<toml::Table, Error> {
     Ok(text(name)?.parse().expect("presets are tested"))
 }
 
+/// Finds the preset whose tables and columns a database has: the one with the most of them.
+pub fn recognise(tables: &[Table]) -> Option<&'static str> {
+    let fits = |name: &&str| {
+        let mapping = Mapping::load(Some(name), toml::Table::new(), name).ok()?;
+        let fits = |dataset: &Dataset| {
+            let table = tables.iter().find(|table| table.name.eq_ignore_ascii_case(&dataset.table))?;
+            let columns = dataset.fields.iter().chain(&dataset.never).flat_map(|(name, field)| field.columns(name));
+            columns.chain(dataset.scope.column.as_deref()).all(|column| table.column(column).is_some()).then_some(())
+        };
+        mapping.dataset.values().all(|dataset| fits(dataset).is_some()).then_some(mapping.dataset.len())
+    };
+    names().filter_map(|name| Some((fits(&name)?, name))).max().map(|(_, name)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connector::mapping::model::Mapping;
     use crate::id::name::DatasetName;
 
     #[test]

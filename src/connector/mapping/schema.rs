@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Dataset, Field, Kind, Mapping};
+use super::model::{Dataset, Field, Mapping};
 use crate::id::name::{DatasetName, FieldName, ScopeName};
 use crate::record::fieldtype::FieldType;
 use crate::record::schema::{FieldRule, Schema};
@@ -65,17 +65,7 @@ impl Field {
 
     /// Returns what the field holds; a checked one has a type or a reference.
     pub fn field_type(&self) -> Option<FieldType> {
-        let plain = |kind| match kind {
-            Kind::Text => FieldType::Text,
-            Kind::Int => FieldType::Int,
-            Kind::Bool => FieldType::Bool,
-            Kind::Float => FieldType::Float,
-            Kind::Timestamp => FieldType::Timestamp,
-            Kind::Bytes => FieldType::Bytes,
-            Kind::Json => FieldType::Json,
-            Kind::Decimal => FieldType::Decimal,
-        };
-        self.reference.clone().map(FieldType::Ref).or(self.kind.map(plain))
+        self.reference.clone().map(FieldType::Ref).or(self.kind.map(FieldType::Plain))
     }
 }
 

@@ -40,6 +40,35 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.x
 JOIN pg_catalog.pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = u.y
 WHERE n.nspname = $1 AND k.contype = 'f' AND k.conparentid = 0 ORDER BY c.relname, k.conname, u.at";
 
+/// Lists what has columns in the schema `$1`: name and kind.
+pub(super) const TABLES: &str = "
+SELECT c.relname::text, c.relkind::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition ORDER BY c.relname";
+
+/// Describes the columns of the table `$2` in the schema `$1`, in order.
+pub(super) const TABLE_COLUMNS: &str = "
+SELECT a.attname::text,
+       CASE WHEN b.typtype = 'e' THEN 'enum ' ELSE '' END || pg_catalog.format_type(a.atttypid, a.atttypmod),
+       a.attnotnull OR (t.typtype = 'd' AND t.typnotnull),
+       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '',
+       a.attgenerated <> '' OR a.attidentity = 'a',
+       coalesce(pg_catalog.array_position(k.conkey, a.attnum), 0),
+       b.typname::text,
+       b.typtype = 'e'
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
+WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+/// Lists the application's triggers on the table `$2` in the schema `$1`.
+pub(super) const TRIGGERS: &str = "
+SELECT g.tgname::text FROM pg_catalog.pg_trigger g
+JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2 AND NOT g.tgisinternal AND g.tgname NOT LIKE '%wbsync%' ORDER BY g.tgname";
+
 /// Tells whether deleting a row of the schema `$1` may delete or alter others.
 pub(super) const ACTING_KEYS: &str = "
 SELECT 1 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace

@@ -1,5 +1,6 @@
 //! The connector for PostgreSQL databases: what is PostgreSQL's own about it. The rest is in `sql`.
 
+mod catalogue;
 pub(in crate::connector) mod error;
 mod introspect;
 mod number;
@@ -17,6 +18,7 @@ use super::contract::Context;
 use super::error::Error;
 use super::mapping::model::Mapping;
 use super::sql::connector::SqlConnector;
+use super::sql::schema::SchemaView;
 
 /// Connects to a PostgreSQL database and binds the mapping to its tables. Writes nothing.
 ///
@@ -25,4 +27,12 @@ use super::sql::connector::SqlConnector;
 pub fn open(options: Options, mapping: Mapping, context: Context) -> Result<SqlConnector, Error> {
     let session = PostgresSession::open(&options)?;
     SqlConnector::bind(Box::new(session), options.app_dir, options.capturing, mapping, context)
+}
+
+/// Connects to a PostgreSQL database to look at its tables, and how a mapping fits them. Writes nothing.
+///
+/// # Errors
+/// `Address`, `Unreachable`, `Forbidden`.
+pub fn look(options: &Options) -> Result<SchemaView, Error> {
+    Ok(SchemaView::new(Box::new(PostgresSession::open(options)?)))
 }

@@ -15,15 +15,16 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::options::Options;
 use super::value::{Found, Given, KNOWN};
-use super::{error, introspect, statement, tables, tls, triggers};
+use super::{catalogue, error, introspect, statement, tables, tls, triggers};
+use crate::connector::catalogue::{ForeignKey, Table};
 use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
-use crate::connector::mapping::model::Kind;
 use crate::connector::sql::key::Key;
 use crate::connector::sql::raw::{Bind, Raw, RawRef};
 use crate::connector::sql::session::{
-    Declared, ForeignKey, Outbox, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
+    Declared, Outbox, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
 };
+use crate::record::fieldtype::Kind;
 
 /// How long one of our statements may take within a write transaction, and how long we may be silent in one.
 const STATEMENT_MS: u64 = 5_000;
@@ -293,19 +294,12 @@ impl Session for PostgresSession {
         Ok(sets.into_values().collect())
     }
 
+    fn catalogue(&self) -> Result<Vec<Table>, SqlError> {
+        catalogue::tables(self, self.url.schema())
+    }
+
     fn foreign_keys(&self) -> Result<Vec<ForeignKey>, SqlError> {
-        let mut keys: BTreeMap<i64, ForeignKey> = BTreeMap::new();
-        self.each(introspect::FOREIGN_KEYS, &bind![self.url.schema()], &mut |row| {
-            let (table, parent, flag) = (row.get(1)?, row.get(3)?, |at| Ok::<_, SqlError>(row.get::<i64>(at)? != 0));
-            let (acts, is_deferred) = (flag(5)?, flag(6)?);
-            let (columns, parent_columns) = (Vec::new(), Vec::new());
-            let new = || ForeignKey { table, columns, parent, parent_columns, acts, is_deferred };
-            let key = keys.entry(row.get(0)?).or_insert_with(new);
-            key.columns.push(row.get(2)?);
-            key.parent_columns.push(row.get(4)?);
-            Ok(true)
-        })?;
-        Ok(keys.into_values().collect())
+        catalogue::foreign_keys(self, self.url.schema())
     }
 
     fn checks_deferred(&self) -> bool {

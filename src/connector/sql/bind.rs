@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::key::{KeyColumn, KeyColumns};
 use super::plan::{Content, FieldPlan, Plan, Plans, RefPlan, ScopePlan, quote};
-use super::session::{Declared, ForeignKey, Session, SqlError};
+use super::session::{Declared, Session, SqlError};
+use crate::connector::catalogue::ForeignKey;
 use crate::connector::error::Error;
-use crate::connector::mapping::model::{Dataset, Field, Kind, Mapping, Missing};
+use crate::connector::mapping::model::{Dataset, Field, Mapping, Missing};
 use crate::connector::mapping::order;
 use crate::id::name::{DatasetName, FieldName};
+use crate::record::fieldtype::Kind;
 use crate::scope::audience::{Addressees, Audience};
 
 impl Plans {
@@ -20,6 +22,17 @@ impl Plans {
         conn: &dyn Session,
         sql: &dyn Fn(SqlError) -> Error,
     ) -> Result<Self, Error> {
+        Self::try_bind(mapping, addressees, conn, sql).map_err(|mut found| found.swap_remove(0))
+    }
+
+    /// Like `bind`; of every dataset it tells what is wrong.
+    pub(super) fn try_bind(
+        mapping: &Mapping,
+        addressees: &Addressees,
+        conn: &dyn Session,
+        sql: &dyn Fn(SqlError) -> Error,
+    ) -> Result<Self, Vec<Error>> {
+        let mut wrong = Vec::new();
         let addressees = Arc::new(addressees.clone());
         let groups = order::groups(mapping);
         let names: Vec<&DatasetName> = groups.iter().flat_map(|group| &group.datasets).collect();
@@ -28,17 +41,24 @@ impl Plans {
         for (number, group) in groups.iter().enumerate() {
             for name in &group.datasets {
                 let spec = mapping.dataset[name].clone();
-                let columns = conn.columns(&spec.table).map_err(sql)?;
+                let columns = conn.columns(&spec.table).map_err(|error| vec![sql(error)])?;
                 let has_key = columns.values().any(|column| column.primary > 0);
-                let unique = if has_key { Vec::new() } else { conn.unique_sets(&spec.table).map_err(sql)? };
-                let table = Table { columns, unique };
-                let mut plan = Plan::bind(name.clone(), spec, conn, &table, &by_name, &addressees)?;
-                plan.purge_rows = purge_rows(conn, &plan.spec).map_err(sql)?;
-                plan.circle = group.is_circle.then_some(number);
-                list.push(plan);
+                let unique = if has_key { Ok(Vec::new()) } else { conn.unique_sets(&spec.table) };
+                let table = Table { columns, unique: unique.map_err(|error| vec![sql(error)])? };
+                match Plan::bind(name.clone(), spec, conn, &table, &by_name, &addressees) {
+                    Ok(mut plan) => {
+                        plan.purge_rows = purge_rows(conn, &plan.spec).map_err(|error| vec![sql(error)])?;
+                        plan.circle = group.is_circle.then_some(number);
+                        list.push(plan);
+                    }
+                    Err(error) => wrong.push(error),
+                }
             }
         }
-        let keys = conn.foreign_keys().map_err(sql)?;
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let keys = conn.foreign_keys().map_err(|error| vec![sql(error)])?;
         let tables: Vec<String> = list.iter().map(|plan: &Plan| conn.fold(&plan.spec.table)).collect();
         for plan in &mut list {
             plan.sql_guards = guards(plan, conn, &keys, &tables);
@@ -56,7 +76,7 @@ impl Plans {
             list[parent].is_parent = true;
         }
         let plans = Self { list, by_name };
-        plans.check_circles(mapping)?;
+        plans.check_circles(mapping).map_err(|error| vec![error])?;
         Ok(plans)
     }
 

@@ -70,6 +70,8 @@ pub(super) enum Refused {
     Newer(i64),
     Other(InstanceId),
     Damaged(String),
+    /// Its tables are there, as after a copy of the tables alone, and nothing is in them.
+    Empty,
     Sql(SqlError),
 }
 
@@ -118,7 +120,8 @@ impl Books {
         if !conn.has_books()? {
             return Ok(None);
         }
-        let format = conn.only("SELECT format FROM _wbsync_meta", &[], |row| row.get::<i64>(0))?;
+        let format = conn.one("SELECT format FROM _wbsync_meta", &[], |row| row.get::<i64>(0))?;
+        let format = format.ok_or(Refused::Empty)?;
         if format > FORMAT {
             return Err(Refused::Newer(format));
         }

@@ -87,6 +87,7 @@ impl SqlConnector {
             Refused::Newer(found) => Error::Newer { database: self.session.place(), found, known: FORMAT },
             Refused::Other(found) => Error::OtherInstance { database: self.session.place(), found: found.short() },
             Refused::Damaged(why) => self.damaged(why),
+            Refused::Empty => Error::EmptyBooks { database: self.session.place() },
             Refused::Sql(source) => self.failed(doing, source),
         })
     }

@@ -6,7 +6,7 @@
 use super::look::Parent;
 use super::raw::{Raw, RawRef};
 use super::timestamp;
-use crate::connector::mapping::model::Kind;
+use crate::record::fieldtype::Kind;
 use crate::record::value::Value;
 
 /// A field as a row shows it, borrowed from the row.

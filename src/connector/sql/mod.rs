@@ -25,6 +25,7 @@ mod put;
 mod remove;
 mod salvage;
 mod same;
+pub mod schema;
 pub(in crate::connector) mod session;
 mod survey;
 mod sweep;

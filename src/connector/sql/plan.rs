@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::key::{Key, KeyColumns};
 use super::raw::Raw;
-use crate::connector::mapping::model::{Constant, Dataset, Kind, Missing};
+use crate::connector::mapping::model::{Constant, Dataset, Missing};
 use crate::id::name::{DatasetName, FieldName, ScopeName};
+use crate::record::fieldtype::Kind;
 use crate::scope::audience::{Addressees, Audience};
 
 /// All datasets, parents first.

@@ -8,7 +8,7 @@ use super::plan::{Content, Plan, ScopePlan};
 use super::put::stays_home;
 use super::raw::Raw;
 use super::session::Meaning;
-use crate::connector::mapping::model::Kind;
+use crate::record::fieldtype::Kind;
 use crate::record::recordid::RecordId;
 use crate::scope::audience::{Audience, Reason};
 

@@ -217,7 +217,7 @@ fn mark_of_record(plan: &Plan, content: &Content) -> Option<Vec<u8>> {
 /// Spells the birth columns of a row, or all plain fields if some birth column is no field.
 fn mark_by<E>(
     plan: &Plan,
-    mut spell: impl FnMut(usize, crate::connector::mapping::model::Kind, &mut Vec<u8>) -> Result<bool, E>,
+    mut spell: impl FnMut(usize, crate::record::fieldtype::Kind, &mut Vec<u8>) -> Result<bool, E>,
 ) -> Result<Option<Vec<u8>>, E> {
     let mut buffer = Vec::new();
     let by_birth = !plan.birth.is_empty() && plan.birth.iter().all(|(at, _)| (1..=plan.fields.len()).contains(at));

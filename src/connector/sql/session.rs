@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::key::{Key, KeyColumns};
 use super::raw::{Raw, RawRef, Take};
+use crate::connector::catalogue::{ForeignKey, Table};
 use crate::connector::error::Error;
-use crate::connector::mapping::model::Kind;
+use crate::record::fieldtype::Kind;
 
 /// How long we wait for the application's lock on a row, while it may wait for ours.
 pub(crate) const ROW_LOCK_MS: u64 = 300;
@@ -79,20 +80,6 @@ pub(crate) struct Declared {
     pub(crate) is_chosen: bool,
     /// Whether a mapped column can be of this type.
     pub(crate) is_known: bool,
-}
-
-/// A foreign key of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ForeignKey {
-    pub(crate) table: String,
-    pub(crate) columns: Vec<String>,
-    pub(crate) parent: String,
-    /// The columns that it refers to; none means the parent's primary key.
-    pub(crate) parent_columns: Vec<String>,
-    /// Whether deleting the parent's row deletes or alters those that refer to it.
-    pub(crate) acts: bool,
-    /// Whether it is checked at the end of a transaction, unless told otherwise.
-    pub(crate) is_deferred: bool,
 }
 
 /// One state of the database to read from while the application goes on writing.
@@ -193,6 +180,9 @@ pub(crate) trait Session: fmt::Debug {
 
     /// Lists the sets of columns, by their folded names, that are unique in all rows.
     fn unique_sets(&self, table: &str) -> Result<Vec<Vec<String>>, SqlError>;
+
+    /// Describes everything that has columns, but for the bookkeeping and what is the database's own.
+    fn catalogue(&self) -> Result<Vec<Table>, SqlError>;
 
     /// Lists the foreign keys of all tables.
     fn foreign_keys(&self) -> Result<Vec<ForeignKey>, SqlError>;

@@ -1,6 +1,6 @@
 //! What SQLite makes of the values that it stores.
 
-use crate::connector::mapping::model::Kind;
+use crate::record::fieldtype::Kind;
 
 /// What SQLite does to values that it stores in a column (sqlite.org/datatype3.html, section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

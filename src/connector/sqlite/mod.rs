@@ -1,6 +1,7 @@
 //! The connector for SQLite databases: what is SQLite's own about it. The rest is in `sql`.
 
 mod affinity;
+mod catalogue;
 pub mod options;
 pub(in crate::connector) mod session;
 mod snapshot;
@@ -16,6 +17,7 @@ use super::contract::Context;
 use super::error::Error;
 use super::mapping::model::Mapping;
 use super::sql::connector::SqlConnector;
+use super::sql::schema::SchemaView;
 
 /// Opens a SQLite database and binds the mapping to its tables. Writes nothing.
 ///
@@ -23,6 +25,19 @@ use super::sql::connector::SqlConnector;
 /// `Missing`, `NotADatabase`, `Damaged`, `Locked`; `UnknownTable`, `UnknownColumn` and `Unfit`
 /// where the mapping doesn't fit.
 pub fn open(options: Options, mapping: Mapping, context: Context) -> Result<SqlConnector, Error> {
+    let (app_dir, capturing) = (options.app_dir.clone(), options.capturing);
+    SqlConnector::bind(Box::new(connect(options)?), app_dir, capturing, mapping, context)
+}
+
+/// Opens a SQLite database to look at its tables, and how a mapping fits them. Writes nothing.
+///
+/// # Errors
+/// `Missing`, `NotADatabase`, `Damaged`, `Locked`.
+pub fn look(options: Options) -> Result<SchemaView, Error> {
+    Ok(SchemaView::new(Box::new(connect(options)?)))
+}
+
+fn connect(options: Options) -> Result<SqliteSession, Error> {
     let path = &options.path;
     if !path.exists() {
         return Err(Error::Missing { path: path.clone() });
@@ -36,6 +51,5 @@ pub fn open(options: Options, mapping: Mapping, context: Context) -> Result<SqlC
         busy: Duration::from_millis(options.busy_ms),
         copy_above_bytes: options.copy_above_bytes,
     };
-    let session = SqliteSession::open(place)?;
-    SqlConnector::bind(Box::new(session), options.app_dir, options.capturing, mapping, context)
+    SqliteSession::open(place)
 }

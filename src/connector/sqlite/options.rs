@@ -17,7 +17,7 @@ pub struct Options {
     pub busy_ms: u64,
     /// How captures find what changed; by reading everything, by default.
     pub capturing: Capturing,
-    /// A rollback-journal database above this size is copied before it is read; 64 MiB by default.
+    /// A rollback-journal database above this size is copied before it is read; 4 MiB by default.
     pub copy_above_bytes: u64,
 }
 
@@ -30,7 +30,7 @@ impl Options {
             scratch: scratch.into(),
             busy_ms: 10_000,
             capturing: Capturing::default(),
-            copy_above_bytes: 64 << 20,
+            copy_above_bytes: 4 << 20,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::BundleError;
 use crate::keys::sealing;
 use crate::sync::instance::Instance;
 use crate::sys::disk;
-use crate::transport::bundle::store::BundleStore;
+use crate::transport::bundle::store::{BundleStore, Part};
 
 /// An open bundle, with the files that live as long as it.
 pub(super) struct Opened {
@@ -20,10 +20,11 @@ pub(super) struct Opened {
 /// Opens all parts of a bundle; `-` is standard input. What is sealed is opened into files beside the instance, which
 /// go with it.
 pub(super) fn open(files: &[PathBuf], instance: Option<&Instance>) -> Result<Opened, BundleError> {
-    let (mut plain, mut paths) = (Vec::new(), Vec::new());
+    let (mut plain, mut parts) = (Vec::new(), Vec::new());
     for path in files {
         let read = |source| BundleError::Io { doing: "read", source };
         let is_stdin = path.as_os_str() == "-";
+        let name = if is_stdin { "from standard input".to_owned() } else { path.display().to_string() };
         let mut from: Box<dyn Read> = match is_stdin {
             true => Box::new(io::stdin().lock()),
             false => Box::new(disk::open_at(path, 0).map_err(read)?),
@@ -32,7 +33,7 @@ pub(super) fn open(files: &[PathBuf], instance: Option<&Instance>) -> Result<Ope
         from.by_ref().take(AGE.len() as u64).read_to_end(&mut start).map_err(read)?;
         let is_sealed = start == AGE;
         if !is_sealed && !is_stdin {
-            paths.push(path.clone());
+            parts.push(Part { file: path.clone(), name });
             continue;
         }
         let mut from = io::Cursor::new(start).chain(from);
@@ -50,10 +51,10 @@ pub(super) fn open(files: &[PathBuf], instance: Option<&Instance>) -> Result<Ope
                 unseal(&mut opened, &mut spool)?;
             }
         }
-        paths.push(spool.path().to_owned());
+        parts.push(Part { file: spool.path().to_owned(), name });
         plain.push(spool);
     }
-    Ok(Opened { store: BundleStore::open(&paths).map_err(BundleError::Open)?, _plain: plain })
+    Ok(Opened { store: BundleStore::open(&parts).map_err(BundleError::Open)?, _plain: plain })
 }
 
 /// Copies what is opened; to read is to check, so that what can't be read is damaged.

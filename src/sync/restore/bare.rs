@@ -10,8 +10,10 @@ use crate::state::database::State;
 use crate::sync::error::Error;
 use crate::sync::instance::{DIR, FORMAT};
 use crate::sync::remotes;
+use crate::sync::restore::RestoreSummary;
+use crate::sync::restore::ask::Here;
 use crate::sys::disk::{self, Access};
-use crate::transport::url;
+use crate::transport::url::{self, RemoteUrl};
 
 /// The name under which the store is kept that a bare instance is restored from.
 pub const REMOTE: &str = "origin";
@@ -35,8 +37,7 @@ pub struct Known<'a> {
 /// `Identity` if the keys aren't whole either; `NothingToRestore` if nothing knows the instance's name.
 pub fn complete(root: &Path, known: Known<'_>, current_dir: &Path) -> Result<bool, Error> {
     let dir = root.join(DIR);
-    let is_whole = ["format", "state.db", "card"].iter().all(|part| dir.join(part).exists());
-    if is_whole || !dir.join("keys").is_dir() {
+    if !is_bare(root) {
         return Ok(false);
     }
     let identity = Identity::open(&dir.join("keys")).map_err(Error::Identity)?;
@@ -61,6 +62,34 @@ pub fn complete(root: &Path, known: Known<'_>, current_dir: &Path) -> Result<boo
     let path = dir.join("format");
     disk::replace(&path, FORMAT.as_bytes(), Access::Shared).map_err(Error::io("write", &path))?;
     Ok(true)
+}
+
+/// Asks stores for what they have of an instance of which only the keys are here, and writes nothing.
+///
+/// # Errors
+/// `Identity` if the keys aren't whole; `NothingToRestore` if no store is named, or none that answers knows the instance;
+/// `RestoreAlone` if none answers.
+pub fn preview(root: &Path, urls: &[RemoteUrl]) -> Result<RestoreSummary, Error> {
+    let identity = Identity::open(&root.join(DIR).join("keys")).map_err(Error::Identity)?;
+    let mut summary = RestoreSummary::default();
+    summary.ask_urls(&Here::Keys(&identity), urls, &identity);
+    if summary.asked.is_empty() && !urls.is_empty() {
+        return Err(Error::RestoreAlone);
+    }
+    if !summary.asked.values().any(|asked| asked.knows_us) {
+        let remote = urls.first().map_or_else(|| "nobody".to_owned(), RemoteUrl::to_string);
+        return Err(Error::NothingToRestore { remote });
+    }
+    let heard = summary.asked.values().map(|asked| asked.incarnation).max().unwrap_or(0);
+    summary.incarnation = (0, heard.saturating_add(1));
+    Ok(summary)
+}
+
+/// Tells whether nothing but the keys of an instance is whole in `root`.
+pub fn is_bare(root: &Path) -> bool {
+    let dir = root.join(DIR);
+    let is_whole = ["format", "state.db", "card"].iter().all(|part| dir.join(part).exists());
+    !is_whole && dir.join("keys").is_dir()
 }
 
 fn card_in(text: &str, identity: &Identity, current_dir: &Path) -> Result<Option<SignedCard>, Error> {

@@ -3,6 +3,7 @@
 //! It vouches for the package and not for what is in it: each head, manifest, receipt and card is signed by its own
 //! signer. Format: format/bundle.md.
 
+use super::request::Request;
 use crate::cbor;
 use crate::cbor::reader::Reader;
 use crate::cbor::writer::Writer;
@@ -27,6 +28,8 @@ pub struct Index {
     pub time: UnixMillis,
     /// What follows, in the order of the tar file.
     pub entries: Vec<Entry>,
+    /// What the packer has itself, for whoever packs the way back: its signed request.
+    pub request: Option<Vec<u8>>,
 }
 
 /// A file of a bundle.
@@ -57,6 +60,9 @@ pub enum Error {
         /// Who signed it.
         signer: InstanceId,
     },
+    /// What its packer says to have doesn't count.
+    #[error("the request in the index doesn't count")]
+    Request(#[source] Box<Self>),
 }
 
 impl Index {
@@ -83,12 +89,18 @@ impl Index {
         if index.signer != signer {
             return Err(Error::OtherSigner { index: index.signer, signer });
         }
-        Ok(index)
+        let nested = |error| Error::Request(Box::new(error));
+        match index.request.as_ref().map(|bytes| Request::open(bytes)).transpose().map_err(nested)? {
+            Some(request) if request.signer != signer => {
+                Err(nested(Error::OtherSigner { index: request.signer, signer }))
+            }
+            _ => Ok(index),
+        }
     }
 
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        let mut order = writer.map(7);
+        let mut order = writer.map(8);
         writer.key(&mut order, "id");
         writer.bytes(&self.id);
         writer.key(&mut order, "part");
@@ -109,12 +121,17 @@ impl Index {
             writer.uint(entry.bytes);
             writer.bytes(entry.hash.as_bytes());
         }
+        writer.key(&mut order, "request");
+        match &self.request {
+            None => writer.null(),
+            Some(bytes) => writer.bytes(bytes),
+        }
         writer.finish()
     }
 
     fn decode(payload: &[u8]) -> Result<Self, cbor::error::Error> {
         let mut reader = Reader::new(payload);
-        let mut keys = reader.map(7)?;
+        let mut keys = reader.map(8)?;
         keys.expect(&mut reader, "id")?;
         let id = reader.fixed()?;
         keys.expect(&mut reader, "part")?;
@@ -157,9 +174,11 @@ impl Index {
             }
             entries.push(Entry { path, bytes, hash });
         }
+        keys.expect(&mut reader, "request")?;
+        let request = if reader.null() { None } else { Some(reader.bytes(REQUEST_BYTES_MAX)?.to_vec()) };
         keys.end(&reader)?;
         reader.finish()?;
-        Ok(Self { signer, id, part, parts, time, entries })
+        Ok(Self { signer, id, part, parts, time, entries, request })
     }
 }
 
@@ -167,11 +186,13 @@ const FORMAT: u64 = 1;
 const PATH_BYTES_MAX: usize = 128;
 /// A part lists at most this many files.
 pub const ENTRIES_MAX: usize = 24_576;
+/// A request inside an index has at most this many bytes.
+pub const REQUEST_BYTES_MAX: usize = 256 << 10;
 /// A bundle has at most this many parts.
 pub const PARTS_MAX: u32 = 10_000;
 
-// The longest entry, so that every index that is within its bounds fits a document.
-const _: () = assert!(ENTRIES_MAX * (PATH_BYTES_MAX + 48) < DocKind::Bundle.payload_bytes_max() + (1 << 20));
+// Every index that is within its bounds fits a document: the longest path is a receipt's, of 113 bytes.
+const _: () = assert!(ENTRIES_MAX * (113 + 42) + REQUEST_BYTES_MAX + 256 < DocKind::Bundle.payload_bytes_max());
 
 #[cfg(test)]
 mod tests {
@@ -195,7 +216,9 @@ mod tests {
             },
         ];
         let time = UnixMillis(1_790_000_000_000);
-        let index = Index { signer: identity.id(), id: [3; 16], part: 1, parts: 2, time, entries };
+        let request = Request { signer: identity.id(), time, cards: Default::default(), scopes: Default::default() };
+        let request = Some(request.sign(&identity));
+        let index = Index { signer: identity.id(), id: [3; 16], part: 1, parts: 2, time, entries, request };
         (identity, index)
     }
 
@@ -225,6 +248,7 @@ mod tests {
         longer.push(0);
         let mut empty = index.clone();
         empty.entries.clear();
+        empty.request = None;
         let cases = [
             Case::accept("first-part", signed(&index)),
             Case::accept("nothing-in-it", signed(&empty)),
@@ -235,6 +259,16 @@ mod tests {
             Case::reject("empty-file", broken(|index| index.entries[0].bytes = 0)),
             Case::reject("object-of-other-name", broken(|index| index.entries[1].hash = DocHash::from_bytes([8; 32]))),
             Case::reject("listed-twice", broken(|index| index.entries[2] = index.entries[0])),
+            Case::reject("no-request-inside", broken(|index| index.request = Some(vec![0; 40]))),
+            Case::reject(
+                "request-of-another",
+                broken(|index| {
+                    let (other, time) = (Identity::fixed(2), index.time);
+                    let nothing =
+                        Request { signer: other.id(), time, cards: Default::default(), scopes: Default::default() };
+                    index.request = Some(nothing.sign(&other));
+                }),
+            ),
             Case::reject("other-signer", document::sign(&Identity::fixed(2), DocKind::Bundle, &index.encode())),
             Case::reject("signed-as-head", document::sign(&identity, DocKind::Head, &index.encode())),
             Case::reject("trailing-byte", document::sign(&identity, DocKind::Bundle, &longer)),

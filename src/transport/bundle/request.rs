@@ -18,6 +18,8 @@ pub struct Request {
     pub signer: InstanceId,
     /// When it was signed, by the signer's own clock.
     pub time: UnixMillis,
+    /// The cards that it has of others.
+    pub cards: BTreeMap<InstanceId, DocHash>,
     /// By scope.
     pub scopes: BTreeMap<ScopeId, Held>,
 }
@@ -29,6 +31,8 @@ pub struct Held {
     pub manifest: Option<DocHash>,
     /// The head of each signer.
     pub heads: BTreeMap<InstanceId, HeldHead>,
+    /// The receipt of each reader: incarnation and number.
+    pub receipts: BTreeMap<InstanceId, (u32, u64)>,
 }
 
 /// A head that it has, with all that the head names.
@@ -69,15 +73,22 @@ impl Request {
 
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        let mut order = writer.map(4);
+        let mut order = writer.map(5);
         writer.key(&mut order, "time");
         writer.uint(self.time.0);
+        writer.key(&mut order, "cards");
+        writer.array(self.cards.len());
+        for (instance, hash) in &self.cards {
+            writer.array(2);
+            writer.bytes(instance.as_bytes());
+            writer.bytes(hash.as_bytes());
+        }
         writer.key(&mut order, "format");
         writer.uint(FORMAT);
         writer.key(&mut order, "scopes");
         writer.array(self.scopes.len());
         for (scope, held) in &self.scopes {
-            writer.array(3);
+            writer.array(4);
             writer.bytes(scope.as_bytes());
             match &held.manifest {
                 None => writer.null(),
@@ -91,6 +102,13 @@ impl Request {
                 writer.uint(head.seq);
                 writer.bytes(head.hash.as_bytes());
             }
+            writer.array(held.receipts.len());
+            for (reader, (incarnation, seq)) in &held.receipts {
+                writer.array(3);
+                writer.bytes(reader.as_bytes());
+                writer.uint((*incarnation).into());
+                writer.uint(*seq);
+            }
         }
         writer.key(&mut order, "signer");
         writer.bytes(self.signer.as_bytes());
@@ -99,9 +117,16 @@ impl Request {
 
     fn decode(payload: &[u8]) -> Result<Self, cbor::error::Error> {
         let mut reader = Reader::new(payload);
-        let mut keys = reader.map(4)?;
+        let mut keys = reader.map(5)?;
         keys.expect(&mut reader, "time")?;
         let time = UnixMillis(reader.uint_max(i64::MAX as u64)?);
+        keys.expect(&mut reader, "cards")?;
+        let mut cards = BTreeMap::new();
+        for _ in 0..reader.array(CARDS_MAX)? {
+            reader.array_of(2)?;
+            let instance = ascending(&mut reader, &cards, "instances ascend")?;
+            cards.insert(instance, DocHash::from_bytes(reader.fixed()?));
+        }
         keys.expect(&mut reader, "format")?;
         let at = reader.offset();
         if reader.uint()? != FORMAT {
@@ -110,7 +135,7 @@ impl Request {
         keys.expect(&mut reader, "scopes")?;
         let mut scopes = BTreeMap::new();
         for _ in 0..reader.array(SCOPES_MAX)? {
-            reader.array_of(3)?;
+            reader.array_of(4)?;
             let at = reader.offset();
             let scope = ScopeId::from_bytes(reader.fixed()?);
             if scopes.last_key_value().is_some_and(|(last, _)| *last >= scope) {
@@ -120,25 +145,42 @@ impl Request {
             let mut heads = BTreeMap::new();
             for _ in 0..reader.array(HEADS_MAX)? {
                 reader.array_of(4)?;
-                let at = reader.offset();
-                let signer = InstanceId::from_bytes(reader.fixed()?);
-                if heads.last_key_value().is_some_and(|(last, _)| *last >= signer) {
-                    return Err(reader.invalid(at, "signers ascend"));
-                }
+                let signer = ascending(&mut reader, &heads, "signers ascend")?;
                 let (incarnation, seq) = (reader.uint32()?, reader.uint()?);
                 heads.insert(signer, HeldHead { incarnation, seq, hash: DocHash::from_bytes(reader.fixed()?) });
             }
-            scopes.insert(scope, Held { manifest, heads });
+            let mut receipts = BTreeMap::new();
+            for _ in 0..reader.array(HEADS_MAX)? {
+                reader.array_of(3)?;
+                let signer = ascending(&mut reader, &receipts, "readers ascend")?;
+                receipts.insert(signer, (reader.uint32()?, reader.uint()?));
+            }
+            scopes.insert(scope, Held { manifest, heads, receipts });
         }
         keys.expect(&mut reader, "signer")?;
         let signer = InstanceId::from_bytes(reader.fixed()?);
         keys.end(&reader)?;
         reader.finish()?;
-        Ok(Self { signer, time, scopes })
+        Ok(Self { signer, time, cards, scopes })
+    }
+}
+
+/// Reads an id that comes after all in `before`.
+fn ascending<T>(
+    reader: &mut Reader<'_>,
+    before: &BTreeMap<InstanceId, T>,
+    rule: &'static str,
+) -> Result<InstanceId, cbor::error::Error> {
+    let at = reader.offset();
+    let id = InstanceId::from_bytes(reader.fixed()?);
+    match before.last_key_value() {
+        Some((last, _)) if *last >= id => Err(reader.invalid(at, rule)),
+        _ => Ok(id),
     }
 }
 
 const FORMAT: u64 = 1;
+const CARDS_MAX: usize = 4096;
 const SCOPES_MAX: usize = 4096;
 const HEADS_MAX: usize = 1025;
 
@@ -150,12 +192,16 @@ mod tests {
     fn sample() -> (Identity, Request) {
         let identity = Identity::fixed(1);
         let head = HeldHead { incarnation: 1, seq: 7, hash: DocHash::from_bytes([4; 32]) };
-        let held = Held { manifest: None, heads: BTreeMap::from([(InstanceId::from_bytes([2; 32]), head)]) };
+        let receipts =
+            BTreeMap::from([(InstanceId::from_bytes([2; 32]), (0, 3)), (InstanceId::from_bytes([6; 32]), (1, 4))]);
+        let held = Held { manifest: None, heads: BTreeMap::from([(InstanceId::from_bytes([2; 32]), head)]), receipts };
         let scopes = BTreeMap::from([
             (ScopeId::from_bytes([1; 16]), held),
             (ScopeId::from_bytes([3; 16]), Held { manifest: Some(DocHash::from_bytes([5; 32])), ..Held::default() }),
         ]);
-        let request = Request { signer: identity.id(), time: UnixMillis(1_790_000_000_000), scopes };
+        let cards = [7, 8].map(|byte| (InstanceId::from_bytes([byte; 32]), DocHash::from_bytes([9; 32])));
+        let (cards, time) = (BTreeMap::from(cards), UnixMillis(1_790_000_000_000));
+        let request = Request { signer: identity.id(), time, cards, scopes };
         (identity, request)
     }
 
@@ -179,14 +225,23 @@ mod tests {
         let place = |of: &[u8]| payload.windows(of.len()).position(|window| window == of).unwrap();
         let mut unordered = payload.clone();
         unordered[place(&[1; 16])..][..16].fill(9);
+        let moved = |of: &[u8], by: u8| {
+            let mut payload = payload.clone();
+            let at = place(of);
+            payload[at..][..of.len()].fill(by);
+            payload
+        };
+        let (cards_descend, readers_descend) = (moved(&[7; 32], 9), moved(&[6; 32], 1));
         let mut cut = payload.clone();
         cut.pop();
         let sealed = |payload: &[u8]| sign(&identity, DocKind::Request, payload);
-        let nothing = Request { scopes: BTreeMap::new(), ..request.clone() };
+        let nothing = Request { cards: BTreeMap::new(), scopes: BTreeMap::new(), ..request.clone() };
         let cases = [
             Case::accept("two-scopes", sealed(&payload)),
             Case::accept("nothing", sealed(&nothing.encode())),
             Case::reject("scopes-descend", sealed(&unordered)),
+            Case::reject("cards-descend", sealed(&cards_descend)),
+            Case::reject("readers-descend", sealed(&readers_descend)),
             Case::reject("cut", sealed(&cut)),
             Case::reject("other-signer", sign(&Identity::fixed(2), DocKind::Request, &payload)),
             Case::reject("signed-as-bundle", sign(&identity, DocKind::Bundle, &payload)),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::index::{self, Index};
 use super::tar::{self, BLOCK};
@@ -21,6 +21,15 @@ pub struct BundleStore {
     places: BTreeMap<StorePath, Place>,
 }
 
+/// One part of a bundle, as it lies on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Where to read it.
+    pub file: PathBuf,
+    /// What whoever handed it over calls it.
+    pub name: String,
+}
+
 /// Where a file lies.
 #[derive(Debug, Clone)]
 struct Place {
@@ -34,42 +43,42 @@ struct Place {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file can't be read, ends early, or isn't a tar file of ours.
-    #[error("cannot read the bundle {path}", path = path.display())]
+    #[error("cannot read the bundle {name}")]
     Read {
         /// The file.
-        path: PathBuf,
+        name: String,
         /// Why.
         #[source]
         source: io::Error,
     },
     /// Its index doesn't count.
-    #[error("the bundle {path} has no index that counts", path = path.display())]
+    #[error("the bundle {name} has no index that counts")]
     Index {
         /// The file.
-        path: PathBuf,
+        name: String,
         /// Why.
         #[source]
         source: index::Error,
     },
     /// A file in it isn't the one that the index lists at this point.
-    #[error("the bundle {path} is damaged: {found} isn't what its index lists", path = path.display())]
+    #[error("the bundle {name} is damaged: {found} isn't what its index lists")]
     Differs {
         /// The file.
-        path: PathBuf,
+        name: String,
         /// What was found.
         found: String,
     },
     /// The files are parts of different bundles.
-    #[error("{path} belongs to another bundle than the parts before it", path = path.display())]
+    #[error("{name} belongs to another bundle than the parts before it")]
     Mixed {
         /// The file.
-        path: PathBuf,
+        name: String,
     },
-    /// A part is lacking.
-    #[error("part {part} of the {parts} parts of the bundle is missing")]
+    /// Parts are lacking.
+    #[error("of the {parts} parts of the bundle these are missing: {missing}")]
     Incomplete {
-        /// The first that lacks.
-        part: u32,
+        /// Their numbers, as in `2, 5-7`.
+        missing: String,
         /// How many there are.
         parts: u32,
     },
@@ -83,23 +92,30 @@ impl BundleStore {
     ///
     /// # Errors
     /// Every variant. Nothing of a bundle counts that isn't whole.
-    pub fn open(files: &[PathBuf]) -> Result<Self, Error> {
+    pub fn open(parts: &[Part]) -> Result<Self, Error> {
         let mut store = Self { indexes: Vec::new(), places: BTreeMap::new() };
-        for file in files {
-            let index = store.read(file)?;
-            match store.indexes.first() {
-                Some(first) if (first.id, first.signer, first.parts) != (index.id, index.signer, index.parts) => {
-                    return Err(Error::Mixed { path: file.clone() });
-                }
-                _ => store.indexes.push(index),
+        let mut there = BTreeSet::new();
+        for part in parts {
+            let index = store.read(part)?;
+            let is_other =
+                |first: &Index| (first.id, first.signer, first.parts) != (index.id, index.signer, index.parts);
+            if store.indexes.first().is_some_and(is_other) {
+                return Err(Error::Mixed { name: part.name.clone() });
+            }
+            // A part may be given twice.
+            if there.insert(index.part) {
+                store.indexes.push(index);
+            } else if !store.indexes.contains(&index) {
+                return Err(Error::Mixed { name: part.name.clone() });
             }
         }
-        let there: BTreeSet<u32> = store.indexes.iter().map(|index| index.part).collect();
         let parts = store.indexes.first().map_or(1, |index| index.parts);
-        match (1..=parts).find(|part| !there.contains(part)) {
-            Some(part) => Err(Error::Incomplete { part, parts }),
-            None => Ok(store),
+        let missing: Vec<u32> = (1..=parts).filter(|part| !there.contains(part)).collect();
+        if !missing.is_empty() {
+            return Err(Error::Incomplete { missing: spans(&missing), parts });
         }
+        store.indexes.sort_by_key(|index| index.part);
+        Ok(store)
     }
 
     /// Returns the index of each part.
@@ -108,9 +124,10 @@ impl BundleStore {
     }
 
     /// Reads and checks one part.
-    fn read(&mut self, path: &Path) -> Result<Index, Error> {
-        let failed = |source| Error::Read { path: path.to_owned(), source };
-        let differs = |found: &str| Error::Differs { path: path.to_owned(), found: found.to_owned() };
+    fn read(&mut self, part: &Part) -> Result<Index, Error> {
+        let (path, name) = (&part.file, || part.name.clone());
+        let failed = |source| Error::Read { name: name(), source };
+        let differs = |found: &str| Error::Differs { name: name(), found: found.to_owned() };
         let mut file = io::BufReader::with_capacity(256 << 10, disk::open_at(path, 0).map_err(failed)?);
         let (name, bytes) = next(&mut file).map_err(failed)?.ok_or_else(|| differs("its end"))?;
         if name != INDEX || bytes > DOCUMENT_BYTES_MAX {
@@ -118,7 +135,7 @@ impl BundleStore {
         }
         let mut document = vec![0; usize::try_from(bytes).expect("bounded just above")];
         file.read_exact(&mut document).and_then(|()| tar::skip_padding(&mut file, bytes)).map_err(failed)?;
-        let index = Index::open(&document).map_err(|source| Error::Index { path: path.to_owned(), source })?;
+        let index = Index::open(&document).map_err(|source| Error::Index { name: part.name.clone(), source })?;
         let mut offset = (BLOCK + document.len() + tar::padding(bytes)) as u64;
         for entry in &index.entries {
             let (name, bytes) = next(&mut file).map_err(failed)?.ok_or_else(|| differs("its end"))?;
@@ -172,6 +189,19 @@ impl BundleStore {
         let source = io::ErrorKind::ReadOnlyFilesystem.into();
         Err(StoreError::ReadOnly { store: self.describe(), doing: Doing::Write(path), source })
     }
+}
+
+/// Writes ascending numbers as in `2, 5-7`.
+fn spans(numbers: &[u32]) -> String {
+    let mut spans: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match spans.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => spans.push((*number, *number)),
+        }
+    }
+    let text = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    spans.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 fn next(file: &mut dyn Read) -> io::Result<Option<(String, u64)>> {
@@ -301,5 +331,16 @@ impl Store for BundleStore {
             _ => None,
         };
         Ok(self.places.iter().filter_map(object).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spans;
+
+    #[test]
+    fn missing_parts_are_named_shortly() {
+        assert_eq!(spans(&[2]), "2");
+        assert_eq!(spans(&[1, 3, 4, 5, 9, 10]), "1, 3-5, 9-10");
     }
 }

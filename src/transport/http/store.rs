@@ -16,7 +16,7 @@ use crate::transport::http::client::{Client, Request};
 use crate::transport::http::download::Download;
 use crate::transport::http::upload::{Stopped, Upload};
 use crate::transport::http::url::HttpUrl;
-use crate::transport::http::wire::{self, Changes, Held, Info, Join, Names, Objects, Removed};
+use crate::transport::http::wire::{self, Changes, Held, Info, Join, Names, Objects, Offers, Removed};
 
 /// A store behind HTTP.
 #[derive(Debug)]
@@ -272,11 +272,19 @@ impl Store for HttpStore {
         if size > bound {
             return Err(StoreError::TooLarge { store: self.describe(), path, bound });
         }
-        if self.ask(doing, "offers", &[(*object, size)])?.is_empty() {
+        let offers: Offers = self.client.json(Request::post(doing, "offers", &Objects::of(&[(*object, size)])))?;
+        if offers.names.is_empty() {
             return Ok(());
         }
-        let mut upload = Upload::new(*object, size, bytes);
-        let put = self.client.call(Request::upload(path, size, &mut upload)).map(drop);
+        // What came of an earlier upload needn't be sent again.
+        let known = offers.parts.iter().find(|(id, _)| *id == object.to_string()).map_or(0, |(_, known)| *known);
+        let known = known.min(size.saturating_sub(1));
+        let mut upload = Upload::new(*object, size, known, bytes);
+        let mut request = Request::upload(path, size - known, &mut upload);
+        if known > 0 {
+            request = request.header("content-range", format!("bytes {known}-{}/{size}", size - 1));
+        }
+        let put = self.client.call(request).map(drop);
         match upload.stopped {
             Some(Stopped::Source(source)) => {
                 Err(StoreError::Source { store: self.describe(), object: *object, source })

@@ -21,6 +21,10 @@ pub(crate) fn refused(store: &str, doing: Doing, path: Option<StorePath>, proble
             Some(object) => StoreError::Incomplete { store, path, object },
             None => StoreError::Io { store, doing, source: said(io::ErrorKind::InvalidData) },
         },
+        // What is there isn't what was thought; another try begins with asking.
+        (409, "offset", _) | (422, "damaged-part", _) => {
+            StoreError::Io { store, doing, source: said(io::ErrorKind::ConnectionAborted) }
+        }
         (413, _, Some(path)) => StoreError::TooLarge { store, path, bound: problem.bound.unwrap_or(path.bytes_max()) },
         (404, _, Some(path)) => StoreError::Missing { store, path },
         (507, _, _) => StoreError::Full { store, doing, source: said(io::ErrorKind::QuotaExceeded) },

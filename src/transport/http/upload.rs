@@ -28,6 +28,8 @@ pub(crate) struct Upload<'a> {
     source: &'a mut dyn Read,
     check: Option<ObjectCheck>,
     size: u64,
+    /// Bytes that are checked and not sent: the other side has them.
+    skip: u64,
     taken: u64,
     buffer: Vec<u8>,
     sent: usize,
@@ -37,10 +39,10 @@ pub(crate) struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    /// Begins to read `object` of `size` bytes.
-    pub(crate) fn new(object: ObjectId, size: u64, source: &'a mut dyn Read) -> Self {
+    /// Begins to read `object` of `size` bytes, of which the first `skip`, less than all, aren't sent.
+    pub(crate) fn new(object: ObjectId, size: u64, skip: u64, source: &'a mut dyn Read) -> Self {
         let check = Some(ObjectCheck::new(object, size));
-        Self { source, check, size, taken: 0, buffer: Vec::new(), sent: 0, touched: false, stopped: None }
+        Self { source, check, size, skip, taken: 0, buffer: Vec::new(), sent: 0, touched: false, stopped: None }
     }
 
     fn stop(&mut self, stopped: Stopped) -> io::Error {
@@ -51,7 +53,8 @@ impl<'a> Upload<'a> {
     fn refill(&mut self) -> io::Result<()> {
         self.touched = true;
         self.sent = 0;
-        self.buffer.resize(BUFFER_BYTES, 0);
+        let most = usize::try_from(self.skip - self.taken.min(self.skip)).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
+        self.buffer.resize(if most == 0 { BUFFER_BYTES } else { most }, 0);
         let count = match read_some(self.source, &mut self.buffer) {
             Ok(count) => count,
             Err(error) => return Err(self.stop(Stopped::Source(error))),
@@ -87,8 +90,11 @@ impl Read for Upload<'_> {
         if self.stopped.is_some() {
             return Err(io::Error::other("the object to send can't be read"));
         }
-        if self.sent == self.buffer.len() && self.check.is_some() {
+        while self.check.is_some() && (self.taken < self.skip || self.sent == self.buffer.len()) {
             self.refill()?;
+            if self.taken <= self.skip {
+                self.sent = self.buffer.len();
+            }
         }
         let count = buffer.len().min(self.buffer.len() - self.sent);
         buffer[..count].copy_from_slice(&self.buffer[self.sent..self.sent + count]);
@@ -115,11 +121,29 @@ mod tests {
 
     fn sent(bytes: &[u8], of: &[u8]) -> (usize, bool) {
         let mut source = bytes;
-        let mut upload = Upload::new(object_id(of), of.len() as u64, &mut source);
+        let mut upload = Upload::new(object_id(of), of.len() as u64, 0, &mut source);
         let mut out = Vec::new();
         let failed = upload.read_to_end(&mut out).is_err();
         assert_eq!(failed, upload.stopped.is_some());
         (out.len(), failed)
+    }
+
+    #[test]
+    fn only_the_rest_leaves_after_all_of_it_was_checked() {
+        let bytes: Vec<u8> = (0..3 * BUFFER_BYTES + 7).map(|at| at as u8).collect();
+        for skip in [1, 5, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES, bytes.len() - 1] {
+            for flipped in [None, Some(0), Some(bytes.len() - 1)] {
+                let mut wrong = bytes.clone();
+                flipped.into_iter().for_each(|at| wrong[at] ^= 1);
+                let (id, size, mut source) = (object_id(&bytes), bytes.len() as u64, &wrong[..]);
+                let mut upload = Upload::new(id, size, skip as u64, &mut source);
+                let mut out = Vec::new();
+                let read = upload.read_to_end(&mut out);
+                assert_eq!(read.is_err(), flipped.is_some());
+                assert!(flipped.is_some() || out == bytes[skip..], "{skip}");
+                assert!(flipped.is_none() || out.len() < bytes.len() - skip, "the last of wrong bytes never leave");
+            }
+        }
     }
 
     #[test]

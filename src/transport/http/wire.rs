@@ -64,11 +64,21 @@ impl Objects {
     }
 }
 
-/// What lists of names, and `missing` and `offers`, answer.
+/// What lists of names, and `missing`, answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     /// Ids, ascending, or in the order that was asked in.
     pub names: Vec<String>,
+}
+
+/// What `offers` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offers {
+    /// Ids of the objects that are wanted, in the order that was asked in.
+    pub names: Vec<String>,
+    /// Of which of them some bytes needn't be sent again, and how many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<SizedId>,
 }
 
 /// What `GET /objects` answers: a page of the objects held.
@@ -133,6 +143,9 @@ pub struct Problem {
     /// With `too-large`: how many bytes are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<u64>,
+    /// With `offset`: how many bytes of the object are here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// With `clock`: the hub's clock, seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<u64>,

@@ -1,0 +1,251 @@
+//! What the names of columns and tables sound like. Names are only a hint: what sounds secret is left out until somebody
+//! says otherwise, and nothing is shared because of its name.
+
+/// What a column sounds like that is rarely meant for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sound {
+    /// Something that opens doors, or a right.
+    Secret(&'static str),
+    /// Something about a person.
+    Personal(&'static str),
+}
+
+impl Sound {
+    /// Says what it sounds like.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Secret(what) | Self::Personal(what) => what,
+        }
+    }
+}
+
+/// Tells what a column's name sounds like.
+pub fn sound(name: &str) -> Option<Sound> {
+    let words = words(name);
+    let is = |wanted: &str| match wanted.split_once('_') {
+        Some((first, second)) => words.windows(2).any(|pair| pair[0] == first && pair[1] == second),
+        None => words.iter().any(|word| word == wanted),
+    };
+    SOUNDS.iter().find(|(wanted, _)| is(wanted)).map(|(_, sound)| *sound)
+}
+
+/// Cuts a name into words, in lower case: `passwordHash` and `PASSWORD_HASH` have two.
+pub fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (was_lower && c.is_uppercase()) {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric() {
+            words.last_mut().expect("it begins with one").extend(c.to_lowercase());
+        }
+        was_lower = c.is_lowercase() || c.is_numeric();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Tells why a table holds nothing that others could want; `None` if it may.
+pub fn chore(table: &str) -> Option<&'static str> {
+    let words = words(table);
+    let joined = words.join("_");
+    if MIGRATIONS.contains(&joined.as_str()) || words.last().is_some_and(|word| word.starts_with("migration")) {
+        return Some("it notes which migrations were run");
+    }
+    let word = words.iter().find_map(|word| CHORES.iter().find(|(chores, _)| chores.contains(&word.as_str())));
+    word.map(|(_, why)| *why)
+}
+
+/// Tells whether rows of a table are people, by its last word.
+pub fn are_people(table: &str) -> bool {
+    let words = words(table);
+    words.last().is_some_and(|word| {
+        let one = word.strip_suffix('s').unwrap_or(word);
+        ["user", "member", "account", "person", "people", "author", "profile"].contains(&one)
+    })
+}
+
+/// Tells whether rows of a table are words that everybody has for themselves.
+pub fn are_vocabulary(table: &str) -> bool {
+    let words = words(table);
+    words.last().is_some_and(|word| {
+        let one = word.strip_suffix("ies").map(|stem| format!("{stem}y"));
+        let one = one.as_deref().or(word.strip_suffix('s')).unwrap_or(word);
+        ["tag", "label", "category", "topic", "keyword", "genre", "language", "country", "currency"].contains(&one)
+    })
+}
+
+/// Tells whether a reference to a person says who speaks.
+pub fn speaks(column: &str) -> bool {
+    let words = words(column);
+    let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !matches!(*word, "id" | "uuid")).collect();
+    matches!(
+        words[..],
+        ["user" | "member" | "account" | "person" | "profile"] | ["created", "by", ..] | ["posted", "by", ..]
+    ) || words.iter().any(|word| ["author", "owner", "creator", "poster", "sender", "writer"].contains(word))
+}
+
+/// Tells whether a column says when a row was made.
+pub fn is_birth(column: &str) -> bool {
+    matches!(
+        words(column).join("_").as_str(),
+        "created"
+            | "created_at"
+            | "created_on"
+            | "inserted_at"
+            | "date_created"
+            | "creation_date"
+            | "joined_at"
+            | "date_joined"
+    )
+}
+
+/// Tells whether a column says that the application deleted the row.
+pub fn is_deletion(column: &str) -> bool {
+    matches!(words(column).join("_").as_str(), "deleted_at" | "deleted_on" | "date_deleted" | "removed_at")
+}
+
+/// Tells whether a column may say for whom a row is meant.
+pub fn is_audience(column: &str) -> bool {
+    matches!(words(column).join("_").as_str(), "sync_scope" | "scope" | "visibility" | "audience" | "privacy")
+}
+
+const fn secret(word: &'static str, what: &'static str) -> (&'static str, Sound) {
+    (word, Sound::Secret(what))
+}
+
+const fn personal(word: &'static str, what: &'static str) -> (&'static str, Sound) {
+    (word, Sound::Personal(what))
+}
+
+/// A personal address.
+const ADDRESS: &str = "personal address";
+
+/// Words of column names that are rarely meant for others.
+const SOUNDS: [(&str, Sound); 40] = [
+    secret("password", "password"),
+    secret("passwd", "password"),
+    secret("passphrase", "password"),
+    secret("pwd", "password"),
+    secret("secret", "secret"),
+    secret("token", "bearer secret"),
+    secret("apikey", "bearer secret"),
+    secret("api_key", "bearer secret"),
+    secret("private_key", "secret key"),
+    secret("signing_key", "secret key"),
+    secret("session", "bearer secret"),
+    secret("cookie", "bearer secret"),
+    secret("salt", "password's salt"),
+    secret("hash", "password's hash"),
+    secret("digest", "password's hash"),
+    secret("otp", "one-time password"),
+    secret("totp", "one-time password"),
+    secret("mfa", "one-time password"),
+    secret("pin", "secret number"),
+    secret("verification_code", "one-time password"),
+    secret("recovery_code", "one-time password"),
+    secret("credential", "secret"),
+    secret("credentials", "secret"),
+    secret("admin", "right"),
+    secret("superuser", "right"),
+    secret("staff", "right"),
+    secret("iban", "bank account"),
+    secret("ssn", "personal number"),
+    personal("email", ADDRESS),
+    personal("mail", ADDRESS),
+    personal("phone", ADDRESS),
+    personal("mobile", ADDRESS),
+    personal("ip", ADDRESS),
+    personal("ip_address", ADDRESS),
+    personal("address", ADDRESS),
+    personal("user_agent", "person's device"),
+    personal("birthday", "person's age"),
+    personal("birthdate", "person's age"),
+    personal("birth_date", "person's age"),
+    personal("last_login", "person's habit"),
+];
+
+/// Tables in which the tools of many frameworks note their migrations.
+const MIGRATIONS: [&str; 12] = [
+    "alembic_version",
+    "ar_internal_metadata",
+    "flyway_schema_history",
+    "goose_db_version",
+    "knex_migrations_lock",
+    "refinery_schema_history",
+    "schema_info",
+    "schema_version",
+    "sequelize_meta",
+    "databasechangelog",
+    "databasechangeloglock",
+    "django_content_type",
+];
+
+/// Words of tables that serve one installation, and why they stay.
+const CHORES: [(&[&str], &str); 4] = [
+    (
+        &[
+            "session",
+            "sessions",
+            "token",
+            "tokens",
+            "password",
+            "passwords",
+            "credential",
+            "credentials",
+            "secret",
+            "secrets",
+            "otp",
+            "oauth",
+        ],
+        "it sounds like secrets of this installation",
+    ),
+    (&["cache", "caches", "cached"], "it sounds like a cache"),
+    (
+        &["job", "jobs", "queue", "queues", "lock", "locks", "schedule", "schedules", "outbox"],
+        "it sounds like work of this installation",
+    ),
+    (&["log", "logs", "audit", "audits", "history"], "it sounds like a log of this installation"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_sound_secret_are_named() {
+        assert_eq!(sound("password"), Some(Sound::Secret("password")));
+        assert_eq!(sound("passwordHash").map(Sound::what), Some("password"));
+        assert_eq!(sound("contact_email"), Some(Sound::Personal(ADDRESS)));
+        assert_eq!(sound("API_KEY").map(Sound::what), Some("bearer secret"));
+        assert_eq!(sound("is_admin").map(Sound::what), Some("right"));
+        for fine in ["title", "hashtag", "pinned", "tokens_used", "key", "mailbox", "created_at", "tips"] {
+            assert_eq!(sound(fine), None, "{fine}");
+        }
+    }
+
+    #[test]
+    fn tables_that_serve_one_installation_are_told_from_others() {
+        for table in [
+            "alembic_version",
+            "django_migrations",
+            "schema_migrations",
+            "__diesel_schema_migrations",
+            "_prisma_migrations",
+        ] {
+            assert_eq!(chore(table), Some("it notes which migrations were run"), "{table}");
+        }
+        for table in ["user_sessions", "inviteTokens", "search_cache", "jobs", "audit_log"] {
+            assert!(chore(table).is_some(), "{table}");
+        }
+        for table in ["posts", "blog", "users", "locksmiths"] {
+            assert_eq!(chore(table), None, "{table}");
+        }
+        assert!(are_people("auth_users") && are_people("People") && !are_people("user_posts"));
+        assert!(are_vocabulary("tags") && are_vocabulary("Categories") && !are_vocabulary("post_tags_used"));
+        assert!(
+            speaks("author_id") && speaks("user_id") && speaks("created_by_user_id") && !speaks("reviewed_by_user_id")
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! What PostgreSQL says of the tables of one schema.
+
+use std::collections::BTreeMap;
+
+use super::introspect;
+use super::value::KNOWN;
+use crate::connector::catalogue::{Column, ForeignKey, Table, TableKind};
+use crate::connector::sql::session::{Row, Session, SqlError};
+
+/// Describes everything in a schema that has columns.
+pub(super) fn tables(conn: &dyn Session, schema: &str) -> Result<Vec<Table>, SqlError> {
+    let keys = foreign_keys(conn, schema)?;
+    let mut tables: Vec<Table> = conn.all(introspect::TABLES, &bind![schema], |row| {
+        let name: String = row.get(0)?;
+        let kind = match row.str(1)? {
+            "r" | "p" => TableKind::Table,
+            "v" | "m" => TableKind::View,
+            _ => TableKind::Foreign,
+        };
+        let keys = keys.iter().filter(|key| key.table == name).cloned().collect();
+        // A sequence never goes back.
+        let reuses_keys = false;
+        Ok(Table { name, kind, columns: Vec::new(), unique: Vec::new(), keys, triggers: Vec::new(), reuses_keys })
+    })?;
+    for table in &mut tables {
+        table.columns = conn.all(introspect::TABLE_COLUMNS, &bind![schema, table.name], column)?;
+        let primary = table.primary_key().len();
+        for column in &mut table.columns {
+            column.is_chosen &= primary == 1 && column.primary == 1;
+        }
+        let mut unique = conn.unique_sets(&table.name)?;
+        let is_primary = |name: &String| table.column(name).is_some_and(|column| column.primary > 0);
+        unique.retain(|set| set.len() != primary || !set.iter().all(is_primary));
+        table.unique = unique;
+        table.triggers = conn.all(introspect::TRIGGERS, &bind![schema, table.name], |row| row.get(0))?;
+    }
+    Ok(tables)
+}
+
+fn column(row: &dyn Row) -> Result<Column, SqlError> {
+    let flag = |at| Ok::<_, SqlError>(row.get::<i64>(at)? != 0);
+    let base: String = row.get(6)?;
+    let has_default = flag(3)?;
+    Ok(Column {
+        name: row.get(0)?,
+        declared: row.get(1)?,
+        not_null: flag(2)?,
+        has_default,
+        is_generated: flag(4)?,
+        primary: row.get(5)?,
+        is_chosen: has_default && introspect::is_integer(&base),
+        is_known: flag(7)? || KNOWN.contains(&base.as_str()),
+    })
+}
+
+/// Lists the foreign keys between tables of a schema.
+pub(super) fn foreign_keys(conn: &dyn Session, schema: &str) -> Result<Vec<ForeignKey>, SqlError> {
+    let mut keys: BTreeMap<i64, ForeignKey> = BTreeMap::new();
+    conn.each(introspect::FOREIGN_KEYS, &bind![schema], &mut |row| {
+        let (table, parent, flag) = (row.get(1)?, row.get(3)?, |at| Ok::<_, SqlError>(row.get::<i64>(at)? != 0));
+        let (acts, is_deferred) = (flag(5)?, flag(6)?);
+        let (columns, parent_columns) = (Vec::new(), Vec::new());
+        let new = || ForeignKey { table, columns, parent, parent_columns, acts, is_deferred };
+        let key = keys.entry(row.get(0)?).or_insert_with(new);
+        key.columns.push(row.get(2)?);
+        key.parent_columns.push(row.get(4)?);
+        Ok(true)
+    })?;
+    Ok(keys.into_values().collect())
+}
