@@ -106,7 +106,6 @@ pub enum Command {
     Gc(commands::gc::Args),
     ExportIdentity(commands::export_identity::Args),
     Restore(commands::restore::Args),
-    Db(commands::db::Args),
     Debug(commands::debug::Args),
     Run(commands::run::Args),
     RunOnce(commands::run_once::Args),

@@ -109,7 +109,6 @@ fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Revert(args) => revert::run(context, args),
         Command::Shun(args) => shun::run(context, args),
         Command::Unshun(args) => unshun::run(context, args),
-        Command::Db(args) => db::run(context, args),
         Command::Debug(args) => debug::run(context, args),
         Command::Run(args) => run::run(context, args),
         Command::RunOnce(args) => run_once::run(context, args),
