@@ -12,6 +12,7 @@ use super::failure::{Failure, json_of, text_of};
 use super::progress;
 use super::text::{HINT, WARNING, grouped};
 use crate::id::name::PeerName;
+use crate::sync::commit::CommitSummary;
 use crate::sync::error::{Error, exit};
 use crate::sync::fetch::FetchSummary;
 use crate::sync::fit::{Fit, Misfit};
@@ -150,6 +151,15 @@ impl Context {
                 say(&text_of(error, Some(remote.as_str())));
             }
             self.exit_with(error.exit_code());
+        }
+    }
+
+    /// Warns of tables that are read as a whole because triggers don't stand as they should.
+    pub fn warn_of_unwatched(&self, committed: &CommitSummary) {
+        if !committed.unwatched.is_empty() {
+            let tables = committed.unwatched.join(", ");
+            self.warn(&format!("triggers are missing or altered, so everything was read of {tables}"));
+            self.hint("`wbsync db check` says what is wrong; `wbsync db install` mends it");
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::capturing::{TriggerChange, Triggers};
 use super::contract::{
     Applied, Base, Blemish, Capture, Change, Column, Connector, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting, SinkError,
     Standing, Surveyed,
@@ -16,7 +17,7 @@ use super::sql::connector::add;
 use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
-use crate::scope::audience::Audience;
+use crate::scope::audience::{Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
@@ -59,6 +60,7 @@ impl Both {
         capture.rows += files.rows;
         capture.reported += files.reported;
         capture.private.extend(files.private);
+        capture.is_part |= files.is_part;
         Ok(capture)
     }
 }
@@ -275,6 +277,24 @@ impl Connector for Both {
                 return Ok(false);
             }
         }
+    }
+
+    fn triggers(&mut self) -> Result<Triggers, Error> {
+        self.tables.triggers()
+    }
+
+    fn plan_triggers(&mut self, change: TriggerChange) -> Result<Vec<String>, Error> {
+        self.tables.plan_triggers(change)
+    }
+
+    fn change_triggers(&mut self, change: TriggerChange) -> Result<Vec<String>, Error> {
+        self.tables.change_triggers(change)
+    }
+
+    fn private(&mut self) -> Result<BTreeMap<(DatasetName, Reason), u64>, Error> {
+        let mut private = self.tables.private()?;
+        private.extend(self.files.private()?);
+        Ok(private)
     }
 
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {

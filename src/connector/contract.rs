@@ -22,6 +22,7 @@ use crate::scope::audience::{Addressees, Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
+use super::capturing::{TriggerChange, Triggers};
 use super::error::Error;
 
 /// What a capture found about one record. Rows that are as they were last known are not reported.
@@ -89,8 +90,12 @@ pub struct Capture {
     pub rows: u64,
     /// Rows and missing rows that were reported.
     pub reported: u64,
-    /// Own rows that stay home, by dataset and reason.
+    /// Own rows that stay home, by dataset and reason, of those that were read.
     pub private: BTreeMap<(DatasetName, Reason), u64>,
+    /// Whether only the rows were read that triggers noted.
+    pub is_part: bool,
+    /// Tables that were read as a whole, because their triggers don't stand as `install` makes them.
+    pub unwatched: Vec<String>,
 }
 
 /// How far the application's rows have come: opaque views of the engine's.
@@ -368,8 +373,7 @@ pub trait Connector {
     /// `NotCaptured` if a row of a table without a scope column has no record yet; the database can't be written.
     fn mark(&mut self, dataset: &DatasetName, keys: &[String], audience: &str) -> Result<u64, Error>;
 
-    /// Says for whom the rows of a dataset are meant that don't say so themselves; `None` leaves it to the
-    /// mapping.
+    /// Says for whom rows of a dataset are meant that don't say so themselves; `None` leaves it to the mapping.
     ///
     /// # Errors
     /// The database can't be written.
@@ -435,16 +439,45 @@ pub trait Connector {
     /// The database can't be written.
     fn finish_apply(&mut self) -> Result<(), Error>;
 
-    /// Waits until the application may have changed something since this connector's last capture or comparison
-    /// began, or since the last wait that told so, at most for `at_most`. Without either it doesn't wait.
-    ///
-    /// Only a hint, for whoever would capture at fixed times: SQLite tells of every commit of others, also to tables
-    /// that aren't mapped; PostgreSQL only of rows that triggers watch (`db install`), and of none without them. What
-    /// this connector itself writes is no change.
+    /// Waits until the application may have changed something since this connector's last capture or comparison began, or
+    /// since the last wait that told so, at most for `at_most`; without either it doesn't wait. Only a hint: SQLite tells of
+    /// all commits of others, PostgreSQL of rows that triggers watch. What this connector itself writes is no change.
     ///
     /// # Errors
     /// The database can't be reached any more.
     fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error>;
+
+    /// Says how the triggers stand that note what changes. Writes nothing. What has no triggers needs none.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn triggers(&mut self) -> Result<Triggers, Error> {
+        Ok(Triggers::default())
+    }
+
+    /// Returns the statements that `change_triggers` would run; none if everything is as it should be.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn plan_triggers(&mut self, _change: TriggerChange) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Installs or removes the triggers in short transactions; returns what it ran. After a crash it does the rest.
+    ///
+    /// # Errors
+    /// The database can't be written, or doesn't let this user.
+    fn change_triggers(&mut self, _change: TriggerChange) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Counts the own rows that stay home as of the last capture, where that may have read a part only.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn private(&mut self) -> Result<BTreeMap<(DatasetName, Reason), u64>, Error> {
+        Ok(BTreeMap::new())
+    }
 
     /// Lists records that wait, at most `limit`, and how many there are.
     ///

@@ -5,6 +5,7 @@
 pub mod sql;
 
 pub mod both;
+pub mod capturing;
 pub mod catalogue;
 pub mod contract;
 pub mod dburl;

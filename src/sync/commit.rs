@@ -18,6 +18,7 @@ use crate::id::name::DatasetName;
 use crate::record::cell::Record;
 use crate::record::clock::Clock;
 use crate::record::codec;
+use crate::scope::audience::Reason;
 use crate::state::database;
 use crate::state::pending::PendingSettle;
 use crate::sys::clock::UnixMillis;
@@ -35,6 +36,9 @@ pub struct CommitSummary {
     pub private: BTreeMap<String, u64>,
     /// Records too large to travel, with their bytes: what is shared of them stays as it was.
     pub too_large: BTreeMap<String, u64>,
+    /// Tables that were read as a whole although captures are by triggers: theirs don't stand as they should.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unwatched: Vec<String>,
 }
 
 /// A new commit of one scope.
@@ -157,7 +161,8 @@ impl Instance {
         let Position { applied, target } = position.clone();
         let json = |counts| serde_json::to_string(counts).expect("words and counts");
         for (key, counts) in [(PRIVATE_KEY, &summary.private), (TOO_LARGE_KEY, &summary.too_large)] {
-            if self.counts(key)? != *counts {
+            // A part of the rows says nothing of all.
+            if (!capture.is_part || key != PRIVATE_KEY) && self.counts(key)? != *counts {
                 self.state.set_meta(key, &json(counts))?;
             }
         }
@@ -311,6 +316,7 @@ impl CommitSummary {
             entry.removed += made.removed;
         }
         (self.rows, self.private, self.too_large) = (later.rows, later.private, later.too_large);
+        self.unwatched = later.unwatched;
     }
 
     fn add(&mut self, label: &str, made: &Known, edits: &Edits) {
@@ -357,12 +363,21 @@ pub(super) fn decode_record(
 }
 
 fn summarize(capture: &Capture) -> CommitSummary {
-    let mut summary = CommitSummary { rows: capture.rows, ..CommitSummary::default() };
-    for ((dataset, reason), count) in &capture.private {
-        let reason = serde_json::to_value(reason).expect("a reason is a word");
-        summary.private.insert(format!("{dataset}: {}", reason.as_str().unwrap_or_default()), *count);
+    CommitSummary {
+        rows: capture.rows,
+        private: private_counts(&capture.private),
+        unwatched: capture.unwatched.clone(),
+        ..CommitSummary::default()
     }
-    summary
+}
+
+/// Spells for what reasons rows of which datasets stay home.
+pub(super) fn private_counts(counts: &BTreeMap<(DatasetName, Reason), u64>) -> BTreeMap<String, u64> {
+    let spelled = |((dataset, reason), count): (&(DatasetName, Reason), &u64)| {
+        let reason = serde_json::to_value(reason).expect("a reason is a word");
+        (format!("{dataset}: {}", reason.as_str().unwrap_or_default()), *count)
+    };
+    counts.iter().map(spelled).collect()
 }
 
 /// Reads the views that the application's rows show, the applied one and that of an unfinished apply.

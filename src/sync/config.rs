@@ -6,6 +6,7 @@ use super::error::Error;
 use super::network::{Network, NetworkMode};
 use super::settings::{self, Shown, Variables};
 use super::timing::Timing;
+use crate::connector::capturing::Capturing;
 use crate::connector::files::section::Sections;
 use crate::id::name::DatasetName;
 
@@ -23,6 +24,9 @@ pub struct Config {
     pub preset: Option<String>,
     /// How long to wait for a locked database, in milliseconds.
     pub busy_ms: Option<u64>,
+    /// How captures find what changed (docs/capture.md).
+    #[serde(default)]
+    pub capture: Capture,
     /// The bookkeeping of the mapping itself: datasets, conditions (docs/mapping.md).
     #[serde(default)]
     pub dataset: toml::Table,
@@ -37,6 +41,15 @@ pub struct Config {
     pub run: Timing,
     /// The condition under which the application is ready for foreign rows (docs/mapping.md).
     pub ready: Option<toml::Table>,
+}
+
+/// How captures find what changed.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capture {
+    /// By reading everything, if left out.
+    #[serde(default)]
+    pub mode: Capturing,
 }
 
 impl Config {

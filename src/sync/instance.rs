@@ -297,11 +297,13 @@ impl Instance {
             Address::Sqlite(path) => {
                 let mut options = SqliteOptions::new(&path, &self.root, &self.dir);
                 options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
+                options.capturing = self.config.capture.mode;
                 sqlite::open(options, mapping, context)?
             }
             Address::Postgres(url) => {
                 let mut options = PostgresOptions::new(*url, &self.root);
                 options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
+                options.capturing = self.config.capture.mode;
                 postgres::open(options, mapping, context)?
             }
         }))

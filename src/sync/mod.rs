@@ -62,6 +62,7 @@ pub mod size;
 pub mod status;
 pub mod sweep;
 pub mod timing;
+pub mod triggers;
 pub mod trust;
 pub mod view;
 pub mod working;

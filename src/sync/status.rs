@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::commit::private_counts;
 use super::error::Error;
 use super::fit::{Fit, Misfit};
 use super::instance::Instance;
 use super::network::{NetworkMode, peer_urls};
 use super::queue::Waiting;
 use super::view::View;
+use crate::connector::capturing::Capturing;
 use crate::connector::contract::Parked;
 use crate::exchange::receipt::fork::ForkKind;
 use crate::id::bytes::{CommitId, InstanceId};
@@ -172,12 +174,24 @@ impl Instance {
             placeholders,
             pruned: self.state.pruned_count()?,
             unfinished_apply: position.target.is_some(),
-            private: self.counts(PRIVATE_KEY)?,
+            private: self.private()?,
             too_large: self.counts(TOO_LARGE_KEY)?,
             fits,
             misfits,
             database_error,
         })
+    }
+
+    /// Counts the own rows that stay home. A capture by triggers doesn't read them all: there the bookkeeping knows.
+    fn private(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let known = match self.config.capture.mode {
+            Capturing::Triggers => self.with_database(|database| Ok(database.private()?)).ok(),
+            Capturing::Scan => None,
+        };
+        match known {
+            Some(counts) => Ok(private_counts(&counts)),
+            None => self.counts(PRIVATE_KEY),
+        }
     }
 
     /// Tells where one scope stands; `applied` is the view that the rows show.

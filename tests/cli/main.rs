@@ -27,6 +27,7 @@ mod schemas;
 mod served;
 mod settling;
 mod shown;
+mod triggers;
 mod walked;
 mod withdrawn;
 mod working;

@@ -8,10 +8,12 @@ use std::path::Path;
 
 use postgres::types::Type;
 use postgres::{Client, SimpleQueryMessage};
+use wbsync::connector::capturing::Capturing;
 use wbsync::connector::dburl::{self, Address};
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::postgres::options::Options;
 use wbsync::connector::sql::connector::SqlConnector;
+use wbsync::testing::prng::Prng;
 
 use super::harness::{Raw, context};
 use super::support::postgres::{Cluster, connect};
@@ -83,8 +85,10 @@ impl Database {
         Self { client: RefCell::new(client), url }
     }
 
-    pub(crate) fn connect(&self, dir: &Path, mapping: Mapping) -> SqlConnector {
-        wbsync::connector::postgres::open(self.options(dir), mapping, context()).unwrap()
+    pub(crate) fn connect(&self, dir: &Path, mapping: Mapping, capturing: Capturing) -> SqlConnector {
+        let mut options = self.options(dir);
+        options.capturing = capturing;
+        wbsync::connector::postgres::open(options, mapping, context()).unwrap()
     }
 
     pub(crate) fn options(&self, dir: &Path) -> Options {
@@ -140,5 +144,83 @@ fn shown(kind: &Type, text: Option<&str>) -> Raw {
         Type::TIMESTAMP if text.len() == 19 => Raw::Text(format!("{text}.000000")),
         Type::TIMESTAMP => Raw::Text(format!("{text:0<26}")),
         _ => Raw::Text(text.to_owned()),
+    }
+}
+
+/// What belongs to the capture by triggers, and all else.
+pub(crate) const NOTHING_LEFT: &str = "
+SELECT c.relkind::text, c.relname::text, n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname IN ('public', 'wbsync')
+UNION ALL SELECT 'trigger', t.tgname::text, t.tgrelid::regclass::text FROM pg_trigger t WHERE NOT t.tgisinternal
+UNION ALL SELECT 'function', f.proname::text, n.nspname::text FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+WHERE n.nspname IN ('public', 'wbsync') ORDER BY 1, 2, 3";
+
+impl Database {
+    /// Takes one trigger away, as a migration that rebuilds a table does.
+    pub(crate) fn break_triggers(&self, table: &str) {
+        self.batch(&format!("DROP TRIGGER _wbsync_update ON {table}"));
+    }
+
+    /// Does something while a table has no triggers.
+    pub(crate) fn without_triggers(&self, table: &str, sql: &str) {
+        self.batch(&format!(
+            "ALTER TABLE {table} DISABLE TRIGGER _wbsync_update; {sql};
+             ALTER TABLE {table} ENABLE ALWAYS TRIGGER _wbsync_update"
+        ));
+    }
+}
+
+/// An edit that only PostgreSQL has.
+pub(crate) fn odd_edit(random: &mut Prng, time: &str, scope: &str) -> String {
+    let (a, b, word) = (random.below(9) + 1, random.below(9) + 1, random.below(1000));
+    match random.below(5) {
+        0 => format!(
+            "INSERT INTO vouches(voucher_user_id, subject_user_id, signature, created_at) VALUES({a}, {b}, 'o{word}', '{time}')
+             ON CONFLICT(voucher_user_id, subject_user_id) DO UPDATE SET signature = excluded.signature"
+        ),
+        1 => "TRUNCATE vouches".to_owned(),
+        2 => format!("UPDATE users SET sync_scope = '{scope}' WHERE id IN ({a}, {b})"),
+        3 => format!("WITH gone AS (DELETE FROM vouches WHERE id = {a} RETURNING *) UPDATE users SET sync_scope = '{scope}' WHERE id = {b}"),
+        _ => "DELETE FROM request_comments WHERE id % 3 = 0".to_owned(),
+    }
+}
+
+impl Database {
+    /// Returns a connection of its own that writes, with foreign keys; it tells whether the database took it.
+    pub(crate) fn writer(&self) -> impl FnMut(&str) -> bool + Send + use<> {
+        let mut client = connect(&self.url);
+        move |sql| match client.batch_execute(sql) {
+            Ok(()) => true,
+            Err(error) => {
+                let code = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
+                assert!(code.starts_with("23"), "{sql}: {error:?}");
+                client.batch_execute("ROLLBACK").unwrap();
+                false
+            }
+        }
+    }
+
+    /// Tells how often the comments were scanned, and how many rows of them were read, by connections that are closed.
+    pub(crate) fn rows_read(&self) -> Option<(i64, i64)> {
+        let sql = "SELECT seq_scan, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'request_comments'";
+        // Connections count when they end, and end a little after they are closed.
+        let mut last = None;
+        loop {
+            let others =
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'";
+            let busy = self.rows(others);
+            self.batch("SELECT pg_sleep(0.3), pg_stat_clear_snapshot()");
+            let rows = self.rows(sql);
+            let [Raw::Integer(scans), Raw::Integer(read)] = rows[0][..] else { panic!("{rows:?}") };
+            if busy == [[Raw::Integer(1)]] && last == Some((scans, read)) {
+                return last;
+            }
+            last = Some((scans, read));
+        }
+    }
+
+    /// The database's own statistics have to be there before it can choose an index.
+    pub(crate) fn forget_counts(&self) {
+        self.batch("ANALYZE");
     }
 }

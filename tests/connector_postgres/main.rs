@@ -8,6 +8,8 @@ mod apply;
 #[path = "../connector_sqlite/capture.rs"]
 mod capture;
 mod database;
+#[path = "../connector_sqlite/hammer.rs"]
+mod hammer;
 #[path = "../connector_sqlite/harness.rs"]
 mod harness;
 mod own;
@@ -17,3 +19,7 @@ mod same;
 mod speed;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
+#[path = "../connector_sqlite/triggers.rs"]
+mod triggers;
+mod triggers_own;

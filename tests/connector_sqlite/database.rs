@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
+use wbsync::connector::capturing::Capturing;
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::sql::connector::SqlConnector;
 use wbsync::connector::sqlite;
 use wbsync::connector::sqlite::options::Options;
+use wbsync::testing::prng::Prng;
 
 use super::harness::{Raw, context};
 
@@ -59,8 +61,10 @@ impl Database {
         Self { conn, path }
     }
 
-    pub(crate) fn connect(&self, dir: &Path, mapping: Mapping) -> SqlConnector {
-        sqlite::open(Options::new(&self.path, dir, dir), mapping, context()).unwrap()
+    pub(crate) fn connect(&self, dir: &Path, mapping: Mapping, capturing: Capturing) -> SqlConnector {
+        let mut options = Options::new(&self.path, dir, dir);
+        options.capturing = capturing;
+        sqlite::open(options, mapping, context()).unwrap()
     }
 
     pub(crate) fn batch(&self, sql: &str) {
@@ -79,4 +83,68 @@ impl Database {
         assert_eq!(text("PRAGMA integrity_check"), "ok");
         assert_eq!(text("SELECT CAST(count(*) AS TEXT) FROM pragma_foreign_key_check"), "0", "foreign keys");
     }
+}
+
+/// What belongs to the capture by triggers, and all else.
+pub(crate) const NOTHING_LEFT: &str = "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name";
+
+impl Database {
+    /// Takes one trigger away, as a migration that rebuilds a table does.
+    pub(crate) fn break_triggers(&self, table: &str) {
+        self.batch(&format!("DROP TRIGGER _wbsync_update_{table}"));
+    }
+
+    /// Does something while a table has no triggers.
+    pub(crate) fn without_triggers(&self, table: &str, sql: &str) {
+        let name = format!("_wbsync_update_{table}");
+        let text = self.rows(&format!("SELECT sql FROM sqlite_schema WHERE name = '{name}'"));
+        let Raw::Text(trigger) = &text[0][0] else { panic!("{text:?}") };
+        self.batch(&format!("DROP TRIGGER {name}; {sql}; {trigger}"));
+    }
+}
+
+/// An edit that only SQLite has.
+pub(crate) fn odd_edit(random: &mut Prng, time: &str, scope: &str) -> String {
+    let (a, b, word) = (random.below(9) + 1, random.below(9) + 1, random.below(1000));
+    match random.below(4) {
+        0 => format!(
+            "INSERT OR REPLACE INTO vouches(voucher_user_id, subject_user_id, signature, created_at)
+             VALUES({a}, {b}, 'o{word}', '{time}')"
+        ),
+        1 => format!("UPDATE OR REPLACE vouches SET voucher_user_id = {a}, subject_user_id = {b} WHERE id = {b}"),
+        2 => format!(
+            "INSERT OR REPLACE INTO users(username, is_admin, created_at, sync_scope)
+             SELECT username, 0, '{time}', '{scope}' FROM users WHERE id = {a} AND id <> 1"
+        ),
+        _ => {
+            format!("UPDATE OR IGNORE users SET username = (SELECT username FROM users WHERE id = {b}) WHERE id = {a}")
+        }
+    }
+}
+
+impl Database {
+    /// Returns a connection of its own that writes; it tells whether the database took it.
+    pub(crate) fn writer(&self) -> impl FnMut(&str) -> bool + Send + use<> {
+        let conn = Connection::open(&self.path).unwrap();
+        conn.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        conn.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF").unwrap();
+        move |sql| match conn.execute_batch(&sql.replace("BEGIN;", "BEGIN IMMEDIATE;")) {
+            Ok(()) => true,
+            Err(error) => {
+                let refused = error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation);
+                assert!(refused, "{sql}: {error}");
+                if !conn.is_autocommit() {
+                    conn.execute_batch("ROLLBACK").unwrap();
+                }
+                false
+            }
+        }
+    }
+
+    /// SQLite counts nothing by itself.
+    pub(crate) fn rows_read(&self) -> Option<(i64, i64)> {
+        None
+    }
+
+    pub(crate) fn forget_counts(&self) {}
 }

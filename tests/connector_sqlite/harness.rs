@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tempfile::TempDir;
+use wbsync::connector::capturing::{Capturing, TriggerChange};
 use wbsync::connector::contract::{Applied, Capture, Change, Connector, Content, Context, Position, Seen, Sighting};
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::sql::connector::SqlConnector;
@@ -26,6 +27,8 @@ pub(crate) struct App {
     pub(crate) dir: TempDir,
     pub(crate) db: Database,
     pub(crate) sync: SqlConnector,
+    pub(crate) own: String,
+    pub(crate) capturing: Capturing,
 }
 
 impl App {
@@ -38,13 +41,22 @@ impl App {
         let dir = tempfile::tempdir().unwrap();
         let db = Database::new(dir.path());
         db.batch(sql);
-        let sync = db.connect(dir.path(), mapping(own));
-        Self { dir, db, sync }
+        let sync = db.connect(dir.path(), mapping(own), Capturing::Scan);
+        Self { dir, db, sync, own: own.to_owned(), capturing: Capturing::Scan }
+    }
+
+    /// Captures by triggers from now on, and has captured everything once.
+    pub(crate) fn watched(mut self) -> Self {
+        self.sync.change_triggers(TriggerChange::Install).unwrap();
+        self.capturing = Capturing::Triggers;
+        self.reopen();
+        self.settle();
+        self
     }
 
     /// Forgets the connector as a crash does, and opens another.
     pub(crate) fn reopen(&mut self) {
-        self.sync = self.db.connect(self.dir.path(), mapping(""));
+        self.sync = self.db.connect(self.dir.path(), mapping(&self.own), self.capturing);
     }
 
     pub(crate) fn sql(&self, sql: &str) {
@@ -108,6 +120,20 @@ impl App {
         let (capture, seen) = self.capture();
         let position = self.sync.position().unwrap();
         self.sync.settle(&capture, &position).unwrap();
+        seen
+    }
+
+    /// Captures by triggers and settles, and checks that a scan finds nothing else.
+    pub(crate) fn settle_exactly(&mut self) -> Vec<Sighting> {
+        let (capture, seen) = self.capture();
+        assert_eq!(capture.unwatched, Vec::<String>::new());
+        let position = self.sync.position().unwrap();
+        self.sync.settle(&capture, &position).unwrap();
+        self.capturing = Capturing::Scan;
+        self.reopen();
+        assert_eq!(self.settle(), [], "the triggers missed it");
+        self.capturing = Capturing::Triggers;
+        self.reopen();
         seen
     }
 

@@ -17,15 +17,15 @@ pub struct Cluster {
     _server: Child,
 }
 
-/// Makes the cluster in `$1` with the programs in `$2`, tells when it runs, and removes it when its input ends.
+/// Makes the cluster in `$1` with the programs in `$2` and the options in `$3`, tells when it runs, and removes it when its input ends.
 const SCRIPT: &str = r#"
 dir=$1 PATH=$2:$PATH
 trap 'kill -INT "$pid" 2>/dev/null; wait "$pid"; rm -rf "$dir"; exit' EXIT
 initdb -D "$dir/data" -A trust -U postgres -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
-postgres -D "$dir/data" -k "$dir" -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+postgres -D "$dir/data" -k "$dir" $3 -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
     -c max_connections=200 >>"$dir/log" 2>&1 </dev/null & pid=$!
 tries=0
-until psql -h "$dir" -U postgres -c 'SELECT 1' postgres >/dev/null 2>&1; do
+until psql -h "$dir" ${4:+-p "$4"} -U postgres -c 'SELECT 1' postgres >/dev/null 2>&1; do
     tries=$((tries + 1))
     [ $tries -gt 300 ] && { cat "$dir/log" >&2; exit 1; }
     sleep 0.1
@@ -38,7 +38,16 @@ impl Cluster {
     /// Returns the cluster of this process; `None`, loudly, where PostgreSQL isn't installed.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
-        SHARED.get_or_init(Self::start).as_ref()
+        SHARED.get_or_init(|| Self::start("", &[], "-c listen_addresses=", "")).as_ref()
+    }
+
+    /// Starts one that takes TLS on a port of this machine, with a certificate and its key. It stops when the value is dropped.
+    pub fn secured(port: u16, certificate: &str, key: &str) -> Option<Self> {
+        let files = [("server.crt", certificate), ("server.key", key)];
+        let options = format!(
+            "-c listen_addresses=127.0.0.1 -p {port} -c ssl=on -c ssl_cert_file=../server.crt -c ssl_key_file=../server.key"
+        );
+        Self::start("-tls", &files, &options, &port.to_string())
     }
 
     /// Like `shared`; without PostgreSQL it says so and ends the whole test program, as if it had passed.
@@ -58,7 +67,7 @@ impl Cluster {
         format!("postgresql+psycopg2://postgres@/{database}?host={}", self.socket.display())
     }
 
-    fn start() -> Option<Self> {
+    fn start(suffix: &str, files: &[(&str, &str)], options: &str, port: &str) -> Option<Self> {
         let Some(programs) = programs() else {
             // Past the harness, which would swallow it.
             let told = b"\n!!! SKIPPED: all tests of PostgreSQL, which is not installed (apt-get install postgresql)\n";
@@ -72,14 +81,22 @@ impl Cluster {
             true => ["/dev/shm", "/tmp"].map(PathBuf::from).into_iter().find(|dir| dir.is_dir())?,
             false => std::env::temp_dir(),
         };
-        let dir = base.join(format!("wbsync-pg-{}", std::process::id()));
+        let dir = base.join(format!("wbsync-pg-{}{suffix}", std::process::id()));
         fs::create_dir_all(&dir).expect("a temporary directory");
+        for (name, text) in files {
+            let path = dir.join(name);
+            fs::write(&path, text).expect("a file");
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            fs::set_permissions(&path, private).expect("its rights");
+        }
         let mut command = Command::new(if is_root { "setpriv" } else { "sh" });
         if is_root {
-            assert!(Command::new("chown").args(["nobody", dir.to_str()?]).status().expect("chown runs").success());
+            assert!(
+                Command::new("chown").args(["-R", "nobody", dir.to_str()?]).status().expect("chown runs").success()
+            );
             command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "sh"]);
         }
-        command.args(["-c", SCRIPT, "cluster", dir.to_str()?, programs.to_str()?]);
+        command.args(["-c", SCRIPT, "cluster", dir.to_str()?, programs.to_str()?, options, port]);
         // The script stops the server when our end of its input closes, also if we are killed: nobody waits for it.
         #[allow(
             clippy::zombie_processes,

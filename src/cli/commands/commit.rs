@@ -35,6 +35,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     if !summary.too_large.is_empty() {
         context.warn(too_large(&summary.too_large).trim_end());
     }
+    context.warn_of_unwatched(&summary);
     context.note_speed(summary.rows);
     Ok(())
 }

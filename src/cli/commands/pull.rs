@@ -47,5 +47,6 @@ pub fn report_fetched(context: &mut Context, summary: &PullSummary) {
 /// Reports the conflicts that are open after a pull, and how fast it was.
 pub fn report_merged(context: &mut Context, summary: &PullSummary) {
     context.report_conflicts(&summary.merge.conflicts);
+    context.warn_of_unwatched(&summary.committed);
     context.note_speed(summary.committed.rows + summary.merge.applied.rows());
 }

@@ -9,6 +9,7 @@ mod session;
 mod statement;
 mod tables;
 mod tls;
+mod triggers;
 mod value;
 
 use self::options::Options;
@@ -25,7 +26,7 @@ use super::sql::schema::SchemaView;
 /// `Address`, `Unreachable`, `Forbidden`; `UnknownTable`, `UnknownColumn` and `Unfit` where the mapping doesn't fit.
 pub fn open(options: Options, mapping: Mapping, context: Context) -> Result<SqlConnector, Error> {
     let session = PostgresSession::open(&options)?;
-    SqlConnector::bind(Box::new(session), options.app_dir, mapping, context)
+    SqlConnector::bind(Box::new(session), options.app_dir, options.capturing, mapping, context)
 }
 
 /// Connects to a PostgreSQL database to look at its tables, and how a mapping fits them. Writes nothing.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::connector::capturing::Capturing;
 use crate::connector::dburl::PostgresUrl;
 
 /// Where the database is and how to behave there.
@@ -13,11 +14,13 @@ pub struct Options {
     pub app_dir: PathBuf,
     /// How long to wait for another worker.
     pub busy_ms: u64,
+    /// How captures find what changed; by reading everything, by default.
+    pub capturing: Capturing,
 }
 
 impl Options {
     /// Makes options with the default waiting time of 10 s.
     pub fn new(url: PostgresUrl, app_dir: &Path) -> Self {
-        Self { url, app_dir: app_dir.into(), busy_ms: 10_000 }
+        Self { url, app_dir: app_dir.into(), busy_ms: 10_000, capturing: Capturing::default() }
     }
 }

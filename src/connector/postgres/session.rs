@@ -15,13 +15,16 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::options::Options;
 use super::value::{Found, Given, KNOWN};
-use super::{catalogue, error, introspect, statement, tables, tls};
+use super::{catalogue, error, introspect, statement, tables, tls, triggers};
 use crate::connector::catalogue::{ForeignKey, Table};
 use crate::connector::contract::DatabaseSizes;
 use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
-use crate::connector::sql::raw::{Raw, RawRef};
-use crate::connector::sql::session::{Declared, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Visit};
+use crate::connector::sql::key::Key;
+use crate::connector::sql::raw::{Bind, Raw, RawRef};
+use crate::connector::sql::session::{
+    Declared, Outbox, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
+};
 use crate::record::fieldtype::Kind;
 
 /// How long one of our statements may take within a write transaction, and how long we may be silent in one.
@@ -192,7 +195,7 @@ impl Session for PostgresSession {
         let begun = self.batch(&format!(
             "BEGIN; SET LOCAL lock_timeout = {busy_ms}; SELECT pg_catalog.pg_advisory_xact_lock({WORKER});
              SET LOCAL lock_timeout = {ROW_LOCK_MS}; SET LOCAL statement_timeout = {STATEMENT_MS};
-             SET LOCAL idle_in_transaction_session_timeout = {STATEMENT_MS}"
+             SET LOCAL idle_in_transaction_session_timeout = {STATEMENT_MS}; SET LOCAL wbsync.writes = on"
         ));
         if begun.is_err() {
             // What went wrong is the error to tell.
@@ -241,6 +244,10 @@ impl Session for PostgresSession {
         // A transaction's state is that of its first query.
         session.is_there("SELECT 1", &[])?;
         Ok(Snapshot { session: Box::new(session), blocks_writers: false })
+    }
+
+    fn brief_snapshot(&self) -> Result<Snapshot, SqlError> {
+        self.snapshot()
     }
 
     fn watch(&self) -> Result<(), SqlError> {
@@ -357,6 +364,39 @@ impl Session for PostgresSession {
             true => Ok(()),
             false => self.make_books(),
         }
+    }
+
+    fn has_outbox(&self) -> Result<bool, SqlError> {
+        triggers::has_outbox(self)
+    }
+
+    fn triggers(&self, tables: &[Watched]) -> Result<Vec<Standing>, SqlError> {
+        triggers::standings(self, self.url.schema(), tables)
+    }
+
+    fn plan_install(&self, tables: &[Watched]) -> Result<Vec<Step>, SqlError> {
+        triggers::plan_install(self, self.url.schema(), tables)
+    }
+
+    fn plan_uninstall(&self) -> Result<Vec<Step>, SqlError> {
+        triggers::plan_uninstall(self)
+    }
+
+    fn outbox(&self) -> Outbox {
+        triggers::OUTBOX
+    }
+
+    fn among(&self, column: &str, is_integer: bool, parameter: &str) -> String {
+        match is_integer {
+            true => format!("{column} = ANY({parameter}::bigint[])"),
+            // The server gives the list the column's type.
+            false => format!("{column} = ANY({parameter})"),
+        }
+    }
+
+    fn list(&self, keys: &[Key], is_integer: bool) -> String {
+        let fits = |key: &&Key| !is_integer || matches!(key, Key::Int(_));
+        triggers::list(keys.iter().filter(fits).map(Bind::bind))
     }
 
     fn check_condition(&self, sql: &str) -> Result<(), String> {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::books::{Books, Mapped};
 use super::key::{Key, bound};
 use super::look::{self, OWN, Override};
+use super::outbox;
 use super::pace::{HOLD, Pace};
 use super::plan::{Plan, Plans};
 use super::purge::Purge;
@@ -103,6 +104,8 @@ pub(super) struct Pending {
     /// Cache files and cache rows that are stale.
     pub(super) files: Vec<String>,
     pub(super) rows: Vec<(usize, usize, String)>,
+    /// Rows that were written or removed, and that the map knows as they are.
+    pub(super) written: Vec<(usize, Key)>,
 }
 
 /// One run of apply.
@@ -130,6 +133,9 @@ pub(super) struct Apply<'a> {
     /// What had to wait in this run and was counted.
     parked: HashSet<RecordId>,
     files: BTreeSet<String>,
+    /// Whether triggers note what we write.
+    has_outbox: bool,
+    written: Vec<(usize, Key)>,
     purged: HashSet<(usize, usize, String)>,
     purge: Purge,
 }
@@ -141,6 +147,8 @@ pub(super) struct Current {
     pub(super) birth: i64,
     pub(super) digest: i64,
     pub(super) audience: Option<crate::scope::audience::Audience>,
+    /// The flags of its map row, but for those of a placeholder.
+    pub(super) flags: i64,
 }
 
 impl<'a> Apply<'a> {
@@ -170,6 +178,8 @@ impl<'a> Apply<'a> {
             blanked: Vec::new(),
             parked: HashSet::new(),
             files: BTreeSet::new(),
+            has_outbox: conn.has_outbox()?,
+            written: Vec::new(),
             purged: HashSet::new(),
             purge,
         })
@@ -194,6 +204,7 @@ impl<'a> Apply<'a> {
                 let origins = self.books.origins.len();
                 let transaction = Transaction::begin(self.conn)?;
                 self.verified.clear();
+                self.written.clear();
                 let written = self.fill(&mut batch, begin, &mut done).and_then(|()| Ok(transaction.commit()?));
                 if let Err(fail) = written {
                     self.books.truncate(origins);
@@ -223,6 +234,10 @@ impl<'a> Apply<'a> {
             } else {
                 break;
             }
+        }
+        let written = std::mem::take(&mut self.written);
+        if self.has_outbox {
+            outbox::forget_keys(self.conn, self.plans, &written).map_err(Fail::Sql)?;
         }
         Ok(())
     }
@@ -311,6 +326,7 @@ impl<'a> Apply<'a> {
         }
         self.files.extend(pending.files);
         self.purged.extend(pending.rows);
+        self.written.extend(pending.written);
         if self.has_waiting {
             self.unpark(dataset, id)?;
             let makes_room = done != Done::Unchanged && !self.plans.list[dataset].spec.same.is_empty();
@@ -337,7 +353,8 @@ impl<'a> Apply<'a> {
         Ok(self.conn.one(&plan.sql_locked, &bound(&plan.key.given(key)), |row| {
             let look = look::look(plan, row, origin, marks, overrides, &mut parents, buffer)?;
             let raws: Result<_, SqlError> = (0..=plan.fields.len()).map(|at| Ok(row.raw(at)?.to_raw())).collect();
-            Ok(Current { raws: raws?, birth: look.birth, digest: look.digest, audience: look.audience })
+            let flags = look.flags(0);
+            Ok(Current { raws: raws?, birth: look.birth, digest: look.digest, audience: look.audience, flags })
         })?)
     }
 

@@ -225,6 +225,10 @@ impl Plan {
         let test = key.test(conn, 1);
         let sql_row = format!("{select} WHERE {test}");
         Ok(Self {
+            sql_some: key.single().map(|only| {
+                let among = conn.among(&quote(&only.name), only.is_integer, "?1");
+                format!("{select} WHERE {among} ORDER BY {}", key.order(conn, ""))
+            }),
             sql_scan: format!("{select} ORDER BY {}", key.order(conn, "")),
             sql_locked: format!("{sql_row}{}", conn.row_lock()),
             sql_row,

@@ -13,7 +13,7 @@ use super::plan::Plans;
 use super::session::{Row, Session, SqlError};
 use crate::connector::contract::Context;
 use crate::id::bytes::{InstanceId, RecordKey};
-use crate::id::name::{FieldName, PeerName, ScopeName};
+use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::scope::audience::{Audience, Reason};
 
@@ -21,6 +21,8 @@ use crate::scope::audience::{Audience, Reason};
 pub(super) const FORMAT: i64 = 1;
 /// A map row of a placeholder.
 pub(super) const STUB: i64 = 1;
+/// A map row of a row that refers to something which isn't there.
+pub(super) const DANGLING: i64 = 2;
 
 /// What the bookkeeping says of the whole database.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub(super) struct Books {
     /// Instances by their small numbers; 0 is our own.
     pub(super) origins: Vec<InstanceId>,
     numbers: HashMap<InstanceId, i64>,
-    readers: BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>,
+    pub(super) readers: BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>,
     /// The small number of each dataset, in the order of the plans.
     pub(super) datasets: Vec<i64>,
     /// By dataset, for whom rows are meant that don't say so themselves.
@@ -156,6 +158,26 @@ impl Books {
         let books =
             Self { settled, view, applied, target, origins, numbers, readers, datasets, defaults, integer_keys };
         Ok(Some(books))
+    }
+
+    /// Counts the own rows that stay home, by dataset and reason.
+    pub(super) fn private(
+        &self,
+        conn: &dyn Session,
+        plans: &Plans,
+    ) -> Result<BTreeMap<(DatasetName, Reason), u64>, SqlError> {
+        let sql = "SELECT dataset, audience, count(*) FROM _wbsync_map
+                   WHERE origin = ?1 AND flags & ?2 = 0 AND audience LIKE '!%' GROUP BY dataset, audience";
+        let mut counts = BTreeMap::new();
+        conn.each(sql, &bind![OWN, STUB], &mut |row| {
+            let (number, count): (i64, i64) = (row.get(0)?, row.get(2)?);
+            let dataset = self.datasets.iter().position(|known| *known == number);
+            if let (Some(dataset), Audience::Private(reason)) = (dataset, audience_of(row.str(1)?)) {
+                counts.insert((plans.list[dataset].name.clone(), reason), count.unsigned_abs());
+            }
+            Ok(true)
+        })?;
+        Ok(counts)
     }
 
     /// Returns the number of the view that rows written now reflect.

@@ -8,23 +8,21 @@ use std::time::Instant;
 
 use super::books::{Books, ENTRY, Entry, override_of};
 use super::circle;
-use super::key::Key;
+use super::join::{Entries, Ids, Join, Map};
+use super::key::{Key, bound};
 use super::look::{self, OWN, Override, Parent, Parents};
+use super::outbox;
 use super::pace::Pace;
 use super::plan::{Plan, Plans};
+use super::raw::Bind;
 use super::session::{Row, Session, Snapshot, SqlError, Transaction};
+use super::touched::{Noted, Touched};
 use crate::connector::contract::{Base, Capture, Seen, Sighting, SinkError};
-use crate::id::bytes::RecordKey;
-use crate::record::recordid;
 use crate::scope::audience::{Audience, Reason};
 use crate::sys::clock::UnixMillis;
 
 /// The most rows that are written down in one transaction.
 const BATCH_ROWS: usize = 5_000;
-/// How many ids are made at once beyond those that were counted.
-const SPARE_IDS: usize = 64;
-/// How many rows of the map are read at once.
-const MAP_ROWS: i64 = 2_000;
 
 /// Receives what was found.
 pub(super) type Sink<'a> = dyn FnMut(Sighting) -> Result<(), SinkError> + 'a;
@@ -66,10 +64,13 @@ enum Write {
         overrides: Vec<Override>,
     },
     Vanished(Entry),
+    /// The row is as it was known, but whether all is there that it refers to.
+    Flagged(Entry),
     /// The row is as it was known.
     Nothing,
 }
 
+/// One capture.
 pub(super) struct Run<'a> {
     pub(super) plans: &'a Plans,
     pub(super) books: &'a Books,
@@ -79,7 +80,9 @@ pub(super) struct Run<'a> {
     extent: Extent,
     sink: &'a mut Sink<'a>,
     pub(super) parents: Known,
-    capture: Capture,
+    /// What triggers noted, if only that is looked at.
+    pub(super) touched: Option<Touched>,
+    pub(super) capture: Capture,
     found: Vec<Found>,
     flush_at: usize,
     pace: Pace,
@@ -99,10 +102,36 @@ impl Known {
     }
 }
 
-impl Parents for Known {
+/// Finds parents: among those of this capture, or, where only a part is looked at, as the map has them.
+pub(super) struct Lookup<'a> {
+    pub(super) known: &'a Known,
+    pub(super) touched: Option<&'a Touched>,
+    pub(super) conn: &'a dyn Session,
+    pub(super) books: &'a Books,
+}
+
+impl Parents for Lookup<'_> {
     fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
-        Ok(self.get(dataset, key).cloned())
+        match self.touched {
+            // Circles are listed as a whole.
+            Some(touched) if self.known.lists[dataset].is_empty() => {
+                touched.parents(self.conn, self.books).find(dataset, key)
+            }
+            _ => Ok(self.known.get(dataset, key).cloned()),
+        }
     }
+}
+
+/// What a capture reads.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) snapshot: Snapshot,
+    /// What triggers noted, where there are any.
+    pub(super) noted: Option<Noted>,
+    /// Whether that is all that is looked at.
+    pub(super) is_part: bool,
+    /// Tables that are read as a whole because their triggers don't stand.
+    pub(super) unwatched: Vec<String>,
 }
 
 /// Reads the snapshot, writes down through `writer` (if there is one) what changed, and reports it.
@@ -110,10 +139,12 @@ pub(super) fn run<'a>(
     plans: &'a Plans,
     books: &'a Books,
     writer: Option<&'a dyn Session>,
-    snapshot: Snapshot,
+    work: Work,
     (now, extent): (UnixMillis, Extent),
     sink: &'a mut Sink<'a>,
 ) -> Result<Capture, Stop> {
+    let Work { snapshot, mut noted, is_part, unwatched } = work;
+    let number = books.settled.unsigned_abs() + 1;
     let mut run = Run {
         plans,
         books,
@@ -122,25 +153,29 @@ pub(super) fn run<'a>(
         extent,
         sink,
         parents: Known { lists: plans.list.iter().map(|_| Vec::new()).collect() },
-        capture: Capture { number: books.settled.unsigned_abs() + 1, ..Capture::default() },
+        touched: noted.as_mut().filter(|_| is_part).map(Touched::new),
+        capture: Capture { number, is_part, unwatched, ..Capture::default() },
         found: Vec::new(),
         flush_at: if snapshot.blocks_writers { usize::MAX } else { BATCH_ROWS },
         pace: Pace::default(),
         buffer: Vec::new(),
     };
     let leftovers = run.leftovers(snapshot.session.as_ref())?;
-    for datasets in plans.groups() {
-        if plans.list[datasets[0]].circle.is_some() {
-            circle::learn(&mut run, snapshot.session.as_ref(), &datasets)?;
-        }
-        for dataset in datasets {
-            run.scan(snapshot.session.as_ref(), dataset)?;
+    if is_part {
+        run.look_at_touched(snapshot.session.as_ref())?;
+    } else {
+        for datasets in plans.groups() {
+            run.scan_group(snapshot.session.as_ref(), &datasets)?;
         }
     }
     drop(snapshot);
     run.flush()?;
     for sighting in leftovers {
         run.report(sighting)?;
+    }
+    if let (Some(noted), Some(writer)) = (noted, writer) {
+        let read = run.touched.take().map_or_else(|| vec![true; plans.list.len()], |touched| touched.read);
+        noted.take_away(writer, plans, books, &read, run.capture.reported > 0)?;
     }
     Ok(run.capture)
 }
@@ -166,72 +201,102 @@ impl Run<'_> {
         Ok(leftovers)
     }
 
-    fn scan(&mut self, conn: &dyn Session, dataset: usize) -> Result<(), Stop> {
+    /// Looks at all rows of a dataset, or of those of a circle.
+    pub(super) fn scan_group(&mut self, conn: &dyn Session, datasets: &[usize]) -> Result<(), Stop> {
+        if self.plans.list[datasets[0]].circle.is_some() {
+            circle::learn(self, conn, datasets)?;
+        }
+        datasets.iter().try_for_each(|dataset| self.scan(conn, *dataset))
+    }
+
+    /// Looks at all rows of a dataset.
+    pub(super) fn scan(&mut self, conn: &dyn Session, dataset: usize) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
-        let overrides = self.overrides(conn, dataset)?;
-        let mut map = Map::new(conn, self.books, dataset, plan.key.is_integer());
-        let mut mapped = map.next()?;
-        let mut ids = Ids::default();
-        conn.scan_into(&plan.sql_scan, |row| -> Result<(), Stop> {
-            self.capture.rows += 1;
-            let Some(key) = Key::of(row.raw(0)?) else {
-                self.count_private(plan, Reason::Withheld);
-                return Ok(());
-            };
-            while mapped.as_ref().is_some_and(|entry| entry.key < key) {
-                self.vanished(dataset, mapped.take().expect("it was just there"))?;
-                mapped = map.next()?;
-            }
-            let birth = look::birth(plan, row, &mut self.buffer)?;
-            let mut entry = None;
-            if mapped.as_ref().is_some_and(|entry| entry.key == key) {
-                let known = mapped.take().expect("it was just there");
-                mapped = map.next()?;
-                if known.birth == birth {
-                    entry = Some(known);
-                } else {
-                    self.vanished(dataset, known)?;
+        let overrides = self.overrides(conn, dataset, None)?;
+        let map = Map::new(conn, self.books, dataset, plan.key.is_integer());
+        let mut join = Join::new(dataset, Entries::All(map), overrides, Ids::default())?;
+        conn.scan_into(&plan.sql_scan, |row| self.meet(conn, &mut join, row))?;
+        self.rest(join)
+    }
+
+    /// Looks at the rows with some keys, in order; returns the ids that are left.
+    pub(super) fn look_at(&mut self, conn: &dyn Session, dataset: usize, keys: &[Key], ids: Ids) -> Result<Ids, Stop> {
+        let (plan, number) = (&self.plans.list[dataset], self.books.datasets[dataset]);
+        let list = conn.list(keys, plan.key.is_integer());
+        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND {}", conn.among("key", false, "?2"));
+        let mut entries = conn.all(&sql, &bind![number, list], |row| self.books.entry(dataset, row))?;
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        let overrides = self.overrides(conn, dataset, Some(list.as_str()))?;
+        let mut join = Join::new(dataset, Entries::Some(entries.into_iter()), overrides, ids)?;
+        match &plan.sql_some {
+            Some(sql) => conn.each_into(sql, &bind![list], |row| match Key::of(row.raw(0)?) {
+                // A database may take another key for equal.
+                Some(key) if keys.binary_search(&key).is_err() => Ok(()),
+                _ => self.meet(conn, &mut join, row),
+            })?,
+            None => {
+                for key in keys {
+                    conn.each_into(&plan.sql_row, &bound(&plan.key.given(key)), |row| self.meet(conn, &mut join, row))?;
                 }
             }
-            match entry {
-                Some(entry) if entry.is_stub() => self.remember(dataset, &entry),
-                Some(entry) => {
-                    let overrides = overrides.get(&entry.key).map_or(&[][..], Vec::as_slice);
-                    self.seen(dataset, row, entry, overrides, false)?;
-                }
-                None => {
-                    let record = match plan.circle.and_then(|_| self.parents.get(dataset, &key)) {
-                        Some(learned) => learned.record,
-                        None => ids.next(conn, plan, self.books.datasets[dataset], &key, self.now)?,
-                    };
-                    let audience = Audience::Private(Reason::Chosen);
-                    let (seen, view) = (0, self.books.view);
-                    let entry = Entry {
-                        key,
-                        origin: OWN,
-                        record,
-                        birth,
-                        digest: 0,
-                        audience,
-                        seen,
-                        view,
-                        flags: 0,
-                        rule: None,
-                    };
-                    self.seen(dataset, row, entry, &[], true)?;
-                }
+        }
+        let ids = std::mem::take(&mut join.ids);
+        self.rest(join)?;
+        Ok(ids)
+    }
+
+    /// Looks at the next row, and at what the map has up to it.
+    fn meet(&mut self, conn: &dyn Session, join: &mut Join<'_>, row: &dyn Row) -> Result<(), Stop> {
+        let (dataset, plan) = (join.dataset, &self.plans.list[join.dataset]);
+        self.capture.rows += 1;
+        let Some(key) = Key::of(row.raw(0)?) else {
+            self.count_private(plan, Reason::Withheld);
+            return Ok(());
+        };
+        while let Some(known) = join.before(&key)? {
+            self.vanished(dataset, known)?;
+        }
+        let birth = look::birth(plan, row, &mut self.buffer)?;
+        let mut entry = None;
+        if let Some(known) = join.at(&key)? {
+            if known.birth == birth {
+                entry = Some(known);
+            } else {
+                self.vanished(dataset, known)?;
             }
-            if self.found.len() >= self.flush_at { self.flush() } else { Ok(()) }
-        })?;
-        while let Some(entry) = mapped {
-            self.vanished(dataset, entry)?;
-            mapped = map.next()?;
+        }
+        match entry {
+            Some(entry) if entry.is_stub() => self.remember(dataset, &entry),
+            Some(entry) => {
+                let overrides = join.overrides.get(&entry.key).map_or(&[][..], Vec::as_slice);
+                self.seen(conn, dataset, row, entry, overrides, false)?;
+            }
+            None => {
+                let record = match plan.circle.and_then(|_| self.parents.get(dataset, &key)) {
+                    Some(learned) => learned.record,
+                    None => join.ids.next(conn, plan, self.books.datasets[dataset], &key, self.now)?,
+                };
+                let audience = Audience::Private(Reason::Chosen);
+                let (seen, view) = (0, self.books.view);
+                let entry =
+                    Entry { key, origin: OWN, record, birth, digest: 0, audience, seen, view, flags: 0, rule: None };
+                self.seen(conn, dataset, row, entry, &[], true)?;
+            }
+        }
+        if self.found.len() >= self.flush_at { self.flush() } else { Ok(()) }
+    }
+
+    /// What the map has beyond the last row is gone.
+    fn rest(&mut self, mut join: Join<'_>) -> Result<(), Stop> {
+        while let Some(known) = join.take()? {
+            self.vanished(join.dataset, known)?;
         }
         Ok(())
     }
 
     fn seen(
         &mut self,
+        conn: &dyn Session,
         dataset: usize,
         row: &dyn Row,
         mut entry: Entry,
@@ -240,11 +305,15 @@ impl Run<'_> {
     ) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
         let marks = self.books.marks(dataset, entry.rule.as_deref());
-        let look = look::look(plan, row, entry.origin, marks, overrides, &mut self.parents, &mut self.buffer)?;
+        let mut parents = Lookup { known: &self.parents, touched: self.touched.as_ref(), conn, books: self.books };
+        let look = look::look(plan, row, entry.origin, marks, overrides, &mut parents, &mut self.buffer)?;
         if let Some(Audience::Private(reason)) = &look.audience {
             self.count_private(plan, *reason);
         }
         let known = !newborn && look.digest == entry.digest && entry.seen <= self.books.settled;
+        let before = (!newborn).then(|| self.books.parent(&entry));
+        let flags = look.flags(entry.flags);
+        let is_flagged = std::mem::replace(&mut entry.flags, flags) == flags;
         if !known {
             let fields = look.fields(plan, self.plans, &self.books.origins);
             let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
@@ -255,7 +324,10 @@ impl Run<'_> {
             if let Some(audience) = &look.audience {
                 entry.audience = audience.clone();
             }
-            self.remember(dataset, &entry);
+            match &mut self.touched {
+                None => self.remember(dataset, &entry),
+                Some(touched) => touched.saw(self.plans, dataset, &entry.key, before, Some(self.books.parent(&entry))),
+            }
             let still: Vec<Override> = overrides.iter().filter(|known| look.hides(plan, known)).cloned().collect();
             let edited = still.len() != overrides.len();
             self.found.push(Found { dataset, write: Write::Seen { entry, edited, overrides: still }, report });
@@ -270,11 +342,17 @@ impl Run<'_> {
                 let report = Some(Sighting { id, base: self.base(entry.view), changed: false, seen, beside: None });
                 self.found.push(Found { dataset, write: Write::Nothing, report });
             }
+            if !is_flagged {
+                self.found.push(Found { dataset, write: Write::Flagged(entry), report: None });
+            }
         }
         Ok(())
     }
 
     fn vanished(&mut self, dataset: usize, entry: Entry) -> Result<(), Stop> {
+        if let Some(touched) = &mut self.touched {
+            touched.saw(self.plans, dataset, &entry.key, Some(self.books.parent(&entry)), None);
+        }
         let report = (!entry.is_stub()).then(|| Sighting {
             id: self.books.record_id(self.plans, dataset, entry.origin, entry.record),
             base: self.base(entry.view),
@@ -298,11 +376,15 @@ impl Run<'_> {
                 match &found.write {
                     Write::Seen { entry, edited, overrides } => {
                         self.books.put(writer, found.dataset, entry)?;
+                        if self.touched.as_ref().is_some_and(|touched| touched.notes_reports(found.dataset)) {
+                            outbox::reported(writer, self.books, found.dataset, &entry.key)?;
+                        }
                         if *edited {
                             self.books.set_overrides(writer, found.dataset, &entry.key, overrides)?;
                         }
                     }
                     Write::Nothing => {}
+                    Write::Flagged(entry) => self.books.put(writer, found.dataset, entry)?,
                     Write::Vanished(entry) => self.books.vanish(writer, found.dataset, entry)?,
                 }
             }
@@ -323,7 +405,7 @@ impl Run<'_> {
     fn remember(&mut self, dataset: usize, entry: &Entry) {
         let plan = &self.plans.list[dataset];
         // Those of a circle are known already.
-        if plan.is_parent && plan.circle.is_none() {
+        if self.touched.is_none() && plan.is_parent && plan.circle.is_none() {
             self.parents.lists[dataset].push((entry.key.clone(), self.books.parent(entry)));
         }
     }
@@ -332,14 +414,21 @@ impl Run<'_> {
         *self.capture.private.entry((plan.name.clone(), reason)).or_default() += 1;
     }
 
+    /// Reads the overrides of all rows, or of those with keys in a list.
     pub(super) fn overrides(
         &self,
         conn: &dyn Session,
         dataset: usize,
+        list: Option<&str>,
     ) -> Result<HashMap<Key, Vec<Override>>, SqlError> {
         let mut all: HashMap<Key, Vec<Override>> = HashMap::new();
         let sql = "SELECT key, field, shown, reason FROM _wbsync_override WHERE dataset = ?1";
-        conn.each(sql, &bind![self.books.datasets[dataset]], &mut |row| {
+        let number = self.books.datasets[dataset];
+        let (sql, values) = match &list {
+            None => (sql.to_owned(), vec![number.bind()]),
+            Some(list) => (format!("{sql} AND {}", conn.among("key", false, "?2")), vec![number.bind(), list.bind()]),
+        };
+        conn.each(&sql, &values, &mut |row| {
             let key = self.books.key(dataset, row, 0)?;
             all.entry(key).or_default().push(override_of(conn, row, 1)?);
             Ok(true)
@@ -349,86 +438,5 @@ impl Run<'_> {
 
     fn base(&self, view: i64) -> Base {
         if self.books.target.is_some() && view > self.books.view { Base::Target } else { Base::Applied }
-    }
-}
-
-/// Gives record keys that ascend with the local keys.
-#[derive(Default)]
-pub(super) struct Ids {
-    batch: std::vec::IntoIter<RecordKey>,
-    batches: u64,
-}
-
-impl Ids {
-    pub(super) fn next(
-        &mut self,
-        conn: &dyn Session,
-        plan: &Plan,
-        number: i64,
-        key: &Key,
-        now: UnixMillis,
-    ) -> Result<[u8; 16], SqlError> {
-        loop {
-            if let Some(key) = self.batch.next() {
-                return Ok(*key.as_bytes());
-            }
-            // The first batch is as large as the new rows that follow; rows whose key was handed out
-            // again aren't counted and take from later, spare batches.
-            let count = match self.batches {
-                0 => count_new(conn, plan, number, key)?.max(1),
-                _ => SPARE_IDS,
-            };
-            self.batch = recordid::births(UnixMillis(now.0 + self.batches), count).into_iter();
-            self.batches += 1;
-        }
-    }
-}
-
-fn count_new(conn: &dyn Session, plan: &Plan, number: i64, from: &Key) -> Result<usize, SqlError> {
-    let (order, value) = (plan.key.order(conn, "t."), conn.key_value("?2", plan.key.is_integer()));
-    let sql = format!(
-        "SELECT count(*) FROM {} t WHERE {order} >= {value} AND NOT EXISTS
-         (SELECT 1 FROM _wbsync_map m WHERE m.dataset = ?1 AND m.key = {})",
-        plan.table,
-        plan.key.in_map(conn, "t.")
-    );
-    let count = conn.only(&sql, &bind![number, from], |row| row.get::<i64>(0))?;
-    Ok(usize::try_from(count).unwrap_or(0))
-}
-
-/// The map rows of a dataset in the order of its keys, read a page at a time.
-pub(super) struct Map<'a> {
-    conn: &'a dyn Session,
-    books: &'a Books,
-    dataset: usize,
-    first: String,
-    more: String,
-    page: std::vec::IntoIter<Entry>,
-    last: Option<Key>,
-    is_done: bool,
-}
-
-impl<'a> Map<'a> {
-    pub(super) fn new(conn: &'a dyn Session, books: &'a Books, dataset: usize, is_integer: bool) -> Self {
-        let order = conn.map_order(is_integer);
-        let rest = format!("ORDER BY {order} LIMIT {MAP_ROWS}");
-        let first = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 {rest}");
-        let more = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND {order} > ?2 {rest}");
-        Self { conn, books, dataset, first, more, page: Vec::new().into_iter(), last: None, is_done: false }
-    }
-
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, SqlError> {
-        if self.page.len() == 0 && !self.is_done {
-            let (books, number) = (self.books, self.books.datasets[self.dataset]);
-            let read = |row: &dyn Row| books.entry(self.dataset, row);
-            let page = match &self.last {
-                None => self.conn.all(&self.first, &bind![number], read)?,
-                Some(last) => self.conn.all(&self.more, &bind![number, last], read)?,
-            };
-            self.is_done = (page.len() as i64) < MAP_ROWS;
-            self.last = page.last().map(|entry| entry.key.clone());
-            self.page = page.into_iter();
-        }
-        Ok(self.page.next())
     }
 }

@@ -4,7 +4,8 @@
 //! Their rows are read twice. The first time each gets its record id, and the audience that it has without the others;
 //! then they narrow each other until nothing changes.
 
-use super::capture::{Ids, Map, Run, Stop};
+use super::capture::{Lookup, Run, Stop};
+use super::join::{Ids, Map};
 use super::key::Key;
 use super::look::{self, Caps, Decision, OWN, Parent};
 use super::plan::Plan;
@@ -47,7 +48,7 @@ pub(super) fn learn(run: &mut Run<'_>, conn: &dyn Session, datasets: &[usize]) -
 fn list(run: &mut Run<'_>, conn: &dyn Session, dataset: usize, narrowed: &mut Vec<Narrowed>) -> Result<(), Stop> {
     let (plans, books) = (run.plans, run.books);
     let plan = &plans.list[dataset];
-    let overrides = run.overrides(conn, dataset)?;
+    let overrides = run.overrides(conn, dataset, None)?;
     let mut map = Map::new(conn, books, dataset, plan.key.is_integer());
     let mut mapped = map.next()?;
     let mut ids = Ids::default();
@@ -69,7 +70,8 @@ fn list(run: &mut Run<'_>, conn: &dyn Session, dataset: usize, narrowed: &mut Ve
                 let record = known.map_or_else(|| ids.next(conn, plan, books.datasets[dataset], &key, run.now), Ok)?;
                 let marks = books.marks(dataset, entry.as_ref().and_then(|entry| entry.rule.as_deref()));
                 let overrides = overrides.get(&key).map_or(&[][..], Vec::as_slice);
-                let values = look::values(plan, row, overrides, &mut run.parents, Caps::OutsideCircle)?;
+                let mut parents = Lookup { known: &run.parents, touched: run.touched.as_ref(), conn, books };
+                let values = look::values(plan, row, overrides, &mut parents, Caps::OutsideCircle)?;
                 let Decision { mut audience, .. } = look::decide(plan, row, marks, &values, Caps::OutsideCircle)?;
                 if audience.scope().is_some() {
                     let links = links(plan, row)?;

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use super::apply::{Apply, Fail};
 use super::books::{Books, FORMAT, Refused, STUB};
-use super::capture::{Extent, Stop};
+use super::capture::{Extent, Work};
 use super::plan::{Plans, constant, quote};
 use super::purge::Purge;
 use super::same::IS_COVERED;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
+use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::connector::contract::{
     Applied, Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows,
     Sighting, SinkError, Standing, Surveyed,
@@ -24,7 +25,7 @@ use crate::connector::mapping::model::Mapping;
 use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
-use crate::scope::audience::Audience;
+use crate::scope::audience::{Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
@@ -34,9 +35,10 @@ pub const VIEW_BYTES_MAX: usize = 16 << 20;
 /// An application's database.
 #[derive(Debug)]
 pub struct SqlConnector {
-    session: Box<dyn Session>,
+    pub(super) session: Box<dyn Session>,
     pub(super) app_dir: PathBuf,
     mapping: Mapping,
+    pub(super) capturing: Capturing,
     pub(super) context: Context,
     pub(super) plans: Plans,
     /// What was applied while an apply began, to be told with the first batch.
@@ -48,12 +50,13 @@ impl SqlConnector {
     pub(in crate::connector) fn bind(
         session: Box<dyn Session>,
         app_dir: PathBuf,
+        capturing: Capturing,
         mapping: Mapping,
         context: Context,
     ) -> Result<Self, Error> {
         let sql = |source| session.explain("open the database", source);
         let plans = Plans::bind(&mapping, &context.addressees, session.as_ref(), &sql)?;
-        Ok(Self { session, app_dir, mapping, context, plans, carried: Applied::default() })
+        Ok(Self { session, app_dir, mapping, capturing, context, plans, carried: Applied::default() })
     }
 
     pub(super) fn session(&self) -> &dyn Session {
@@ -101,23 +104,6 @@ impl SqlConnector {
 
     fn snapshot(&self, doing: &'static str) -> Result<Snapshot, Error> {
         self.session.snapshot().map_err(|source| self.failed(doing, source))
-    }
-
-    fn read_rows(
-        &self,
-        doing: &'static str,
-        books: &Books,
-        writer: Option<&dyn Session>,
-        snapshot: Snapshot,
-        what: (UnixMillis, Extent),
-        sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
-    ) -> Result<Capture, Error> {
-        super::capture::run(&self.plans, books, writer, snapshot, what, &mut |sighting| sink(sighting)).map_err(
-            |stop| match stop {
-                Stop::Sql(source) => self.failed(doing, source),
-                Stop::Sink(source) => Error::Sink(source),
-            },
-        )
     }
 
     pub(super) fn failed(&self, doing: &'static str, source: SqlError) -> Error {
@@ -231,8 +217,8 @@ impl Connector for SqlConnector {
         let doing = "capture the application's changes";
         let books = self.books(doing)?;
         self.session.watch().map_err(|source| self.failed(doing, source))?;
-        let snapshot = self.snapshot(doing)?;
-        self.read_rows(doing, &books, Some(self.session()), snapshot, (now, Extent::Changed), sink)
+        let work = self.work(doing, &books, Extent::Changed)?;
+        self.read_rows(doing, &books, Some(self.session()), work, (now, Extent::Changed), sink)
     }
 
     fn compare(
@@ -243,8 +229,8 @@ impl Connector for SqlConnector {
         let doing = "compare the application's rows";
         let books = self.books(doing)?;
         self.session.watch().map_err(|source| self.failed(doing, source))?;
-        let snapshot = self.snapshot(doing)?;
-        self.read_rows(doing, &books, Some(self.session()), snapshot, (now, Extent::Every), sink)
+        let work = self.work(doing, &books, Extent::Every)?;
+        self.read_rows(doing, &books, Some(self.session()), work, (now, Extent::Every), sink)
     }
 
     fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error> {
@@ -261,6 +247,12 @@ impl Connector for SqlConnector {
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error> {
         let doing = "look for the application's changes";
+        if self.capturing == Capturing::Triggers
+            && let Some(books) = self.existing_books(doing)?
+        {
+            let work = self.work(doing, &books, Extent::Changed)?;
+            return self.read_rows(doing, &books, None, work, (now, Extent::Changed), sink);
+        }
         let snapshot = self.snapshot(doing)?;
         let books = match self.books_in(snapshot.session.as_ref(), doing)? {
             Some(books) => books,
@@ -271,7 +263,8 @@ impl Connector for SqlConnector {
                 books.ok_or_else(|| self.damaged("a stand-in was made and is not there".into()))?
             }
         };
-        self.read_rows(doing, &books, None, snapshot, (now, Extent::Changed), sink)
+        let work = Work { snapshot, noted: None, is_part: false, unwatched: Vec::new() };
+        self.read_rows(doing, &books, None, work, (now, Extent::Changed), sink)
     }
 
     fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error> {
@@ -292,6 +285,9 @@ impl Connector for SqlConnector {
             let sql = "UPDATE _wbsync_position SET settled = ?1, applied = ?2, target = ?3";
             conn.execute(sql, &bind![number, position.applied, target])?;
             conn.execute("DELETE FROM _wbsync_gone WHERE number <= ?1", &bind![number])?;
+            if conn.has_outbox()? {
+                conn.execute("DELETE FROM _wbsync_unsettled", &[])?;
+            }
             Ok(())
         })
     }
@@ -318,7 +314,7 @@ impl Connector for SqlConnector {
         let doing = "mark rows";
         let books = self.books(doing)?;
         let Some(dataset) = self.plans.index(dataset) else { return Ok(0) };
-        super::survey::mark(self.session(), &self.plans.list[dataset], (&books, dataset), keys, audience)
+        super::survey::mark(self.session(), &self.plans, (&books, dataset), keys, audience)
             .map_err(|source| self.failed(doing, source))?
             .map_err(|key| Error::NotCaptured { dataset: self.plans.list[dataset].name.clone(), key })
     }
@@ -404,7 +400,26 @@ impl Connector for SqlConnector {
     }
 
     fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {
-        self.session.wait(at_most).map_err(|source| self.failed("wait for changes", source))
+        self.wait_for_more(at_most)
+    }
+
+    fn triggers(&mut self) -> Result<Triggers, Error> {
+        self.trigger_state()
+    }
+
+    fn plan_triggers(&mut self, change: TriggerChange) -> Result<Vec<String>, Error> {
+        let steps = self.trigger_steps(change).map_err(|source| self.failed("look at the triggers", source))?;
+        Ok(steps.into_iter().flat_map(|step| step.statements).collect())
+    }
+
+    fn change_triggers(&mut self, change: TriggerChange) -> Result<Vec<String>, Error> {
+        self.run_trigger_steps(change)
+    }
+
+    fn private(&mut self) -> Result<BTreeMap<(DatasetName, Reason), u64>, Error> {
+        let doing = "count what stays home";
+        let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
+        books.private(self.session(), &self.plans).map_err(|source| self.failed(doing, source))
     }
 
     fn sizes(&mut self) -> Result<DatabaseSizes, Error> {

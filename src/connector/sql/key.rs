@@ -11,13 +11,13 @@ use super::session::Session;
 
 /// The key of a row: an integer or a text. Other keys can't be mapped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Int(i64),
     Text(Box<str>),
 }
 
 impl Key {
-    pub(super) fn of(value: RawRef<'_>) -> Option<Self> {
+    pub(crate) fn of(value: RawRef<'_>) -> Option<Self> {
         match value {
             RawRef::Integer(key) => Some(Self::Int(key)),
             RawRef::Text(bytes) => std::str::from_utf8(bytes).ok().map(|text| Self::Text(text.into())),
@@ -62,16 +62,24 @@ impl fmt::Display for Key {
 
 /// The columns that hold a key: those of a table's own, or of a reference to it.
 #[derive(Debug, Clone)]
-pub(super) struct KeyColumns(pub(super) Vec<KeyColumn>);
+pub(crate) struct KeyColumns(pub(super) Vec<KeyColumn>);
 
 /// One of them.
 #[derive(Debug, Clone)]
-pub(super) struct KeyColumn {
+pub(crate) struct KeyColumn {
     pub(super) name: String,
     pub(super) is_integer: bool,
 }
 
 impl KeyColumns {
+    /// Returns the only column, if there is only one.
+    pub(super) fn single(&self) -> Option<&KeyColumn> {
+        match self.0.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     /// Tells whether keys are integers.
     pub(super) fn is_integer(&self) -> bool {
         matches!(self.0.as_slice(), [only] if only.is_integer)
@@ -93,7 +101,7 @@ impl KeyColumns {
     }
 
     /// Spells the key as a value; `table` is nothing or an alias with its dot.
-    pub(super) fn value(&self, conn: &dyn Session, table: &str) -> String {
+    pub(crate) fn value(&self, conn: &dyn Session, table: &str) -> String {
         let column = |column: &KeyColumn| format!("{table}{}", quote(&column.name));
         match self.0.as_slice() {
             [only] => column(only),

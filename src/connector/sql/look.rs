@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::books::DANGLING;
 use super::convert::Logical;
 use super::key::Key;
 use super::plan::{Content, Plan, Plans, ScopePlan, matches};
@@ -128,6 +129,11 @@ pub(super) fn birth(plan: &Plan, row: &dyn Row, buffer: &mut Vec<u8>) -> Result<
 }
 
 impl Look<'_> {
+    /// Returns the flags of the row's map row.
+    pub(super) fn flags(&self, known: i64) -> i64 {
+        if self.values.contains(&Logical::Dangling) { known | DANGLING } else { known & !DANGLING }
+    }
+
     /// Tells whether an override still stands: nobody edited the field.
     pub(super) fn hides(&self, plan: &Plan, known: &Override) -> bool {
         plan.field(&known.field).is_some_and(|index| self.values[index] == Logical::Hidden)

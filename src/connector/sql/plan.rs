@@ -39,6 +39,8 @@ pub(super) struct Plan {
     pub(super) circle: Option<usize>,
     pub(super) sql_scan: String,
     pub(super) sql_row: String,
+    /// The rows with keys in a list, in order; none where keys have several columns.
+    pub(super) sql_some: Option<String>,
     /// The same, of a row that is about to be written.
     pub(super) sql_locked: String,
     pub(super) sql_delete: String,

@@ -400,6 +400,7 @@ impl Apply<'_> {
         };
         let (seen, view) = (self.books.settled, self.books.target_view());
         let (record, key) = (*id.key.as_bytes(), key.clone());
+        self.pending.written.push((dataset, key.clone()));
         let entry = Entry {
             key,
             origin,
@@ -409,7 +410,7 @@ impl Apply<'_> {
             audience,
             seen,
             view,
-            flags,
+            flags: flags & STUB | row.flags,
             rule: None,
         };
         self.books.put(self.conn, dataset, &entry)?;

@@ -57,6 +57,7 @@ impl Apply<'_> {
             true => {
                 self.books.remove(self.conn, dataset, &entry)?;
                 self.verified.remove(&(dataset, entry.key.clone()));
+                self.pending.written.push((dataset, entry.key.clone()));
                 Done::Deleted
             }
             false if entry.is_stub() => return Ok(Done::Unchanged),

@@ -13,6 +13,7 @@ use super::plan::{Content as Column, Plan, ScopePlan};
 use super::purge::Purge;
 use super::raw::{Raw, RawRef};
 use super::session::{Session, SqlError, Transaction};
+use super::watch;
 use crate::connector::contract::{Change, Content, SinkError};
 use crate::connector::error::Error;
 use crate::id::name::FieldName;
@@ -53,6 +54,7 @@ impl SqlConnector {
             let origins = books.origins.len();
             let mut write = || -> Result<Vec<RecordId>, SqlError> {
                 let transaction = Transaction::begin(self.session())?;
+                watch::distrust(self.session())?;
                 let mut found = Vec::new();
                 for Change { id, content } in &batch {
                     if let (Some(dataset), Some(content)) = (self.plans.index(&id.dataset), content)

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::key::{Key, KeyColumns};
 use super::raw::{Raw, RawRef, Take};
 use crate::connector::catalogue::{ForeignKey, Table};
 use crate::connector::contract::DatabaseSizes;
@@ -90,6 +91,48 @@ pub(crate) struct Snapshot {
     pub(crate) blocks_writers: bool,
 }
 
+/// A table whose changes triggers note.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    pub(crate) table: String,
+    pub(crate) key: KeyColumns,
+}
+
+/// How the triggers of a table stand.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    /// What is another text once the table or its triggers were altered, whatever they are now.
+    pub(crate) print: String,
+    /// What is wrong with the triggers, in words.
+    pub(crate) faults: Vec<String>,
+    /// Why triggers can't note everything in this table, in words.
+    pub(crate) uncovered: Option<String>,
+}
+
+impl Standing {
+    /// Tells whether changes may go unnoted.
+    pub(crate) fn is_blind(&self) -> bool {
+        !self.faults.is_empty() || self.uncovered.is_some()
+    }
+}
+
+/// Statements that are run in one transaction.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) statements: Vec<String>,
+}
+
+/// How to work off what triggers noted; `place` is the table as the mapping names it, `key` NULL or `x''` the whole of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outbox {
+    /// A query in a snapshot for what tells later which notes it saw.
+    pub(crate) horizon: &'static str,
+    /// Deletes notes that the snapshot of the horizon `?1` saw, at most `?2`.
+    pub(crate) forget: &'static str,
+    /// Deletes the notes of a table `?1` on a key in the list `?2`.
+    pub(crate) forget_keys: &'static str,
+}
+
 /// A connection.
 pub(crate) trait Session: fmt::Debug {
     /// Names the database for people; without a password.
@@ -122,6 +165,9 @@ pub(crate) trait Session: fmt::Debug {
     fn check_deferred(&self) -> Result<(), SqlError>;
 
     fn snapshot(&self) -> Result<Snapshot, SqlError>;
+
+    /// The same for reading few rows: it is never worth a copy.
+    fn brief_snapshot(&self) -> Result<Snapshot, SqlError>;
 
     /// Begins to notice what others change from now on.
     fn watch(&self) -> Result<(), SqlError>;
@@ -169,6 +215,27 @@ pub(crate) trait Session: fmt::Debug {
     /// Makes stand-ins for them that only this connection sees. If they are there already, the list of
     /// datasets gets one, to which new ones can be added.
     fn pretend_books(&self) -> Result<(), SqlError>;
+
+    /// Tells whether the tables are there that triggers write to.
+    fn has_outbox(&self) -> Result<bool, SqlError>;
+
+    /// Looks at the triggers of tables, in the order given.
+    fn triggers(&self, tables: &[Watched]) -> Result<Vec<Standing>, SqlError>;
+
+    /// Plans what makes every trigger and every table that they need stand as it should; nothing if they do.
+    fn plan_install(&self, tables: &[Watched]) -> Result<Vec<Step>, SqlError>;
+
+    /// Plans what removes all of that.
+    fn plan_uninstall(&self) -> Result<Vec<Step>, SqlError>;
+
+    /// Spells how to work off what the triggers noted.
+    fn outbox(&self) -> Outbox;
+
+    /// Spells the condition that a column holds one of the keys in a list.
+    fn among(&self, column: &str, is_integer: bool, parameter: &str) -> String;
+
+    /// Spells a list of keys for `among`, without those that such a column can't hold.
+    fn list(&self, keys: &[Key], is_integer: bool) -> String;
 
     /// Finds out whether a query with somebody's condition only reads.
     fn check_condition(&self, sql: &str) -> Result<(), String>;
@@ -250,6 +317,21 @@ impl dyn Session + '_ {
     ) -> Result<(), E> {
         let mut failed = None;
         self.scan(sql, &mut |row| {
+            failed = visit(row).err();
+            Ok(failed.is_none())
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// The same for one with few rows.
+    pub(crate) fn each_into<E: From<SqlError>>(
+        &self,
+        sql: &str,
+        values: &[RawRef<'_>],
+        mut visit: impl FnMut(&dyn Row) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut failed = None;
+        self.each(sql, values, &mut |row| {
             failed = visit(row).err();
             Ok(failed.is_none())
         })?;

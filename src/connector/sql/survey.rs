@@ -10,6 +10,7 @@ use super::books::{Books, Entry};
 use super::convert::Logical;
 use super::key::{Key, bound};
 use super::look::{self, Caps, Decision, OWN, Parent, Parents};
+use super::outbox;
 use super::pace::{HOLD, Pace};
 use super::plan::{Content, Plan, Plans, ScopePlan, quote};
 use super::raw::{Bind, RawRef};
@@ -70,11 +71,12 @@ pub(super) fn survey(
 /// Marks own rows; the inner error is the key of a row that has no record yet and no column to say it in.
 pub(super) fn mark(
     conn: &dyn Session,
-    plan: &Plan,
+    plans: &Plans,
     (books, dataset): (&Books, usize),
     keys: &[String],
     audience: &str,
 ) -> Result<Result<u64, String>, SqlError> {
+    let plan = &plans.list[dataset];
     let column = match &plan.scope {
         ScopePlan::Column(_) => plan.spec.scope.column.as_deref(),
         _ => None,
@@ -105,6 +107,7 @@ pub(super) fn mark(
                 (None, Some(entry)) if entry.rule.as_deref() == Some(audience) => 0,
                 (None, Some(_)) => {
                     books.set_rule(conn, dataset, &key, audience)?;
+                    outbox::note(conn, plans, dataset, &key)?;
                     1
                 }
                 (None, None) => return Ok(Err(text.clone())),

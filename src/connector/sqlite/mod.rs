@@ -6,6 +6,7 @@ pub mod options;
 pub(in crate::connector) mod session;
 mod snapshot;
 mod tables;
+mod triggers;
 
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ use super::sql::schema::SchemaView;
 /// `Missing`, `NotADatabase`, `Damaged`, `Locked`; `UnknownTable`, `UnknownColumn` and `Unfit`
 /// where the mapping doesn't fit.
 pub fn open(options: Options, mapping: Mapping, context: Context) -> Result<SqlConnector, Error> {
-    let app_dir = options.app_dir.clone();
-    SqlConnector::bind(Box::new(connect(options)?), app_dir, mapping, context)
+    let (app_dir, capturing) = (options.app_dir.clone(), options.capturing);
+    SqlConnector::bind(Box::new(connect(options)?), app_dir, capturing, mapping, context)
 }
 
 /// Opens a SQLite database to look at its tables, and how a mapping fits them. Writes nothing.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::connector::capturing::Capturing;
+
 /// Where the database is and how to behave there.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -13,6 +15,8 @@ pub struct Options {
     pub scratch: PathBuf,
     /// How long to wait for a lock.
     pub busy_ms: u64,
+    /// How captures find what changed; by reading everything, by default.
+    pub capturing: Capturing,
     /// A rollback-journal database above this size is copied before it is read; 4 MiB by default.
     pub copy_above_bytes: u64,
 }
@@ -25,6 +29,7 @@ impl Options {
             app_dir: app_dir.into(),
             scratch: scratch.into(),
             busy_ms: 10_000,
+            capturing: Capturing::default(),
             copy_above_bytes: 4 << 20,
         }
     }

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, params_from_iter};
 
-use super::affinity;
-use super::catalogue;
 use super::snapshot::{self, Place};
 use super::tables::TABLES;
+use super::{affinity, catalogue, triggers};
 use crate::connector::catalogue::{ForeignKey, Table};
 use crate::connector::contract::DatabaseSizes;
 use crate::connector::error::Error;
+use crate::connector::sql::key::Key;
 use crate::connector::sql::raw::{Raw, RawRef};
-use crate::connector::sql::session::{Declared, Meaning, Row, Session, Snapshot, SqlError, Visit};
+use crate::connector::sql::session::{
+    Declared, Meaning, Outbox, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
+};
 use crate::record::fieldtype::Kind;
 
 /// How often we look whether somebody else has written.
@@ -139,6 +141,12 @@ impl Session for SqliteSession {
     fn snapshot(&self) -> Result<Snapshot, SqlError> {
         let (conn, copy, blocks_writers) = snapshot::take(&self.conn, &self.place)?;
         let session = Self { conn, place: self.place.clone(), version: Cell::new(None), _copy: copy };
+        Ok(Snapshot { session: Box::new(session), blocks_writers })
+    }
+
+    fn brief_snapshot(&self) -> Result<Snapshot, SqlError> {
+        let (conn, blocks_writers) = snapshot::hold(&self.conn, &self.place)?;
+        let session = Self { conn, place: self.place.clone(), version: Cell::new(None), _copy: None };
         Ok(Snapshot { session: Box::new(session), blocks_writers })
     }
 
@@ -272,6 +280,38 @@ impl Session for SqliteSession {
         let table: String = self.conn.query_row(sql, [], |row| row.get(0))?;
         self.conn.execute_batch(&table.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
         Ok(self.conn.execute_batch("INSERT INTO temp._wbsync_dataset SELECT * FROM main._wbsync_dataset")?)
+    }
+
+    fn has_outbox(&self) -> Result<bool, SqlError> {
+        triggers::has_outbox(&self.conn)
+    }
+
+    fn triggers(&self, tables: &[Watched]) -> Result<Vec<Standing>, SqlError> {
+        triggers::standings(self, &self.conn, tables)
+    }
+
+    fn plan_install(&self, tables: &[Watched]) -> Result<Vec<Step>, SqlError> {
+        triggers::plan_install(self, &self.conn, tables)
+    }
+
+    fn plan_uninstall(&self) -> Result<Vec<Step>, SqlError> {
+        triggers::plan_uninstall(&self.conn)
+    }
+
+    fn outbox(&self) -> Outbox {
+        triggers::OUTBOX
+    }
+
+    fn among(&self, column: &str, _is_integer: bool, parameter: &str) -> String {
+        format!("{column} IN (SELECT value FROM json_each({parameter}))")
+    }
+
+    fn list(&self, keys: &[Key], _is_integer: bool) -> String {
+        let value = |key: &Key| match key {
+            Key::Int(number) => serde_json::Value::from(*number),
+            Key::Text(text) => serde_json::Value::from(&**text),
+        };
+        serde_json::Value::Array(keys.iter().map(value).collect()).to_string()
     }
 
     fn check_condition(&self, sql: &str) -> Result<(), String> {

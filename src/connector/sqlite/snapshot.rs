@@ -36,9 +36,16 @@ pub(super) fn take(
         let (copy, file) = copy(conn, place)?;
         return Ok((copy, Some(file), false));
     }
+    let (reader, blocks_writers) = hold(conn, place)?;
+    Ok((reader, None, blocks_writers))
+}
+
+/// Opens a snapshot of the file itself; tells whether others wait while it is open.
+pub(super) fn hold(conn: &Connection, place: &Place) -> rusqlite::Result<(Connection, bool)> {
+    let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     let reader = open(&place.path, place.busy)?;
     reader.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema")?;
-    Ok((reader, None, !is_wal))
+    Ok((reader, !mode.eq_ignore_ascii_case("wal")))
 }
 
 fn copy(conn: &Connection, place: &Place) -> rusqlite::Result<(Connection, tempfile::NamedTempFile)> {
