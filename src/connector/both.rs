@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::capturing::{TriggerChange, Triggers};
 use super::contract::{
-    Applied, Base, Blemish, Capture, Change, Column, Connector, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting, SinkError,
-    Standing, Surveyed,
+    Applied, Base, Blemish, Capture, Change, Column, Connector, DatabaseSizes, Dropped, Parked, Position, Rows,
+    Sighting, SinkError, Standing, Surveyed,
 };
 use super::error::Error;
 use super::files::connector::FilesConnector;

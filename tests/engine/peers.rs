@@ -141,7 +141,7 @@ fn later_heads_of_a_revoked_peer_are_refused_with_the_reason_and_trust_brings_th
     beta.app.execute("UPDATE help_requests SET description = 'by beta' WHERE title = 'ladder'", &[]);
     let bob = beta.app.insert_user("bob", "public");
     beta.request(bob, "drill", "public");
-    beta.open().commit(wbsync::sync::commit::Mode::Keep).unwrap();
+    beta.open().commit(Mode::Keep).unwrap();
     beta.push();
     let before = (alpha.heads(), alpha.local_heads(), alpha.app.dump("help_requests"));
     let summary = fetched(&alpha);
@@ -423,7 +423,7 @@ fn another_identity_under_a_pinned_name_is_refused() {
     impostor.uses(&stick);
     let mallory = impostor.app.insert_user("mallory", "public");
     impostor.request(mallory, "send me money", "public");
-    impostor.open().commit(wbsync::sync::commit::Mode::Keep).unwrap();
+    impostor.open().commit(Mode::Keep).unwrap();
     impostor.push();
     let summary = fetched(&beta);
     assert_eq!(summary.refused.len(), 1, "{summary:?}");
@@ -445,7 +445,7 @@ fn a_clone_follows_only_whom_it_expects() {
         site.uses(&stick);
         let someone = site.app.insert_user("someone", "public");
         site.request(someone, title, "public");
-        site.open().commit(wbsync::sync::commit::Mode::Keep).unwrap();
+        site.open().commit(Mode::Keep).unwrap();
         site.push();
     }
     let clone = |app: &App, expect: &[&str]| {

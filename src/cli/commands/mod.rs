@@ -24,9 +24,9 @@ pub mod init;
 pub mod log;
 pub mod man;
 pub mod merge;
+pub mod metrics;
 #[cfg(feature = "git")]
 pub mod mirror;
-pub mod metrics;
 pub mod peer;
 pub mod privacy;
 pub mod prune;

@@ -18,8 +18,8 @@ use super::shadow::Shadow;
 use super::source::Sources;
 use super::watch::{Watch, picture};
 use crate::connector::contract::{
-    Applied, Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting,
-    SinkError, Standing, Surveyed,
+    Applied, Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows,
+    Sighting, SinkError, Standing, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
