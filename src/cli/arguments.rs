@@ -91,6 +91,7 @@ pub enum Command {
     Fsck(commands::fsck::Args),
     Repair(commands::repair::Args),
     Gc(commands::gc::Args),
+    ExportIdentity(commands::export_identity::Args),
     Restore(commands::restore::Args),
     Debug(commands::debug::Args),
     Serve(commands::serve::Args),

@@ -24,6 +24,16 @@ pub enum AnswerBody {
 /// An answer.
 pub type Answer = Response<AnswerBody>;
 
+impl AnswerBody {
+    /// Returns how many bytes are left.
+    pub(crate) fn left(&self) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Self::Read(left, _) => *left,
+        }
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = io::Error;
@@ -50,10 +60,7 @@ impl Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            Self::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            Self::Read(left, _) => *left,
-        })
+        SizeHint::with_exact(self.left())
     }
 }
 

@@ -13,6 +13,20 @@ pub const HEADERS_MAX: usize = 64;
 pub const TARGET_BYTES_MAX: usize = 1024;
 /// Who doesn't finish its headers in this time is slow on purpose; an idle connection ends so too.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Requests at once on one connection of HTTP/2: a few uploads, a few waits, some reads.
+pub const STREAMS_MAX: u32 = 32;
+/// Requests of one connection of HTTP/2 that are taken back before they were looked at, or that break its rules.
+pub const RESETS_MAX: usize = 16;
+/// Bytes of a body that may be on their way by HTTP/2 before they are read: a megabyte in a second where an answer takes 0.1 s.
+pub const STREAM_WINDOW_BYTES: u32 = 128 << 10;
+/// The same for all bodies of a connection, which is what it can make the hub hold.
+pub const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
+/// Bytes of an answer that wait in a connection of HTTP/2.
+pub const SEND_BYTES_MAX: usize = 32 << 10;
+/// How long a connection of HTTP/2 may be silent before it is asked whether it is there, and then to say so.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How often each connection is looked at for whether it is idle or stalled.
+pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A TLS handshake takes a few round trips.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A body or an answer on which nothing moves for so long is given up.
@@ -21,7 +35,7 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_SECONDS: u64 = 30;
 /// A body that is slower than this on average is given up: slower than any modem, faster than an attacker's patience.
 pub const BODY_BYTES_PER_SECOND_MIN: u64 = 2 << 10;
-/// Open connections; each costs a file and about 30 KiB.
+/// Open connections; each costs a file and about 30 KiB, and by HTTP/2 as much as its window if it is rude.
 pub const CONNECTIONS_MAX: usize = 1024;
 /// Requests that use the disk at once; more only wait for it.
 pub const WORK_AT_ONCE: usize = 32;

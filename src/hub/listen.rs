@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,11 +16,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::hub::activity::{Activity, Verdict, Watched};
 use crate::hub::error::Error;
 use crate::hub::guard::Guarded;
+use crate::hub::http2;
 use crate::hub::limits::{
-    CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, HEADER_BYTES_MAX, HEADER_TIMEOUT, HEADERS_MAX, IDLE_TIMEOUT, SHUTDOWN_TIMEOUT,
-    UPLOADS_AT_ONCE, WORK_AT_ONCE,
+    CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, LOOK_EVERY, SHUTDOWN_TIMEOUT, UPLOADS_AT_ONCE, WORK_AT_ONCE,
 };
 use crate::hub::log::Event;
 use crate::hub::service::{Connection, Hub};
@@ -191,22 +192,35 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut ending = hub.ending.subscribe();
-    let service = service_fn(move |request| Arc::clone(&hub).answer(connection, request));
+    let activity = Activity::new(Instant::now());
+    let watching = Arc::clone(&activity);
+    let service = service_fn(move |request| {
+        let underway = watching.begin();
+        let answer = Arc::clone(&hub).answer(connection, request);
+        async move { answer.await.map(|answer| answer.map(|body| Watched::new(body, underway))) }
+    });
     let io = TokioIo::new(Guarded::new(stream, IDLE_TIMEOUT));
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .half_close(false)
-        .serve_connection(io, service);
-    let mut served = std::pin::pin!(served);
-    // What goes wrong here is the other side's: it left, or was cut off.
-    tokio::select! {
-        _ = &mut served => return,
-        _ = ending.wait_for(|ending| *ending) => served.as_mut().graceful_shutdown(),
+    let builder = http2::builder();
+    let mut served = std::pin::pin!(builder.serve_connection(io, service));
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut leaving = false;
+    loop {
+        let leave = tokio::select! {
+            // What goes wrong here is the other side's: it left, or was cut off.
+            _ = &mut served => return,
+            _ = ending.wait_for(|ending| *ending), if !leaving => true,
+            _ = looks.tick() => match activity.verdict(Instant::now()) {
+                Verdict::Busy => false,
+                Verdict::Idle if leaving => return,
+                Verdict::Idle => true,
+                Verdict::Stalled => return,
+            },
+        };
+        if leave {
+            leaving = true;
+            served.as_mut().graceful_shutdown();
+        }
     }
-    let _ = served.await;
 }
 
 async fn signal() -> std::io::Result<()> {
@@ -241,6 +255,6 @@ fn acceptor((chain, key): &(PathBuf, PathBuf)) -> Result<TlsAcceptor, Error> {
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
         .map_err(Error::Tls)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -5,6 +5,7 @@
 //! blocking work. The protocol: format/http.md.
 
 pub mod accept;
+pub(crate) mod activity;
 pub mod answer;
 pub mod auth;
 pub mod body;
@@ -14,6 +15,7 @@ pub mod changes;
 pub mod documents;
 pub mod error;
 pub mod guard;
+pub(crate) mod http2;
 pub mod limits;
 pub mod listen;
 pub mod lists;

@@ -22,7 +22,7 @@ use crate::hub::members::{Members, Role};
 use crate::hub::nonces::Nonces;
 use crate::hub::rates::Rates;
 use crate::hub::refusal::Refusal;
-use crate::hub::{changes, documents, lists, objects};
+use crate::hub::{changes, documents, http2, lists, objects};
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::sys::clock;
 use crate::transport::dir::DirStore;
@@ -56,7 +56,7 @@ pub struct Hub {
     renewed: Mutex<Option<Instant>>,
     nonces: Mutex<Nonces>,
     rates: Mutex<Rates>,
-    work: Semaphore,
+    work: Arc<Semaphore>,
     log: Log,
     guests: Option<Guests>,
 }
@@ -92,7 +92,7 @@ impl Hub {
             renewed: Mutex::new(None),
             nonces: Mutex::new(Nonces::new(clock::now().0 / 1000)),
             rates: Mutex::new(Rates::default()),
-            work: Semaphore::new(WORK_AT_ONCE),
+            work: Arc::new(Semaphore::new(WORK_AT_ONCE)),
             log,
             guests: None,
         };
@@ -128,12 +128,18 @@ impl Hub {
         let method = request.method().to_string();
         let path: String = request.uri().path().chars().take(LOGGED_CHARS_MAX).collect();
         let mut caller = None;
-        let result = Arc::clone(&self).respond(connection, request, &mut caller).await;
+        let mut unanswered = Unanswered { hub: &self, connection, counts: true };
+        let result = match http2::plain(request) {
+            Ok(request) => Arc::clone(&self).respond(connection, request, &mut caller).await,
+            Err(refusal) => Err(refusal),
+        };
+        unanswered.counts = false;
+        drop(unanswered);
         let (answer, inside) = match result {
             Ok(answer) => (answer, None),
             Err(refusal) => {
                 let status = refusal.problem.status;
-                if matches!(status, 400 | 401 | 403 | 404 | 405 | 414)
+                if matches!(status, 400 | 401 | 403 | 404 | 405 | 414 | 431)
                     && caller.is_none()
                     && let Some(address) = auth::limited_address(&self, &connection)
                 {
@@ -171,7 +177,11 @@ impl Hub {
             (&Method::GET, "scopes") => self.work(move || lists::scopes(&hub, &caller)).await,
             (&Method::GET, "instances") => self.work(move || lists::cards(&hub, &caller)).await,
             (&Method::GET, "objects") => self.work(move || lists::objects(&hub, &caller, &query)).await,
-            (&Method::GET, "changes") => changes::changes(&self, &caller, &query).await,
+            (&Method::GET, "changes") => {
+                // It may wait for long, and what nobody reads shouldn't.
+                drop(incoming);
+                changes::changes(&self, &caller, &query).await
+            }
             (&Method::POST, "missing") => {
                 let objects = self.objects_of(&parts, incoming, &caller).await?;
                 self.work(move || lists::missing(&hub, &objects)).await
@@ -245,8 +255,14 @@ impl Hub {
         &self,
         work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let _permit = self.work.acquire().await.map_err(Refusal::internal)?;
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Refusal::internal(error)))
+        let permit = Arc::clone(&self.work).acquire_owned().await.map_err(Refusal::internal)?;
+        // Work that nobody waits for any more isn't stopped by that, so it counts until it ends.
+        let counted = move || {
+            let done = work();
+            drop(permit);
+            done
+        };
+        tokio::task::spawn_blocking(counted).await.unwrap_or_else(|error| Err(Refusal::internal(error)))
     }
 
     /// Returns the catalogue, renewed if it is old.
@@ -296,6 +312,21 @@ impl Hub {
 
     pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
         self.rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A request whose client didn't wait for the answer: it may not be cheaper than a refused one.
+struct Unanswered<'a> {
+    hub: &'a Hub,
+    connection: Connection,
+    counts: bool,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let (true, Some(address)) = (self.counts, auth::limited_address(self.hub, &self.connection)) {
+            self.hub.rates().refused(address, Instant::now());
+        }
     }
 }
 

@@ -109,25 +109,43 @@ impl Identity {
     /// # Errors
     /// `Exists` if there is a signing key; `Write`; and as `open` for an `age.key` that is there.
     pub fn create(dir: &Path) -> Result<Self, Error> {
-        let (secret, public, age_path) = (dir.join(SIGNING_FILE), dir.join(PUBLIC_FILE), dir.join(AGE_FILE));
-        let write = |path: &Path, bytes: &[u8], access| {
-            disk::replace(path, bytes, access).map_err(|source| Error::Write { path: path.to_owned(), source })
-        };
+        let age_path = dir.join(AGE_FILE);
         disk::create_dir(dir).map_err(|source| Error::Write { path: dir.to_owned(), source })?;
-        match fs::symlink_metadata(&secret) {
-            Ok(_) => return Err(Error::Exists { path: secret }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(Error::Read { path: secret, source }),
-        }
+        absent(&dir.join(SIGNING_FILE))?;
         let mut identity = Self::generate();
         match read_age(&age_path) {
             Ok(age) => identity.age = age,
             Err(Error::Missing { .. }) => write(&age_path, identity.age_file().as_bytes(), disk::Access::Secret)?,
             Err(error) => return Err(error),
         }
-        write(&public, identity.public_line().as_bytes(), disk::Access::Shared)?;
-        write(&secret, identity.signing_file().as_bytes(), disk::Access::Secret)?;
+        identity.write_signing(dir)?;
         Ok(identity)
+    }
+
+    /// Writes the identity to `dir`, which is made if needed, in the order of `create`; one that is there already,
+    /// and is the same, is left alone.
+    ///
+    /// # Errors
+    /// `Exists` if there is another; `Write`; and as `open` for what is there.
+    pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        let age_path = dir.join(AGE_FILE);
+        disk::create_dir(dir).map_err(|source| Error::Write { path: dir.to_owned(), source })?;
+        match read_age(&age_path) {
+            Ok(age) if age.to_public().to_string() == self.recipient() => {}
+            Ok(_) => return Err(Error::Exists { path: age_path }),
+            Err(Error::Missing { .. }) => write(&age_path, self.age_file().as_bytes(), disk::Access::Secret)?,
+            Err(error) => return Err(error),
+        }
+        match absent(&dir.join(SIGNING_FILE)) {
+            Ok(()) => self.write_signing(dir),
+            Err(Error::Exists { .. }) if Self::open(dir)?.id() == self.id() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_signing(&self, dir: &Path) -> Result<(), Error> {
+        write(&dir.join(PUBLIC_FILE), self.public_line().as_bytes(), disk::Access::Shared)?;
+        write(&dir.join(SIGNING_FILE), self.signing_file().as_bytes(), disk::Access::Secret)
     }
 
     /// Reads the identity in `dir`.
@@ -194,18 +212,23 @@ impl Identity {
         &self.signing
     }
 
-    fn signing_file(&self) -> Zeroizing<String> {
+    /// Returns the text of `id_ed25519`: the secret signing key.
+    pub(super) fn signing_file(&self) -> Zeroizing<String> {
         let pair = KeypairData::Ed25519(Ed25519Keypair::from(&self.signing));
         let key = PrivateKey::new(pair, COMMENT).expect("the pair is not locked");
         key.to_openssh(LineEnding::LF).expect("an Ed25519 key has an OpenSSH form")
     }
 
+    /// Returns the secret age key: `AGE-SECRET-KEY-1…`.
+    pub(super) fn age_secret(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.age.to_string().expose_secret().to_owned())
+    }
+
     fn age_file(&self) -> Zeroizing<String> {
-        let secret = self.age.to_string();
         Zeroizing::new(format!(
             "# {COMMENT}: opens what is sealed to this instance; keep it secret\n# public key: {}\n{}\n",
             self.recipient(),
-            secret.expose_secret()
+            *self.age_secret()
         ))
     }
 }
@@ -230,6 +253,30 @@ pub fn public_line_of(instance: &InstanceId) -> String {
 
 fn key_data(instance: &InstanceId) -> KeyData {
     KeyData::Ed25519(Ed25519PublicKey(*instance.as_bytes()))
+}
+
+/// Reads the two secrets as their files hold them; says what is wrong with one, without showing it.
+pub(super) fn of_texts(signing: &[u8], age: &str) -> Result<Identity, String> {
+    let age = age.parse().map_err(|why| format!("the age key can't be read: {why}"))?;
+    let key = PrivateKey::from_openssh(signing).map_err(|why| format!("the signing key can't be read: {why}"))?;
+    let KeypairData::Ed25519(pair) = key.key_data() else {
+        return Err("the signing key is locked, or no Ed25519 key".into());
+    };
+    let signing = SigningKey::try_from(pair).map_err(|why| format!("the signing key can't be read: {why}"))?;
+    Ok(Identity { signing, age })
+}
+
+fn write(path: &Path, bytes: &[u8], access: disk::Access) -> Result<(), Error> {
+    disk::replace(path, bytes, access).map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+/// Makes sure that there is no file yet.
+fn absent(path: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(Error::Exists { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+    }
 }
 
 fn read_signing(path: &Path) -> Result<SigningKey, Error> {

@@ -2,6 +2,7 @@
 
 pub mod card;
 pub mod document;
+pub mod export;
 pub mod identity;
 pub mod sealing;
 pub mod sshsig;

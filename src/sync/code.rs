@@ -114,6 +114,7 @@ codes! {
     RestoreUnfinished "restore-unfinished" BUSY "a `restore` was begun and has to be finished first";
     RestoreAlone "restore-alone" UNREACHABLE "no remote can be asked what this instance published";
     NothingToRestore "nothing-to-restore" ERROR "no remote holds anything of this instance";
+    BadExport "bad-export" REFUSED "a text is no exported identity, was altered, or the passphrase is another";
     Refused "refused" REFUSED "documents of a remote were refused";
     Restless "restless" RETRY "the application kept changing rows";
 }

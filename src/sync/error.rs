@@ -145,6 +145,8 @@ pub enum Error {
     StillForked { peer: String, scope: String },
     #[error("a restore of this instance was begun and isn't finished")]
     RestoreUnfinished,
+    #[error("cannot use the exported identity")]
+    Export(#[source] keys::export::Error),
     #[error("none of the remotes can be asked for what this instance published")]
     RestoreAlone,
     #[error("{remote} offers nothing of ours to restore from, and neither does any other remote that was asked")]
@@ -281,6 +283,7 @@ impl Error {
             Self::LostHistory { .. } | Self::LostCommit { .. } => Code::LostHistory,
             Self::StillForked { .. } => Code::StillForked,
             Self::RestoreUnfinished => Code::RestoreUnfinished,
+            Self::Export(_) => Code::BadExport,
             Self::RestoreAlone => Code::RestoreAlone,
             Self::NothingToRestore { .. } => Code::NothingToRestore,
             Self::Raced { .. } => Code::Raced,
@@ -309,6 +312,7 @@ impl Error {
             Self::ConfigDisagrees { .. } => "leave the option out, or change the file or remove it".into(),
             Self::Config { .. } => "correct the line, or compare with docs/mapping.md".into(),
             Self::Identity(_) => "the files are in .wbsync/keys; restore them from a backup".into(),
+            Self::Export(_) => "compare it with what was printed; `wbsync export-identity` prints it".into(),
             Self::Database(source) => match &**source {
                 connector::error::Error::BadMapping { at, .. } if at == "dataset" => {
                     "take a mapping that ships with wbsync, `--preset whiteballoon`, or write [dataset.NAME] tables into \

@@ -103,15 +103,7 @@ impl Instance {
     fn make(root: &Path, options: &InitOptions, making: &Making, watcher: Watcher) -> Result<Self, Error> {
         let name = options.name.clone().unwrap_or_else(|| default_name(root));
         let building = Building::begin(root)?;
-        let file = root.join(config::FILE);
-        let written = match file.exists() {
-            true => None,
-            false => Some(config::initial(options.database.as_deref(), options.preset.as_deref(), options.mode)),
-        };
-        let config = match &written {
-            Some(text) => Config::parse(text, &file)?,
-            None => agreeing(Config::read(root)?, options, &file)?,
-        };
+        let (config, written) = configured(root, options)?;
         building.fill(name, making)?;
         let probe = Self::open_parts(root, building.dir.clone(), config, None, silent())?;
         probe.with_database(|database| {
@@ -315,6 +307,19 @@ impl Drop for Building {
 fn store_card(store: &DirStore, instance: &Instance) -> Result<(), Error> {
     use crate::exchange::store::Store;
     store.swap_card(&instance.id(), None, &instance.card.bytes).map_err(Error::store("this instance"))
+}
+
+/// Returns the configuration in `root`, or the one of the options, which is to be written then.
+///
+/// # Errors
+/// `ConfigDisagrees` if both are given and differ; `Config`.
+pub(super) fn configured(root: &Path, options: &InitOptions) -> Result<(Config, Option<String>), Error> {
+    let file = root.join(config::FILE);
+    if file.exists() {
+        return Ok((agreeing(Config::read(root)?, options, &file)?, None));
+    }
+    let written = config::initial(options.database.as_deref(), options.preset.as_deref(), options.mode);
+    Ok((Config::parse(&written, &file)?, Some(written)))
 }
 
 /// Refuses options that an existing `wbsync.toml` contradicts: it is kept, so they would do nothing.

@@ -8,6 +8,7 @@
 pub mod ask;
 pub mod bare;
 mod before;
+pub mod identity;
 mod people;
 mod rescue;
 pub mod rows;

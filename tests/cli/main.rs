@@ -19,6 +19,7 @@ mod lifecycle;
 mod looking;
 mod misconfigured;
 mod people;
+mod printed;
 mod restoring;
 mod schemas;
 mod served;

@@ -51,7 +51,7 @@ fn a_mapping_that_does_not_fit_is_named() {
     for (own, what) in [
         ("dataset.users.fields.nick = { type = \"text\" }", "no column \"nick\""),
         ("dataset.users.table = \"people\"", "no table \"people\""),
-        ("dataset.users.key = \"username\"", "is not the primary key"),
+        ("dataset.users.key = \"username\"", "is id, not username"),
         ("dataset.users.insert = { rank = 1 }", "no column \"rank\""),
         ("dataset.comments.enabled = false\ndataset.users.birth = [\"born\"]", "no column \"born\""),
     ] {

@@ -273,8 +273,9 @@ fn only_keys(week: &Week) {
         }
     }
     let url = week.stick.path();
-    assert!(bare::complete(dir, url.to_str(), None, dir).unwrap());
-    assert!(!bare::complete(dir, url.to_str(), None, dir).unwrap());
+    let known = bare::Known { url: url.to_str(), ..bare::Known::default() };
+    assert!(bare::complete(dir, known, dir).unwrap());
+    assert!(!bare::complete(dir, known, dir).unwrap());
     let stick = PeerName::new(STICK).unwrap();
     open_to_restore(&week.alpha).remote_add(&stick, url.to_str().unwrap(), dir).unwrap();
 }

@@ -6,6 +6,7 @@ mod blind;
 mod deployed;
 mod modes;
 mod race;
+mod recovered;
 mod relayed;
 mod secured;
 mod served;

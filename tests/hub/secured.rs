@@ -180,3 +180,53 @@ fn nginx_does_tls_and_takes_off_a_path() {
     let Some(_nginx) = Nginx::start(&certificates, port, &site.url) else { return };
     certificates.exchange(&site, &url);
 }
+
+/// Runs curl, and returns the version of HTTP that it spoke, the status and the body.
+fn curl(certificates: &Certificates, args: &[&str]) -> Option<(String, String)> {
+    let program = Command::new("curl").arg("--version").stderr(Stdio::null()).output();
+    let Some(features) = program.ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()) else {
+        skipped("there is no curl");
+        return None;
+    };
+    if !features.contains(" HTTP2") {
+        skipped("this curl speaks no HTTP/2");
+        return None;
+    }
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--noproxy", "*", "--cacert", &certificates.path("ca.pem")])
+        .args(["--write-out", "\n%{http_version} %{http_code}"])
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (body, spoken) = text.rsplit_once('\n').unwrap();
+    Some((spoken.to_owned(), body.to_owned()))
+}
+
+#[test]
+fn curl_speaks_both_versions_with_and_without_tls() {
+    let Some(certificates) = Certificates::new() else { return };
+    let port = free_port();
+    let url = format!("https://localhost:{port}/");
+    let (chain, key) = (certificates.path("hub.pem"), certificates.path("hub.key"));
+    let options = ["--tls-cert", &chain, "--tls-key", &key, "--url", &url];
+    let secure = Site::start_in(tempfile::tempdir().unwrap(), &format!("127.0.0.1:{port}"), &options);
+    let plain = Site::start(&[]);
+    for (site, version, option) in [
+        (&url, "2", "--http2"),
+        (&url, "1.1", "--http1.1"),
+        (&plain.url, "2", "--http2-prior-knowledge"),
+        (&plain.url, "1.1", "--http1.1"),
+        // An offer to change in the midst is not taken up.
+        (&plain.url, "1.1", "--http2"),
+    ] {
+        let Some((spoken, body)) = curl(&certificates, &[option, &format!("{site}info")]) else { return };
+        assert_eq!(spoken, format!("{version} 200"), "{option} {site}");
+        assert!(body.contains("\"service\":\"wbsync\""), "{body}");
+        let (spoken, body) = curl(&certificates, &[option, &format!("{site}scopes")]).unwrap();
+        assert_eq!(spoken, format!("{version} 401"), "{option} {site}");
+        assert!(body.contains("\"code\":\"unsigned\""), "{body}");
+    }
+    drop((secure, plain));
+}

@@ -8,6 +8,7 @@ mod dir;
 mod faulty;
 mod hostile;
 mod http;
+mod http2;
 mod network;
 mod signed;
 mod ssh;

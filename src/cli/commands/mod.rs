@@ -8,6 +8,7 @@ pub mod completions;
 pub mod conflicts;
 pub mod debug;
 pub mod diff;
+pub mod export_identity;
 pub mod fetch;
 pub mod follow;
 pub mod fsck;
@@ -98,6 +99,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Fsck(args) => fsck::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Repair(args) => repair::run(context, args),
+        Command::ExportIdentity(args) => export_identity::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Revert(args) => revert::run(context, args),
         Command::Shun(args) => shun::run(context, args),

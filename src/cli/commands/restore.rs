@@ -1,14 +1,23 @@
 //! `wbsync restore`: catch up after a backup was put back.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::cli::commands::init::Options;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use crate::cli::passphrase::{Source, Use};
 use crate::cli::text::{count, tame};
 use crate::id::name::PeerName;
+use crate::keys::export::{Export, TEXT_BYTES_MAX};
 use crate::sync::commit::Mode;
 use crate::sync::error::Error;
 use crate::sync::instance::{Instance, Purpose};
-use crate::sync::restore::bare;
 use crate::sync::restore::{RestoreOptions, RestoreSummary};
+use crate::sync::restore::{bare, identity};
+use crate::sys::disk;
 
 /// Catch up after a backup was put back: of the application's database, of `.wbsync`, or of both
 ///
@@ -16,13 +25,15 @@ use crate::sync::restore::{RestoreOptions, RestoreSummary};
 /// apart, brings records and rows together without dropping either side, and publishes. Run it also when a copy of this
 /// instance was at work elsewhere, after stopping one of the two. If it is interrupted, run it again.
 ///
-/// With nothing left but `.wbsync/keys` and `wbsync.toml`, name a store that this instance pushed to.
+/// With nothing left but `.wbsync/keys` and `wbsync.toml`, name a store that this instance pushed to. With nothing left but
+/// what `wbsync export-identity` printed, name that file, and the application's database and mapping as for `init`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   wbsync restore --dry-run
   wbsync restore
-  wbsync restore /media/stick/wbsync")]
+  wbsync restore /media/stick/wbsync
+  wbsync restore --identity alpha.identity --db sqlite:///data/app.db --preset whiteballoon https://hub.example/")]
 pub struct Args {
     /// The remotes to ask, by name or URL; otherwise all
     remotes: Vec<String>,
@@ -32,21 +43,43 @@ pub struct Args {
     /// Go on though no remote can be asked: what was published and is lost here stays lost
     #[arg(long)]
     without_remotes: bool,
-    /// What the instance calls itself, if only its keys are left and no store has its card
-    #[arg(long, value_name = "NAME")]
-    name: Option<PeerName>,
+    /// Bring back an exported identity: the file, or a picture's text, that `wbsync export-identity` printed
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: Source,
+    /// What the instance is called, if only its keys are left; otherwise as before
+    #[command(flatten)]
+    options: Options,
 }
+
+/// The most bytes of a file with an exported identity in it.
+const FILE_BYTES_MAX: u64 = TEXT_BYTES_MAX as u64;
 
 /// Runs it.
 ///
 /// # Errors
-/// As `Instance::restore`.
+/// As `Instance::restore`; the exported identity can't be opened.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Keep };
     let root = Instance::root_from_environment(&context.dir).unwrap_or_else(|| context.dir.clone());
-    let url = args.remotes.iter().find(|remote| is_url(remote));
-    let is_bare = bare::complete(&root, url.map(String::as_str), args.name, &context.dir)?;
+    let options = args.options.into_init();
+    let export = args.identity.as_ref().map(|path| open_export(context, path, &args.passphrase)).transpose()?;
+    if let Some(export) = &export {
+        if mode == Mode::DryRun {
+            return tell(context, export);
+        }
+        identity::place(&root, export, &options)?;
+    } else if options.database.is_some() || options.preset.is_some() || options.mode.is_some() {
+        return Err(Failure::Usage("--db, --preset and --mode are for a new machine, with --identity".into()));
+    }
+    let url = args.remotes.iter().find(|remote| is_url(remote)).map(String::as_str);
+    let known = bare::Known { url, name: options.name.as_ref(), export: export.as_ref() };
+    let is_bare = bare::complete(&root, known, &context.dir)?;
     let mut instance = Instance::find(&context.dir, Purpose::Restore, context.watcher())?;
+    if let Some(export) = &export {
+        instance.remotes_of(export)?;
+    }
     let mut remotes = Vec::new();
     for (number, given) in args.remotes.iter().enumerate() {
         remotes.push(match is_url(given) {
@@ -69,6 +102,31 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     context.report_failed(&summary.pushed.failed);
     context.report_refused(&summary.fetched);
     context.report_conflicts(&summary.conflicts);
+    Ok(())
+}
+
+/// Opens the export in a file.
+fn open_export(context: &Context, path: &Path, passphrase: &Source) -> Result<Export, Failure> {
+    let path = context.dir.join(path);
+    let bytes = disk::read_bounded(&path, FILE_BYTES_MAX).map_err(Error::io("read", &path))?;
+    let missing = || Error::io("read", &path)(io::Error::new(io::ErrorKind::NotFound, "there is no such file"));
+    let text = String::from_utf8_lossy(&bytes.ok_or_else(missing)?).into_owned();
+    let passphrase = passphrase.passphrase(Use::Open)?;
+    context.note("opening the exported identity; this takes a second or more");
+    Ok(Export::open(&text, &passphrase).map_err(Error::Export)?)
+}
+
+/// Says what an export holds.
+fn tell(context: &Context, export: &Export) -> Result<(), Failure> {
+    let (name, fingerprint, incarnation) = (&export.name, export.identity.fingerprint(), export.incarnation);
+    let mut text = format!("name         {name}\nfingerprint  {fingerprint}\nincarnation  {incarnation}\n");
+    for (name, url) in &export.remotes {
+        text += &format!("remote       {name} {}\n", tame(url));
+    }
+    let remotes: Vec<_> = export.remotes.iter().map(|(name, url)| json!({ "name": name, "url": url })).collect();
+    let json = json!({ "name": name, "fingerprint": fingerprint, "incarnation": incarnation, "remotes": remotes });
+    context.answer(&json, &text)?;
+    context.note("the passphrase opens it; nothing was made");
     Ok(())
 }
 

@@ -27,30 +27,12 @@ pub fn check(mapping: &Mapping) -> Result<(), Error> {
         if !tables.insert(dataset.table.to_ascii_lowercase()) {
             return bad(format!("dataset.{name}.table"), format!("another dataset maps {:?} too", dataset.table));
         }
+        check_key(name, dataset)?;
+    }
+    for (name, dataset) in &mapping.dataset {
         check_dataset(mapping, name, dataset)?;
     }
-    order(mapping).map(|_| ())
-}
-
-/// Returns the datasets, those referred to before those that refer to them.
-///
-/// # Errors
-/// `BadMapping` if datasets refer to each other in a circle.
-pub fn order(mapping: &Mapping) -> Result<Vec<DatasetName>, Error> {
-    let mut ordered: Vec<DatasetName> = Vec::new();
-    while ordered.len() < mapping.dataset.len() {
-        let ready = |dataset: &Dataset| {
-            dataset.fields.values().filter_map(|field| field.reference.as_ref()).all(|parent| ordered.contains(parent))
-        };
-        let next = mapping.dataset.iter().find(|(name, dataset)| !ordered.contains(name) && ready(dataset));
-        let Some((name, _)) = next else {
-            let circle: Vec<&str> =
-                mapping.dataset.keys().filter(|name| !ordered.contains(name)).map(DatasetName::as_str).collect();
-            return bad("dataset", format!("these datasets refer to each other in a circle: {}", circle.join(", ")));
-        };
-        ordered.push(name.clone());
-    }
-    Ok(ordered)
+    Ok(())
 }
 
 fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
@@ -58,12 +40,15 @@ fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Re
     if dataset.fields.values().all(|field| field.scope.is_some()) {
         return bad(at("fields"), "a record needs at least one field without a scope of its own");
     }
+    check_columns(mapping, name, dataset)?;
     let mut columns = BTreeSet::new();
     for (field_name, field) in &dataset.fields {
         check_field(mapping, &at(&format!("fields.{field_name}")), field)?;
-        if !columns.insert(field.column(field_name)) {
-            let why = format!("two fields have the column {:?}", field.column(field_name));
-            return bad(at("fields"), why);
+        // A reference by several columns may share some with other fields.
+        if let [column] = field.columns(field_name)[..]
+            && !columns.insert(column)
+        {
+            return bad(at("fields"), format!("two fields have the column {column:?}"));
         }
     }
     check_scope(name, dataset)?;
@@ -75,7 +60,7 @@ fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Re
     for field in dataset.unique.iter().flatten() {
         known("unique", field)?;
     }
-    check_same(mapping, name, dataset)?;
+    check_same(name, dataset)?;
     if let Some(alias) = &dataset.alias {
         if known("alias", alias)?.kind != Some(Kind::Text) {
             return bad(at("alias"), format!("the field {alias} is no text"));
@@ -114,8 +99,39 @@ fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Re
     check_purge(name, dataset)
 }
 
-/// What is equal must be so by what it refers to: a name that two people have chosen says nothing.
-fn check_same(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
+/// A key is one column or several.
+fn check_key(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
+    let keys = dataset.key.names();
+    let different: BTreeSet<String> = keys.iter().map(|column| column.to_ascii_lowercase()).collect();
+    match keys.is_empty() || different.len() < keys.len() {
+        true => bad(format!("dataset.{name}.key"), "a key is a column, or a list of different columns"),
+        false => Ok(()),
+    }
+}
+
+/// Who refers to a key has as many columns.
+fn check_columns(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
+    for (field_name, field) in &dataset.fields {
+        let at = format!("dataset.{name}.fields.{field_name}.column");
+        let count = field.columns(field_name).len();
+        let Some(parent) = &field.reference else {
+            if count != 1 {
+                return bad(at, "only a reference has several columns");
+            }
+            continue;
+        };
+        if let Some(parent) = mapping.dataset.get(parent)
+            && count != parent.key.names().len()
+        {
+            let wanted = parent.key.names().join(", ");
+            return bad(at, format!("it wants as many columns as the key it refers to has ({wanted}), in that order"));
+        }
+    }
+    Ok(())
+}
+
+/// What is equal must not be a name that people chose: whoever has an alias is somebody of their own.
+fn check_same(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
     if dataset.same.is_empty() {
         return Ok(());
     }
@@ -124,19 +140,16 @@ fn check_same(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Resul
     if !dataset.unique.iter().any(|set| sorted(set) == sorted(&dataset.same)) {
         return bad(at, "these fields together are not unique: add them to `unique`");
     }
-    if let Some(field) = dataset.same.iter().find(|field| dataset.fields[*field].reference.is_none()) {
+    if let Some(field) = dataset.same.iter().find(|field| dataset.alias.as_ref() == Some(field)) {
         return bad(
             at,
-            format!("the field {field} is no reference: records may be equal by what they refer to, by nothing else"),
+            format!("the field {field} has an alias: equal values either mean the same or get another name"),
         );
     }
-    let refers = |other: &Dataset| other.fields.values().any(|field| field.reference.as_ref() == Some(name));
-    match mapping.dataset.iter().find(|(_, other)| refers(other)) {
-        Some((other, _)) => {
-            bad(at, format!("the dataset {other} refers to these records, so each needs a row of its own"))
-        }
-        None => Ok(()),
+    if let Some(field) = dataset.same.iter().find(|field| dataset.fields[*field].scope.is_some()) {
+        return bad(at, format!("the field {field} has a scope of its own, so that not everybody can compare it"));
     }
+    Ok(())
 }
 
 fn check_scope(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
@@ -198,6 +211,9 @@ fn check_field(mapping: &Mapping, at: &str, field: &Field) -> Result<(), Error> 
         (Some(parent), None) if !mapping.dataset.contains_key(parent) => {
             bad(at, format!("it refers to the dataset {parent}, which is not mapped or not enabled"))
         }
+        (Some(parent), None) if field.missing == Some(Missing::Stub) && !mapping.dataset[parent].same.is_empty() => {
+            bad(at, format!("a record of {parent} may mean the same as another (`same`), so nothing can stand for it"))
+        }
         (Some(_), None) if field.required && field.missing == Some(Missing::Null) => {
             bad(at, "a required reference can't be shown as NULL")
         }
@@ -239,6 +255,7 @@ fn bad<T>(at: impl Into<String>, why: impl Into<String>) -> Result<T, Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::order::groups;
     use super::*;
 
     const GOOD: &str = r#"
@@ -257,7 +274,8 @@ mod tests {
     #[test]
     fn parents_come_first() {
         let mapping = Mapping::parse(GOOD, "test").unwrap();
-        let order: Vec<String> = order(&mapping).unwrap().iter().map(ToString::to_string).collect();
+        let order: Vec<String> =
+            groups(&mapping).into_iter().flat_map(|group| group.datasets).map(|name| name.to_string()).collect();
         assert_eq!(order, ["users", "posts"]);
     }
 
@@ -265,7 +283,10 @@ mod tests {
     fn each_contradiction_is_named() {
         for (from, to, expected) in [
             ("ref = \"users\"", "ref = \"members\"", "not mapped"),
-            ("fields.name = { type = \"text\" }", "fields.name = { ref = \"posts\" }", "in a circle: posts, users"),
+            ("key = \"id\"", "key = []", "list of different columns"),
+            ("key = \"id\"", "key = [\"id\", \"ID\"]", "list of different columns"),
+            ("key = \"id\"", "key = [\"id\", \"lang\"]", "as many columns as the key"),
+            ("type = \"text\"", "type = \"text\", column = [\"a\", \"b\"]", "only a reference"),
             ("scope = { column = \"s\" }", "scope = { column = \"s\", constant = \"public\" }", "exactly one"),
             ("scope = { column = \"s\" }", "scope = { column = \"name\" }", "can't be a field"),
             ("constant = \"public\"", "constant = \"everyone\"", "none of public"),
@@ -274,13 +295,12 @@ mod tests {
             ("key = \"id\"", "key = \"id\"\nstub = { name = \"{mail}\" }", "{mail}"),
             ("key = \"id\"", "key = \"id\"\npurge.files = [\"../{key}\"]", "not below"),
             ("key = \"id\"", "key = \"id\"\nunique = [[\"nick\"]]", "no field nick"),
-            ("key = \"id\"", "key = \"id\"\nsame = [\"name\"]", "not unique"),
-            ("key = \"id\"", "key = \"id\"\nunique = [[\"name\"]]\nsame = [\"name\"]", "no reference"),
+            ("key = \"id\"", "key = \"id\"\nsame = [\"name\"]", "so nothing can stand for it"),
+            ("fields.by =", "same = [\"by\"]\nfields.by =", "not unique"),
             (
-                "fields.by = { ref = \"users\", missing = \"stub\" }",
-                "fields.by = { ref = \"users\" }\nunique = [[\"by\"]]\nsame = [\"by\"]\n[dataset.notes]\ntable = \"n\"\n\
-                 key = \"id\"\nscope = { constant = \"public\" }\nfields.on = { ref = \"posts\" }",
-                "dataset notes refers",
+                "fields.by =",
+                "fields.t = { type = \"text\" }\nunique = [[\"t\"]]\nalias = \"t\"\nsame = [\"t\"]\nfields.by =",
+                "either mean the same",
             ),
             ("missing = \"stub\"", "missing = \"null\", required = true", "can't be shown as NULL"),
             ("{ type = \"text\" }", "{ type = \"text\", required = true }", "for references"),

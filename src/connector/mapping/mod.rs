@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod model;
+pub mod order;
 pub mod preset;
 pub mod schema;
 pub mod template;

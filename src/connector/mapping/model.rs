@@ -46,8 +46,8 @@ pub struct Dataset {
     pub enabled: bool,
     /// The table.
     pub table: String,
-    /// Its key column; an integer that the database chooses, or a column that is mapped as a field.
-    pub key: String,
+    /// Its key: an integer that the database chooses, or columns that are mapped as fields.
+    pub key: Columns,
     /// Columns that never change in a row's life, to notice that a key was handed out again.
     #[serde(default)]
     pub birth: Vec<String>,
@@ -116,9 +116,9 @@ pub struct Filter {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Field {
-    /// The column; the field's own name if left out.
+    /// The column; the field's own name if left out. Several, for a reference to rows with a key of several.
     #[serde(default)]
-    pub column: Option<String>,
+    pub column: Option<Columns>,
     /// The logical type; not for references.
     #[serde(default, rename = "type")]
     pub kind: Option<Kind>,
@@ -143,6 +143,42 @@ pub struct Field {
     /// The widest scope that the field may travel in, or `never`; left out, it goes where its record goes.
     #[serde(default)]
     pub scope: Option<String>,
+}
+
+/// One column or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrSeveral")]
+pub struct Columns(Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a column or a list of columns was expected")]
+enum OneOrSeveral {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl From<OneOrSeveral> for Columns {
+    fn from(columns: OneOrSeveral) -> Self {
+        Self(match columns {
+            OneOrSeveral::One(column) => vec![column],
+            OneOrSeveral::Several(columns) => columns,
+        })
+    }
+}
+
+impl Columns {
+    /// Returns their names in order.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Returns the name if it is one.
+    pub fn single(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
 }
 
 /// Logical types.
@@ -254,9 +290,17 @@ impl Mapping {
 }
 
 impl Field {
-    /// Returns the column, given the field's name.
-    pub fn column<'a>(&'a self, name: &'a FieldName) -> &'a str {
-        self.column.as_deref().unwrap_or(name.as_str())
+    /// Returns the columns, given the field's name: nearly always one.
+    pub fn columns<'a>(&'a self, name: &'a FieldName) -> Vec<&'a str> {
+        match &self.column {
+            Some(columns) => columns.names().iter().map(String::as_str).collect(),
+            None => vec![name.as_str()],
+        }
+    }
+
+    /// Tells whether the field is this column and no other.
+    pub fn is_column(&self, name: &FieldName, column: &str) -> bool {
+        self.columns(name) == [column]
     }
 }
 

@@ -17,6 +17,29 @@ JOIN pg_catalog.pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype 
 LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
 WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped";
 
+/// Lists the columns of the unique indexes of all rows of the table `$2` in the schema `$1`, by the index's number.
+pub(super) const UNIQUE_SETS: &str = "
+SELECT i.indexrelid::bigint, a.attname::text
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY((i.indkey::smallint[])[0:i.indnkeyatts - 1])
+WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL";
+
+/// Lists the columns of the foreign keys between tables of the schema `$1`: number, table, column, parent, its column,
+/// whether deleting acts, whether it is deferred.
+pub(super) const FOREIGN_KEYS: &str = "
+SELECT k.oid::bigint, c.relname::text, a.attname::text, p.relname::text, b.attname::text,
+       k.confdeltype NOT IN ('a', 'r'), k.condeferred
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_class p ON p.oid = k.confrelid AND p.relnamespace = c.relnamespace
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) WITH ORDINALITY AS u(x, y, at)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.x
+JOIN pg_catalog.pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = u.y
+WHERE n.nspname = $1 AND k.contype = 'f' AND k.conparentid = 0 ORDER BY c.relname, k.conname, u.at";
+
 /// Tells whether deleting a row of the schema `$1` may delete or alter others.
 pub(super) const ACTING_KEYS: &str = "
 SELECT 1 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace

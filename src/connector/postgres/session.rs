@@ -20,7 +20,7 @@ use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Kind;
 use crate::connector::sql::raw::{Raw, RawRef};
-use crate::connector::sql::session::{Declared, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Visit};
+use crate::connector::sql::session::{Declared, ForeignKey, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Visit};
 
 /// How long one of our statements may take within a write transaction, and how long we may be silent in one.
 const STATEMENT_MS: u64 = 5_000;
@@ -277,6 +277,34 @@ impl Session for PostgresSession {
         Ok(columns)
     }
 
+    fn unique_sets(&self, table: &str) -> Result<Vec<Vec<String>>, SqlError> {
+        let mut sets: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+        self.each(introspect::UNIQUE_SETS, &bind![self.url.schema(), table], &mut |row| {
+            sets.entry(row.get(0)?).or_default().push(row.get(1)?);
+            Ok(true)
+        })?;
+        Ok(sets.into_values().collect())
+    }
+
+    fn foreign_keys(&self) -> Result<Vec<ForeignKey>, SqlError> {
+        let mut keys: BTreeMap<i64, ForeignKey> = BTreeMap::new();
+        self.each(introspect::FOREIGN_KEYS, &bind![self.url.schema()], &mut |row| {
+            let (table, parent, flag) = (row.get(1)?, row.get(3)?, |at| Ok::<_, SqlError>(row.get::<i64>(at)? != 0));
+            let (acts, is_deferred) = (flag(5)?, flag(6)?);
+            let (columns, parent_columns) = (Vec::new(), Vec::new());
+            let new = || ForeignKey { table, columns, parent, parent_columns, acts, is_deferred };
+            let key = keys.entry(row.get(0)?).or_insert_with(new);
+            key.columns.push(row.get(2)?);
+            key.parent_columns.push(row.get(4)?);
+            Ok(true)
+        })?;
+        Ok(keys.into_values().collect())
+    }
+
+    fn checks_deferred(&self) -> bool {
+        true
+    }
+
     fn has_acting_keys(&self) -> Result<bool, SqlError> {
         self.is_there(introspect::ACTING_KEYS, &bind![self.url.schema()])
     }
@@ -354,6 +382,10 @@ impl Session for PostgresSession {
 
     fn key_value(&self, parameter: &str, is_integer: bool) -> String {
         if is_integer { format!("{parameter}::bigint") } else { parameter.to_owned() }
+    }
+
+    fn key_part(&self, column: &str) -> String {
+        format!("replace(replace({column}::text, '\\', '\\\\'), ',', '\\,')")
     }
 
     fn key_in_map(&self, column: &str) -> String {

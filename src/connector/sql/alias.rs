@@ -1,9 +1,10 @@
 //! Local names for records whose unique name is taken here.
 
 use super::apply::{Apply, Fail};
-use super::key::Key;
+use super::key::{Key, bound};
 use super::plan::{Plan, quote};
 use super::put::tail;
+use super::raw::Bind;
 use crate::record::recordid::RecordId;
 
 impl Apply<'_> {
@@ -31,10 +32,12 @@ impl Apply<'_> {
     }
 
     fn is_taken(&self, plan: &Plan, index: usize, name: &str, own: Option<&Key>) -> Result<bool, Fail> {
-        let (table, key) = (&plan.table, quote(&plan.spec.key));
-        let column = quote(&plan.fields[index].column);
-        let sql = format!("SELECT 1 FROM {table} WHERE {column} = ?1 AND {key} IS DISTINCT FROM ?2");
-        Ok(self.conn.exists(&sql, &bind![name, own])?)
+        let column = quote(&plan.fields[index].columns.0[0].name);
+        let sql = format!("SELECT 1 FROM {} WHERE {column} = ?1", plan.table);
+        let Some(own) = own else { return Ok(self.conn.exists(&sql, &bind![name])?) };
+        let given = plan.key.given(own);
+        let values: Vec<_> = [name.bind()].into_iter().chain(bound(&given)).collect();
+        Ok(self.conn.exists(&format!("{sql} AND NOT ({})", plan.key.test(self.conn, 2)), &values)?)
     }
 }
 

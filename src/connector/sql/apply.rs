@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Instant;
 
 use super::books::{Books, Mapped};
-use super::key::Key;
+use super::key::{Key, bound};
 use super::look::{self, OWN, Override};
 use super::pace::{HOLD, Pace};
 use super::plan::{Plan, Plans};
@@ -123,6 +123,10 @@ pub(super) struct Apply<'a> {
     pub(super) buffer: Vec<u8>,
     /// Whether own rows follow what was published of them.
     pub(super) restoring: bool,
+    /// Rows of circles that became placeholders because others refer to them, which may go as well.
+    pub(super) blanked: Vec<(usize, RecordId)>,
+    /// What had to wait in this run and was counted.
+    parked: HashSet<RecordId>,
     files: BTreeSet<String>,
     purged: HashSet<(usize, usize, String)>,
     purge: Purge,
@@ -161,6 +165,8 @@ impl<'a> Apply<'a> {
             has_gone,
             buffer: Vec::new(),
             restoring: false,
+            blanked: Vec::new(),
+            parked: HashSet::new(),
             files: BTreeSet::new(),
             purged: HashSet::new(),
             purge,
@@ -178,6 +184,7 @@ impl<'a> Apply<'a> {
         loop {
             let mut batch = fetch(changes)?;
             if batch.is_empty() && self.retries.is_empty() {
+                self.sweep()?;
                 return Ok(self.applied);
             }
             while !batch.is_empty() || !self.retries.is_empty() {
@@ -254,7 +261,7 @@ impl<'a> Apply<'a> {
             Err(Fail::Dirty) => Ok(()),
             Err(Fail::Same { by }) => self.stand_behind(dataset, id, content, &by),
             Err(Fail::Park { reason, waits }) => {
-                if from == Giver::Engine {
+                if from == Giver::Engine && self.parked.insert(id.clone()) {
                     *self.applied.parked.entry(id.dataset.clone()).or_default() += 1;
                 }
                 self.park(dataset, id, content, &reason, waits.as_ref())
@@ -288,6 +295,14 @@ impl<'a> Apply<'a> {
         if let Some(count) = count {
             *count.entry(id.dataset.clone()).or_default() += 1;
         }
+        if self.parked.remove(id)
+            && let Some(count) = self.applied.parked.get_mut(&id.dataset)
+        {
+            *count -= 1;
+        }
+        if done == Done::Blanked && self.plans.list[dataset].circle.is_some() {
+            self.blanked.push((dataset, id.clone()));
+        }
         let pending = std::mem::take(&mut self.pending);
         for stub in pending.stubs {
             *self.applied.inserted.entry(self.plans.list[stub].name.clone()).or_default() += 1;
@@ -317,7 +332,7 @@ impl<'a> Apply<'a> {
         let rule = if origin == OWN { books.rule(self.conn, dataset, key)? } else { None };
         let marks = books.marks(dataset, rule.as_deref());
         let mut parents = Mapped { conn: self.conn, books };
-        Ok(self.conn.one(&plan.sql_locked, &bind![key], |row| {
+        Ok(self.conn.one(&plan.sql_locked, &bound(&plan.key.given(key)), |row| {
             let look = look::look(plan, row, origin, marks, overrides, &mut parents, buffer)?;
             let raws: Result<_, SqlError> = (0..=plan.fields.len()).map(|at| Ok(row.raw(at)?.to_raw())).collect();
             Ok(Current { raws: raws?, birth: look.birth, digest: look.digest, audience: look.audience })

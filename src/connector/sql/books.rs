@@ -145,7 +145,7 @@ impl Books {
             }
         }
         let numbers = origins.iter().enumerate().map(|(number, id)| (*id, number as i64)).collect();
-        let integer_keys = plans.list.iter().map(|plan| plan.has_integer_key).collect();
+        let integer_keys = plans.list.iter().map(|plan| plan.key.is_integer()).collect();
         let sql = "SELECT settled, view, applied, target FROM _wbsync_position";
         let (settled, view, applied, target) =
             conn.only(sql, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;

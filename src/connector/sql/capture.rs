@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::books::{Books, ENTRY, Entry, override_of};
+use super::circle;
 use super::key::Key;
 use super::look::{self, OWN, Override, Parent, Parents};
 use super::pace::Pace;
@@ -69,32 +70,38 @@ enum Write {
     Nothing,
 }
 
-struct Run<'a> {
-    plans: &'a Plans,
-    books: &'a Books,
+pub(super) struct Run<'a> {
+    pub(super) plans: &'a Plans,
+    pub(super) books: &'a Books,
     /// Where to write down what is found; without it nothing is.
     writer: Option<&'a dyn Session>,
-    now: UnixMillis,
+    pub(super) now: UnixMillis,
     extent: Extent,
     sink: &'a mut Sink<'a>,
-    parents: Known,
+    pub(super) parents: Known,
     capture: Capture,
     found: Vec<Found>,
     flush_at: usize,
     pace: Pace,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
 }
 
 /// The rows of parent datasets, by key.
 #[derive(Default)]
-struct Known {
-    lists: Vec<Vec<(Key, Parent)>>,
+pub(super) struct Known {
+    pub(super) lists: Vec<Vec<(Key, Parent)>>,
+}
+
+impl Known {
+    pub(super) fn get(&self, dataset: usize, key: &Key) -> Option<&Parent> {
+        let list = &self.lists[dataset];
+        list.binary_search_by(|(known, _)| known.cmp(key)).ok().map(|at| &list[at].1)
+    }
 }
 
 impl Parents for Known {
     fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
-        let list = &self.lists[dataset];
-        Ok(list.binary_search_by(|(known, _)| known.cmp(key)).ok().map(|at| list[at].1.clone()))
+        Ok(self.get(dataset, key).cloned())
     }
 }
 
@@ -122,8 +129,13 @@ pub(super) fn run<'a>(
         buffer: Vec::new(),
     };
     let leftovers = run.leftovers(snapshot.session.as_ref())?;
-    for dataset in 0..plans.list.len() {
-        run.scan(snapshot.session.as_ref(), dataset)?;
+    for datasets in plans.groups() {
+        if plans.list[datasets[0]].circle.is_some() {
+            circle::learn(&mut run, snapshot.session.as_ref(), &datasets)?;
+        }
+        for dataset in datasets {
+            run.scan(snapshot.session.as_ref(), dataset)?;
+        }
     }
     drop(snapshot);
     run.flush()?;
@@ -151,7 +163,7 @@ impl Run<'_> {
     fn scan(&mut self, conn: &dyn Session, dataset: usize) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
         let overrides = self.overrides(conn, dataset)?;
-        let mut map = Map::new(conn, self.books, dataset, plan.has_integer_key);
+        let mut map = Map::new(conn, self.books, dataset, plan.key.is_integer());
         let mut mapped = map.next()?;
         let mut ids = Ids::default();
         conn.scan_into(&plan.sql_scan, |row| -> Result<(), Stop> {
@@ -182,7 +194,10 @@ impl Run<'_> {
                     self.seen(dataset, row, entry, overrides, false)?;
                 }
                 None => {
-                    let record = ids.next(conn, plan, self.books.datasets[dataset], &key, self.now)?;
+                    let record = match plan.circle.and_then(|_| self.parents.get(dataset, &key)) {
+                        Some(learned) => learned.record,
+                        None => ids.next(conn, plan, self.books.datasets[dataset], &key, self.now)?,
+                    };
                     let audience = Audience::Private(Reason::Chosen);
                     let (seen, view) = (0, self.books.view);
                     let entry = Entry {
@@ -299,7 +314,9 @@ impl Run<'_> {
     }
 
     fn remember(&mut self, dataset: usize, entry: &Entry) {
-        if self.plans.list[dataset].is_parent {
+        let plan = &self.plans.list[dataset];
+        // Those of a circle are known already.
+        if plan.is_parent && plan.circle.is_none() {
             self.parents.lists[dataset].push((entry.key.clone(), self.books.parent(entry)));
         }
     }
@@ -308,7 +325,11 @@ impl Run<'_> {
         *self.capture.private.entry((plan.name.clone(), reason)).or_default() += 1;
     }
 
-    fn overrides(&self, conn: &dyn Session, dataset: usize) -> Result<HashMap<Key, Vec<Override>>, SqlError> {
+    pub(super) fn overrides(
+        &self,
+        conn: &dyn Session,
+        dataset: usize,
+    ) -> Result<HashMap<Key, Vec<Override>>, SqlError> {
         let mut all: HashMap<Key, Vec<Override>> = HashMap::new();
         let sql = "SELECT key, field, shown, reason FROM _wbsync_override WHERE dataset = ?1";
         conn.each(sql, &bind![self.books.datasets[dataset]], &mut |row| {
@@ -326,13 +347,13 @@ impl Run<'_> {
 
 /// Gives record keys that ascend with the local keys.
 #[derive(Default)]
-struct Ids {
+pub(super) struct Ids {
     batch: std::vec::IntoIter<RecordKey>,
     batches: u64,
 }
 
 impl Ids {
-    fn next(
+    pub(super) fn next(
         &mut self,
         conn: &dyn Session,
         plan: &Plan,
@@ -357,20 +378,19 @@ impl Ids {
 }
 
 fn count_new(conn: &dyn Session, plan: &Plan, number: i64, from: &Key) -> Result<usize, SqlError> {
-    let key = format!("t.{}", super::plan::quote(&plan.spec.key));
-    let (order, value) = (conn.key_order(&key, plan.has_integer_key), conn.key_value("?2", plan.has_integer_key));
+    let (order, value) = (plan.key.order(conn, "t."), conn.key_value("?2", plan.key.is_integer()));
     let sql = format!(
         "SELECT count(*) FROM {} t WHERE {order} >= {value} AND NOT EXISTS
          (SELECT 1 FROM _wbsync_map m WHERE m.dataset = ?1 AND m.key = {})",
         plan.table,
-        conn.key_in_map(&key)
+        plan.key.in_map(conn, "t.")
     );
     let count = conn.only(&sql, &bind![number, from], |row| row.get::<i64>(0))?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// The map rows of a dataset in the order of its keys, read a page at a time.
-struct Map<'a> {
+pub(super) struct Map<'a> {
     conn: &'a dyn Session,
     books: &'a Books,
     dataset: usize,
@@ -382,7 +402,7 @@ struct Map<'a> {
 }
 
 impl<'a> Map<'a> {
-    fn new(conn: &'a dyn Session, books: &'a Books, dataset: usize, is_integer: bool) -> Self {
+    pub(super) fn new(conn: &'a dyn Session, books: &'a Books, dataset: usize, is_integer: bool) -> Self {
         let order = conn.map_order(is_integer);
         let rest = format!("ORDER BY {order} LIMIT {MAP_ROWS}");
         let first = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 {rest}");
@@ -390,7 +410,7 @@ impl<'a> Map<'a> {
         Self { conn, books, dataset, first, more, page: Vec::new().into_iter(), last: None, is_done: false }
     }
 
-    fn next(&mut self) -> Result<Option<Entry>, SqlError> {
+    pub(super) fn next(&mut self) -> Result<Option<Entry>, SqlError> {
         if self.page.len() == 0 && !self.is_done {
             let (books, number) = (self.books, self.books.datasets[self.dataset]);
             let read = |row: &dyn Row| books.entry(self.dataset, row);

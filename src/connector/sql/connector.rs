@@ -455,6 +455,7 @@ fn add(sum: &mut Applied, more: Applied) {
         (&mut sum.inserted, more.inserted),
         (&mut sum.updated, more.updated),
         (&mut sum.deleted, more.deleted),
+        (&mut sum.blanked, more.blanked),
         (&mut sum.parked, more.parked),
     ] {
         for (dataset, count) in more {

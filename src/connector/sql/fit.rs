@@ -17,7 +17,7 @@ pub(super) fn columns(plans: &Plans, session: &dyn Session) -> Vec<Column> {
                 dataset: plan.name.clone(),
                 field: field.name.clone(),
                 kind: plan.spec.fields[&field.name].field_type().expect("a checked field has a type or a reference"),
-                column: format!("{}.{}", plan.spec.table, field.column),
+                column: format!("{}.{}", plan.spec.table, field.columns.names()),
                 declared: field.declared.clone(),
                 fits,
                 is_scoped: field.least.is_some(),

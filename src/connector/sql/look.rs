@@ -80,21 +80,22 @@ pub(super) fn look<'r>(
     parents: &mut dyn Parents,
     buffer: &mut Vec<u8>,
 ) -> Result<Look<'r>, SqlError> {
-    let values = values(plan, row, overrides, parents)?;
+    let values = values(plan, row, overrides, parents, Caps::All)?;
     let audience = match origin {
-        OWN => Some(decide(plan, row, marks, &values)?.audience),
+        OWN => Some(decide(plan, row, marks, &values, Caps::All)?.audience),
         _ => None,
     };
     let digest = digest(plan, audience.as_ref(), &values, buffer);
     Ok(Look { values, birth: birth(plan, row, buffer)?, digest, audience })
 }
 
-/// Returns what the fields of a row show.
+/// Returns what the fields of a row show; references that don't narrow it show nothing.
 pub(super) fn values<'r>(
     plan: &Plan,
     row: &'r dyn Row,
     overrides: &[Override],
     parents: &mut dyn Parents,
+    caps: Caps,
 ) -> Result<Vec<Logical<'r>>, SqlError> {
     let mut values = Vec::with_capacity(plan.fields.len());
     for (index, field) in plan.fields.iter().enumerate() {
@@ -104,6 +105,7 @@ pub(super) fn values<'r>(
             _ if hidden => Logical::Hidden,
             Content::Plain(kind) => Logical::read(*kind, raw),
             Content::Ref(_) if raw == RawRef::Null => Logical::Null,
+            Content::Ref(reference) if reference.in_circle && caps == Caps::OutsideCircle => Logical::Hidden,
             Content::Ref(reference) => match Key::of(raw) {
                 None => Logical::Dangling,
                 Some(key) => parents.find(reference.parent, &key)?.map_or(Logical::Dangling, Logical::Ref),
@@ -156,12 +158,21 @@ impl Look<'_> {
     }
 }
 
+/// Which references narrow a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caps {
+    All,
+    /// Those that lie in no circle.
+    OutsideCircle,
+}
+
 /// Decides for whom an own row is meant. `values` are those that the row shows.
 pub(super) fn decide(
     plan: &Plan,
     row: &dyn Row,
     marks: Marks<'_>,
     values: &[Logical<'_>],
+    caps: Caps,
 ) -> Result<Decision, SqlError> {
     let (own, source) = stated(plan, row, marks)?;
     let mut decision = Decision { audience: own.clone(), own, source, narrowed_by: None };
@@ -169,15 +180,13 @@ pub(super) fn decide(
         decision.audience = Audience::Private(reason);
         return Ok(decision);
     }
-    let capping = match &plan.scope {
-        ScopePlan::Parents(fields) => fields.as_slice(),
-        _ => &[],
-    };
-    for (index, reference) in plan.refs() {
+    for (index, reference) in plan.refs().filter(|(_, reference)| caps == Caps::All || !reference.in_circle) {
         let value = &values[index];
         let before = decision.audience.clone();
-        if reference.required || capping.contains(&index) {
+        if plan.caps(index, reference) {
             decision.audience = match value {
+                // The root of a tree hangs on nothing.
+                Logical::Null if reference.to_itself => decision.audience,
                 Logical::Ref(parent) => decision.audience.capped_by(&parent.audience, &plan.addressees),
                 // A parent that isn't there, or isn't shown, can't vouch for anything.
                 _ if decision.audience.scope().is_some() => Audience::Private(Reason::Withheld),

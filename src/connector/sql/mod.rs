@@ -4,8 +4,10 @@
 pub(in crate::connector) mod raw;
 mod alias;
 mod apply;
+mod bind;
 mod books;
 mod capture;
+mod circle;
 pub mod connector;
 mod convert;
 mod drop;
@@ -22,5 +24,6 @@ mod salvage;
 mod same;
 pub(in crate::connector) mod session;
 mod survey;
+mod sweep;
 pub(in crate::connector) mod timestamp;
 mod waiting;

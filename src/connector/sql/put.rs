@@ -3,7 +3,7 @@
 use super::apply::{Apply, Current, Done, Fail};
 use super::books::{Entry, STUB};
 use super::convert;
-use super::key::Key;
+use super::key::{Key, bound, spell};
 use super::look::{OWN, Override};
 use super::plan::{Content as Column, Plan, RefPlan, ScopePlan, constant, matches, quote};
 use super::raw::{Bind, Raw};
@@ -21,8 +21,18 @@ pub(super) struct Wanted {
     /// By field; `None` leaves the column alone.
     pub(super) raws: Vec<Option<Raw>>,
     pub(super) overrides: Vec<Override>,
-    /// References shown as NULL, with what they wait for.
-    pub(super) nulls: Vec<(usize, RecordId)>,
+    /// References shown as NULL, or to a row that means the same, with what they wait for.
+    pub(super) open: Vec<(usize, RecordId)>,
+}
+
+/// What a reference shows for a record.
+enum Target {
+    /// Its row, or its placeholder.
+    Row(Key),
+    /// The row that means the same.
+    Same(Key),
+    /// Nothing yet.
+    None,
 }
 
 impl Apply<'_> {
@@ -68,7 +78,7 @@ impl Apply<'_> {
                 let mut set: Vec<(&str, Raw)> = Vec::new();
                 for (index, raw) in wanted.raws.iter().enumerate() {
                     if let Some(raw) = raw.as_ref().filter(|raw| **raw != current.raws[index + 1]) {
-                        set.push((&plan.fields[index].column, raw.clone()));
+                        set.extend(plan.fields[index].assigned(raw));
                     }
                 }
                 let moves = entry.is_stub() || entry.audience.scope() != Some(&content.scope);
@@ -76,13 +86,13 @@ impl Apply<'_> {
                     set.push((column, Raw::Text(content.scope.to_string())));
                 }
                 let touched = !set.is_empty();
-                self.update(plan, &entry.key, set)?;
+                let key = self.update_key(dataset, entry, set)?;
                 let done = match (entry.is_stub(), touched) {
                     (true, _) => Done::Upgraded,
                     (false, true) => Done::Updated,
                     (false, false) => Done::Unchanged,
                 };
-                (entry.key.clone(), done)
+                (key, done)
             }
             _ => {
                 let scope = scope.map(|column| (column, content.scope.as_str()));
@@ -101,7 +111,7 @@ impl Apply<'_> {
         if wanted.overrides != old {
             self.books.set_overrides(self.conn, dataset, &key, &wanted.overrides)?;
         }
-        self.wait_for_nulls(dataset, origin, id, &wanted.nulls, !old.is_empty())?;
+        self.wait_for_targets(dataset, origin, id, &wanted.open, !old.is_empty())?;
         let mut raws = self.write_down(dataset, id, origin, &key, audience.clone(), 0, &wanted.overrides)?;
         let respelled = respelled(plan, content, &wanted, &raws);
         if !respelled.is_empty() {
@@ -167,16 +177,24 @@ impl Apply<'_> {
                         .map_err(|why| Fail::park(format!("the field {} {why}", field.name)))?,
                 },
                 (Column::Ref(_), Value::Null) => Raw::Null,
+                (Column::Ref(_), Value::Ref(target)) if target == id && entry.is_some() => {
+                    entry.expect("it was just there").key.raw()
+                }
+                (Column::Ref(_), Value::Ref(target)) if target == id && field.not_null => {
+                    return Err(Fail::park(format!("the field {} refers to the record itself", field.name)));
+                }
                 (Column::Ref(reference), Value::Ref(target)) if target.dataset == plans.list[reference.parent].name => {
-                    match self.resolve(reference, target)? {
-                        Some(key) => key.raw(),
-                        None => {
-                            wanted.nulls.push((index, target.clone()));
-                            let reason = format!("waits for {target}");
-                            wanted.overrides.push(Override { field: field.name.clone(), shown: Raw::Null, reason });
-                            Raw::Null
-                        }
+                    let found = if target == id { Target::None } else { self.resolve(reference, target)? };
+                    let (shown, reason) = match found {
+                        Target::Row(key) => (key.raw(), None),
+                        Target::Same(key) => (key.raw(), Some(format!("means the same as {target}"))),
+                        Target::None => (Raw::Null, Some(format!("waits for {target}"))),
+                    };
+                    if let Some(reason) = reason {
+                        wanted.open.push((index, target.clone()));
+                        wanted.overrides.push(Override { field: field.name.clone(), shown: shown.clone(), reason });
                     }
+                    shown
                 }
                 (Column::Ref(reference), _) => {
                     let wants = &plans.list[reference.parent].name;
@@ -194,35 +212,60 @@ impl Apply<'_> {
                 }
                 raw => raw,
             };
+            let raw = match shown {
+                // Rows refer to it by its key: that stays, whatever it was made of.
+                Some(shown) if plan.is_parent && *shown != raw && plan.is_key(index) => {
+                    wanted.open.retain(|(open, _)| *open != index);
+                    wanted.overrides.retain(|known| known.field != field.name);
+                    let (shown, reason) = (shown.clone(), "the key of a row can't change".to_owned());
+                    wanted.overrides.push(Override { field: field.name.clone(), shown: shown.clone(), reason });
+                    shown
+                }
+                _ => raw,
+            };
             wanted.raws.push(Some(raw));
         }
         Ok(wanted)
     }
 
-    /// Finds the local key of a record that is referred to; `None` if NULL is to be shown.
-    fn resolve(&mut self, reference: &RefPlan, target: &RecordId) -> Result<Option<Key>, Fail> {
+    /// Finds the local key of a record that is referred to.
+    fn resolve(&mut self, reference: &RefPlan, target: &RecordId) -> Result<Target, Fail> {
         let parent = reference.parent;
         if let Some(entry) = self.books.find(self.conn, parent, target)?
             && !(entry.is_stub() && reference.missing == Missing::Park)
         {
-            if self.verified.contains(&(parent, entry.key.clone())) {
-                return Ok(Some(entry.key));
-            }
-            let birth = self.current(parent, &entry.key, entry.origin, &[])?.map(|row| row.birth);
-            if birth == Some(entry.birth) {
-                self.verified.insert((parent, entry.key.clone()));
-                return Ok(Some(entry.key));
+            if self.is_there(parent, &entry)? {
+                return Ok(Target::Row(entry.key));
             }
             if !entry.is_stub() {
                 return Err(Fail::Dirty);
             }
             self.books.remove(self.conn, parent, &entry)?;
         }
+        if !self.plans.list[parent].spec.same.is_empty()
+            && let Some(entry) = self.books.find_covering(self.conn, parent, target)?
+        {
+            return if self.is_there(parent, &entry)? { Ok(Target::Same(entry.key)) } else { Err(Fail::Dirty) };
+        }
         match reference.missing {
             Missing::Park => Err(Fail::Park { reason: format!("waits for {target}"), waits: Some(target.clone()) }),
-            Missing::Null => Ok(None),
-            Missing::Stub => self.insert_stub(parent, target).map(Some),
+            Missing::Null => Ok(Target::None),
+            Missing::Stub => self.insert_stub(parent, target).map(Target::Row),
         }
+    }
+
+    /// Tells whether the row of a map entry is there, and no other with its key.
+    fn is_there(&mut self, dataset: usize, entry: &Entry) -> Result<bool, Fail> {
+        let at = (dataset, entry.key.clone());
+        if self.verified.contains(&at) {
+            return Ok(true);
+        }
+        let birth = self.current(dataset, &entry.key, entry.origin, &[])?.map(|row| row.birth);
+        let is_there = birth == Some(entry.birth);
+        if is_there {
+            self.verified.insert(at);
+        }
+        Ok(is_there)
     }
 
     /// Writes a placeholder row for a record that isn't here.
@@ -270,7 +313,7 @@ impl Apply<'_> {
                 raw => raw.clone(),
             };
             if let Some(raw) = raw {
-                columns.push((&field.column, raw));
+                columns.extend(field.assigned(&raw));
             }
         }
         for (column, value) in &plan.spec.insert {
@@ -281,7 +324,7 @@ impl Apply<'_> {
         }
         let names: Vec<String> = columns.iter().map(|(column, _)| quote(column)).collect();
         let marks: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
-        let (names, marks, key) = (names.join(", "), marks.join(", "), quote(&plan.spec.key));
+        let (names, marks, key) = (names.join(", "), marks.join(", "), plan.key.value(self.conn, ""));
         let sql = format!("INSERT INTO {}({names}) VALUES({marks}) RETURNING {key}", plan.table);
         let values: Vec<_> = columns.iter().map(|(_, raw)| raw.bind()).collect();
         let key = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten();
@@ -299,19 +342,40 @@ impl Apply<'_> {
         Ok(())
     }
 
+    /// Sets columns of a row to which no other refers if its key is among them; returns its key then.
+    pub(super) fn update_key(&mut self, dataset: usize, entry: &Entry, set: Vec<(&str, Raw)>) -> Result<Key, Fail> {
+        let plan = &self.plans.list[dataset];
+        let mut parts = plan.key.given(&entry.key);
+        for (part, column) in parts.iter_mut().zip(&plan.key.0) {
+            if let Some((_, raw)) = set.iter().find(|(name, _)| column.name.eq_ignore_ascii_case(name)) {
+                *part = raw.clone();
+            }
+        }
+        self.update(plan, &entry.key, set)?;
+        let key = match parts.as_slice() {
+            [only] => Key::of(only.into()),
+            several => spell(several),
+        };
+        let key = key.ok_or_else(|| Fail::park("it has no key"))?;
+        if key != entry.key {
+            self.books.remove(self.conn, dataset, entry)?;
+            self.verified.remove(&(dataset, entry.key.clone()));
+            self.displace(dataset, &key)?;
+        }
+        Ok(key)
+    }
+
     /// Sets columns of a row; no statement if there is nothing to set.
     pub(super) fn update(&self, plan: &Plan, key: &Key, set: Vec<(&str, Raw)>) -> Result<(), Fail> {
         if set.is_empty() {
             return Ok(());
         }
-        if set.iter().any(|(column, _)| column.eq_ignore_ascii_case(&plan.spec.key)) {
-            return Err(Fail::park("the key of a row can't change"));
-        }
         let names: Vec<String> =
             set.iter().enumerate().map(|(at, (column, _))| format!("{} = ?{}", quote(column), at + 1)).collect();
-        let (table, key_column) = (&plan.table, quote(&plan.spec.key));
-        let sql = format!("UPDATE {table} SET {} WHERE {key_column} = ?{}", names.join(", "), set.len() + 1);
-        let values: Vec<_> = set.iter().map(|(_, raw)| raw.bind()).chain([key.bind()]).collect();
+        let (table, test) = (&plan.table, plan.key.test(self.conn, set.len() + 1));
+        let sql = format!("UPDATE {table} SET {} WHERE {test}", names.join(", "));
+        let given = plan.key.given(key);
+        let values: Vec<_> = set.iter().map(|(_, raw)| raw.bind()).chain(bound(&given)).collect();
         self.conn.execute(&sql, &values)?;
         Ok(())
     }
@@ -415,7 +479,7 @@ fn check_author(plan: &Plan, id: &RecordId, content: &Content) -> Result<(), Fai
 
 fn check_only(plan: &Plan, content: &Content) -> Result<(), Fail> {
     for (column, patterns) in &plan.spec.only {
-        for field in plan.fields.iter().filter(|field| field.column == *column) {
+        for field in plan.fields.iter().filter(|field| field.columns.is(column)) {
             let allowed = match content.fields.get(&field.name) {
                 Some(Value::Text(text)) => matches(patterns, text),
                 _ => false,

@@ -2,8 +2,9 @@
 
 use super::apply::{Apply, Done, Fail, Removal};
 use super::books::{Entry, STUB};
+use super::key::bound;
 use super::look::OWN;
-use super::plan::{Content, ScopePlan};
+use super::plan::{Content, Plan, ScopePlan};
 use super::put::stays_home;
 use super::raw::Raw;
 use super::session::Meaning;
@@ -32,28 +33,49 @@ impl Apply<'_> {
             self.stale(dataset, &entry.key, &row.raws);
             return Ok(Done::Blanked);
         }
-        let mut done = Done::Deleted;
+        if !entry.is_stub()
+            && let Some(heir) = self.first_behind(dataset, id)?
+        {
+            // Rows that refer to it go on doing so: it becomes the row of the next record that means the same.
+            self.blank(dataset, id, &entry)?;
+            self.hand_over(dataset, &entry.key, &heir)?;
+            self.stale(dataset, &entry.key, &row.raws);
+            return Ok(Done::Updated);
+        }
+        let done = match self.delete(plan, &entry)? {
+            true => {
+                self.books.remove(self.conn, dataset, &entry)?;
+                self.verified.remove(&(dataset, entry.key.clone()));
+                Done::Deleted
+            }
+            false if entry.is_stub() => return Ok(Done::Unchanged),
+            false => {
+                self.blank(dataset, id, &entry)?;
+                Done::Blanked
+            }
+        };
+        self.stale(dataset, &entry.key, &row.raws);
+        Ok(done)
+    }
+
+    /// Deletes a row unless others refer to it.
+    fn delete(&mut self, plan: &Plan, entry: &Entry) -> Result<bool, Fail> {
+        let given = plan.key.given(&entry.key);
+        for guard in &plan.sql_guards {
+            if self.conn.exists(guard, &bound(&given))? {
+                return Ok(false);
+            }
+        }
         let deleted = self.whole(|apply| {
-            apply.conn.execute(&plan.sql_delete, &bind![entry.key])?;
+            apply.conn.execute(&plan.sql_delete, &bound(&given))?;
             apply.conn.check_deferred()
         })?;
         match deleted {
-            Ok(()) => {
-                self.books.remove(self.conn, dataset, &entry)?;
-                self.verified.remove(&(dataset, entry.key.clone()));
-            }
+            Ok(()) => Ok(true),
             // A refused statement has changed nothing.
-            Err(error) if matches!(error.meaning(), Meaning::Constraint(_)) => {
-                if entry.is_stub() {
-                    return Ok(Done::Unchanged);
-                }
-                self.blank(dataset, id, &entry)?;
-                done = Done::Blanked;
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) if matches!(error.meaning(), Meaning::Constraint(_)) => Ok(false),
+            Err(error) => Err(error.into()),
         }
-        self.stale(dataset, &entry.key, &row.raws);
-        Ok(done)
     }
 
     /// Makes a placeholder of a row: nothing of its content is left.
@@ -64,14 +86,14 @@ impl Apply<'_> {
         let mut set: Vec<(&str, Raw)> = Vec::new();
         for (field, raw) in plan.fields.iter().zip(stub) {
             let raw = match (raw, &field.content) {
-                _ if field.column == plan.spec.key => continue,
+                _ if field.columns.0.iter().any(|column| plan.key.has(&column.name)) => continue,
                 (Some(raw), _) => raw,
                 (None, _) if !field.not_null => Raw::Null,
                 // A reference that can't be NULL stays; the mapping gave no other.
                 (None, Content::Ref(_)) => continue,
                 (None, Content::Plain(kind)) => empty(*kind),
             };
-            set.push((&field.column, raw));
+            set.extend(field.assigned(&raw));
         }
         if let (ScopePlan::Column(_), Some(column), true) =
             (&plan.scope, plan.spec.scope.column.as_deref(), entry.origin != OWN)

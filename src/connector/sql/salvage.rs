@@ -7,9 +7,9 @@ use super::apply::{Apply, Fail};
 use super::books::{Books, Entry, Mapped};
 use super::connector::SqlConnector;
 use super::convert::{self, Logical};
-use super::key::Key;
+use super::key::{Key, bound};
 use super::look::{self, OWN};
-use super::plan::{Content as Column, Plan, ScopePlan, quote};
+use super::plan::{Content as Column, Plan, ScopePlan};
 use super::purge::Purge;
 use super::raw::{Raw, RawRef};
 use super::session::{Session, SqlError, Transaction};
@@ -91,7 +91,7 @@ impl SqlConnector {
         }
         let mut candidates = Vec::new();
         for key in &strays[&mark] {
-            let shows = self.session().one(&plan.sql_row, &bind![key], |row| {
+            let shows = self.session().one(&plan.sql_row, &bound(&plan.key.given(key)), |row| {
                 let mut shows = true;
                 for (index, field) in plan.fields.iter().enumerate() {
                     if let (Column::Plain(kind), Some(value)) = (&field.content, content.fields.get(&field.name)) {
@@ -116,7 +116,7 @@ impl SqlConnector {
         strays.retain(|_, keys| !keys.is_empty());
         let origin = books.intern(self.session(), &id.origin)?;
         let mut parents = Mapped { conn: self.session(), books };
-        let found = self.session().one(&plan.sql_row, &bind![key], |row| {
+        let found = self.session().one(&plan.sql_row, &bound(&plan.key.given(&key)), |row| {
             let marks = books.marks(dataset, None);
             let look = look::look(plan, row, origin, marks, &[], &mut parents, &mut Vec::new())?;
             Ok((look.birth, look.digest, look.audience))
@@ -177,17 +177,17 @@ impl Apply<'_> {
 
 /// Finds the rows without a map row.
 fn strays_of(conn: &dyn Session, plan: &Plan, number: i64) -> Result<Strays, SqlError> {
-    let key = format!("t.{}", quote(&plan.spec.key));
+    let key = plan.key.value(conn, "t.");
     let sql = format!(
         "SELECT {key} FROM {} t WHERE NOT EXISTS
          (SELECT 1 FROM _wbsync_map m WHERE m.dataset = ?1 AND m.key = {})",
         plan.table,
-        conn.key_in_map(&key)
+        plan.key.in_map(conn, "t.")
     );
     let mut strays = Strays::new();
     conn.each(&sql, &bind![number], &mut |row| {
         let Some(key) = Key::of(row.raw(0)?) else { return Ok(true) };
-        let mark = conn.one(&plan.sql_row, &bind![key], |row| {
+        let mark = conn.one(&plan.sql_row, &bound(&plan.key.given(&key)), |row| {
             mark_by(plan, |index, kind, buffer| {
                 Logical::read(kind, row.raw(index + 1)?).digest(buffer);
                 Ok::<_, SqlError>(true)

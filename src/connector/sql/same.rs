@@ -4,6 +4,7 @@
 //! no reference can be). Nobody is asked to do anything, so it isn't listed as waiting while that row is there.
 
 use super::apply::{Apply, Fail};
+use super::books::Entry;
 use super::key::Key;
 use super::plan::quote;
 use super::put::Wanted;
@@ -22,9 +23,9 @@ impl Apply<'_> {
         let mut columns = Vec::new();
         for name in &plan.spec.same {
             let index = plan.field(name).expect("a checked mapping names its own fields");
-            // Nothing is the same as a row that refers to nothing.
+            // Nothing is the same as a row that says nothing.
             match &wanted.raws[index] {
-                Some(raw) if *raw != Raw::Null => columns.push((&plan.fields[index].column, raw)),
+                Some(raw) if *raw != Raw::Null => columns.extend(plan.fields[index].assigned(raw)),
                 _ => return Ok(None),
             }
         }
@@ -33,7 +34,7 @@ impl Apply<'_> {
         }
         let tests: Vec<String> =
             columns.iter().enumerate().map(|(at, (column, _))| format!("{} = ?{}", quote(column), at + 1)).collect();
-        let (key, table) = (quote(&plan.spec.key), &plan.table);
+        let (key, table) = (plan.key.value(self.conn, ""), &plan.table);
         let sql = format!("SELECT {key} FROM {table} WHERE {}", tests.join(" AND "));
         let values: Vec<_> = columns.iter().map(|(_, raw)| raw.bind()).collect();
         let Some(Some(key)) = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))? else { return Ok(None) };
@@ -44,6 +45,29 @@ impl Apply<'_> {
             Some(entry) if entry.is_stub() => Ok(None),
             Some(entry) => Ok(Some(self.books.record_id(self.plans, dataset, entry.origin, entry.record))),
         }
+    }
+
+    /// Finds the record that has waited longest behind the row of another: its origin's number and its key.
+    pub(super) fn first_behind(&self, dataset: usize, id: &RecordId) -> Result<Option<(i64, [u8; 16])>, Fail> {
+        let Some(origin) = self.books.number(&id.origin).filter(|_| !self.plans.list[dataset].spec.same.is_empty())
+        else {
+            return Ok(None);
+        };
+        let sql = "SELECT origin, record FROM _wbsync_waiting WHERE for_dataset = ?1 AND for_origin = ?2
+                   AND for_record = ?3 AND dataset = for_dataset AND field = '' ORDER BY id LIMIT 1";
+        let number = self.books.datasets[dataset];
+        let heir =
+            self.conn.one(sql, &bind![number, origin, id.key.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(heir)
+    }
+
+    /// Makes a placeholder that of another record, which turns it into its row when it is woken.
+    pub(super) fn hand_over(&self, dataset: usize, key: &Key, heir: &(i64, [u8; 16])) -> Result<(), Fail> {
+        if let Some(entry) = self.books.at(self.conn, dataset, key)? {
+            self.books.remove(self.conn, dataset, &entry)?;
+            self.books.put(self.conn, dataset, &Entry { origin: heir.0, record: heir.1, ..entry })?;
+        }
+        Ok(())
     }
 
     /// Keeps a record behind the one whose row stands for it.

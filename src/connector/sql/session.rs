@@ -80,6 +80,20 @@ pub(crate) struct Declared {
     pub(crate) is_known: bool,
 }
 
+/// A foreign key of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ForeignKey {
+    pub(crate) table: String,
+    pub(crate) columns: Vec<String>,
+    pub(crate) parent: String,
+    /// The columns that it refers to; none means the parent's primary key.
+    pub(crate) parent_columns: Vec<String>,
+    /// Whether deleting the parent's row deletes or alters those that refer to it.
+    pub(crate) acts: bool,
+    /// Whether it is checked at the end of a transaction, unless told otherwise.
+    pub(crate) is_deferred: bool,
+}
+
 /// One state of the database to read from while the application goes on writing.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -131,6 +145,15 @@ pub(crate) trait Session: fmt::Debug {
     /// Describes the columns of a table by their folded names; none if there is no such table.
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError>;
 
+    /// Lists the sets of columns, by their folded names, that are unique in all rows.
+    fn unique_sets(&self, table: &str) -> Result<Vec<Vec<String>>, SqlError>;
+
+    /// Lists the foreign keys of all tables.
+    fn foreign_keys(&self) -> Result<Vec<ForeignKey>, SqlError>;
+
+    /// Tells whether `check_deferred` finds what a deferred foreign key refuses.
+    fn checks_deferred(&self) -> bool;
+
     /// Tells whether deleting a row may delete or alter others.
     fn has_acting_keys(&self) -> Result<bool, SqlError>;
 
@@ -167,6 +190,9 @@ pub(crate) trait Session: fmt::Debug {
 
     /// Spells a parameter that is compared with keys.
     fn key_value(&self, parameter: &str, is_integer: bool) -> String;
+
+    /// Spells a column as a part of a key of several: a text, or NULL if it can't be one.
+    fn key_part(&self, column: &str) -> String;
 
     /// Spells a key as the map has it.
     fn key_in_map(&self, column: &str) -> String;

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use super::books::{Books, Entry};
 use super::convert::Logical;
-use super::key::Key;
-use super::look::{self, Decision, OWN, Parent, Parents};
+use super::key::{Key, bound};
+use super::look::{self, Caps, Decision, OWN, Parent, Parents};
 use super::pace::{HOLD, Pace};
 use super::plan::{Content, Plan, Plans, ScopePlan, quote};
-use super::raw::RawRef;
+use super::raw::{Bind, RawRef};
 use super::session::{Row, Session, SqlError, Transaction};
 use crate::connector::contract::{Decided, Rows, SinkError, Source, Surveyed};
 use crate::id::name::DatasetName;
@@ -38,7 +38,12 @@ struct Now<'a> {
     plans: &'a Plans,
     books: &'a Books,
     known: HashMap<(usize, Key), Option<Parent>>,
+    /// The rows that are being looked at, each because of the one before.
+    looking: Vec<(usize, Key)>,
 }
+
+/// How many rows are looked at because of each other: what hangs on more of them counts as private here.
+const DEPTH_MAX: usize = 200;
 
 /// Looks at rows in one read transaction.
 pub(super) fn survey(
@@ -49,7 +54,7 @@ pub(super) fn survey(
     sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>,
 ) -> Result<(), Stop> {
     let transaction = Transaction::begin_read(conn)?;
-    let mut now = Now { conn, plans, books, known: HashMap::new() };
+    let mut now = Now { conn, plans, books, known: HashMap::new(), looking: Vec::new() };
     for (dataset, _) in plans.list.iter().enumerate().filter(|(_, plan)| concerns(rows, &plan.name)) {
         for key in now.keys(dataset, rows)? {
             let Some(surveyed) = now.surveyed(dataset, &key)? else { continue };
@@ -88,13 +93,14 @@ pub(super) fn mark(
             }
             changed += match (column, entry) {
                 (Some(column), _) => {
-                    let (column, key_column) = (quote(column), quote(&plan.spec.key));
+                    let (column, test) = (quote(column), plan.key.test(conn, 2));
                     let sql = format!(
-                        "UPDATE {} SET {column} = ?1 WHERE {key_column} = {} AND {column} IS DISTINCT FROM ?1",
-                        plan.table,
-                        conn.key_value("?2", plan.has_integer_key)
+                        "UPDATE {} SET {column} = ?1 WHERE {test} AND {column} IS DISTINCT FROM ?1",
+                        plan.table
                     );
-                    conn.execute(&sql, &bind![audience, key])?
+                    let given = plan.key.given(&key);
+                    let values: Vec<_> = [audience.bind()].into_iter().chain(bound(&given)).collect();
+                    conn.execute(&sql, &values)?
                 }
                 (None, Some(entry)) if entry.rule.as_deref() == Some(audience) => 0,
                 (None, Some(_)) => {
@@ -114,9 +120,8 @@ impl Now<'_> {
     /// Lists the keys of the rows meant, in order.
     fn keys(&self, dataset: usize, rows: &Rows) -> Result<Vec<Key>, Stop> {
         let plan = &self.plans.list[dataset];
-        let key = quote(&plan.spec.key);
-        let order = self.conn.key_order(&key, plan.has_integer_key);
-        let all = format!("SELECT {key} FROM {}", plan.table);
+        let order = plan.key.order(self.conn, "");
+        let all = format!("SELECT {} FROM {}", plan.key.value(self.conn, ""), plan.table);
         match rows {
             Rows::Own(_) => self.listed(dataset, &format!("{all} ORDER BY {order}"), &[]),
             Rows::Key(_, text) => Ok(vec![key_of(plan, text)]),
@@ -124,7 +129,7 @@ impl Now<'_> {
                 let sql = format!(
                     "SELECT key FROM _wbsync_map WHERE dataset = ?1 AND {} LIKE ?2 || '%' ORDER BY {}",
                     self.conn.hex("record"),
-                    self.conn.map_order(plan.has_integer_key)
+                    self.conn.map_order(plan.key.is_integer())
                 );
                 self.listed(dataset, &sql, &bind![self.books.datasets[dataset], digits])
             }
@@ -140,18 +145,18 @@ impl Now<'_> {
     }
 
     fn listed(&self, dataset: usize, sql: &str, values: &[RawRef<'_>]) -> Result<Vec<Key>, Stop> {
-        let is_integer = self.plans.list[dataset].has_integer_key;
+        let is_integer = self.plans.list[dataset].key.is_integer();
         // Rows with other keys stay home, always.
         let keys = self.conn.all(sql, values, |row| Ok(Key::noted(row.raw(0)?, is_integer)))?;
         Ok(keys.into_iter().flatten().collect())
     }
 
     fn surveyed(&mut self, dataset: usize, key: &Key) -> Result<Option<Surveyed>, Stop> {
-        if matches!(key, Key::Text(_)) && self.plans.list[dataset].has_integer_key {
+        if matches!(key, Key::Text(_)) && self.plans.list[dataset].key.is_integer() {
             return Ok(None);
         }
         let (conn, plan) = (self.conn, &self.plans.list[dataset]);
-        Ok(conn.one(&plan.sql_row, &bind![key], |row| self.survey_row(dataset, key, row))?)
+        Ok(conn.one(&plan.sql_row, &bound(&plan.key.given(key)), |row| self.survey_row(dataset, key, row))?)
     }
 
     fn survey_row(&mut self, dataset: usize, key: &Key, row: &dyn Row) -> Result<Surveyed, SqlError> {
@@ -169,7 +174,7 @@ impl Now<'_> {
         if let Some(entry) = entry.as_ref().filter(|entry| entry.origin != OWN) {
             return Ok(surveyed(entry.audience.clone(), None));
         }
-        let decision = self.decide(dataset, row, entry.as_ref())?;
+        let decision = self.decide(dataset, row, entry.as_ref(), Caps::All)?;
         let text = match decision.source {
             Source::Column => match &plan.scope {
                 ScopePlan::Column(at) => text_of(row.raw(*at)?),
@@ -201,26 +206,33 @@ impl Now<'_> {
         Ok(self.books.at(self.conn, dataset, key)?.filter(|entry| entry.birth == birth))
     }
 
-    fn decide(&mut self, dataset: usize, row: &dyn Row, entry: Option<&Entry>) -> Result<Decision, SqlError> {
+    fn decide(
+        &mut self,
+        dataset: usize,
+        row: &dyn Row,
+        entry: Option<&Entry>,
+        caps: Caps,
+    ) -> Result<Decision, SqlError> {
         let (plans, books) = (self.plans, self.books);
         let plan = &plans.list[dataset];
         let overrides = match entry {
             Some(entry) => books.overrides(self.conn, dataset, &entry.key)?,
             None => Vec::new(),
         };
-        let values: Vec<Logical<'_>> = look::values(plan, row, &overrides, self)?;
+        let values: Vec<Logical<'_>> = look::values(plan, row, &overrides, self, caps)?;
         let marks = books.marks(dataset, entry.and_then(|entry| entry.rule.as_deref()));
-        look::decide(plan, row, marks, &values)
+        look::decide(plan, row, marks, &values, caps)
     }
 
-    fn look_up(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
+    fn look_up(&mut self, dataset: usize, key: &Key, caps: Caps) -> Result<Option<Parent>, SqlError> {
         let (plans, books, conn) = (self.plans, self.books, self.conn);
-        conn.one(&plans.list[dataset].sql_row, &bind![key], |row| {
+        let plan = &plans.list[dataset];
+        conn.one(&plan.sql_row, &bound(&plan.key.given(key)), |row| {
             let entry = self.entry(dataset, key, row)?;
             if let Some(entry) = entry.as_ref().filter(|entry| entry.origin != OWN || entry.is_stub()) {
                 return Ok(books.parent(entry));
             }
-            let audience = self.decide(dataset, row, entry.as_ref())?.audience;
+            let audience = self.decide(dataset, row, entry.as_ref(), caps)?.audience;
             let record = entry.map_or([0; 16], |entry| entry.record);
             Ok(Parent { origin: OWN, record, audience })
         })
@@ -233,7 +245,17 @@ impl Parents for Now<'_> {
         if let Some(known) = self.known.get(&at) {
             return Ok(known.clone());
         }
-        let found = self.look_up(dataset, key)?;
+        // In a circle a row can be its own ancestor: what is being looked at counts by what narrows it from outside.
+        if self.looking.contains(&at) {
+            return self.look_up(dataset, key, Caps::OutsideCircle);
+        }
+        if self.looking.len() >= DEPTH_MAX {
+            return Ok(None);
+        }
+        self.looking.push(at);
+        let found = self.look_up(dataset, key, Caps::All);
+        let at = self.looking.pop().expect("it was pushed just above");
+        let found = found?;
         self.known.insert(at, found.clone());
         Ok(found)
     }
@@ -249,7 +271,7 @@ fn concerns(rows: &Rows, dataset: &DatasetName) -> bool {
 /// Reads a key as people write it: a number where the table has numbers.
 fn key_of(plan: &Plan, text: &str) -> Key {
     match text.parse() {
-        Ok(number) if plan.has_integer_key => Key::Int(number),
+        Ok(number) if plan.key.is_integer() => Key::Int(number),
         _ => Key::Text(text.into()),
     }
 }

@@ -94,19 +94,19 @@ impl Apply<'_> {
     }
 
     /// Replaces the references of a record that wait for their targets.
-    pub(super) fn wait_for_nulls(
+    pub(super) fn wait_for_targets(
         &mut self,
         dataset: usize,
         origin: i64,
         id: &RecordId,
-        nulls: &[(usize, RecordId)],
+        open: &[(usize, RecordId)],
         had_some: bool,
     ) -> Result<(), Fail> {
         if had_some {
             let sql = "DELETE FROM _wbsync_waiting WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field <> ''";
             self.conn.execute(sql, &bind![self.books.datasets[dataset], origin, id.key.as_bytes()])?;
         }
-        for (index, target) in nulls {
+        for (index, target) in open {
             let plans = self.plans;
             let field = plans.list[dataset].fields[*index].name.as_str();
             self.write_waiting(dataset, origin, id, field, None, &format!("waits for {target}"), Some(target))?;
@@ -200,19 +200,19 @@ impl Apply<'_> {
         }
         let filled = self.whole(|apply| {
             apply.checked(dataset, &entry, &overrides)?;
-            apply.update(plan, &entry.key, vec![(&plan.fields[index].column, target)])?;
-            Ok(apply.conn.check_deferred()?)
+            let key = apply.update_key(dataset, &entry, plan.fields[index].assigned(&target))?;
+            apply.conn.check_deferred()?;
+            overrides.retain(|known| known.field.as_str() != field);
+            apply.books.set_overrides(apply.conn, dataset, &key, &overrides)?;
+            apply.write_down(dataset, id, entry.origin, &key, entry.audience.clone(), entry.flags, &overrides)?;
+            Ok(())
         })?;
         match filled {
-            Ok(()) => {}
+            Ok(()) => self.forget(waiting),
             // Edited meanwhile: it goes on waiting until the edit was captured and merged.
-            Err(Fail::Dirty | Fail::Park { .. }) => return Ok(()),
-            Err(fail) => return Err(fail),
+            Err(Fail::Dirty | Fail::Park { .. }) => Ok(()),
+            Err(fail) => Err(fail),
         }
-        overrides.retain(|known| known.field.as_str() != field);
-        self.books.set_overrides(self.conn, dataset, &entry.key, &overrides)?;
-        self.write_down(dataset, id, entry.origin, &entry.key, entry.audience.clone(), entry.flags, &overrides)?;
-        self.forget(waiting)
     }
 
     fn forget(&self, waiting: i64) -> Result<(), Fail> {

@@ -14,7 +14,7 @@ use super::tables::TABLES;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Kind;
 use crate::connector::sql::raw::{Raw, RawRef};
-use crate::connector::sql::session::{Declared, Meaning, Row, Session, Snapshot, SqlError, Visit};
+use crate::connector::sql::session::{Declared, ForeignKey, Meaning, Row, Session, Snapshot, SqlError, Visit};
 
 /// How often we look whether somebody else has written.
 const LOOK: Duration = Duration::from_millis(200);
@@ -182,6 +182,50 @@ impl Session for SqliteSession {
         Ok(columns)
     }
 
+    fn unique_sets(&self, table: &str) -> Result<Vec<Vec<String>>, SqlError> {
+        let sql = "SELECT i.name, c.name FROM pragma_index_list(?1) i, pragma_index_info(i.name) c
+                   WHERE i.\"unique\" AND NOT i.partial ORDER BY i.seq, c.seqno";
+        let mut sets: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+        let mut statement = self.conn.prepare(sql)?;
+        let mut rows = statement.query([table])?;
+        while let Some(row) = rows.next()? {
+            sets.entry(row.get(0)?).or_default().push(row.get(1)?);
+        }
+        // An expression has no name: what is unique isn't a set of columns then.
+        let columns = sets.into_values().filter_map(|set| set.into_iter().collect::<Option<Vec<String>>>());
+        Ok(columns.map(|set| set.iter().map(|name| self.fold(name)).collect()).collect())
+    }
+
+    fn foreign_keys(&self) -> Result<Vec<ForeignKey>, SqlError> {
+        let sql = "SELECT t.name, f.id, f.\"table\", f.\"from\", f.\"to\", f.on_delete, t.sql
+                   FROM sqlite_schema t, pragma_foreign_key_list(t.name) f WHERE t.type = 'table'
+                   ORDER BY t.name, f.id, f.seq";
+        let mut keys: BTreeMap<(String, i64), ForeignKey> = BTreeMap::new();
+        let mut statement = self.conn.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (table, number): (String, i64) = (row.get(0)?, row.get(1)?);
+            let (on_delete, declared): (String, String) = (row.get(5)?, row.get(6)?);
+            let key = keys.entry((table.clone(), number)).or_insert_with(|| ForeignKey {
+                table,
+                columns: Vec::new(),
+                parent: String::new(),
+                parent_columns: Vec::new(),
+                acts: !matches!(on_delete.as_str(), "NO ACTION" | "RESTRICT"),
+                // No pragma tells which of the table's keys it is.
+                is_deferred: declared.to_ascii_uppercase().split_whitespace().any(|word| word.starts_with("DEFERRED")),
+            });
+            key.parent = row.get(2)?;
+            key.columns.push(row.get(3)?);
+            key.parent_columns.extend(row.get::<_, Option<String>>(4)?);
+        }
+        Ok(keys.into_values().collect())
+    }
+
+    fn checks_deferred(&self) -> bool {
+        false
+    }
+
     fn has_acting_keys(&self) -> Result<bool, SqlError> {
         let sql = "SELECT 1 FROM sqlite_schema t, pragma_foreign_key_list(t.name) f
                    WHERE t.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT') LIMIT 1";
@@ -268,6 +312,11 @@ impl Session for SqliteSession {
 
     fn key_value(&self, parameter: &str, is_integer: bool) -> String {
         self.key_order(parameter, is_integer)
+    }
+
+    fn key_part(&self, column: &str) -> String {
+        let text = format!("replace(replace(CAST({column} AS TEXT), '\\', '\\\\'), ',', '\\,')");
+        format!("CASE WHEN typeof({column}) IN ('integer', 'text') THEN {text} END")
     }
 
     fn key_in_map(&self, column: &str) -> String {

@@ -120,7 +120,7 @@ fn audit_columns(name: &DatasetName, dataset: &Dataset, findings: &mut Vec<Findi
             kind: "secret-column",
             text: format!(
                 "{name}.{field_name} (column {:?}) is shared: {goes}, and sounds like a {word}",
-                field.column(field_name)
+                field.columns(field_name).join(", ")
             ),
             hint: format!(
                 "keep it home with `scope = \"never\"` in [dataset.{name}.fields.{field_name}] of wbsync.toml"
@@ -133,7 +133,7 @@ fn suspicious(name: &FieldName, field: &Field) -> Option<&'static str> {
     if field.reference.is_some() {
         return None;
     }
-    [name.as_str(), field.column(name)].into_iter().find_map(|text| {
+    field.columns(name).into_iter().chain([name.as_str()]).find_map(|text| {
         let words: Vec<String> = text.split(['_', '-']).map(str::to_ascii_lowercase).collect();
         let is = |wanted: &str| match wanted.split_once('_') {
             Some((first, second)) => words.windows(2).any(|pair| pair[0] == first && pair[1] == second),

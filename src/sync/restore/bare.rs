@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::id::name::PeerName;
 use crate::keys::card::{Card, SignedCard};
+use crate::keys::export::Export;
 use crate::keys::identity::Identity;
 use crate::state::database::State;
 use crate::sync::error::Error;
@@ -16,17 +17,23 @@ use crate::transport::url;
 pub const REMOTE: &str = "origin";
 const CARD_BYTES_MAX: u64 = 1 << 20;
 
-/// Makes the missing parts around the keys, if something is missing. What the instance calls itself is taken
-/// from its card in the store at `url_text`, else it is `name`. Returns whether anything was made.
+/// What is known of an instance beside its keys.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// A store that it pushed to.
+    pub url: Option<&'a str>,
+    /// What it is to be called from now on.
+    pub name: Option<&'a PeerName>,
+    /// Its export.
+    pub export: Option<&'a Export>,
+}
+
+/// Makes the missing parts around the keys, if something is missing. What the instance calls itself is what it is
+/// to be called, else what its card in the store says, else its export. Returns whether anything was made.
 ///
 /// # Errors
-/// `Identity` if the keys aren't whole either; `NothingToRestore` if the store doesn't know the instance.
-pub fn complete(
-    root: &Path,
-    url_text: Option<&str>,
-    name: Option<PeerName>,
-    current_dir: &Path,
-) -> Result<bool, Error> {
+/// `Identity` if the keys aren't whole either; `NothingToRestore` if nothing knows the instance's name.
+pub fn complete(root: &Path, known: Known<'_>, current_dir: &Path) -> Result<bool, Error> {
     let dir = root.join(DIR);
     let is_whole = ["format", "state.db", "card"].iter().all(|part| dir.join(part).exists());
     if is_whole || !dir.join("keys").is_dir() {
@@ -36,14 +43,18 @@ pub fn complete(
     let path = dir.join("card");
     let left = disk::read_bounded(&path, CARD_BYTES_MAX).map_err(Error::io("read", &path))?;
     if left.and_then(|bytes| own_card(&bytes, &identity)).is_none() {
-        let known = url_text.map(|text| card_in(text, &identity, current_dir)).transpose()?.flatten();
-        let name = match (known, name) {
-            (_, Some(name)) => name,
-            (Some(known), None) => known.card.name,
-            (None, None) => return Err(Error::NothingToRestore { remote: url_text.unwrap_or("nobody").to_owned() }),
+        let there = match known.url.map(|text| card_in(text, &identity, current_dir)) {
+            // The export knows the name; what can't be reached is told when it is asked.
+            Some(Err(Error::Store { .. })) if known.export.is_some() => None,
+            there => there.transpose()?.flatten(),
         };
+        let exported = known.export.map(|export| export.name.clone());
+        let name = known.name.cloned().or(there.map(|there| there.card.name)).or(exported);
+        let remote = || known.url.unwrap_or("nobody").to_owned();
+        let name = name.ok_or_else(|| Error::NothingToRestore { remote: remote() })?;
         let (instance, recipient) = (identity.id(), identity.recipient());
-        let card = SignedCard::sign(Card { instance, recipient, name, urls: Vec::new(), incarnation: 0 }, &identity);
+        let incarnation = known.export.map_or(0, |export| export.incarnation);
+        let card = SignedCard::sign(Card { instance, recipient, name, urls: Vec::new(), incarnation }, &identity);
         disk::replace(&path, &card.bytes, Access::Shared).map_err(Error::io("write", &path))?;
     }
     State::open(&dir.join("state.db"))?;

@@ -1,9 +1,12 @@
-//! Peers and rules of what we follow, as far as signed documents and the application's database still tell them.
+//! Peers and rules of what we follow, as far as signed documents, our receipts among them, and the application's database still
+//! tell them.
 
 use std::collections::BTreeSet;
 
+use crate::exchange::head::Head;
+use crate::exchange::receipt::Receipt;
 use crate::exchange::store::Store;
-use crate::id::bytes::InstanceId;
+use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::SignedCard;
 use crate::keys::document::Unverified;
@@ -44,6 +47,9 @@ impl Instance {
         for bytes in std::iter::once(&position.applied).chain(&position.target) {
             shown.extend(View::decode(bytes).map_err(Error::Bookkeeping)?.commits.into_keys());
         }
+        if shown.is_empty() {
+            shown = self.acknowledged(&stores)?;
+        }
         for id in shown {
             if self.state.scope(&id)?.is_some() {
                 continue;
@@ -65,6 +71,26 @@ impl Instance {
             }
         }
         Ok(done)
+    }
+
+    /// Lists the scopes of which we once signed what our application shows, or in which we wrote: with the rows' bookkeeping gone, that is
+    /// what still tells whom we followed.
+    fn acknowledged(&self, stores: &Stores<'_>) -> Result<BTreeSet<ScopeId>, Error> {
+        let mut scopes = BTreeSet::new();
+        for (remote, store) in stores {
+            for id in store.scopes().map_err(Error::store(*remote))? {
+                let receipt = store.receipt(&id, &self.id()).map_err(Error::store(*remote))?;
+                let receipt = receipt.and_then(|bytes| Receipt::open(&bytes, &self.id()).ok());
+                let head = store.head(&id, &self.id()).map_err(Error::store(*remote))?;
+                let head = head.and_then(|bytes| Head::open(&bytes, &self.id()).ok());
+                if receipt.is_some_and(|(receipt, _)| receipt.scope == id)
+                    || head.is_some_and(|(head, _)| head.scope == id)
+                {
+                    scopes.insert(id);
+                }
+            }
+        }
+        Ok(scopes)
     }
 
     /// Returns a peer, added by the card that a remote has of it if need be.
