@@ -6,6 +6,7 @@ pub mod cbor;
 pub mod changeset;
 pub mod cli;
 pub mod connector;
+pub mod daemon;
 pub mod exchange;
 pub mod history;
 pub mod hub;

@@ -34,6 +34,9 @@ pub struct Global {
     /// Tell about each step
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub verbose: bool,
+    /// How `run`, `run-once` and `serve` write their log: text or json
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, global = true)]
+    pub log_format: Option<LogFormat>,
     /// When to use colours: auto, always, never
     #[arg(
         long,
@@ -44,6 +47,15 @@ pub struct Global {
         global = true
     )]
     pub color: Color,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people
+    Text,
+    /// A line of JSON
+    Json,
 }
 
 /// When to use colours.
@@ -94,6 +106,8 @@ pub enum Command {
     ExportIdentity(commands::export_identity::Args),
     Restore(commands::restore::Args),
     Debug(commands::debug::Args),
+    Run(commands::run::Args),
+    RunOnce(commands::run_once::Args),
     Serve(commands::serve::Args),
     Hub(commands::hub::Args),
     Completions(commands::completions::Args),

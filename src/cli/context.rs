@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::arguments::{Color, Global};
+use super::arguments::{Color, Global, LogFormat};
 use super::failure::{Failure, json_of, text_of};
 use super::progress;
 use super::text::{HINT, WARNING, grouped};
@@ -72,6 +72,11 @@ impl Context {
         } else {
             progress::lines(self.global.verbose)
         }
+    }
+
+    /// Returns how a log is to be written: as JSON if everything is.
+    pub fn log_format(&self) -> LogFormat {
+        self.global.log_format.unwrap_or(if self.global.json { LogFormat::Json } else { LogFormat::Text })
     }
 
     /// Gives the result: `text`, or with `--json` the members of `value`, an object, after the schema number.

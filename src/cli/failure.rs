@@ -6,6 +6,7 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::text::{ERROR, HINT};
+use crate::daemon;
 use crate::hub;
 use crate::sync::error::{Error, exit};
 
@@ -16,6 +17,8 @@ pub enum Failure {
     Sync(Error),
     /// The hub said so.
     Hub(hub::error::Error),
+    /// The worker said so.
+    Worker(daemon::error::Error),
     /// The command line asks for something that can't be.
     Usage(String),
     /// Standard output could not be written.
@@ -28,6 +31,7 @@ impl Failure {
         match self {
             Self::Sync(error) => error.exit_code(),
             Self::Hub(_) => exit::ERROR,
+            Self::Worker(error) => error.code().exit(),
             Self::Usage(_) => exit::USAGE,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => exit::ERROR,
@@ -39,6 +43,7 @@ impl Failure {
         match self {
             Self::Sync(error) => Some(text_of(error, None)),
             Self::Hub(error) => Some(written(error, error.to_string(), error.hint())),
+            Self::Worker(error) => Some(written(error, error.to_string(), error.hint().as_deref())),
             Self::Usage(message) => Some(format!("{ERROR}error:{ERROR:#} {message}")),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => {
@@ -53,6 +58,11 @@ impl Failure {
             Self::Sync(error) => Some(json_of(error, None)),
             Self::Hub(error) => {
                 let mut json = plain_json(error.code(), &error.to_string(), &causes(error));
+                json["error"]["hint"] = error.hint().into();
+                Some(json)
+            }
+            Self::Worker(error) => {
+                let mut json = plain_json(error.code().as_str(), &error.to_string(), &causes(error));
                 json["error"]["hint"] = error.hint().into();
                 Some(json)
             }
@@ -112,6 +122,15 @@ fn causes(error: &dyn std::error::Error) -> Vec<String> {
 impl From<hub::error::Error> for Failure {
     fn from(error: hub::error::Error) -> Self {
         Self::Hub(error)
+    }
+}
+
+impl From<daemon::error::Error> for Failure {
+    fn from(error: daemon::error::Error) -> Self {
+        match error {
+            daemon::error::Error::Sync(error) => Self::Sync(*error),
+            error => Self::Worker(error),
+        }
     }
 }
 

@@ -9,3 +9,4 @@ pub mod progress;
 pub mod qr;
 pub mod span;
 pub mod text;
+pub mod told;

@@ -41,6 +41,9 @@ codes! {
     NewerInstance "newer-instance" ERROR "`.wbsync` was made by a later version";
     NewerState "newer-state" ERROR "`state.db` was written by a later version";
     Busy "busy" BUSY "another wbsync command is at work in this instance";
+    WorkerRunning "worker-running" BUSY "a background worker is running for this instance already";
+    WorkerAddress "worker-address" ERROR "the background worker can't listen on the address";
+    Worker "worker" ERROR "the background worker can't go on";
     Config "config" ERROR "`wbsync.toml` can't be read";
     Io "io" ERROR "a file can't be read or written";
     Output "output" ERROR "standard output can't be written";

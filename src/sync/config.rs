@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::error::Error;
 use super::network::{Network, NetworkMode};
+use super::timing::Timing;
 
 /// The name of the file, beside `.wbsync/`.
 pub const FILE: &str = "wbsync.toml";
@@ -25,6 +26,9 @@ pub struct Config {
     /// Through which stores it exchanges (docs/hub.md).
     #[serde(default)]
     pub network: Network,
+    /// How often the background worker does what (docs/worker.md).
+    #[serde(default)]
+    pub run: Timing,
     /// The condition under which the application is ready for foreign rows (docs/mapping.md).
     pub ready: Option<toml::Table>,
 }

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod apply;
+pub mod backoff;
 pub mod blame;
 pub mod bundle;
 pub mod changes;
@@ -52,6 +53,7 @@ pub mod show;
 pub mod shun;
 pub mod status;
 pub mod sweep;
+pub mod timing;
 pub mod trust;
 pub mod view;
 pub mod working;

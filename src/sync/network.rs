@@ -13,6 +13,7 @@ use crate::id::name::PeerName;
 use crate::keys::card::{Card, SignedCard};
 use crate::state::peers::{PeerRow, Trust};
 use crate::sys::disk::{self, Access};
+use crate::transport::http::store::HttpStore;
 use crate::transport::http::url::HttpUrl;
 
 /// `[network]` of `wbsync.toml`.
@@ -86,11 +87,18 @@ impl Instance {
     /// # Errors
     /// `Store` of the last URL tried.
     pub(super) fn open_peer(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
+        Ok(Box::new(self.open_peer_hub(name)?))
+    }
+
+    /// Opens a peer's own store at the first of its URLs that answers, as the hub that it is.
+    ///
+    /// # Errors
+    /// As `open_peer`.
+    pub(super) fn open_peer_hub(&self, name: &PeerName) -> Result<HttpStore, Error> {
         let peer = self.peer_named(name.as_str())?;
         let mut last = Error::UnknownRemote { name: name.to_string(), known: Vec::new() };
         for url in peer_urls(&peer) {
-            let url = crate::transport::url::RemoteUrl::Http(url);
-            match crate::transport::url::open(&url, Some(&self.identity)) {
+            match HttpStore::open(&url, Some(&self.identity)) {
                 Ok(store) => return Ok(store),
                 Err(error) => last = Error::store(name.as_str())(error),
             }

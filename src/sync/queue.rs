@@ -4,6 +4,7 @@
 //! remote failed and what it was sent is remembered. A command that names remotes, or means all, always tries at once;
 //! what runs by itself asks `due` first.
 
+use super::backoff::Backoff;
 use super::error::Error;
 use super::instance::Instance;
 use crate::exchange::head::Head;
@@ -43,7 +44,9 @@ impl Instance {
         for remote in remotes {
             match self.state.failing(&remote)?.map(|failing| failing.next) {
                 // A clock that was set back must not keep a remote waiting for years.
-                Some(next) if next > now && next.0 - now.0 <= bound_millis(u32::MAX) => due.later.push((remote, next)),
+                Some(next) if next > now && u128::from(next.0 - now.0) <= Backoff::REMOTE.longest().as_millis() => {
+                    due.later.push((remote, next))
+                }
                 _ => due.now.push(remote),
             }
         }
@@ -111,39 +114,10 @@ impl Instance {
         self.state.note_exchange(remote, Exchange::Failed(&error.to_string()), now)?;
         if matches!(error, Error::Store { .. } | Error::Copy { .. }) && !error.is_race() {
             let failures = failing.map_or(0, |failing| failing.failures).saturating_add(1);
-            let next = UnixMillis(now.0.saturating_add(wait_millis(failures, random::bytes())));
+            let wait = Backoff::REMOTE.wait(failures, u64::from_le_bytes(random::bytes()));
+            let next = UnixMillis(now.0.saturating_add(wait.as_millis() as u64));
             self.state.put_failing(remote, Some(Failing { failures, next, contact }))?;
         }
         Ok(())
-    }
-}
-
-/// Returns how long to wait after so many failures: anything up to a bound that doubles with each, so that many who
-/// lost a hub at the same moment come back one by one.
-fn wait_millis(failures: u32, chance: [u8; 8]) -> u64 {
-    u64::from_le_bytes(chance) % (bound_millis(failures) + 1)
-}
-
-fn bound_millis(failures: u32) -> u64 {
-    let doublings = failures.saturating_sub(1).min(16);
-    (WAIT_FIRST_MILLIS << doublings).min(WAIT_MAX_MILLIS)
-}
-
-const WAIT_FIRST_MILLIS: u64 = 30_000;
-const WAIT_MAX_MILLIS: u64 = 3_600_000;
-const _: () = assert!(WAIT_FIRST_MILLIS << 16 > WAIT_MAX_MILLIS);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_a_bound_and_are_spread_over_all_of_it() {
-        let bounds: Vec<u64> = (1..=9).map(|failures| bound_millis(failures) / 1000).collect();
-        assert_eq!(bounds, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
-        assert_eq!(bound_millis(u32::MAX), WAIT_MAX_MILLIS);
-        let waits: Vec<u64> = (0..=255).map(|byte| wait_millis(1, [byte, 77, byte, 3, byte, 1, 2, byte])).collect();
-        assert!(waits.iter().all(|wait| *wait <= 30_000));
-        assert!(waits.iter().any(|wait| *wait < 3_000) && waits.iter().any(|wait| *wait > 27_000));
     }
 }

@@ -95,6 +95,28 @@ impl Instance {
         hub.and_then(|hub| hub.join(token)).map_err(Error::store(name.as_str()))
     }
 
+    /// Tells whether a remote, or a peer's own store, is reached over HTTP, and can say what changed.
+    ///
+    /// # Errors
+    /// `UnknownRemote`, `Url`.
+    pub fn is_hub(&self, name: &PeerName) -> Result<bool, Error> {
+        Ok(self.is_peer_source(name)? || matches!(parse(&self.remote_row(name)?.url, &self.root)?, RemoteUrl::Http(_)))
+    }
+
+    /// Opens the hub that a remote, or a peer's own store, is.
+    ///
+    /// # Errors
+    /// `Store` if it can't be reached or refuses; `NoHub` if the remote is none.
+    pub fn open_hub(&self, name: &PeerName) -> Result<HttpStore, Error> {
+        if self.is_peer_source(name)? {
+            return self.open_peer_hub(name);
+        }
+        match parse(&self.remote_row(name)?.url, &self.root)? {
+            RemoteUrl::Http(url) => HttpStore::open(&url, Some(&self.identity)).map_err(Error::store(name.as_str())),
+            RemoteUrl::Ssh(_) | RemoteUrl::Directory(_) => Err(Error::NoHub { name: name.to_string() }),
+        }
+    }
+
     /// Opens a remote for reading; `None` if nothing is there yet because nobody has pushed to it.
     ///
     /// # Errors

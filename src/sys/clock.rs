@@ -1,7 +1,9 @@
-//! The wall clock. Never trusted for safety: shown to people, and used by the `latest` strategy.
+//! The clocks. The wall clock is never trusted for safety: it is shown to people, and used by the `latest` strategy.
+//! What waits goes by the clock that only runs forward.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::rig;
 
@@ -17,6 +19,23 @@ pub fn now() -> UnixMillis {
     }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// One moment by both clocks. Where they disagree about how long it was since another moment, the machine slept or its
+/// wall clock was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Since the program first asked, by the clock that only runs forward. On most systems it stands still while the
+    /// machine sleeps.
+    pub running: Duration,
+    /// The wall clock.
+    pub wall: UnixMillis,
+}
+
+/// Returns this moment.
+pub fn moment() -> Moment {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    Moment { running: BEGAN.get_or_init(Instant::now).elapsed(), wall: now() }
 }
 
 impl fmt::Display for UnixMillis {

@@ -4,3 +4,4 @@ pub mod clock;
 pub mod disk;
 pub mod random;
 pub mod rig;
+pub mod signals;

@@ -26,3 +26,4 @@ mod served;
 mod settling;
 mod shown;
 mod withdrawn;
+mod working;

@@ -37,6 +37,8 @@ pub const FILTERS: &[(&str, &str)] = &[
     (r#""bytes": \d+"#, r#""bytes": [bytes]"#),
     (r"in \d+\.\d s \([\d,]+ rows/s\)", "in [seconds] s ([speed] rows/s)"),
     (r"\(\d+\.\d s\)", "([seconds] s)"),
+    (r"next try in \d+ s", "next try in [seconds] s"),
+    (r#""wait_millis": \d+"#, r#""wait_millis": [millis]"#),
     (r"/[^ \n\x22]*/\.tmp[A-Za-z0-9]+", "[dir]"),
 ];
 

@@ -25,7 +25,7 @@ fn is_understood(args: &[&str]) {
 
 #[test]
 fn every_command_line_is_understood() {
-    for unit in ["wbsync-hub.service", "wbsync-sync@.service"] {
+    for unit in ["wbsync-hub.service", "wbsync@.service", "wbsync-sync@.service"] {
         let text = text(unit);
         let line = text.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/wbsync ")).unwrap();
         is_understood(&line.split(' ').collect::<Vec<_>>());
@@ -48,11 +48,11 @@ fn every_command_line_is_understood() {
 #[test]
 fn systemd_takes_the_units() {
     let here = tempfile::tempdir().unwrap();
-    for unit in ["wbsync-hub.service", "wbsync-sync@.service", "wbsync-sync@.timer"] {
+    for unit in ["wbsync-hub.service", "wbsync@.service", "wbsync-sync@.service", "wbsync-sync@.timer"] {
         let program = env!("CARGO_BIN_EXE_wbsync");
         fs::write(here.path().join(unit), text(unit).replace("/usr/local/bin/wbsync", program)).unwrap();
     }
-    for unit in ["wbsync-hub.service", "wbsync-sync@.service", "wbsync-sync@.timer"] {
+    for unit in ["wbsync-hub.service", "wbsync@.service", "wbsync-sync@.service", "wbsync-sync@.timer"] {
         let run = Command::new("systemd-analyze").args(["verify", &format!("./{unit}")]).current_dir(&here).output();
         let Ok(run) = run else { return goes_without("there is no systemd-analyze") };
         let said = String::from_utf8_lossy(&run.stderr).into_owned();

@@ -29,6 +29,8 @@ pub mod repair;
 pub mod resolve;
 pub mod restore;
 pub mod revert;
+pub mod run;
+pub mod run_once;
 pub mod scope;
 pub mod serve;
 pub mod show;
@@ -56,7 +58,7 @@ pub fn main() -> ExitCode {
     };
     let json = line.global.json;
     let run = Context::new(line.global).and_then(|mut context| {
-        run(&mut context, line.command)?;
+        dispatch(&mut context, line.command)?;
         Ok(context.exit_code())
     });
     let failure = match run {
@@ -70,7 +72,7 @@ pub fn main() -> ExitCode {
     failure.exit_code().into()
 }
 
-fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
+fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(args) => init::run(context, args),
         Command::Clone(args) => clone::run(context, args),
@@ -105,6 +107,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Shun(args) => shun::run(context, args),
         Command::Unshun(args) => unshun::run(context, args),
         Command::Debug(args) => debug::run(context, args),
+        Command::Run(args) => run::run(context, args),
+        Command::RunOnce(args) => run_once::run(context, args),
         Command::Serve(args) => serve::run(context, args),
         Command::Hub(args) => hub::run(context, args),
         Command::Completions(args) => completions::run(context, args),

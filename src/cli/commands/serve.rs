@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::cli::arguments::LogFormat;
 use crate::cli::context::{Context, say};
 use crate::cli::failure::Failure;
 use crate::exchange::store::Store;
@@ -86,7 +87,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     }
     let options = Options { public: args.public, behind_proxy: args.behind_proxy, urls };
     let (quiet, piped) = (context.global.quiet, args.stdio && !context.global.verbose);
-    let json = context.global.json;
+    let json = context.log_format() == LogFormat::Json;
     let log = move |event: &Event| {
         if !quiet && !piped {
             tell(event, json);
