@@ -5,5 +5,6 @@
 pub mod decoders;
 pub mod prng;
 pub mod prose;
+pub mod seeds;
 pub mod vocabulary;
 pub mod whiteballoon;
