@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::rig;
+
 /// Milliseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(transparent)]
@@ -12,9 +14,8 @@ pub struct UnixMillis(pub u64);
 
 /// Returns the time now; a clock before 1970 reads as 1970.
 pub fn now() -> UnixMillis {
-    #[cfg(debug_assertions)]
-    if let Some(millis) = super::replay::millis() {
-        return UnixMillis(millis);
+    if let Some(rig) = rig::installed() {
+        return rig.now();
     }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::sys::clock::UnixMillis;
+use crate::sys::rig::{self, Call};
 
 /// Who may read a file that we write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,9 @@ pub fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
 /// # Errors
 /// As the operating system says; `path` is untouched then, unless only the last sync failed.
 pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
+    rig::before(Call::Sync, path)?;
     file.as_file().sync_all()?;
+    rig::before(Call::Rename, path)?;
     file.persist(path).map_err(|error| error.error)?;
     sync_dir(parent_of(path))
 }
@@ -46,6 +49,7 @@ pub const TEMPORARY_PREFIX: &str = ".tmp-";
 /// # Errors
 /// As the operating system says.
 pub fn temporary_in(dir: &Path, access: Access) -> io::Result<tempfile::NamedTempFile> {
+    rig::before(Call::Create, dir)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY_PREFIX);
     #[cfg(unix)]
@@ -61,6 +65,7 @@ pub fn temporary_in(dir: &Path, access: Access) -> io::Result<tempfile::NamedTem
 /// # Errors
 /// As the operating system says; file systems that can't sync a directory are not an error.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    rig::before(Call::SyncDir, dir)?;
     match File::open(dir).and_then(|dir| dir.sync_all()) {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         other => other,
@@ -96,6 +101,7 @@ pub fn create_dir(dir: &Path) -> io::Result<()> {
     }
     let parent = parent_of(dir);
     create_dir(parent)?;
+    rig::before(Call::MakeDir, dir)?;
     match fs::create_dir(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -108,6 +114,7 @@ pub fn create_dir(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// As the operating system says.
 pub fn create_dir_in_parent(dir: &Path) -> io::Result<()> {
+    rig::before(Call::MakeDir, dir)?;
     match fs::create_dir(dir) {
         Ok(()) => sync_dir(parent_of(dir)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -191,6 +198,7 @@ pub fn open_at(path: &Path, offset: u64) -> io::Result<File> {
 /// # Errors
 /// As the operating system says.
 pub fn open_part(path: &Path) -> io::Result<Option<File>> {
+    rig::before(Call::Create, path)?;
     let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
     match file.try_lock() {
         Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -239,6 +247,7 @@ fn is_same_file(_: &fs::Metadata, _: &fs::Metadata) -> bool {
 /// # Errors
 /// `AlreadyExists`; else as the operating system says.
 pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    rig::before(Call::Create, path)?;
     let mut file = File::options().create_new(true).write(true).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
@@ -249,6 +258,7 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As the operating system says.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    rig::before(Call::Rename, to)?;
     fs::rename(from, to)?;
     sync_dir(parent_of(to))
 }
@@ -258,6 +268,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// As the operating system says.
 pub fn remove(path: &Path) -> io::Result<bool> {
+    rig::before(Call::Remove, path)?;
     match fs::remove_file(path) {
         Ok(()) => sync_dir(parent_of(path)).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -270,6 +281,7 @@ pub fn remove(path: &Path) -> io::Result<bool> {
 /// # Errors
 /// As the operating system says.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
+    rig::before(Call::Remove, path)?;
     match fs::remove_dir_all(path) {
         Ok(()) => sync_dir(parent_of(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

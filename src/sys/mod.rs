@@ -4,7 +4,6 @@ pub mod beneath;
 pub mod clock;
 pub mod disk;
 pub mod random;
-#[cfg(debug_assertions)]
-pub mod replay;
+pub mod rig;
 pub mod room;
 pub mod signals;

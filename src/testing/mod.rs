@@ -2,7 +2,11 @@
 //!
 //! Nothing outside `testing`, tests, benchmarks and examples may use it.
 
+pub mod decoders;
 pub mod prng;
 pub mod prose;
+#[cfg(debug_assertions)]
+pub mod replay;
+pub mod seeds;
 pub mod vocabulary;
 pub mod whiteballoon;

@@ -21,8 +21,8 @@ use wbsync::state::peers::Trust;
 use wbsync::sync::bundle::{BundleApplied, BundleOptions};
 use wbsync::sync::commit::Mode;
 use wbsync::sync::error::Error;
-use wbsync::sys::replay;
 use wbsync::testing::prng::Prng;
+use wbsync::testing::replay;
 use wbsync::transport::bundle::index::Index;
 use wbsync::tree::scan::scan;
 

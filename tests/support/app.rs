@@ -87,6 +87,11 @@ impl App {
         db
     }
 
+    /// Lets some time pass, in microseconds: rows of two installations are hardly ever made in the same one.
+    pub fn wait(&self, micros: i64) {
+        self.now.set(self.now.get() + micros);
+    }
+
     /// Returns a time later than any before, in the application's spelling.
     pub fn now(&self) -> String {
         self.now.set(self.now.get() + 1_000_001);

@@ -1,0 +1,90 @@
+//! Whole instances on a simulated network, clock and disk, driven by one seed.
+//!
+//! `scripts/sim --seed 17 --runs 1 --tell` replays a seed and says what happens; a seed that fails is shrunk to the steps
+//! that it needs. In `cargo test` a few seeds run; `WBSYNC_SEEDS` and `WBSYNC_SEED` say which.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test binary has no outside; whatever fails here fails the test; seeds are printed"
+)]
+#![cfg(debug_assertions)]
+
+#[path = "../support/mod.rs"]
+mod support;
+#[allow(dead_code, reason = "of what the engine's tests share a part is used")]
+#[path = "../engine/world.rs"]
+mod world;
+
+mod check;
+mod deeds;
+mod history;
+mod model;
+mod rig;
+mod town;
+mod weather;
+
+use std::process::ExitCode;
+
+use history::History;
+
+struct Options {
+    first: u64,
+    runs: u64,
+    tells: bool,
+    shrinks: bool,
+}
+
+fn options() -> Options {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let one = number("WBSYNC_SEED");
+    let mut options = Options {
+        first: one.unwrap_or(0),
+        runs: if one.is_some() { 1 } else { number("WBSYNC_SEEDS").unwrap_or(12) },
+        tells: one.is_some(),
+        shrinks: true,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().and_then(|text| text.parse().ok()).expect("a number after the option");
+        match word.as_str() {
+            "--seed" => options.first = value(),
+            "--runs" => options.runs = value(),
+            "--tell" => options.tells = true,
+            "--no-shrink" => options.shrinks = false,
+            // What the test runner of cargo says to every binary.
+            _ => {}
+        }
+    }
+    options
+}
+
+fn main() -> ExitCode {
+    if std::env::args().any(|word| word == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let options = options();
+    history::keep_panics();
+    let mut total = history::Outcome::default();
+    for seed in options.first..options.first + options.runs {
+        let history = History::of(seed);
+        match history.run(options.tells) {
+            Ok(outcome) => total.add(&outcome),
+            Err(failure) => {
+                println!("seed {seed} FAILED: {failure}");
+                if options.shrinks {
+                    let small = history.shrink();
+                    println!("\nit needs {} of its {} steps:", small.steps(), history.steps());
+                    let failure = small.run(true).err().unwrap_or_else(|| "it passed now: a race".into());
+                    println!("{failure}");
+                }
+                println!("\nreplay with: scripts/sim --seed {seed} --runs 1 --tell");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{} histories from seed {}: no violation; {total}", options.runs, options.first);
+    ExitCode::SUCCESS
+}

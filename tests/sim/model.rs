@@ -1,0 +1,53 @@
+//! What must hold, told in texts: every text that anybody types is its own marker.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A site by its number.
+pub type At = usize;
+
+/// What is known of texts.
+#[derive(Default)]
+pub struct Model {
+    count: u64,
+    /// Who typed it.
+    pub author: BTreeMap<String, At>,
+    /// Sites that may ever have it.
+    pub allowed: BTreeMap<String, BTreeSet<At>>,
+    /// Texts that were meant for an origin's trusted readers at some time.
+    pub trusted: BTreeMap<At, BTreeSet<String>>,
+    /// Every text that was seen committed, with its record and the request that a comment stands under.
+    pub committed: BTreeMap<String, (String, Option<String>)>,
+    /// Texts that somebody who saw them replaced or deleted.
+    pub replaced: BTreeSet<String>,
+    /// What each text replaced: texts that were never committed are known by those before them.
+    pub before: BTreeMap<String, String>,
+    /// Records that their origin took out of a scope: edits that others made there at the same time are turned away.
+    pub withdrawn: BTreeSet<String>,
+    /// Requests that somebody deleted: what stands under them is withdrawn by its own origin.
+    pub deleted: BTreeSet<String>,
+}
+
+impl Model {
+    /// Makes up a text that was never used.
+    pub fn text(&mut self, author: At) -> String {
+        self.count += 1;
+        let text = format!("mk{:05}z", self.count);
+        self.author.insert(text.clone(), author);
+        self.allowed.insert(text.clone(), [author].into());
+        text
+    }
+
+    /// Returns how many texts there are.
+    pub fn texts(&self) -> u64 {
+        self.count
+    }
+
+    /// Returns every text in some bytes.
+    pub fn find(bytes: &[u8]) -> BTreeSet<String> {
+        let is_text = |window: &&[u8]| {
+            window.starts_with(b"mk") && window[7] == b'z' && window[2..7].iter().all(u8::is_ascii_digit)
+        };
+        let found = bytes.windows(8).filter(is_text);
+        found.map(|window| String::from_utf8_lossy(window).into_owned()).collect()
+    }
+}
