@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::clock::UnixMillis;
 
@@ -45,17 +45,17 @@ pub enum Call {
 
 #[cfg(debug_assertions)]
 thread_local! {
-    static RIG: std::cell::RefCell<Option<Arc<dyn Rig>>> = const { std::cell::RefCell::new(None) };
+    static RIG: std::cell::RefCell<Option<Rc<dyn Rig>>> = const { std::cell::RefCell::new(None) };
 }
 
 /// Puts a rig in the place of the real world for this thread, or takes it away.
 #[cfg(debug_assertions)]
-pub fn install(rig: Option<Arc<dyn Rig>>) {
+pub fn install(rig: Option<Rc<dyn Rig>>) {
     RIG.set(rig);
 }
 
 /// Returns the rig of this thread, if there is one.
-pub(super) fn installed() -> Option<Arc<dyn Rig>> {
+pub(super) fn installed() -> Option<Rc<dyn Rig>> {
     #[cfg(debug_assertions)]
     return RIG.with_borrow(Clone::clone);
     #[cfg(not(debug_assertions))]

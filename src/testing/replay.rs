@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::prng::Prng;
 use crate::sys::clock::UnixMillis;
@@ -17,7 +17,7 @@ const BEGIN_MILLIS: u64 = 1_800_000_000_000;
 /// Makes clock and randomness of this thread those of a seed, from now on. The clock goes on by a millisecond whenever
 /// it is read.
 pub fn start(seed: u64) {
-    rig::install(Some(Arc::new(Replay(RefCell::new((BEGIN_MILLIS, Prng::new(seed)))))));
+    rig::install(Some(Rc::new(Replay(RefCell::new((BEGIN_MILLIS, Prng::new(seed)))))));
 }
 
 /// Gives this thread the machine's clock and randomness back.

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wbsync::sys::clock::UnixMillis;
 use wbsync::sys::rig::{self, Call, Rig};
@@ -42,9 +43,9 @@ pub struct Machine(Mutex<Now>);
 
 impl Machine {
     /// Makes a machine and puts it in the place of the real one.
-    pub fn install(seed: u64) -> Arc<Self> {
+    pub fn install(seed: u64) -> Rc<Self> {
         let now = Now { millis: 1_770_000_000_000, chance: Prng::new(seed), fault: None, is_off: false, calls: 0 };
-        let machine = Arc::new(Self(Mutex::new(now)));
+        let machine = Rc::new(Self(Mutex::new(now)));
         rig::install(Some(machine.clone()));
         machine
     }

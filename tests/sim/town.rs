@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use tempfile::TempDir;
 use wbsync::id::name::PeerName;
@@ -67,7 +67,7 @@ pub enum Weather {
 }
 
 pub struct Town {
-    pub machine: Arc<Machine>,
+    pub machine: Rc<Machine>,
     pub random: Prng,
     pub tells: bool,
     pub weather: Weather,
