@@ -29,8 +29,11 @@ pub fn moment(text: &str, now: UnixMillis) -> Result<UnixMillis, String> {
     if let Ok(span) = parse(text) {
         return Ok(UnixMillis(now.0.saturating_sub(span)));
     }
-    let day =
-        || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|day| day.timestamp());
+    // A time without a zone would be read as its day.
+    let day = || {
+        let day = text.parse::<jiff::civil::Date>().ok().filter(|day| day.to_string() == text)?;
+        day.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|day| day.timestamp())
+    };
     let found = text.parse::<jiff::Timestamp>().ok().or_else(day);
     let millis = found.and_then(|found| u64::try_from(found.as_millisecond()).ok());
     millis.map(UnixMillis).ok_or_else(|| {

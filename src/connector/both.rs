@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::applied::Applied;
 use super::capturing::{TriggerChange, Triggers};
 use super::contract::{
-    Applied, Base, Blemish, Capture, Change, Column, Connector, DatabaseSizes, Dropped, Parked, Position, Rows,
-    Sighting, SinkError, Standing, Surveyed,
+    Base, Blemish, Capture, Change, Column, Connector, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting,
+    SinkError, Standing, Surveyed,
 };
 use super::error::Error;
 use super::files::connector::FilesConnector;
-use super::sql::connector::add;
 use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
@@ -216,11 +216,11 @@ impl Connector for Both {
                 true => self.files.apply(&mut run, progress)?,
                 false => self.tables.apply(&mut run, progress)?,
             };
-            add(&mut applied, done);
+            applied.add(done);
         }
         // What waits in either is tried again even if nothing came.
-        add(&mut applied, self.tables.apply(&mut std::iter::empty(), progress)?);
-        add(&mut applied, self.files.apply(&mut std::iter::empty(), progress)?);
+        applied.add(self.tables.apply(&mut std::iter::empty(), progress)?);
+        applied.add(self.files.apply(&mut std::iter::empty(), progress)?);
         Ok(applied)
     }
 
@@ -242,7 +242,7 @@ impl Connector for Both {
             }
         };
         let mut applied = self.tables.drop_rows(&of_tables, progress)?;
-        add(&mut applied, self.files.drop_rows(&of_files, progress)?);
+        applied.add(self.files.drop_rows(&of_files, progress)?);
         Ok(applied)
     }
 

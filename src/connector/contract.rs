@@ -22,6 +22,7 @@ use crate::scope::audience::{Addressees, Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
+use super::applied::Applied;
 use super::capturing::{TriggerChange, Triggers};
 use super::error::Error;
 
@@ -136,27 +137,6 @@ pub enum Dropped {
     Record(RecordId),
     /// The rows of these records, but for those that any other row still refers to: they stay as they are.
     Unused(Vec<RecordId>),
-}
-
-/// What became of one batch of changes.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Applied {
-    /// Rows inserted (placeholders included), by dataset.
-    pub inserted: BTreeMap<DatasetName, u64>,
-    /// Rows updated.
-    pub updated: BTreeMap<DatasetName, u64>,
-    /// Rows deleted.
-    pub deleted: BTreeMap<DatasetName, u64>,
-    /// Rows that became placeholders instead, because local rows refer to them.
-    pub blanked: BTreeMap<DatasetName, u64>,
-    /// Records whose row already showed the content.
-    pub unchanged: u64,
-    /// Records that wait (for a parent, or because a constraint refused them), by dataset.
-    pub parked: BTreeMap<DatasetName, u64>,
-    /// Records whose row the application changed since the capture: capture, merge and apply again.
-    pub dirty: Vec<RecordId>,
-    /// Of `Dropped::Unused`: records whose rows stay, or that have none of their own.
-    pub kept: Vec<RecordId>,
 }
 
 /// A record that waits to be written.

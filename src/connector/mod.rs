@@ -4,6 +4,7 @@
 #[macro_use]
 pub mod sql;
 
+pub mod applied;
 pub mod both;
 pub mod capturing;
 pub mod catalogue;

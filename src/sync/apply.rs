@@ -7,7 +7,8 @@ use super::error::{Error, through};
 use super::instance::Instance;
 use super::progress::Event;
 use super::view::View;
-use crate::connector::contract::{Applied, Change, Connector};
+use crate::connector::applied::Applied;
+use crate::connector::contract::{Change, Connector};
 use crate::id::name::DatasetName;
 
 /// How often rows may change under our hands before we give up.

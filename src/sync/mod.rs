@@ -16,6 +16,7 @@ pub mod confirm;
 pub mod debug;
 pub mod edit;
 pub mod error;
+mod error_code;
 pub mod fetch;
 pub mod fit;
 pub mod forget;

@@ -38,6 +38,7 @@ pub const FILTERS: &[(&str, &str)] = &[
     (r"in \d+\.\d s \([\d,]+ rows/s\)", "in [seconds] s ([speed] rows/s)"),
     (r"\(\d+\.\d s\)", "([seconds] s)"),
     (r"\d+ MB are free", "[number] MB are free"),
+    (r"(free_bytes\{[^}]*\}) [\d.]+", "$1 [number]"),
     (r"disk_free_bytes [\d.]+", "disk_free_bytes [number]"),
     (r"\d+ s ago", "[seconds] s ago"),
     (r"next try in \d+ s", "next try in [seconds] s"),

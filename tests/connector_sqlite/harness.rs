@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use tempfile::TempDir;
+use wbsync::connector::applied::Applied;
 use wbsync::connector::capturing::{Capturing, TriggerChange};
-use wbsync::connector::contract::{Applied, Capture, Change, Connector, Content, Context, Position, Seen, Sighting};
+use wbsync::connector::contract::{Capture, Change, Connector, Content, Context, Position, Seen, Sighting};
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::sql::connector::SqlConnector;
 use wbsync::id::bytes::{InstanceId, RecordKey};

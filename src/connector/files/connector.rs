@@ -17,13 +17,14 @@ use super::section::{self, Sections, TURN, pieces_of};
 use super::shadow::Shadow;
 use super::source::Sources;
 use super::watch::{Watch, picture};
+use crate::connector::applied::Applied;
 use crate::connector::contract::{
-    Applied, Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows,
-    Sighting, SinkError, Standing, Surveyed,
+    Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting,
+    SinkError, Standing, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
-use crate::connector::sql::connector::{SqlConnector, add};
+use crate::connector::sql::connector::SqlConnector;
 use crate::connector::sqlite;
 use crate::connector::sqlite::options::Options;
 use crate::id::name::{DatasetName, ScopeName};
@@ -372,7 +373,7 @@ impl Connector for FilesConnector {
                 break;
             }
             let mut batch = rows.drain(..).flatten().map(Ok);
-            add(&mut applied, self.inner.apply(&mut batch, progress)?);
+            applied.add(self.inner.apply(&mut batch, progress)?);
         }
         applied.dirty.extend(dirty);
         self.check_out()?;

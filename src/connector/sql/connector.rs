@@ -15,10 +15,11 @@ use super::plan::{Plans, constant, quote};
 use super::purge::Purge;
 use super::same::IS_COVERED;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
+use crate::connector::applied::Applied;
 use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::connector::contract::{
-    Applied, Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows,
-    Sighting, SinkError, Standing, Surveyed,
+    Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting,
+    SinkError, Standing, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
@@ -339,7 +340,7 @@ impl Connector for SqlConnector {
             })?,
         }
         let carried = self.run_apply(doing, true, &mut std::iter::empty(), &mut |_| {})?;
-        add(&mut self.carried, carried);
+        self.carried.add(carried);
         Ok(())
     }
 
@@ -349,7 +350,7 @@ impl Connector for SqlConnector {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Applied, Error> {
         let mut applied = self.run_apply("apply changes", false, changes, progress)?;
-        add(&mut applied, std::mem::take(&mut self.carried));
+        applied.add(std::mem::take(&mut self.carried));
         Ok(applied)
     }
 
@@ -375,7 +376,7 @@ impl Connector for SqlConnector {
             super::drop::removal(self.session(), &self.plans, dropped).map_err(|source| self.failed(doing, source))?;
         let mut changes = ids.into_iter().map(|id| Ok(Change { id, content: None }));
         let mut applied = apply.run(&mut changes, progress).map_err(|fail| self.stopped(doing, fail))?;
-        add(&mut applied, std::mem::take(&mut self.carried));
+        applied.add(std::mem::take(&mut self.carried));
         applied.kept.append(&mut kept);
         let books = self.books(doing)?;
         self.write(doing, |conn| super::drop::waiting(conn, &self.plans, &books, dropped))?;
@@ -487,22 +488,4 @@ impl Connector for SqlConnector {
     fn examine(&mut self, see: &mut dyn FnMut(RecordId, Standing)) -> Result<Vec<Blemish>, Error> {
         self.examine_books(see)
     }
-}
-
-/// Adds what became of more changes.
-pub(in crate::connector) fn add(sum: &mut Applied, more: Applied) {
-    for (sum, more) in [
-        (&mut sum.inserted, more.inserted),
-        (&mut sum.updated, more.updated),
-        (&mut sum.deleted, more.deleted),
-        (&mut sum.blanked, more.blanked),
-        (&mut sum.parked, more.parked),
-    ] {
-        for (dataset, count) in more {
-            *sum.entry(dataset).or_default() += count;
-        }
-    }
-    sum.unchanged += more.unchanged;
-    sum.dirty.extend(more.dirty);
-    sum.kept.extend(more.kept);
 }
