@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::applied::Applied;
 use super::capturing::{TriggerChange, Triggers};
+use super::catalogue::DatabaseSizes;
 use super::contract::{
-    Base, Blemish, Capture, Change, Column, Connector, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting,
-    SinkError, Standing, Surveyed,
+    Base, Blemish, Capture, Change, Column, Connector, Dropped, Parked, Position, Rows, Sighting, SinkError, Standing,
+    Surveyed,
 };
 use super::error::Error;
 use super::files::connector::FilesConnector;

@@ -81,3 +81,12 @@ impl Table {
         self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
     }
 }
+
+/// How much room the application's database takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct DatabaseSizes {
+    /// Bytes of our bookkeeping in it.
+    pub books: u64,
+    /// Bytes of all of it.
+    pub whole: u64,
+}

@@ -24,6 +24,7 @@ use crate::sys::clock::UnixMillis;
 
 use super::applied::Applied;
 use super::capturing::{TriggerChange, Triggers};
+use super::catalogue::DatabaseSizes;
 use super::error::Error;
 
 /// What a capture found about one record. Rows that are as they were last known are not reported.
@@ -155,15 +156,6 @@ pub struct Blemish {
     pub place: String,
     /// What is wrong.
     pub detail: String,
-}
-
-/// How much room the application's database takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct DatabaseSizes {
-    /// Bytes of our bookkeeping in it.
-    pub books: u64,
-    /// Bytes of all of it.
-    pub whole: u64,
 }
 
 /// How the bookkeeping knows a record.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::Error;
 use super::instance::Instance;
 use super::status::explain;
-use crate::connector::contract::DatabaseSizes;
+use crate::connector::catalogue::DatabaseSizes;
 use crate::exchange::health::named;
 use crate::exchange::store::{Store, StoreError};
 

@@ -18,9 +18,10 @@ use super::shadow::Shadow;
 use super::source::Sources;
 use super::watch::{Watch, picture};
 use crate::connector::applied::Applied;
+use crate::connector::catalogue::DatabaseSizes;
 use crate::connector::contract::{
-    Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting,
-    SinkError, Standing, Surveyed,
+    Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError,
+    Standing, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;

@@ -17,9 +17,10 @@ use super::same::IS_COVERED;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
 use crate::connector::applied::Applied;
 use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
+use crate::connector::catalogue::DatabaseSizes;
 use crate::connector::contract::{
-    Blemish, Capture, Change, Column, Connector, Context, DatabaseSizes, Dropped, Parked, Position, Rows, Sighting,
-    SinkError, Standing, Surveyed,
+    Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError,
+    Standing, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;

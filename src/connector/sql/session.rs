@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::key::{Key, KeyColumns};
 use super::raw::{Raw, RawRef, Take};
-use crate::connector::catalogue::{ForeignKey, Table};
-use crate::connector::contract::DatabaseSizes;
+use crate::connector::catalogue::{DatabaseSizes, ForeignKey, Table};
 use crate::connector::error::Error;
 use crate::record::fieldtype::Kind;
 
