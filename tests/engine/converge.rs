@@ -380,14 +380,14 @@ impl World {
 
 #[test]
 fn sites_that_heal_show_the_same_and_lose_nothing() {
-    run(40, false);
+    run(10, false);
 }
 
 /// What is pruned at one site, at any moment, is deleted for nobody, keeps nobody from merging, and is there again when it is
 /// wanted.
 #[test]
 fn sites_that_prune_at_any_time_hold_the_same_and_lose_nothing() {
-    run(8, true);
+    run(3, true);
 }
 
 fn run(seeds: u64, prunes: bool) {

@@ -13,10 +13,13 @@ fn names_that_lead_elsewhere_are_refused_and_seen() {
     let (_stick, alpha, beta) = pair("trusted", Some(Trust::Trusted));
     let outside = tempfile::tempdir().unwrap();
     let absolute = outside.path().join("x").to_str().unwrap().to_owned();
+    // What lies beside our directory isn't ours: a name that nobody else has.
+    let x = outside.path().file_name().unwrap().to_str().unwrap().replace('.', "x");
+    let (two_up, one_up, down_and_up) = (format!("../../{x}"), format!("../{x}"), format!("a/../../{x}"));
     let paths = [
-        "../../x",
-        "../x",
-        "a/../../x",
+        &two_up,
+        &one_up,
+        &down_and_up,
         &absolute,
         ".wbsync/keys/x",
         ".git/hooks/pre-commit",
@@ -44,7 +47,7 @@ fn names_that_lead_elsewhere_are_refused_and_seen() {
     beta.sync();
     assert_eq!(beta.tree().keys().collect::<Vec<_>>(), ["good"]);
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
-    assert!(!beta.dir.path().join("x").exists() && !beta.dir.path().parent().unwrap().join("x").exists());
+    assert!(!beta.dir.path().join(&x).exists() && !beta.dir.path().parent().unwrap().join(&x).exists());
     assert!(!beta.dir.path().join(".wbsync/keys/x").exists());
     let waits = beta.waits();
     for path in paths {

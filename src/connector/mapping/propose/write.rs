@@ -31,8 +31,8 @@ pub(super) fn write(drafts: &[Draft], findings: &[Finding], place: &str) -> Stri
     let mut text = format!(
         "# A mapping proposed from the tables of {}. Every key is explained in docs/mapping.md.\n\
          #\n\
-         # Nothing is shared yet: every dataset is private. To share one, write for whom in its `scope`: \"public\", \"trusted\",\n\
-         # \"group:NAME\", \"peers:NAME,NAME\". Or leave it, and say `wbsync privacy default DATASET public`, or of single rows\n\
+         # Nothing is shared yet: every dataset is private. To share one, say for whom: `scope = {{ constant = \"public\" }}`,\n\
+         # or \"trusted\", \"group:NAME\", \"peers:NAME,NAME\". Or leave it, and say `wbsync privacy default DATASET public`, or of single rows\n\
          # `wbsync privacy set`. Then look at `wbsync db map --check` and `wbsync privacy list` before the first commit.\n\
          # What isn't named here never leaves, and is never written.\n",
         plain(place)
