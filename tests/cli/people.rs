@@ -91,6 +91,9 @@ fn remotes() {
     check!("remote_none", alpha.wbsync(&["sync"]).exits(1));
     check!("remote_add", alpha.wbsync(&["remote", "add", "stick", &pair.store()]).ok());
     check!("remote_add_again", alpha.wbsync(&["remote", "add", "stick", "/elsewhere"]).exits(1));
+    check!("remote_add_via", alpha.wbsync(&["remote", "add", "git", "git+file:///srv/hub.git", "--via", "git"]).ok());
+    check!("remote_add_via_elsewhere", alpha.wbsync(&["remote", "add", "no", "/srv/hub", "--via", "git"]).exits(2));
+    alpha.wbsync(&["remote", "remove", "git"]).ok();
     check!("remote_add_json", alpha.wbsync(&["--json", "remote", "add", "nas", "file:///srv/wbsync"]).ok());
     check!("remote_bad_scheme", alpha.wbsync(&["remote", "add", "hub", "gopher://example.org/x"]).exits(1));
     let secret = ["remote", "add", "hub", "https://me:hunter2@example.org/x"];

@@ -36,6 +36,9 @@ enum Command {
         /// git+https:// or git+file://, with #refs=refs/heads/wbsync where it takes only branches, and #via=git to have
         /// `git` talk to it
         url: String,
+        /// Have the program `git` fetch and push, with its credential helpers: the same as #via=git
+        #[arg(long, value_name = "PROGRAM")]
+        via: Option<Via>,
     },
     /// List the stores
     #[command(after_help = "Examples:\n  wbsync remote list\n  wbsync --json remote list")]
@@ -48,13 +51,28 @@ enum Command {
     },
 }
 
+/// Who talks to a git repository, if not wbsync itself.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Via {
+    /// The program `git`.
+    Git,
+}
+
 /// Runs it.
 ///
 /// # Errors
 /// As the library's functions of the same names.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     match args.command {
-        Command::Add { name, url } => {
+        Command::Add { name, mut url, via } => {
+            if let Some(Via::Git) = via {
+                if !url.starts_with("git+") {
+                    return Err(Failure::Usage(
+                        "--via is for git repositories: git+ssh://, git+https:// or git+file://".into(),
+                    ));
+                }
+                url += if url.contains('#') { "&via=git" } else { "#via=git" };
+            }
             let url = context.instance(Purpose::Change)?.remote_add(&name, &url, &context.dir)?;
             context.answer(&json!({ "name": name, "url": url.to_string() }), &format!("added {name}: {url}\n"))
         }
