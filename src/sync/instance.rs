@@ -11,6 +11,7 @@ use super::config::{self, Config};
 use super::error::Error;
 use super::progress::{Event, Watcher};
 use super::restore;
+use super::scopes::OpenScope;
 use crate::connector::both::Both;
 use crate::connector::contract::{Connector, Context};
 use crate::connector::dburl::{self, Address};
@@ -21,7 +22,7 @@ use crate::connector::postgres;
 use crate::connector::postgres::options::Options as PostgresOptions;
 use crate::connector::sqlite;
 use crate::connector::sqlite::options::Options as SqliteOptions;
-use crate::id::bytes::InstanceId;
+use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::SignedCard;
 use crate::keys::identity::Identity;
@@ -55,6 +56,8 @@ pub struct Instance {
     /// Whoever watches long work.
     pub watcher: Watcher,
     connector: RefCell<Option<Box<dyn Connector>>>,
+    /// Scopes as they were last opened.
+    pub(super) unlocked: RefCell<BTreeMap<ScopeId, OpenScope>>,
     /// Whether a restore is at work: what remotes have of ours counts more than what we have.
     restoring: bool,
     _lock: Option<Lock>,
@@ -148,6 +151,7 @@ impl Instance {
             state,
             watcher,
             connector: RefCell::new(None),
+            unlocked: RefCell::default(),
             restoring: false,
             _lock: lock,
         })

@@ -124,13 +124,15 @@ impl Instance {
         let is_origin = row.origin == self.id();
         let base = if is_origin { None } else { Some(self.base_of(scope, &tip)?) };
         let refold = last.is_some() && self.state.refold_due(&row.id)?;
-        // A writer whose words the origin has merged says nothing, unless its last head still carries what was
-        // withdrawn: then an empty one takes its place.
+        let sealed_anew = self.is_sealed_anew(scope, last.as_ref())?;
+        // A writer whose words the origin has merged says nothing, unless its last head still carries what was withdrawn, or
+        // what is sealed to an old key: then an empty one takes its place. The origin removes the old one's objects, and we
+        // would send them again for ever.
         let mut supersedes = false;
         if let Some(base) = &base {
             let Some((_, known)) = base else { return Ok(None) };
             if known.commit.clock.contains(&tip.commit.clock) {
-                supersedes = refold && carries_objects(last.as_ref(), self)?;
+                supersedes = (refold || sealed_anew) && carries_objects(last.as_ref(), self)?;
                 if !supersedes {
                     if refold {
                         self.state.clear_refold(&row.id)?;
@@ -140,7 +142,6 @@ impl Instance {
             }
         }
         let base = base.flatten();
-        let sealed_anew = self.is_sealed_anew(scope, last.as_ref())?;
         if placed == Placed::Whole && !refold && !sealed_anew && last.as_ref().is_some_and(|last| last.commit == tip.id)
         {
             return Ok(None);

@@ -10,4 +10,5 @@ pub mod git;
 pub mod http;
 pub mod ssh;
 pub mod strays;
+mod unreliable;
 pub mod url;
