@@ -103,7 +103,7 @@ pub fn act(name: &'static str) -> Act {
         "prune" => {
             scene.edit("one");
             scene.settle();
-            args = words("prune --remote-records-older-than 0s --keep-history 0s");
+            args = words("prune --remote-records-older-than 0h --keep-history 0h");
         }
         "bundle create" => {
             scene.edit("one");

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use wbsync::testing::prng::Prng;
@@ -104,7 +105,11 @@ pub fn write_image(roots: &[PathBuf], image: &Image) {
     }
     for (path, bytes) in image {
         match bytes {
-            Some(bytes) => fs::write(path, bytes).unwrap(),
+            Some(bytes) => {
+                fs::write(path, bytes).unwrap();
+                // Keys that others may read are refused.
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+            }
             None => fs::create_dir_all(path).unwrap(),
         }
     }

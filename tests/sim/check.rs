@@ -295,7 +295,9 @@ impl Town {
             "(SELECT c.body, r.title FROM request_comments c JOIN {requests} r ON r.id = c.help_request_id
               WHERE c.deleted_at IS NULL AND c.sync_scope <> 'private')"
         );
-        let columns = ["title", "description", "contact_email", "status", "completed_at", "sync_scope"];
+        // What is for trusted readers at most is for nobody where the row is for a group: it stays where it was written.
+        let contact = "iif(sync_scope = 'group:ring', NULL, contact_email)";
+        let columns = ["title", "description", contact, "status", "completed_at", "sync_scope"];
         app.dump_columns(&requests, &columns)
             + &app.dump_columns(&comments, &["body", "title"])
             + &app.dump_columns("(SELECT * FROM users WHERE sync_scope = 'public')", &["username"])

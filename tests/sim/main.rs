@@ -97,8 +97,8 @@ fn main() -> ExitCode {
                 }
             }
         }
-        if good % 500 == 0 && failed.is_empty() {
-            println!("{good} histories from seed {}: no violation so far", options.first);
+        if (seed - options.first + 1).is_multiple_of(100) {
+            println!("{good} histories from seed {}, and {} with a violation so far", options.first, failed.len());
         }
     }
     if !failed.is_empty() {

@@ -113,6 +113,10 @@ impl Town {
 
     /// What was pruned is wanted again.
     pub fn undo_prune(&mut self, at: At) {
+        // Nothing but `restore` runs before that is done.
+        if self.players[at].is_behind {
+            return;
+        }
         self.tell(at, "undo prune");
         let done = self.with(at, |instance| instance.undo_prune(&[], None, Mode::Keep));
         done.unwrap().unwrap();
