@@ -73,7 +73,7 @@ class Bench:
     def triggers(self):
         for site in ("alpha", "beta"):
             self.quiet(site, "db", "install")
-            with open(self.path(site, ".wbsync", "wbsync.toml"), "a") as file:
+            with open(self.path(site, "wbsync.toml"), "a") as file:
                 file.write('\n[capture]\nmode = "triggers"\n')
             self.quiet(site, "sync")
 
