@@ -144,7 +144,10 @@ impl State {
     }
 
     /// Removes a value of the `meta` table, if it is there.
-    pub(super) fn forget_meta(&self, key: &str) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn forget_meta(&self, key: &str) -> Result<(), Error> {
         self.connection.execute("DELETE FROM meta WHERE key = ?1", [key]).map_err(Error::query("remove a setting"))?;
         Ok(())
     }
