@@ -58,9 +58,9 @@ impl Pages {
         Ok(payload)
     }
 
-    /// Judges the sequence that an object's plaintext is, with the records and commits in it; returns how many these are.
-    fn changeset(&self, plain: &[u8]) -> Result<usize, String> {
-        let (mut rest, mut rules, mut inner) = (plain, Vec::new(), 0);
+    /// Judges the sequence that an object's plaintext is; returns the commits and records in it, each with the name of its page.
+    fn changeset(&self, plain: &[u8]) -> Result<Vec<(&'static str, Vec<u8>)>, String> {
+        let (mut rest, mut rules, mut inner) = (plain, Vec::new(), Vec::new());
         while !rest.is_empty() {
             let value: Value = ciborium::from_reader(&mut rest).map_err(|error| format!("no CBOR: {error}"))?;
             let rule = match &value {
@@ -71,14 +71,10 @@ impl Pages {
             };
             self.judge_value("changeset", rule, &value)?;
             rules.push(rule);
-            for commit in value.as_map().into_iter().flat_map(|header| commits_in(header)) {
-                self.judge("commit", "commit", commit)?;
-                inner += 1;
-            }
-            if let Some(record) = value.as_array().filter(|_| rule == "entry").and_then(|entry| entry[1].as_bytes()) {
-                self.judge("record", "record", record)?;
-                inner += 1;
-            }
+            let header = value.as_map().into_iter();
+            inner.extend(header.flat_map(|header| commits_in(header)).map(|commit| ("commit", commit.clone())));
+            let entry = value.as_array().filter(|_| rule == "entry");
+            inner.extend(entry.and_then(|entry| entry[1].as_bytes()).map(|record| ("record", record.clone())));
         }
         let ends = (rules.first().copied(), rules.last().copied());
         let alone = |rule: &&str| rules.iter().filter(|found| *found == rule).count() == 1;
@@ -102,7 +98,10 @@ impl Pages {
                 ["scopes", _, "heads", _] => self.document("head", "head", &bytes).map(|_| Some("head")),
                 ["scopes", _, "receipts", _] => self.receipt(&bytes, keys),
                 ["objects", _, name] => match opened(name, &bytes, keys) {
-                    Some(plain) => self.changeset(&plain).map(|_| Some("object")),
+                    Some(plain) => self.changeset(&plain).and_then(|inner| {
+                        inner.iter().try_for_each(|(kind, bytes)| self.judge(kind, kind, bytes))?;
+                        Ok(Some("object"))
+                    }),
                     None => Ok(Some("sealed object")),
                 },
                 _ => Ok(None),
