@@ -3,7 +3,6 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stderr, reason = "a test binary has no outside")]
 
-#[allow(dead_code, reason = "each test uses a part of it")]
 #[path = "support/mod.rs"]
 mod support;
 
@@ -30,7 +29,11 @@ fn store() -> (tempfile::TempDir, PathBuf) {
     for entry in WalkDir::new(&root) {
         let path = entry.unwrap().into_path();
         let copy = dir.path().join("store").join(path.strip_prefix(&root).unwrap());
-        if path.is_dir() { fs::create_dir_all(copy).unwrap() } else { drop(fs::copy(&path, copy).unwrap()) }
+        if path.is_dir() {
+            fs::create_dir_all(copy).unwrap();
+        } else {
+            fs::copy(&path, copy).unwrap();
+        }
     }
     let store = dir.path().join("store");
     (dir, store)
