@@ -275,6 +275,8 @@ fn vectors_are_what_the_pages_draw() {
             }
         }
     }
+    let known: BTreeSet<String> = UNSEEN.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(unseen, known, "layout that CDDL doesn't see");
     for (name, bytes, _) in vectors("changeset/plain", "accept") {
         pages.changeset(&bytes).unwrap_or_else(|error| panic!("changeset/{name}: {error}"));
     }
