@@ -8,8 +8,8 @@ use crate::shown::{Pair, check, path};
 fn public_request(pair: &Pair) -> String {
     let shown = pair.alpha.wbsync(&["diff", "public^", "public", "--json"]).ok().json();
     let records = shown["records"].as_array().unwrap();
-    let names = records.iter().map(|record| record["record"].as_str().unwrap());
-    names.filter(|name| name.starts_with("requests/")).next().unwrap().to_owned()
+    let mut names = records.iter().map(|record| record["record"].as_str().unwrap());
+    names.find(|name| name.starts_with("requests/")).unwrap().to_owned()
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_record_and_its_absence() {
     // Whoever follows can prove it too, by the origin's head.
     beta.wbsync(&["sync"]).ok();
     check!("prove_of_other", beta.wbsync(&["prove", &record]).ok());
-    assert_eq!(fs::read_dir(beta.dir()).unwrap().filter(|file| ends_with_proof(file)).count(), 1);
+    assert_eq!(fs::read_dir(beta.dir()).unwrap().filter(ends_with_proof).count(), 1);
 }
 
 fn ends_with_proof(file: &std::io::Result<fs::DirEntry>) -> bool {
