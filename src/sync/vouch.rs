@@ -166,9 +166,10 @@ impl Building<'_> {
         match memory {
             Memory::True => return Ok(()),
             Memory::False => return self.usurped(&author),
-            // All that we ever wrote is here, unless a backup took some of it back.
+            // All that we ever wrote is here, unless a backup took some of it back; how much, a restore finds out.
             Memory::Nothing
                 if author == self.vouchers.instance.id()
+                    && !self.vouchers.instance.is_restoring()
                     && self.vouchers.instance.remembers(stamp.incarnation).map_err(Stop::Fail)? =>
             {
                 return self.usurped(&author);
