@@ -4,6 +4,7 @@
 //! bookkeeping in the application's database are read, and compared with each other. Each finding says what is wrong,
 //! where, and what mends it (docs/retention.md).
 
+pub mod remote;
 pub mod rows;
 pub mod state;
 
@@ -104,9 +105,14 @@ pub fn fsck_store<'a>(
 ///
 /// # Errors
 /// As `fsck_store`.
-pub(super) fn fsck_open(store: &dyn Store, name: &str, depth: Depth) -> Result<Report, Error> {
+pub(super) fn fsck_open(
+    store: &dyn Store,
+    name: &str,
+    depth: Depth,
+    tell: &dyn Fn(Event<'_>),
+) -> Result<Report, Error> {
     let mut report = Report::default();
-    look_at(store, name, depth, &|_| {}, MEND_REMOTE, &mut report)?;
+    look_at(store, name, depth, tell, MEND_REMOTE, &mut report)?;
     report.sort();
     Ok(report)
 }

@@ -168,6 +168,25 @@ impl Instance {
         }
     }
 
+    /// Returns where a remote is.
+    ///
+    /// # Errors
+    /// `UnknownRemote`, `Url`.
+    pub(super) fn remote_url(&self, name: &PeerName) -> Result<RemoteUrl, Error> {
+        parse(&self.remote_row(name)?.url, &self.root)
+    }
+
+    /// Makes the store of a remote anew, where its place is empty.
+    ///
+    /// # Errors
+    /// `Store` if something else is there.
+    pub(super) fn recreate(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
+        let made = url::create(&self.remote_url(name)?, self.access()).map_err(Error::store(name.as_str()))?;
+        // A new store holds nothing of what the old one was sent.
+        self.state.forget_sent(name)?;
+        Ok(made)
+    }
+
     /// Opens a remote for writing, making the store at first contact. Later a missing store is a stick
     /// that isn't plugged in, and none is made in its place.
     ///

@@ -4,11 +4,12 @@
 //! tree only if it gives the signed root. What is done is listed, and what can't be mended is what a last look
 //! still finds.
 
+pub mod remote;
 mod trees;
 
 use super::commit::Mode;
 use super::error::Error;
-use super::fsck::{Report, fsck_open};
+use super::fsck::Report;
 use super::instance::Instance;
 use crate::connector::error::Error as DatabaseError;
 use crate::exchange::copy::{copy_objects, verify};
@@ -58,6 +59,7 @@ impl Instance {
         }
         if self.mend_tables(&mut repaired)? {
             self.mend_pending(&mut repaired)?;
+            self.mend_queue(&mut repaired)?;
             let store = self.mend_own_directory(&mut repaired)?;
             let sources = self.sources(None, &mut repaired)?;
             let health = health::examine(&store, Depth::Contents, &mut |_, _| {}).map_err(Error::store(HERE))?;
@@ -75,36 +77,6 @@ impl Instance {
             }
         }
         repaired.left = self.fsck(Depth::Contents)?;
-        Ok(repaired)
-    }
-
-    /// Mends a remote from what we and our other remotes have.
-    ///
-    /// # Errors
-    /// The remote can't be read or written at all; as `push`.
-    pub fn repair_remote(&self, name: &PeerName, mode: Mode) -> Result<Repaired, Error> {
-        let mut repaired = Repaired::default();
-        let Some(remote) = self.open_remote(name)? else { return Ok(repaired) };
-        let label = name.as_str();
-        if mode == Mode::Keep {
-            drop(remote);
-            let remote = self.open_remote_for_writing(name)?;
-            let mut sources = vec![Source { name: HERE.into(), store: Box::new(self.own_store()?) }];
-            sources.extend(self.sources(Some(name), &mut repaired)?);
-            let health =
-                health::examine(remote.as_ref(), Depth::Contents, &mut |_, _| {}).map_err(Error::store(label))?;
-            mend_objects(remote.as_ref(), label, &health, &sources, &mut repaired)?;
-            self.mend_documents(remote.as_ref(), label, &health, &mut repaired)?;
-            remote.flush().map_err(Error::store(label))?;
-            let pushed = self.push(name)?;
-            if pushed.heads > 0 {
-                repaired.done.push(format!("pushed {} heads and {} objects to {label}", pushed.heads, pushed.objects));
-            }
-        }
-        let remote = self.open_remote(name)?;
-        if let Some(remote) = remote {
-            repaired.left = fsck_open(remote.as_ref(), label, Depth::Contents)?;
-        }
         Ok(repaired)
     }
 
@@ -274,14 +246,13 @@ fn mend_objects(
             continue;
         };
         if finding.kind == Kind::DamagedObject {
-            match store.remove_object(&id, AT_ONCE) {
-                Ok(_) | Err(StoreError::Denied { .. }) => {}
-                Err(error) => return Err(Error::store(name)(error)),
-            }
+            let reader = source.store.object(&id, 0).map_err(Error::store(source.name.as_str()))?;
+            store.heal_object(&id, finding.bytes, &mut { reader }).map_err(Error::store(name))?;
+        } else {
+            copy_objects(source.store.as_ref(), store, &[(id, finding.bytes)], &mut |_| {})
+                .map_err(|source| Error::Copy { to: name.into(), source })?;
         }
-        copy_objects(source.store.as_ref(), store, &[(id, finding.bytes)], &mut |_| {})
-            .map_err(|source| Error::Copy { to: name.into(), source })?;
-        // A hub keeps what a head names, whatever its bytes are.
+        // A hub of an earlier version keeps what a head names, whatever its bytes are.
         if verify(store, id, finding.bytes).is_ok() {
             repaired.done.push(format!("{name}: got {} again from {}", finding.path, source.name));
         }

@@ -13,6 +13,7 @@ use wbsync::sync::fsck::Report;
 use wbsync::sync::gc::{GRACE_MILLIS, gc_store};
 use wbsync::sync::remotes;
 use wbsync::sync::repair::Repaired;
+use wbsync::sync::repair::remote::Gone;
 
 use super::health::pair;
 use super::world::{STICK, Saved, Site, files_under};
@@ -75,7 +76,7 @@ fn what_nobody_else_has_is_sealed_anew_and_everybody_follows() {
     beta.open().repair(Mode::Keep).unwrap();
     for _ in 0..2 {
         for site in [&alpha, &beta] {
-            site.open().repair_remote(&PeerName::new(STICK).unwrap(), Mode::Keep).unwrap();
+            site.open().repair_remote(&PeerName::new(STICK).unwrap(), Gone::Wait, Mode::Keep).unwrap();
             site.sync();
         }
     }
@@ -92,7 +93,7 @@ fn every_damaged_file_of_a_stick_is_mended_by_its_writers() {
             spoil(&stick.path().join(&file), how);
             let mut left = Vec::new();
             for site in [&alpha, &beta] {
-                let repaired: Repaired = site.open().repair_remote(&name, Mode::Keep).unwrap();
+                let repaired: Repaired = site.open().repair_remote(&name, Gone::Wait, Mode::Keep).unwrap();
                 left = damage(&repaired.left);
             }
             assert_eq!(left, Vec::<String>::new(), "{file} {how}");

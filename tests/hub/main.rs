@@ -4,6 +4,7 @@
 
 mod blind;
 mod deployed;
+mod healed;
 mod modes;
 mod race;
 mod recovered;
