@@ -185,8 +185,11 @@ fn put(
         }
         StorePath::Receipt(scope, reader) => {
             let is_reader = caller.is_admin() || hub.catalogue()?.may_read(caller, hub.options.public, scope);
-            if !caller.is_admin() && (caller.id() != Some(*reader) || !is_reader) {
-                return Err(Refusal::new(403, "not-yours", "only a reader of the scope may bring its own receipt"));
+            // A carrier brings what others signed, of those whom the manifest names: nobody can fill the hub with others.
+            let is_known = caller.is_admin() || caller.id() == Some(*reader) || hub.catalogue()?.names(scope, reader);
+            if !is_reader || !is_known {
+                let title = "only readers of the scope may bring receipts: their own, and those of readers that its manifest names";
+                return Err(Refusal::new(403, "not-yours", title));
             }
             if !is_there && found != expected {
                 return Err(swapped().into());

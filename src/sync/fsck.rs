@@ -155,6 +155,13 @@ impl Instance {
 
     /// Compares what our store has of our own documents with the state.
     fn compare_own_store(&self, store: &dyn Store, report: &mut Report) -> Result<(), Error> {
+        for lacking in self.lacking_here(store)? {
+            let (what, place) = ("lost document", lacking.path.to_string());
+            if report.findings.iter().all(|finding| finding.place != place) {
+                let (part, detail) = (STORE, lacking.detail);
+                report.findings.push(Finding { part, what, place, detail, mend: MEND_OWN, damage: false });
+            }
+        }
         let error = || Error::store("this instance");
         for row in self.state.scopes()? {
             let mut differs = |path: StorePath, detail: &str| {

@@ -23,8 +23,7 @@ pub(super) fn store_code(error: &StoreError) -> Code {
 pub(super) fn store_hint(error: &StoreError) -> Option<String> {
     Some(match error {
         StoreError::Unreachable { .. } => {
-            "is the stick plugged in, the disk mounted, the hub running? If a remote's store is lost for good: \
-             `wbsync repair REMOTE --recreate`"
+            "is the stick plugged in, the disk mounted, the hub running? (lost for good: `wbsync repair REMOTE --recreate`)"
                 .into()
         },
         StoreError::NotAStore { .. } => {

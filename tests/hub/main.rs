@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod acknowledged;
 mod blind;
 mod deployed;
 mod healed;

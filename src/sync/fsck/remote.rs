@@ -7,7 +7,9 @@ use crate::exchange::layout::StorePath;
 use crate::exchange::store::Store;
 use crate::id::bytes::ScopeId;
 use crate::id::name::PeerName;
+use crate::scope::manifest::Manifest;
 use crate::state::heads::TrackedHead;
+use crate::state::scopes::ScopeRow;
 use crate::sync::error::Error;
 use crate::sync::instance::Instance;
 use crate::transport::url::RemoteUrl;
@@ -75,12 +77,61 @@ impl Instance {
             if let Some(detail) = self.lost_head(remote, &row.id, &head, seq).map_err(failed())? {
                 lacks(StorePath::Head(row.id, row.origin), detail, is_ours);
             }
+            if !is_ours
+                && let Some(own) = self.lost_as_writer(remote, &row, sent.get(&(row.id, self.id())).is_some())?
+            {
+                lacks(StorePath::Head(row.id, self.id()), own, true);
+            }
             let has_told = is_pushed && self.state.receipt(&row.id, &self.id())?.is_some();
             if has_told && remote.receipt(&row.id, &self.id()).map_err(failed())?.is_none() {
                 lacks(StorePath::Receipt(row.id, self.id()), "our receipt isn't there".into(), false);
             }
         }
         Ok(lacking)
+    }
+
+    /// Lists what our own store lacks of our own documents, but for heads, which `compare_own_store` tells of.
+    ///
+    /// # Errors
+    /// The store or the state can't be read.
+    pub(in crate::sync) fn lacking_here(&self, own: &dyn Store) -> Result<Vec<Lacking>, Error> {
+        let failed = || Error::store("this instance");
+        let mut lacking = Vec::new();
+        let mut lacks = |path, what: &str| {
+            lacking.push(Lacking { path, detail: format!("our {what} isn't there"), is_ours: true });
+        };
+        if own.card(&self.id()).map_err(failed())?.is_none() {
+            lacks(StorePath::Card(self.id()), "card");
+        }
+        for row in self.state.scopes()? {
+            let has_told = self.follows(&row)? && self.state.receipt(&row.id, &self.id())?.is_some();
+            let may_write = Manifest::open(&row.manifest, &row.origin)
+                .is_ok_and(|(manifest, _)| row.origin == self.id() || manifest.may_write(&self.id()));
+            let has_signed = has_told || self.state.head(&row.id, &self.id())?.is_some();
+            if may_write && has_signed && own.manifest(&row.id).map_err(failed())?.is_none() {
+                lacks(StorePath::Manifest(row.id), "manifest");
+            }
+            if has_told && own.receipt(&row.id, &self.id()).map_err(failed())?.is_none() {
+                lacks(StorePath::Receipt(row.id, self.id()), "receipt");
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// Says that a head which we sent as a writer is lacking, unless the origin has merged it: then it may have been taken away.
+    fn lost_as_writer(&self, remote: &dyn Store, row: &ScopeRow, was_sent: bool) -> Result<Option<String>, Error> {
+        let Some(own) = self.state.head(&row.id, &self.id())?.filter(|_| was_sent) else { return Ok(None) };
+        let failed = |source| Error::Store { of: "the remote".into(), source: Box::new(source) };
+        if remote.head(&row.id, &self.id()).map_err(failed)?.is_some() {
+            return Ok(None);
+        }
+        if let Some(origin) = self.state.head(&row.id, &row.origin)? {
+            let merged = self.state.known_commit(&row.id, &origin.commit)?.commit.clock;
+            if merged.seen(&self.id(), own.incarnation) >= own.writes {
+                return Ok(None);
+            }
+        }
+        Ok(Some(format!("our head {} was there, and isn't any more", own.seq)))
     }
 
     /// Says how a head that a store had is lacking there.

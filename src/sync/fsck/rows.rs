@@ -84,6 +84,16 @@ impl Instance {
         Ok(())
     }
 
+    /// Tells whether the bookkeeping can be read.
+    ///
+    /// # Errors
+    /// As `look_at_rows`.
+    pub(in crate::sync) fn has_sound_books(&self) -> Result<bool, Error> {
+        let mut report = Report::default();
+        self.look_at_rows(false, &mut report)?;
+        Ok(!report.is_damaged())
+    }
+
     /// Lists every record of a view.
     fn records_of(&self, view: &View) -> Result<BTreeSet<RecordId>, Error> {
         let mut records = BTreeSet::new();
@@ -103,5 +113,6 @@ impl Instance {
     }
 }
 
-const RESTORE: &str = "`wbsync restore`: it recognises rows and records again";
+const RESTORE: &str =
+    "`wbsync restore`, which recognises rows and records again; where one of our tables is gone, drop the others first";
 const APPLICATION: &str = "put back a backup of the application's database, then `wbsync restore`";
