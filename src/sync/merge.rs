@@ -8,7 +8,7 @@ use super::instance::Instance;
 use super::resolve::is_open;
 use super::scopes::OpenScope;
 use crate::history::commit::{Commit, Making};
-use crate::history::join::{Cut, Error as JoinError, Known, Merged, Outcome, Summary, join};
+use crate::history::join::{Cut, Known, Merged, Outcome, Summary, join};
 use crate::id::bytes::RecordKey;
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::cell::Record;
@@ -90,17 +90,7 @@ impl Instance {
             let theirs = self.state.known_commit(&row.id, &head.commit)?;
             local = Some(match local {
                 None => theirs,
-                Some(ours) => match self.join_counting(scope, &ours, &theirs, &mut merge, &mut cut) {
-                    // What left by another way and was lost: one of two lines is ours, and what it says is rescued.
-                    Err(Error::Join { source: JoinError::Diverged { .. }, .. }) if self.is_restoring() => {
-                        let is_ours = head.signer == self.id();
-                        let (kept, other) = if is_ours { (ours, theirs) } else { (theirs, ours) };
-                        self.note_rescued(&row.id, &other.id)?;
-                        self.state.clear_local_head(&row.id)?;
-                        kept
-                    }
-                    joined => joined?,
-                },
+                Some(ours) => self.join_counting(scope, &ours, &theirs, &mut merge, &mut cut)?,
             });
         }
         if scope.manifest.may_write(&self.id())

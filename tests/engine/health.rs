@@ -1,15 +1,14 @@
-//! What fsck finds, shown by damaging every file of a store, and every table of the state, in every way.
+//! What is well is left alone, and what is none of a store is named; `damage` shows what fsck finds.
 
 use std::fs;
 use std::path::Path;
 
-use rusqlite::Connection;
 use wbsync::exchange::health::Depth;
 use wbsync::state::peers::Trust;
 use wbsync::sync::fsck::{Report, fsck_store};
 use wbsync::sync::remotes;
 
-use super::world::{self, Saved, Site, Stick};
+use super::world::{self, Site, Stick};
 
 pub fn look(dir: &Path) -> Report {
     let url = remotes::parse(dir.to_str().unwrap(), Path::new("/")).unwrap();

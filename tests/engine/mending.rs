@@ -12,11 +12,10 @@ use wbsync::sync::commit::Mode;
 use wbsync::sync::fsck::Report;
 use wbsync::sync::gc::{GRACE_MILLIS, gc_store};
 use wbsync::sync::remotes;
-use wbsync::sync::repair::Repaired;
 use wbsync::sync::repair::remote::Gone;
 
 use super::health::pair;
-use super::world::{STICK, Saved, Site, files_under};
+use super::world::{STICK, Site, files_under};
 
 fn damage(report: &Report) -> Vec<String> {
     let findings = report.findings.iter().filter(|finding| finding.damage);
@@ -114,6 +113,7 @@ fn a_stuck_settlement_is_cleared() {
     let (alpha, _beta, _stick) = pair();
     let sql = "INSERT INTO pending VALUES ('settle', 99, x'', NULL)";
     state_of(&alpha).execute_batch(sql).unwrap();
+    alpha.open().state.recount("pending").unwrap();
     alpha.open().settle_pending().unwrap_err();
     let repaired = alpha.open().repair(Mode::Keep).unwrap();
     assert_eq!(damage(&repaired.left), Vec::<String>::new());

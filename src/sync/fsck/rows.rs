@@ -113,6 +113,6 @@ impl Instance {
     }
 }
 
-const RESTORE: &str =
-    "`wbsync restore`, which recognises rows and records again; where one of our tables is gone, drop the others first";
+const RESTORE: &str = "put back a backup of the application's database, then `wbsync restore`; that alone where there is none, and rows of \
+                       others may come twice";
 const APPLICATION: &str = "put back a backup of the application's database, then `wbsync restore`";

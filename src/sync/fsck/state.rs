@@ -88,15 +88,15 @@ impl Instance {
     /// Names the tables that something else than us has changed.
     fn look_at_census(&self, report: &mut Report) -> Result<(), Error> {
         for Miscount { table, written, found } in self.state.miscounts()? {
-            let detail = match written {
+            let (place, detail) = match written {
                 Some(written) if written != found => {
-                    format!("{written} rows were written to it, and {found} are there")
+                    (table, format!("{written} rows were written to it, and {found} are there"))
                 }
-                Some(_) => "its rows aren't those that were written".to_owned(),
-                None => format!("how many rows were written isn't known any more; {found} are there"),
+                Some(_) => (table, "its rows aren't those that were written".to_owned()),
+                None => ("census", format!("it doesn't count {table} any more")),
             };
-            let (what, place) = ("damaged table", table.to_owned());
-            let mend = if ESSENTIAL.contains(&table) { MEND_RESTORE } else { MEND };
+            let mend = if ESSENTIAL.contains(&place) { MEND_RESTORE } else { MEND };
+            let (what, place) = ("damaged table", place.to_owned());
             report.findings.push(Finding { part: STATE, what, place, detail, mend, damage: true });
         }
         Ok(())

@@ -28,10 +28,15 @@ impl Instance {
             }
         }
         let miscounts = self.state.miscounts()?;
-        if miscounts.iter().any(|miscount| is_essential(miscount.table)) {
+        if miscounts.iter().any(|miscount| is_essential(miscount.table) && miscount.written.is_some()) {
             return Ok(false);
         }
-        for Miscount { table, .. } in miscounts {
+        for Miscount { table, written, .. } in miscounts {
+            if written.is_none() {
+                self.state.recount(table)?;
+                repaired.done.push(format!("counted the table {table} of the state anew"));
+                continue;
+            }
             self.state.drop_strays(table)?;
             let verb = match self.reads_well(table) {
                 true => "took as it is",
