@@ -91,6 +91,7 @@ pub fn fsck_store<'a>(
     tell: &dyn Fn(Event<'_>),
 ) -> Result<Report, Error> {
     let name = url.to_string();
+    let access = Access { recalls: None, ..access.into() };
     let store = url::open(url, access).map_err(Error::store(name.as_str()))?;
     let mut report = Report::default();
     look_at(store.as_ref(), &name, depth, tell, MEND_REMOTE, &mut report)?;

@@ -30,7 +30,7 @@ impl Instance {
     /// # Errors
     /// It isn't there, is no store, or can't be read at all; the state can't be read.
     pub fn fsck_remote(&self, name: &PeerName, depth: Depth) -> Result<Report, Error> {
-        let Some(remote) = self.open_remote(name)? else { return Ok(Report::default()) };
+        let Some(remote) = self.open_remote_afresh(name)? else { return Ok(Report::default()) };
         let mut report = fsck_open(remote.as_ref(), name.as_str(), depth, &|event| self.tell(event))?;
         for lacking in self.lacking_there(remote.as_ref(), name)? {
             let place = lacking.path.to_string();

@@ -34,6 +34,7 @@ impl Instance {
         let mut repaired = Repaired::default();
         if mode == Mode::Keep {
             self.mend_queue_of(name, &mut repaired)?;
+            self.forget_recalls()?;
             let remote = self.open_for_mending(name, gone, &mut repaired)?;
             self.mend_remote(remote.as_ref(), name, &mut repaired)?;
             let pushed = self.push(name)?;
