@@ -77,9 +77,7 @@ impl Instance {
             if let Some(detail) = self.lost_head(remote, &row.id, &head, seq).map_err(failed())? {
                 lacks(StorePath::Head(row.id, row.origin), detail, is_ours);
             }
-            if !is_ours
-                && let Some(own) = self.lost_as_writer(remote, &row, sent.get(&(row.id, self.id())).is_some())?
-            {
+            if !is_ours && let Some(own) = self.lost_as_writer(remote, &row, sent.contains_key(&(row.id, self.id())))? {
                 lacks(StorePath::Head(row.id, self.id()), own, true);
             }
             let has_told = is_pushed && self.state.receipt(&row.id, &self.id())?.is_some();
