@@ -22,6 +22,7 @@ mod pace;
 mod plan;
 mod purge;
 mod put;
+mod recall;
 mod remove;
 mod salvage;
 mod same;
