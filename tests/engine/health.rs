@@ -8,7 +8,7 @@ use wbsync::state::peers::Trust;
 use wbsync::sync::fsck::{Report, fsck_store};
 use wbsync::sync::remotes;
 
-use super::world::{self, Site, Stick};
+use super::world::{self, Saved, Site, Stick};
 
 pub fn look(dir: &Path) -> Report {
     let url = remotes::parse(dir.to_str().unwrap(), Path::new("/")).unwrap();
@@ -76,4 +76,22 @@ fn a_misplaced_document_and_what_is_none_of_the_store_are_named() {
     assert!(!found.iter().any(|(_, place)| place.ends_with(".tmp-new")), "{found:?}");
     assert_eq!((report.unused, report.unused_bytes), (before.unused + 1, before.unused_bytes + 6));
     assert!(report.is_damaged());
+}
+
+#[test]
+fn every_row_of_the_map_that_a_record_contradicts_is_named() {
+    let (alpha, _beta, _stick) = pair();
+    let whole = Saved::of(alpha.app.dir());
+    for sql in [
+        "DELETE FROM _wbsync_map WHERE rowid_is_none IS NULL",
+        "UPDATE _wbsync_map SET record = randomblob(16) WHERE audience = 'public'",
+        "UPDATE _wbsync_map SET origin = 99",
+    ] {
+        let sql = sql.replace("WHERE rowid_is_none IS NULL", "WHERE audience = 'public'");
+        alpha.app.db().execute_batch(&sql).unwrap();
+        let report = alpha.open().fsck(Depth::Sizes).unwrap();
+        assert!(report.findings.iter().any(|finding| finding.damage && finding.part == "database"), "{sql}");
+        whole.restore(alpha.app.dir());
+    }
+    assert_eq!(lines(&alpha.open().fsck(Depth::Sizes).unwrap()), Vec::<String>::new());
 }

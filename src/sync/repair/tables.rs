@@ -6,6 +6,8 @@ use crate::exchange::receipt::Receipt;
 use crate::exchange::receipt::fork::Fork;
 use crate::keys::document::hash_of;
 use crate::state::census::Miscount;
+use crate::state::receipts::ReceiptRow;
+use crate::state::scopes::ScopeRow;
 use crate::sync::error::Error;
 use crate::sync::fsck::state::ESSENTIAL;
 use crate::sync::instance::Instance;
@@ -70,15 +72,8 @@ impl Instance {
                 forks.is_ok_and(|forks| forks.iter().all(|fork| Fork::check([&fork.ours, &fork.theirs]).is_some()))
             }),
             "receipt" => scopes.iter().all(|row| {
-                let is_whole = |receipt: &crate::state::receipts::ReceiptRow| {
-                    let opened = Receipt::open(&receipt.document, &receipt.signer);
-                    let is_it = opened.is_ok_and(|(opened, hash)| {
-                        (opened.scope, opened.incarnation, opened.seq, opened.time, hash)
-                            == (row.id, receipt.incarnation, receipt.seq, receipt.time, receipt.hash)
-                    });
-                    is_it && decode_held(receipt).is_ok()
-                };
-                self.state.receipts(&row.id).is_ok_and(|receipts| receipts.iter().all(is_whole))
+                let receipts = self.state.receipts(&row.id);
+                receipts.is_ok_and(|receipts| receipts.iter().all(|receipt| self.is_what_it_says(row, receipt)))
             }),
             "seen" => scopes.iter().all(|row| {
                 let heads = self.state.heads(&row.id).unwrap_or_default();
@@ -98,6 +93,20 @@ impl Instance {
             }),
             _ => true,
         }
+    }
+
+    /// Tells whether a receipt's row says what the document says, as far as we can open it.
+    fn is_what_it_says(&self, row: &ScopeRow, receipt: &ReceiptRow) -> bool {
+        let opened = Receipt::open(&receipt.document, &receipt.signer);
+        let is_it = opened.is_ok_and(|(opened, hash)| {
+            (opened.scope, opened.incarnation, opened.seq, opened.time, hash)
+                == (row.id, receipt.incarnation, receipt.seq, receipt.time, receipt.hash)
+        });
+        let scope = self.open_scope(row.clone()).ok().flatten();
+        let states = scope.and_then(|scope| {
+            self.open_receipt(&scope, &receipt.signer, receipt.document.clone()).ok().flatten().map(|it| it.statement)
+        });
+        is_it && decode_held(receipt).is_ok() && states.is_none_or(|states| states == receipt.statement)
     }
 }
 
