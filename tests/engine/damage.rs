@@ -324,7 +324,7 @@ fn judge(alpha: &Site, table: &str, how: &str, before: &str, baseline: &BTreeSet
         if table != "remote" && !how.starts_with("flipped") {
             alpha.sync();
         }
-        assert_eq!(rows(&alpha), before, "{label}");
+        assert_eq!(rows(alpha), before, "{label}");
         let again = damage(&alpha.open().fsck(Depth::Sizes).unwrap());
         assert!(again.is_subset(baseline), "{label}: {again:?}");
     } else {
@@ -335,7 +335,7 @@ fn judge(alpha: &Site, table: &str, how: &str, before: &str, baseline: &BTreeSet
             .any(|finding| finding.damage && finding.mend.is_empty() && !finding.detail.contains("proves nothing"));
         assert!(ESSENTIAL.contains(&table) && !lacks_a_way, "{label}: {left:?} {:?}", repaired.done);
         assert!(!repaired.done.iter().any(|line| line.starts_with("published")), "{label}: {:?}", repaired.done);
-        assert_eq!(rows(&alpha), before, "{label}");
+        assert_eq!(rows(alpha), before, "{label}");
     }
 }
 
