@@ -198,6 +198,10 @@ impl Store for Shelf {
         Ok(())
     }
 
+    fn heal_object(&self, _: &ObjectId, _: u64, _: &mut dyn Read) -> Result<bool, StoreError> {
+        unreachable!("these tests damage no objects")
+    }
+
     fn remove_object(&self, object: &ObjectId, unused_since: UnixMillis) -> Result<bool, StoreError> {
         let mut held = self.held();
         let is_old = held.get(object).is_some_and(|(_, used)| *used <= unused_since);
