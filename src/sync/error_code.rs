@@ -83,6 +83,12 @@ impl Error {
             Self::NothingToClone => Code::NothingToClone,
             Self::MembersOnly { .. } => Code::MembersOnly,
             Self::Document { .. } => Code::Document,
+            Self::Proof { source, .. } => match **source {
+                super::proof::ProofError::OtherOrigin { .. } => Code::OtherOrigin,
+                _ => Code::Proof,
+            },
+            Self::NotSigned { .. } => Code::NotSigned,
+            Self::Reveals { .. } => Code::Reveals,
             Self::NoKey { .. } => Code::NoKey,
         }
     }

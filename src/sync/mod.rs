@@ -42,6 +42,8 @@ pub mod peers;
 mod prepare;
 pub mod privacy;
 pub mod progress;
+pub mod proof;
+pub mod prove;
 pub mod prune;
 pub mod publish;
 pub mod push;

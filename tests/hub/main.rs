@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod acknowledged;
 mod blind;
 mod deployed;
+mod healed;
 mod modes;
 mod race;
 mod recovered;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::clone;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::connector::mapping::finding::Weight;
@@ -17,17 +18,21 @@ use crate::sync::network::NetworkMode;
 /// Make an instance beside an application's database
 ///
 /// Checks the mapping against the database, makes keys, and writes `wbsync.toml` and `.wbsync/`. Nothing is read from or
-/// shared with anybody yet. Without a preset, the application is recognised by its tables, or a mapping is
+/// shared with anybody yet, unless `--from` names a store or a bundle: that is `wbsync clone`. Without a preset, the application is recognised by its tables, or a mapping is
 /// proposed in which everything is private.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   wbsync init --db sqlite:///data/app.db --preset whiteballoon
   wbsync init --db /srv/board/app.db --preset whiteballoon --name alpha
-  wbsync init --files docs --dataset docs")]
+  wbsync init --files docs --dataset docs
+  wbsync init --preset whiteballoon --from https://hub.example/")]
 pub struct Args {
     #[command(flatten)]
     options: Options,
+    /// Fill it from a store or a bundle, as `wbsync clone URL` does, which has more options
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
 }
 
 /// What a new instance needs to know.
@@ -68,6 +73,9 @@ impl Options {
 /// As `Instance::init`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let root = Instance::root_from_environment(&context.dir).unwrap_or_else(|| context.dir.clone());
+    if let Some(url) = args.from {
+        return clone::run(context, clone::Args::of(url, root, args.options));
+    }
     let mut options = args.options.into_init();
     let outline = map::complete(&root, &mut options)?;
     let instance = Instance::init(&root, &options, context.watcher())?;
