@@ -48,6 +48,14 @@ impl Unreliable {
         let source = io::Error::new(io::ErrorKind::ConnectionReset, "the simulated connection broke");
         Err(StoreError::Io { store: self.describe(), doing, source })
     }
+
+    /// Reads what is to be sent, which may have to be sent later or again.
+    fn read_whole(&self, object: &ObjectId, bytes: &mut dyn Read) -> Result<Vec<u8>, StoreError> {
+        let mut whole = Vec::new();
+        let source = |source| StoreError::Source { store: self.describe(), object: *object, source };
+        bytes.take(OBJECT_BYTES_MAX + 1).read_to_end(&mut whole).map_err(source)?;
+        Ok(whole)
+    }
 }
 
 impl Store for Unreliable {
@@ -162,12 +170,16 @@ impl Store for Unreliable {
     }
 
     fn put_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError> {
-        let object = *object;
-        let source = |source| StoreError::Source { store: self.describe(), object, source };
-        let mut whole = Vec::new();
-        bytes.take(OBJECT_BYTES_MAX + 1).read_to_end(&mut whole).map_err(source)?;
+        let (object, whole) = (*object, self.read_whole(object, bytes)?);
         self.request(Doing::Write(StorePath::Object(object)), move |store| {
             store.put_object(&object, size, &mut whole.as_slice())
+        })
+    }
+
+    fn heal_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<bool, StoreError> {
+        let (object, whole) = (*object, self.read_whole(object, bytes)?);
+        self.request(Doing::Write(StorePath::Object(object)), move |store| {
+            store.heal_object(&object, size, &mut whole.as_slice())
         })
     }
 

@@ -93,6 +93,8 @@ impl Town {
         let datasets = Some(dataset).filter(|name| !name.is_empty()).map(|name| DatasetName::new(name).unwrap());
         let from = self.anybody();
         let from = (from != at && self.random.chance(400)).then(|| self.name(from).to_owned());
+        let silent = self.anybody();
+        let without = (silent != at && self.random.chance(300)).then(|| self.name(silent).to_owned());
         let (history, records) = (self.random.chance(500), self.random.chance(750));
         self.tell(at, &format!("prune {dataset} of {from:?}, {history}, {records}, {} days back", back / 86_400_000));
         self.maybe_trouble();
@@ -101,6 +103,7 @@ impl Town {
             let before = UnixMillis(clock::now().0 - back);
             let options = PruneOptions {
                 history_before: history.then_some(before),
+                without: without.into_iter().collect(),
                 records: records.then(|| OldRecords { before, datasets: datasets.into_iter().collect(), from }),
             };
             instance.prune(&options, Mode::Keep)
