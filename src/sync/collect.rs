@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::commit::Mode;
 use super::error::Error;
 use super::instance::Instance;
 use super::route::{self, Routed};
@@ -21,18 +22,30 @@ use crate::record::stamp::Stamp;
 use crate::record::value::Value;
 use crate::scope::audience::{Audience, Reason};
 use crate::scope::fields::LeastScopes;
+use crate::state::database;
 use crate::sys::clock::{self, UnixMillis};
+use crate::tree::apply::apply;
+use crate::tree::root::Root;
+
+/// The most bytes of new records of one scope that are held before they are put into its trees.
+const HELD_BYTES_MAX: usize = 32 << 20;
 
 /// The edits of one scope that build on one view.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
     pub(super) records: BTreeMap<(DatasetName, RecordKey), Edit>,
+    /// The trees of the view with what is `Stored` of them.
+    pub(super) stored: Option<BTreeMap<DatasetName, Root>>,
+    /// Bytes of records that aren't.
+    held: usize,
 }
 
 /// What becomes of a record.
 #[derive(Debug)]
 pub(super) enum Edit {
     Put(Vec<u8>),
+    /// A `Put` that is in the tree already.
+    Stored,
     /// As `Put`; fields were taken out that are for fewer readers now.
     Narrowed(Vec<u8>),
     Deleted,
@@ -55,6 +68,8 @@ pub(super) struct Collector<'a> {
     mapping: Mapping,
     pub(super) too_large: BTreeMap<String, u64>,
     pub(super) now: UnixMillis,
+    /// Whether what is found will be committed.
+    mode: Mode,
 }
 
 /// A scope with the commits that rows may reflect, and the edits found so far.
@@ -72,7 +87,12 @@ pub(super) struct Working {
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(instance: &'a Instance, applied: &View, target: Option<&View>) -> Result<Self, Error> {
+    pub(super) fn new(
+        instance: &'a Instance,
+        applied: &View,
+        target: Option<&View>,
+        mode: Mode,
+    ) -> Result<Self, Error> {
         let known = |scope: &ScopeId, view: &View| -> Result<Option<Known>, Error> {
             let Some(id) = view.commits.get(scope) else { return Ok(None) };
             instance.state.commit(scope, id)?.ok_or(Error::LostCommit { id: *id }).map(Some)
@@ -89,7 +109,7 @@ impl<'a> Collector<'a> {
         }
         let too_large = instance.counts(TOO_LARGE_KEY)?;
         let least = instance.with_database(|database| Ok(database.least_scopes()))?;
-        Ok(Self { instance, scopes, least, mapping: instance.mapping()?, too_large, now: clock::now() })
+        Ok(Self { instance, scopes, least, mapping: instance.mapping()?, too_large, now: clock::now(), mode })
     }
 
     pub(super) fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
@@ -145,10 +165,10 @@ impl<'a> Collector<'a> {
                 to_overlay.filter(|fields| overlaid.is_some() || fields.values().any(|value| *value != Value::Null));
             let may_remove = gone || is_own;
             let removes = may_remove.then_some(deleted);
-            self.edit(index, base, &id, Piece { held: whole, narrowed: narrowed.0, fields: to_whole }, removes);
+            self.edit(index, base, &id, Piece { held: whole, narrowed: narrowed.0, fields: to_whole }, removes)?;
             // What a follower holds of a row that moved stays where its origin put it.
             let piece = Piece { held: overlaid, narrowed: narrowed.1, fields: to_overlay };
-            self.edit(index, base, &overlay, piece, removes);
+            self.edit(index, base, &overlay, piece, removes)?;
         }
         Ok(())
     }
@@ -171,7 +191,14 @@ impl<'a> Collector<'a> {
 
     /// Notes what becomes of one record of one scope: `fields` are written, or what is held goes, if it may:
     /// `removes` tells whether that is a deletion.
-    fn edit(&mut self, index: usize, base: Base, id: &RecordId, piece: Piece, removes: Option<bool>) {
+    fn edit(
+        &mut self,
+        index: usize,
+        base: Base,
+        id: &RecordId,
+        piece: Piece,
+        removes: Option<bool>,
+    ) -> Result<(), Error> {
         let scope = &self.scopes[index];
         let Piece { held, narrowed, fields } = piece;
         let edit = match (fields, removes) {
@@ -190,8 +217,42 @@ impl<'a> Collector<'a> {
         if let Some(edit) = edit {
             let scope = &mut self.scopes[index];
             let edits = if base == Base::Target { &mut scope.on_target } else { &mut scope.on_applied };
+            if let Edit::Put(bytes) = &edit {
+                edits.held += bytes.len();
+            }
             edits.records.insert((id.dataset.clone(), id.key), edit);
         }
+        match self.scopes[index].on_applied.held >= HELD_BYTES_MAX && self.mode == Mode::Keep {
+            true => self.store(index),
+            false => Ok(()),
+        }
+    }
+
+    /// Puts what was found so far into the trees, so that memory stays bounded; a commit names them later. What a crash leaves
+    /// of them is swept.
+    fn store(&mut self, index: usize) -> Result<(), Error> {
+        let state = &self.instance.state;
+        let Working { open, applied, on_applied, .. } = &mut self.scopes[index];
+        let mut by_dataset: BTreeMap<&DatasetName, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
+        for ((dataset, key), edit) in &mut on_applied.records {
+            if let Edit::Put(bytes) = edit {
+                let bytes = std::mem::take(bytes);
+                *edit = Edit::Stored;
+                by_dataset.entry(dataset).or_default().push((key.as_bytes().to_vec(), Some(bytes)));
+            }
+        }
+        let transaction = state.transaction()?;
+        let trees = on_applied.stored.get_or_insert_with(|| {
+            applied.as_ref().map_or_else(Default::default, |known| known.commit.datasets.clone())
+        });
+        for (dataset, edits) in by_dataset {
+            let root = trees.get(dataset).copied().unwrap_or_default();
+            let root = apply(state, &open.row.id_key, &root, edits)
+                .map_err(|source| Error::Tree { scope: open.row.name.to_string(), source })?;
+            trees.insert(dataset.clone(), root);
+        }
+        on_applied.held = 0;
+        Ok(database::commit(transaction)?)
     }
 
     /// Makes a scope of ours that a row asks for and that isn't there yet.

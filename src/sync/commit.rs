@@ -80,7 +80,7 @@ impl Instance {
         self.settle_pending()?;
         let position = self.with_database(|database| Ok(database.position()?))?;
         let views = views_of(&position)?;
-        let (collector, capture) = self.collect(&views, |database, now, sink| database.capture(now, sink))?;
+        let (collector, capture) = self.collect(&views, mode, |database, now, sink| database.capture(now, sink))?;
         let mut summary = summarize(&capture);
         let Collector { scopes, now, too_large, .. } = collector;
         summary.too_large = too_large;
@@ -99,7 +99,8 @@ impl Instance {
             None => self.with_database(|database| Ok(database.position()?))?,
         };
         let views = views_of(&position)?;
-        let (collector, capture) = self.collect(&views, |database, now, sink| database.peek(now, sink))?;
+        let (collector, capture) =
+            self.collect(&views, Mode::DryRun, |database, now, sink| database.peek(now, sink))?;
         let Collector { scopes, too_large, .. } = collector;
         Ok((scopes, CommitSummary { too_large, ..summarize(&capture) }))
     }
@@ -108,6 +109,7 @@ impl Instance {
     fn collect(
         &self,
         (applied, target): &(View, Option<View>),
+        mode: Mode,
         read: impl FnOnce(
             &mut dyn Connector,
             UnixMillis,
@@ -115,7 +117,7 @@ impl Instance {
         ) -> Result<Capture, connector::Error>,
     ) -> Result<(Collector<'_>, Capture), Error> {
         self.tell(Event::Phase { name: "reading the application's rows", total: None });
-        let mut collector = Collector::new(self, applied, target.as_ref())?;
+        let mut collector = Collector::new(self, applied, target.as_ref(), mode)?;
         let capture = self.with_database(|database| {
             let now = collector.now;
             Ok(read(database, now, &mut |sighting| collector.take(sighting).map_err(through))?)
@@ -257,15 +259,18 @@ impl Instance {
         sequence: u64,
         now: UnixMillis,
     ) -> Result<Known, Error> {
-        let mut datasets = base.map_or_else(Default::default, |known| known.commit.datasets.clone());
+        let before = || base.map_or_else(Default::default, |known| known.commit.datasets.clone());
+        let mut datasets = edits.stored.clone().unwrap_or_else(before);
         let tree_error = |source| Error::Tree { scope: scope.row.name.to_string(), source };
         let mut by_dataset: BTreeMap<&DatasetName, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
         for ((dataset, key), edit) in &edits.records {
             let bytes = match edit {
                 Edit::Put(bytes) | Edit::Narrowed(bytes) => Some(bytes.clone()),
-                Edit::Deleted | Edit::Withdrawn => None,
+                Edit::Stored | Edit::Deleted | Edit::Withdrawn => None,
             };
-            by_dataset.entry(dataset).or_default().push((key.as_bytes().to_vec(), bytes));
+            if !matches!(edit, Edit::Stored) {
+                by_dataset.entry(dataset).or_default().push((key.as_bytes().to_vec(), bytes));
+            }
             if scope.row.origin == self.id() {
                 self.state.set_withdrawn(&scope.row.id, dataset, key, matches!(edit, Edit::Withdrawn))?;
                 if matches!(edit, Edit::Withdrawn | Edit::Narrowed(_)) {
@@ -324,7 +329,7 @@ impl CommitSummary {
     }
 
     fn count(&mut self, label: &str, commit: crate::id::bytes::CommitId, edits: &Edits) {
-        let put = edits.records.values().filter(|edit| matches!(edit, Edit::Put(_) | Edit::Narrowed(_))).count() as u64;
+        let put = edits.records.values().filter(|edit| !matches!(edit, Edit::Deleted | Edit::Withdrawn)).count() as u64;
         let removed = edits.records.len() as u64 - put;
         let entry = self.scopes.entry(label.to_owned()).or_insert(ScopeCommit { commit, put: 0, removed: 0 });
         entry.commit = commit;

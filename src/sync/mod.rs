@@ -75,4 +75,5 @@ mod refold;
 mod route;
 mod sealer;
 mod store_error;
+mod twins;
 mod vouch;

@@ -116,7 +116,8 @@ impl Instance {
 fn edited(id: &RecordId, edit: &Edit, old: Option<&Record>) -> Result<Option<RecordDiff>, Error> {
     let new = match edit {
         Edit::Put(bytes) | Edit::Narrowed(bytes) => Some(decode_record(bytes, &id.origin, &id.dataset, &id.key)?),
-        Edit::Deleted | Edit::Withdrawn => None,
+        // Nothing is stored where nothing is committed.
+        Edit::Stored | Edit::Deleted | Edit::Withdrawn => None,
     };
     let mut diff = differing(id, old, new.as_ref());
     if let (Some(diff), Edit::Withdrawn) = (&mut diff, edit) {

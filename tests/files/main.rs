@@ -8,6 +8,7 @@
     reason = "a test binary has no outside; whatever fails here fails the test; seeds are printed"
 )]
 
+mod around;
 mod beside;
 mod documents;
 mod exchange;
@@ -16,3 +17,4 @@ mod interrupted;
 mod quarrels;
 mod site;
 mod trees;
+mod twins;

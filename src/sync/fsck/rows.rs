@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Finding, Report};
-use crate::connector::contract::Standing;
+use crate::connector::standing::Standing;
 use crate::id::bytes::RecordKey;
 use crate::record::recordid::RecordId;
 use crate::sync::error::Error;
