@@ -5,6 +5,7 @@
 mod blind;
 mod deployed;
 mod modes;
+mod pages;
 mod race;
 mod recovered;
 mod relayed;

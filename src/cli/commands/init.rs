@@ -80,6 +80,12 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     )?;
     context.warn_of_misfits(&instance.misfits()?);
     explain(context, outline.as_ref());
+    if let Some(Directory { dir, .. }) = &options.files {
+        context.note(&format!(
+            "\nThe files in {} are private until wbsync.toml says otherwise: `scope` or `rules` (docs/files.md).",
+            dir.display()
+        ));
+    }
     context.note(
         "\nNext steps:\n  wbsync peer add CARD          add another instance by its card; give it yours\n  \
          wbsync peer trust NAME        let it read what is marked `trusted`\n  \
