@@ -10,6 +10,7 @@
 
 mod around;
 mod beside;
+mod big;
 mod documents;
 mod exchange;
 mod hostile;
