@@ -12,7 +12,7 @@ const BYTES: usize = 160 << 20;
 /// What a commit of it may take at most; with all of it in memory it would take more than twice the file.
 const MEMORY_MAX: u64 = 160 << 20;
 
-/// Runs a command, and returns the most memory that its process had. Linux tells.
+/// Runs a command, and returns the most memory of its own that its process was seen with. Linux tells.
 fn peak(site: &Site, args: &[&str]) -> Option<u64> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wbsync"));
     command.args(args).current_dir(site.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -24,7 +24,7 @@ fn peak(site: &Site, args: &[&str]) -> Option<u64> {
             break status;
         }
         let status = fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         peak = peak.max(kib.map(|kib| kib << 10));
         std::thread::sleep(std::time::Duration::from_millis(2));

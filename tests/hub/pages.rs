@@ -75,7 +75,9 @@ fn compare(step: &Step, found: &str) {
         may_skip = false;
     }
     assert!(may_skip || rest.next().is_none(), "more than the page shows of `{}`:\n{found}", step.command);
-    assert!(!found.lines().last().is_some_and(|line| line.starts_with('[')), "`{}` failed:\n{found}", step.command);
+    let failed = |line: Option<&str>| line.is_some_and(|line| line.starts_with('['));
+    let wanted = failed(step.shown.last().map(String::as_str));
+    assert_eq!(failed(found.lines().last()), wanted, "`{}` failed, or should have:\n{found}", step.command);
 }
 
 /// Tells whether a line is one of the page's, where `…` stands for anything.
