@@ -98,7 +98,8 @@ fn key_of(table: &Table) -> Result<Vec<&str>, Box<Finding>> {
     if !primary.is_empty() {
         if let Some(name) = primary.iter().find(|name| !can_be(name)) {
             let why = format!("keys like {name} can't be mapped, only integers and texts");
-            return Err(Box::new(warning("key-type", &table.name, format!("left out: {why}"))));
+            let finding = warning("key-type", &table.name, format!("left out: {why}"));
+            return Err(Box::new(finding.next("make the key an integer or a text")));
         }
         return Ok(primary);
     }
