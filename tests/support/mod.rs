@@ -5,6 +5,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod app;
+pub mod document;
+pub mod pair;
 pub mod postgres;
 pub mod run;
 pub mod sshd;
+pub mod wire;

@@ -23,6 +23,7 @@ mod pace;
 mod plan;
 mod purge;
 mod put;
+mod recall;
 mod reference;
 mod remove;
 mod resolve;

@@ -1,12 +1,14 @@
 //! Writes one record: inserts its row, turns its placeholder into it, or updates what differs.
 
+use std::borrow::Cow;
+
 use super::apply::{Apply, Current, Done, Fail};
 use super::books::{Entry, STUB};
 use super::convert;
 use super::key::{Key, bound, spell};
 use super::look::{OWN, Override};
-use super::plan::{Content as Column, Plan, ScopePlan, constant, matches, quote};
-use super::raw::{Bind, Raw};
+use super::plan::{self, Content as Column, Plan, ScopePlan, constant, matches, quote};
+use super::raw::{Bind, Raw, RawRef};
 use super::reference::assign;
 use super::resolve::Target;
 use super::timestamp;
@@ -243,28 +245,34 @@ impl Apply<'_> {
         scope: Option<(&str, &str)>,
     ) -> Result<Key, Fail> {
         let plan = &self.plans.list[dataset];
-        let mut columns: Vec<(&str, Raw)> = Vec::with_capacity(raws.len() + 4);
+        let mut columns: Vec<(&str, Cow<'_, Raw>)> = Vec::with_capacity(raws.len() + 4);
         for (field, raw) in plan.fields.iter().zip(raws) {
-            if let Some(raw) = raw {
-                assign(&mut columns, field.assigned(raw));
+            match (raw, field.columns.single()) {
+                (Some(raw), Some(column)) if field.turns.is_empty() => {
+                    columns.push((&column.name, Cow::Borrowed(raw)));
+                }
+                // Another field may be the same column.
+                (Some(raw), Some(column)) => assign(&mut columns, [(column.name.as_str(), Cow::Borrowed(raw))]),
+                (Some(raw), None) => {
+                    columns.extend(field.assigned(raw).into_iter().map(|(column, raw)| (column, Cow::Owned(raw))));
+                }
+                (None, _) => {}
             }
         }
         for (field, _) in plan.fields.iter().zip(raws).filter(|(field, raw)| raw.is_none() && field.not_null) {
             if let Some(value) = plan.spec.stub.get(&field.name) {
-                assign(&mut columns, field.assigned(&constant(value, |text| fill(text, id))));
+                let raw = constant(value, |text| fill(text, id));
+                assign(&mut columns, field.assigned(&raw).into_iter().map(|(column, raw)| (column, Cow::Owned(raw))));
             }
         }
         for (column, value) in &plan.spec.insert {
-            columns.push((column, constant(value, |text| fill(text, id))));
+            columns.push((column, Cow::Owned(constant(value, |text| fill(text, id)))));
         }
         if let Some((column, scope)) = scope {
-            columns.push((column, Raw::Text(scope.to_owned())));
+            columns.push((column, Cow::Owned(Raw::Text(scope.to_owned()))));
         }
-        let names: Vec<String> = columns.iter().map(|(column, _)| quote(column)).collect();
-        let marks: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
-        let (names, marks, key) = (names.join(", "), marks.join(", "), plan.key.value(self.conn, ""));
-        let sql = format!("INSERT INTO {}({names}) VALUES({marks}) RETURNING {key}", plan.table);
-        let values: Vec<_> = columns.iter().map(|(_, raw)| raw.bind()).collect();
+        let sql = plan::insertion(&plan.table, &columns, &plan.key.value(self.conn, ""));
+        let values: Vec<_> = columns.iter().map(|(_, raw)| RawRef::from(&**raw)).collect();
         let key = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten();
         let key = key.ok_or_else(|| Fail::park("it has no key"))?;
         self.displace(dataset, &key)?;

@@ -98,7 +98,7 @@ impl FieldPlan {
 }
 
 /// Puts values into columns, each column once: the first that is given counts.
-pub(super) fn assign<'a>(columns: &mut Vec<(&'a str, Raw)>, given: Vec<(&'a str, Raw)>) {
+pub(super) fn assign<'a, V>(columns: &mut Vec<(&'a str, V)>, given: impl IntoIterator<Item = (&'a str, V)>) {
     for (column, raw) in given {
         if !columns.iter().any(|(known, _)| *known == column) {
             columns.push((column, raw));
