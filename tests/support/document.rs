@@ -392,6 +392,7 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 
 #[cfg(test)]
 mod checks {
+    #[allow(unused_imports, reason = "a binary without the harness has no tests")]
     use super::*;
 
     #[test]

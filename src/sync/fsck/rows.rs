@@ -121,7 +121,7 @@ impl Known {
     /// Orders the records so that they can be found; of several with one key the last counts.
     fn sort(&mut self) {
         for records in self.records.values_mut() {
-            records.sort_by(|a, b| a.key.cmp(&b.key));
+            records.sort_by_key(|record| record.key);
             records.reverse();
             records.dedup_by_key(|record| record.key);
             records.reverse();
