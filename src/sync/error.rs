@@ -44,7 +44,7 @@ pub enum Error {
     Identity(#[source] keys::identity::Error),
     #[error("cannot use the local state")]
     State(#[source] state::error::Error),
-    #[error("cannot use the application's database")]
+    #[error("cannot use {}", .0.subject())]
     Database(#[source] Box<connector::error::Error>),
     #[error("cannot use the store of {of}")]
     Store { of: String, source: Box<StoreError> },

@@ -114,7 +114,9 @@ fn database_code(error: &connector::error::Error) -> Code {
         Database::Condition { .. } => Code::BadValue,
         Database::NotCaptured { .. } => Code::NotFound,
         Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
-        Database::File { .. } | Database::Sqlite { .. } | Database::Postgres { .. } => Code::Database,
+        Database::File { .. } | Database::Directory { .. } | Database::Sqlite { .. } | Database::Postgres { .. } => {
+            Code::Database
+        }
         Database::ApplyUnfinished | Database::NoApply { .. } | Database::StaleCapture { .. } => Code::Database,
         Database::Sink(_) | Database::Source(_) => Code::Database,
     }

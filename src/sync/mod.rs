@@ -78,4 +78,5 @@ mod refold;
 mod route;
 mod sealer;
 mod store_error;
+mod twins;
 mod vouch;

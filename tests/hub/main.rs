@@ -7,6 +7,7 @@ mod blind;
 mod deployed;
 mod healed;
 mod modes;
+mod pages;
 mod race;
 mod recovered;
 mod relayed;

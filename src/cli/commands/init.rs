@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::clone;
+use crate::cli::commands::db_map::tell;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::connector::mapping::finding::Weight;
+use crate::connector::mapping::finding::{Finding, Weight};
 use crate::id::name::{DatasetName, PeerName};
 use crate::sync::config::Directory;
 use crate::sync::init::InitOptions;
@@ -87,6 +88,12 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     )?;
     context.warn_of_misfits(&instance.misfits()?);
     explain(context, outline.as_ref());
+    if let Some(Directory { dir, .. }) = &options.files {
+        context.note(&format!(
+            "\nThe files in {} are private until wbsync.toml says otherwise: `scope` or `rules` (docs/files.md).",
+            dir.display()
+        ));
+    }
     context.note(
         "\nNext steps:\n  wbsync peer add CARD          add another instance by its card; give it yours\n  \
          wbsync peer trust NAME        let it read what is marked `trusted`\n  \
@@ -105,10 +112,9 @@ pub(super) fn explain(context: &Context, outline: Option<&Outline>) {
             context.note(&format!("\nThe tables are those of {name}: wbsync.toml says preset = \"{name}\"."));
         }
         Some(Outline::Proposal(proposal)) => {
-            let left = proposal.findings.iter().filter(|finding| finding.weight == Weight::Warning);
-            for finding in left {
-                context.warn(&finding.to_string());
-            }
+            let warnings: Vec<Finding> =
+                proposal.findings.iter().filter(|finding| finding.weight == Weight::Warning).cloned().collect();
+            tell(context, &warnings);
             context.note(&format!(
                 "\nA mapping is proposed in wbsync.toml: {}. Everything in it is private.\n  \
                  wbsync db map --check                   what it does, and what may surprise, after you edited it\n  \

@@ -19,11 +19,11 @@ use crate::connector::applied::Applied;
 use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::connector::catalogue::DatabaseSizes;
 use crate::connector::contract::{
-    Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError,
-    Standing, Surveyed,
+    Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
+use crate::connector::standing::{Blemish, Standing};
 use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, Report};
-use crate::connector::contract::Standing;
+use crate::connector::standing::Standing;
 use crate::id::bytes::{InstanceId, RecordKey};
 use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
