@@ -26,7 +26,7 @@ use crate::daemon::probe::{self, Answer, Probe};
 use crate::daemon::report::Report;
 use crate::daemon::schedule::Schedule;
 use crate::daemon::target::Targets;
-use crate::daemon::watch;
+use crate::daemon::watch::Watch;
 use crate::sync;
 use crate::sync::instance::{Instance, Purpose};
 use crate::sync::progress::silent;
@@ -45,6 +45,7 @@ struct Worker {
     jobs: Sender<Job>,
     doing: JoinHandle<()>,
     pollers: Pollers,
+    watch: Watch,
     beat: Beat,
     listening: Option<String>,
     shown: Arc<Shown>,
@@ -101,6 +102,7 @@ impl Worker {
         let (targets, now) = (Targets::of(&instance)?, clock::moment());
         let mut schedule = Schedule::new(now, u64::from_le_bytes(random::bytes()));
         log(&Told::Started { remotes: targets.list.len() as u64 });
+        let is_watched = targets.watch;
         schedule.take(now, Event::Targets(targets));
         let beat = Beat::start().map_err(Error::Start)?;
         listen(root, events.clone(), log.clone())?;
@@ -117,13 +119,25 @@ impl Worker {
         }
         let place = JobPlace { root: root.to_owned(), textfile: options.textfile.clone(), shown: Arc::clone(&shown) };
         let (jobs, doing) = worker_thread(place, &events, &beat, &log)?;
-        if instance.config.run.watches() {
-            watch::start(root, events.clone()).map_err(Error::Start)?;
-        }
+        let mut watch = Watch::new(root, events.clone());
+        watch.set(is_watched).map_err(Error::Start)?;
         let pollers = Pollers::new(root, events.clone());
         let (dir, started) = (instance.dir().to_owned(), now.wall);
-        let worker =
-            Self { dir, log, schedule, started, events, jobs, doing, pollers, beat, listening, shown, _lock: lock };
+        let worker = Self {
+            dir,
+            log,
+            schedule,
+            started,
+            events,
+            jobs,
+            doing,
+            pollers,
+            watch,
+            beat,
+            listening,
+            shown,
+            _lock: lock,
+        };
         worker.report();
         notify(&[NotifyState::Ready]);
         Ok(worker)
@@ -133,6 +147,10 @@ impl Worker {
         let is_quiet = matches!(event, Event::Polled(_, Polled::Quiet) | Event::Noticed);
         if let Event::Polled(remote, Polled::Changed) = &event {
             (self.log)(&Told::Heard { remote: remote.clone() });
+        }
+        if let Event::Targets(targets) = &event {
+            // Without the thread, changes are found when it is time to look.
+            let _ = self.watch.set(targets.watch);
         }
         if matches!(event, Event::Stop) && !self.schedule.is_stopping() {
             (self.log)(&Told::Ending);

@@ -10,5 +10,6 @@ pub mod head;
 pub mod health;
 pub(crate) mod lanes;
 pub mod layout;
+pub mod pace;
 pub mod receipt;
 pub mod store;

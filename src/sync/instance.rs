@@ -21,6 +21,7 @@ use crate::connector::postgres;
 use crate::connector::postgres::options::Options as PostgresOptions;
 use crate::connector::sqlite;
 use crate::connector::sqlite::options::Options as SqliteOptions;
+use crate::exchange::pace::Terms;
 use crate::id::bytes::InstanceId;
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::SignedCard;
@@ -54,6 +55,8 @@ pub struct Instance {
     pub state: State,
     /// Whoever watches long work.
     pub watcher: Watcher,
+    /// How long to be patient with each remote; `None` is as long as it moves at all.
+    pub terms: Option<Terms>,
     connector: RefCell<Option<Box<dyn Connector>>>,
     /// Whether a restore is at work: what remotes have of ours counts more than what we have.
     restoring: bool,
@@ -147,6 +150,7 @@ impl Instance {
             card,
             state,
             watcher,
+            terms: None,
             connector: RefCell::new(None),
             restoring: false,
             _lock: lock,

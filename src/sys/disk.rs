@@ -253,6 +253,22 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Writes over a file where it lies, which needs no room: the rest of it becomes blank. A crash may leave it half written.
+///
+/// # Errors
+/// `FileTooLarge` if the file is shorter; else as the operating system says.
+pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    rig::before(Call::Create, path)?;
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    let room = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if room < bytes.len() {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut whole = bytes.to_vec();
+    whole.resize(room, b' ');
+    file.write_all(&whole)
+}
+
 /// Renames a file within its directory, durably.
 ///
 /// # Errors
@@ -368,6 +384,9 @@ mod tests {
         assert_eq!(read_bounded(&path, 4).unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(read_bounded(&dir.path().join("none"), 4).unwrap(), None);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
+        overwrite(&path, b"two").unwrap();
+        assert_eq!(read_bounded(&path, 5).unwrap().unwrap(), b"two  ");
+        assert_eq!(overwrite(&path, b"longer").unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

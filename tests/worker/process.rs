@@ -21,11 +21,16 @@ impl Worker {
     }
 
     pub(crate) fn start_with(app: &App, options: &[&str]) -> Self {
+        Self::start_in(app, options, &[])
+    }
+
+    pub(crate) fn start_in(app: &App, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_wbsync"))
             .args(["run", "--log-format", "json", "-v"])
             .args(options)
             .current_dir(app.dir())
             .env_clear()
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -45,6 +50,10 @@ impl Worker {
 
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -38,18 +38,19 @@ impl HttpStore {
     pub fn open(url: &HttpUrl, identity: Option<&Identity>) -> Result<Self, StoreError> {
         let name = format!("the hub {url}");
         let client = Client::new(agent(AGENT), url.clone(), name, identity.cloned());
-        let store = Self::over(client)?;
+        let store = Self::over(client, Duration::ZERO)?;
         let uploads = usize::try_from(store.info.limits.uploads_at_once).unwrap_or(LANES);
         Ok(Self { lanes: uploads.clamp(1, LANES), ..store })
     }
 
-    /// Opens the hub that `client` speaks with.
+    /// Opens the hub that `client` speaks with, once whoever brings us there was asked what it wants to know: that takes at most
+    /// so long.
     ///
     /// # Errors
     /// As `open`.
-    pub(crate) fn over(client: Client) -> Result<Self, StoreError> {
+    pub(crate) fn over(client: Client, asked: Duration) -> Result<Self, StoreError> {
         let not_a_store = |why| StoreError::NotAStore { store: client.name.clone(), why };
-        let info: Info = match client.json(Request::get(Doing::Open, "info".into()).unsigned()) {
+        let info: Info = match client.json(Request::get(Doing::Open, "info".into()).unsigned().after(asked)) {
             Ok(info) => info,
             Err(StoreError::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::InvalidData && !is_tls(&source) =>
@@ -103,7 +104,7 @@ impl HttpStore {
             query.push_str("&since=");
             query.push_str(cursor);
         }
-        self.client.json(Request::get(Doing::List("changes"), "changes".into()).query(query))
+        self.client.json(Request::get(Doing::List("changes"), "changes".into()).query(query).after(wait))
     }
 
     fn names<T: std::str::FromStr>(&self, what: &'static str, path: String) -> Result<Vec<T>, StoreError> {
@@ -339,7 +340,7 @@ const AGENT: &str = concat!("wbsync/", env!("CARGO_PKG_VERSION"));
 /// Enough to hide the way there and back; more would take the line from others.
 const LANES: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// A hub that syncs a large object to a slow disk needs a while; a long poll waits 55 seconds.
+/// Where a request doesn't say it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// A connection on which nothing moved for so long is dead.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
