@@ -330,9 +330,14 @@ impl Error {
             }
             Self::Tls { .. } => "give the server's authority as sslrootcert=/path.pem in the address".into(),
             Self::Forbidden { .. } => "docs/postgres.md lists what the user needs".into(),
-            Self::File { .. } | Self::Sqlite { .. } | Self::Postgres { .. } | Self::Sink(_) | Self::Source(_) => {
-                return None;
+            Self::File { .. } => "check the path, and that this user may read and write what is there".into(),
+            Self::Sqlite { .. } => {
+                "see that its disk has room and is sound; `sqlite3 FILE 'PRAGMA integrity_check'` looks closer".into()
             }
+            Self::Postgres { .. } => {
+                "the reason is the server's; its log says more. docs/postgres.md lists what is needed".into()
+            }
+            Self::Sink(_) | Self::Source(_) => return None,
         })
     }
 }

@@ -177,7 +177,7 @@ impl Instance {
             })
             .collect();
         if cards.is_empty() {
-            return Err(Error::NothingToClone);
+            return Err(Error::NothingToClone { url: url.to_string() });
         }
         if let Some(name) =
             options.follow.iter().find(|name| wanted.iter().all(|card| card.card.name.as_str() != *name))

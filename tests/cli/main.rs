@@ -8,26 +8,33 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absent;
 mod carried;
 mod conflict_round;
+mod covered;
 mod debug;
 mod directories;
 mod documented;
 mod exchange;
 mod habits;
 mod help;
+mod kept;
 mod lifecycle;
 mod looking;
 mod misconfigured;
+mod paged;
 mod people;
 mod printed;
+mod private;
 mod pruned;
 mod restoring;
 mod schemas;
 mod served;
 mod settling;
 mod shown;
+mod standing;
 mod triggers;
 mod walked;
 mod withdrawn;
+mod worded;
 mod working;
