@@ -144,7 +144,7 @@ fn command_of(line: &str, known: &BTreeSet<String>) -> Option<String> {
             word => words.push(word),
         }
     }
-    (1..=3.min(words.len())).rev().map(|count| words[..count].join(" ")).find(|path| known.contains(path))
+    (1..=words.len().min(3)).rev().map(|count| words[..count].join(" ")).find(|path| known.contains(path))
 }
 
 /// Each run that a snapshot shows: the line that was typed, and all that came of it.
