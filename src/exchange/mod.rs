@@ -12,4 +12,6 @@ pub(crate) mod lanes;
 pub mod layout;
 pub mod pace;
 pub mod receipt;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod store;

@@ -49,6 +49,23 @@ impl Paced {
         answer
     }
 
+    fn give<T>(
+        &self,
+        bytes: &mut dyn Read,
+        put: impl FnOnce(&mut dyn Read) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.pace.check().map_err(|source| self.broken(OBJECTS, source))?;
+        let began = clock::moment().running;
+        let mut bytes = Moving { bytes, pace: Arc::clone(&self.pace), given: Some(began) };
+        let put = put(&mut bytes);
+        self.pace.count(bytes.given.unwrap_or(began), ANSWER_BYTES);
+        match self.pace.check() {
+            // It says that its bytes stopped coming, and doesn't know why.
+            Err(why) if put.is_err() => Err(self.broken(OBJECTS, why)),
+            _ => put,
+        }
+    }
+
     fn broken(&self, doing: Doing, source: io::Error) -> StoreError {
         StoreError::Io { store: self.store.describe(), doing, source }
     }
@@ -119,6 +136,8 @@ impl<R: Read> Read for Moving<R> {
     }
 }
 
+// What the trait does by default isn't what the store would do.
+#[deny(clippy::missing_trait_methods)]
 impl Store for Paced {
     fn describe(&self) -> String {
         self.store.describe()
@@ -130,6 +149,10 @@ impl Store for Paced {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.call(Doing::Open, || self.store.flush())
+    }
+
+    fn renew(&self) -> Result<(), StoreError> {
+        self.call(Doing::Open, || self.store.renew())
     }
 
     fn scopes(&self) -> Result<Vec<ScopeId>, StoreError> {
@@ -211,16 +234,11 @@ impl Store for Paced {
     }
 
     fn put_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError> {
-        self.pace.check().map_err(|source| self.broken(OBJECTS, source))?;
-        let began = clock::moment().running;
-        let mut bytes = Moving { bytes, pace: Arc::clone(&self.pace), given: Some(began) };
-        let put = self.store.put_object(object, size, &mut bytes);
-        self.pace.count(bytes.given.unwrap_or(began), ANSWER_BYTES);
-        match self.pace.check() {
-            // It says that its bytes stopped coming, and doesn't know why.
-            Err(why) if put.is_err() => Err(self.broken(OBJECTS, why)),
-            _ => put,
-        }
+        self.give(bytes, |bytes| self.store.put_object(object, size, bytes))
+    }
+
+    fn heal_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<bool, StoreError> {
+        self.give(bytes, |bytes| self.store.heal_object(object, size, bytes))
     }
 
     fn remove_object(&self, object: &ObjectId, unused_since: UnixMillis) -> Result<bool, StoreError> {

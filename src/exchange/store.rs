@@ -40,6 +40,15 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
+    /// Looks again at what may have changed: a store may answer for documents and lists, but not for objects, by what it was
+    /// told when it was opened or last renewed.
+    ///
+    /// # Errors
+    /// As the store can't be reached.
+    fn renew(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Returns the scopes with a manifest or a head.
     fn scopes(&self) -> Result<Vec<ScopeId>, StoreError>;
 
@@ -140,6 +149,15 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `Damaged` if the bytes handed over are not the object's; `Source` if reading them failed; `TooLarge`.
     fn put_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError>;
+
+    /// Puts right bytes in the place of wrong ones, and tells whether it stored them.
+    ///
+    /// The store itself compares what it holds with the name: what is whole stays, whoever says otherwise. What is damaged lies
+    /// there until `bytes` were read to the end and verified. An object that isn't held at `size` is stored too.
+    ///
+    /// # Errors
+    /// As `put_object`.
+    fn heal_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<bool, StoreError>;
 
     /// Removes an object, unless its garbage clock was started after `unused_since`; tells whether it did.
     ///

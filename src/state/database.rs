@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
+use super::census;
 use super::error::Error;
 
 /// The format of the state that this version reads and writes.
@@ -12,6 +13,7 @@ pub const FORMAT: u32 = 1;
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE census (name TEXT PRIMARY KEY, count INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE node (id BLOB PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE scope (
     id BLOB PRIMARY KEY, origin BLOB NOT NULL, name TEXT NOT NULL, id_key BLOB NOT NULL,
@@ -81,14 +83,15 @@ impl State {
         connection.busy_timeout(Duration::from_secs(10)).map_err(open_error)?;
         connection
             .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768;
-                 PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000;
+                "PRAGMA page_size = 16384; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                 PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 1000;
                  PRAGMA secure_delete = ON;",
             )
             .map_err(open_error)?;
         connection.set_prepared_statement_cache_capacity(64);
         let state = Self { connection, cache: super::nodes::Cache::default() };
         state.prepare(path)?;
+        census::keep(&state.connection).map_err(Error::query("watch the tables"))?;
         Ok(state)
     }
 
@@ -100,9 +103,11 @@ impl State {
         if !has_schema {
             transaction.execute_batch(SCHEMA).map_err(Error::query("make the tables"))?;
             self.set_meta("format", &FORMAT.to_string())?;
+            census::begin(&transaction).map_err(Error::query("count the rows"))?;
             return commit(transaction);
         }
-        drop(transaction);
+        census::begin_where_missing(&transaction).map_err(Error::query("count the rows"))?;
+        commit(transaction)?;
         match self.meta("format")? {
             Some(found) if found == FORMAT.to_string() => Ok(()),
             found => {
@@ -144,7 +149,10 @@ impl State {
     }
 
     /// Removes a value of the `meta` table, if it is there.
-    pub(super) fn forget_meta(&self, key: &str) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn forget_meta(&self, key: &str) -> Result<(), Error> {
         self.connection.execute("DELETE FROM meta WHERE key = ?1", [key]).map_err(Error::query("remove a setting"))?;
         Ok(())
     }

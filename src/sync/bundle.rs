@@ -5,16 +5,17 @@
 //! late harms nobody. To apply a bundle is to fetch from it.
 
 mod lack;
-mod open;
+pub(super) mod open;
 mod told;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use self::lack::Lacking;
+use self::open::Opened;
 use super::code::Code;
 use super::commit::{CommitSummary, Mode};
-use super::error::Error;
+use super::error::{Error, io_hint};
 use super::fetch::FetchSummary;
 use super::instance::Instance;
 use super::progress::Event;
@@ -110,7 +111,16 @@ pub enum BundleError {
     /// A request doesn't count.
     #[error("the request doesn't count")]
     Request(#[source] index::Error),
-    /// The input or the file for it can't be used.
+    /// The input can't be read.
+    #[error("cannot read {from}")]
+    Read {
+        /// The file, or standard input.
+        from: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file for it can't be used.
     #[error("cannot {doing} the bundle")]
     Io {
         /// What was being done.
@@ -143,7 +153,7 @@ impl BundleError {
             Self::Open(_) | Self::Request(_) => Code::BundleDamaged,
             Self::Sealed(sealing::Error::Read(_) | sealing::Error::Header) => Code::BundleDamaged,
             Self::Sealed(_) | Self::NoKeys => Code::BundleSealed,
-            Self::Write(_) | Self::Io { .. } | Self::NoRoom { .. } => Code::Bundle,
+            Self::Write(_) | Self::Read { .. } | Self::Io { .. } | Self::NoRoom { .. } => Code::Bundle,
         }
     }
 
@@ -154,8 +164,12 @@ impl BundleError {
                 "name all parts of one bundle at once, in any order"
             }
             Self::Open(_) | Self::Request(_) => "nothing was changed; copy it again, or ask for another",
-            Self::Sealed(_) | Self::NoKeys => "whoever packed it names the peers who can open it with `--to`",
-            Self::Write(_) | Self::Io { .. } => "what was written is no bundle; run it again",
+            Self::Sealed(_) => "whoever packed it names the peers who can open it with `--to`",
+            Self::NoKeys => {
+                "`wbsync init` makes keys; whoever packs names the card that `wbsync id` prints then, with `--to`"
+            }
+            Self::Read { source, .. } | Self::Io { source, .. } => io_hint(source),
+            Self::Write(_) => "what was written is no bundle; run it again",
             Self::NoRoom { .. } => "give larger parts with `--split`",
         }
     }
@@ -243,8 +257,7 @@ impl Instance {
             return Ok(BundleApplied { bundle, ..BundleApplied::default() });
         }
         self.state.set_meta(CARRIES_KEY, "yes")?;
-        let told = opened.store.indexes().iter().filter_map(|index| index.request.as_ref());
-        told.into_iter().try_for_each(|bytes| self.take_told(bytes))?;
+        self.take_all_told(&opened)?;
         let committed = self.commit(Mode::Keep)?;
         let name = format!("bundle-{}", &bundle.id[..8]);
         let fetched = self.fetch_store(&opened.store as &dyn Store, &name)?;
@@ -252,6 +265,12 @@ impl Instance {
         // What we confirm lies ready for whoever packs next.
         self.publish()?;
         Ok(BundleApplied { bundle, committed, fetched, merge })
+    }
+
+    /// Keeps what a bundle tells of what its packer has.
+    pub(super) fn take_all_told(&self, opened: &Opened) -> Result<(), Error> {
+        let told = opened.store.indexes().iter().filter_map(|index| index.request.as_ref());
+        told.into_iter().try_for_each(|bytes| self.take_told(bytes))
     }
 
     /// Keeps what a peer tells of what it has itself.

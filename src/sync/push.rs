@@ -103,15 +103,14 @@ impl Instance {
     /// The remote can't be written, was changed meanwhile, or has heads of ours that we never made.
     pub fn push(&self, remote: &PeerName) -> Result<PushSummary, Error> {
         // Nothing is signed before the remote has shown that it knows no later state of ours.
-        if !self.is_restoring()
-            && let Ok(Some(store)) = self.open_remote(remote)
-        {
+        let seen = if self.is_restoring() { None } else { self.open_remote(remote).ok().flatten() };
+        if let Some(store) = &seen {
             self.check_own(store.as_ref(), remote.as_str())?;
         }
         // What was fetched is merged first: a writer's head builds on the newest head of the origin.
         self.merge()?;
         let published = self.publish()?;
-        let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote));
+        let result = self.open_for_writing_too(remote, seen).and_then(|store| self.send(store.as_ref(), remote));
         self.note_outcome(remote, Contact::Push, result.as_ref().err())?;
         if result.is_ok() {
             self.note_sent(remote)?;
@@ -127,11 +126,13 @@ impl Instance {
             let manifest = own.manifest(&scope).map_err(Error::store("this instance"))?;
             let Some(origin) = manifest.and_then(|bytes| signer_of(&bytes)) else { continue };
             let sent = self.send_manifest(&own, remote, name, &scope, &origin);
-            // Where we have no right to somebody else's scope we have nothing of it to say either.
-            relayed(origin == self.id(), sent)?;
+            // Where we have no right to somebody else's scope we have nothing of it to say either. What we wrote in it waits
+            // until its origin has brought the rules by which we may.
+            let has_rules = relayed(origin == self.id(), sent)?.is_some();
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
                 let sent = self.send_head(&own, remote, place, (&scope, &signer), &mut summary);
-                let seq = relayed(origin == self.id() || signer == self.id(), sent)?.flatten();
+                let is_ours = origin == self.id() || (signer == self.id() && has_rules);
+                let seq = relayed(is_ours, sent)?.flatten();
                 sent_heads.extend(seq.filter(|_| signer == self.id()).map(|seq| (scope, seq)));
             }
         }

@@ -50,8 +50,7 @@ impl Instance {
         let is_used = self.state.remotes()?.iter().any(|other| other.url == row.url);
         // What this build can't read was kept by another one.
         if let (false, Ok(url)) = (is_used, parse(&row.url, &self.root)) {
-            let caches = self.dir().join(CACHES);
-            url::forget(&url, &caches).map_err(Error::io("remove", &caches))?;
+            url::forget(&url, &self.access()).map_err(Error::io("remove", self.dir()))?;
         }
         Ok(())
     }
@@ -111,7 +110,11 @@ impl Instance {
 
     /// Returns as whom stores are opened, and where caches of them are.
     pub fn access(&self) -> Access<'_> {
-        Access { identity: Some(&self.identity), caches: Some(self.dir().join(CACHES)) }
+        Access {
+            identity: Some(&self.identity),
+            caches: Some(self.dir().join(CACHES)),
+            recalls: Some(self.dir().join(RECALLS)),
+        }
     }
 
     /// Tells whether a remote, or a peer's own store, is reached over HTTP or SSH, and can say what changed.
@@ -155,14 +158,74 @@ impl Instance {
     /// # Errors
     /// `Store`.
     pub(super) fn open_remote(&self, name: &PeerName) -> Result<Option<Box<dyn Store>>, Error> {
+        self.open_remote_as(name, self.access())
+    }
+
+    /// Opens a remote for reading and believes nothing that was kept of it: what somebody looks for may have been lost there since.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(super) fn open_remote_afresh(&self, name: &PeerName) -> Result<Option<Box<dyn Store>>, Error> {
+        self.open_remote_as(name, Access { recalls: None, ..self.access() })
+    }
+
+    /// Forgets what hubs said.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn forget_recalls(&self) -> Result<(), Error> {
+        let dir = self.dir().join(RECALLS);
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &dir)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn open_remote_as(&self, name: &PeerName, access: Access<'_>) -> Result<Option<Box<dyn Store>>, Error> {
         if self.is_peer_source(name)? {
             return Ok(Some(self.on_terms(self.open_peer(name)?)));
         }
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
-        match url::open(&url, self.access()) {
+        match url::open(&url, access) {
             Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => Ok(None),
             other => Ok(Some(self.on_terms(other.map_err(Error::store(name.as_str()))?))),
+        }
+    }
+
+    /// Returns where a remote is.
+    ///
+    /// # Errors
+    /// `UnknownRemote`, `Url`.
+    pub(super) fn remote_url(&self, name: &PeerName) -> Result<RemoteUrl, Error> {
+        parse(&self.remote_row(name)?.url, &self.root)
+    }
+
+    /// Makes the store of a remote anew, where its place is empty.
+    ///
+    /// # Errors
+    /// `Store` if something else is there.
+    pub(super) fn recreate(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
+        let made = url::create(&self.remote_url(name)?, self.access()).map_err(Error::store(name.as_str()))?;
+        // A new store holds nothing of what the old one was sent.
+        self.state.forget_sent(name)?;
+        Ok(made)
+    }
+
+    /// Opens a remote for writing that was opened for reading: a hub is the same, and costs no second greeting.
+    ///
+    /// # Errors
+    /// As `open_remote_for_writing`.
+    pub(super) fn open_for_writing_too(
+        &self,
+        name: &PeerName,
+        seen: Option<Box<dyn Store>>,
+    ) -> Result<Box<dyn Store>, Error> {
+        let is_far = self.is_peer_source(name)?
+            || matches!(parse(&self.remote_row(name)?.url, &self.root)?, RemoteUrl::Http(_) | RemoteUrl::Ssh(_));
+        match seen {
+            Some(store) if is_far => Ok(store),
+            _ => self.open_remote_for_writing(name),
         }
     }
 
@@ -194,8 +257,10 @@ impl Instance {
     }
 }
 
-/// The directory of caches, in that of the instance.
+/// The directory of caches of git repositories, in that of the instance.
 const CACHES: &str = "git";
+/// The directory of what hubs said, in that of the instance.
+const RECALLS: &str = "hubs";
 
 fn is_new(row: &RemoteRow, url: &RemoteUrl) -> bool {
     row.fetched.is_none() && row.pushed.is_none() && url::is_vacant(url)

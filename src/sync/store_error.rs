@@ -24,9 +24,14 @@ pub(super) fn store_code(error: &StoreError) -> Code {
 /// Says what to do about it.
 pub(super) fn store_hint(error: &StoreError) -> String {
     match error {
-        StoreError::Unreachable { .. } => "is the stick plugged in, the disk mounted, the hub running?".into(),
+        StoreError::Unreachable { .. } => {
+            "is the stick plugged in, the disk mounted, the hub running? If it is lost for good: `wbsync repair REMOTE --recreate`"
+                .into()
+        }
         StoreError::NotAStore { .. } => {
-            "give a hub, or the directory of a store, or one that is empty: the first push makes it a store".into()
+            "give a hub, or the directory of a store, or one that is empty: the first push makes it a store. If a remote's \
+             store is damaged or lost: `wbsync repair REMOTE`, with `--recreate` to make a new one"
+                .into()
         }
         StoreError::NewerFormat { .. } => "use a later version of wbsync".into(),
         StoreError::Full { .. } => {
@@ -34,7 +39,7 @@ pub(super) fn store_hint(error: &StoreError) -> String {
         }
         StoreError::ReadOnly { .. } => "mount it writable, or choose another place".into(),
         StoreError::Denied { .. } => {
-            "check owner and mode of the directory; at a hub, whether this instance is a member: `wbsync hub join`"
+            "at a hub, join with an invitation: `wbsync hub join REMOTE --token-file FILE`; of a directory, check owner and mode"
                 .into()
         }
         StoreError::Swapped { .. } => "others keep writing there; try again in a moment".into(),

@@ -327,7 +327,7 @@ pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// An advisory lock on a file, released when dropped or when the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -338,11 +338,20 @@ impl Lock {
     pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) if means_no_locks(&error) => Err(io::ErrorKind::Unsupported.into()),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// Writes a line for those who find the file locked. One of the same length needs no room, so it is written on a full disk too.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn note(&mut self, line: &str) -> io::Result<()> {
+        self.file.rewind()?;
+        self.file.write_all(line.as_bytes())
     }
 
     /// Takes the lock, waiting for whoever holds it.
@@ -352,7 +361,7 @@ impl Lock {
     pub fn take(path: &Path) -> io::Result<Self> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         file.lock()?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

@@ -20,6 +20,9 @@ pub(super) struct Entry {
     pub(super) count: u64,
 }
 
+/// Room for the entries of most nodes.
+const BODY_BYTES: usize = 6 << 10;
+
 /// Collects entries of one level until a node is full.
 pub(super) struct Chunker<'a, S: ?Sized> {
     store: &'a S,
@@ -36,7 +39,17 @@ pub(super) struct Chunker<'a, S: ?Sized> {
 impl<'a, S: NodeStore + ?Sized> Chunker<'a, S> {
     pub(super) fn new(store: &'a S, key: &'a IdKey, level: u8) -> Self {
         assert!(level <= LEVEL_MAX, "each level halves the one below, so no count of 64 bits gets here");
-        Self { store, key, level, body: Writer::new(), entries: 0, count: 0, last_key: None, nodes: 0, latest: None }
+        Self {
+            store,
+            key,
+            level,
+            body: Writer::with_capacity(BODY_BYTES),
+            entries: 0,
+            count: 0,
+            last_key: None,
+            nodes: 0,
+            latest: None,
+        }
     }
 
     /// Tells whether the last entry ended its node.
@@ -89,7 +102,8 @@ impl<'a, S: NodeStore + ?Sized> Chunker<'a, S> {
         if self.entries == 0 {
             return Ok(None);
         }
-        let bytes = encode(self.level, self.entries, &std::mem::take(&mut self.body).finish());
+        let body = std::mem::replace(&mut self.body, Writer::with_capacity(BODY_BYTES));
+        let bytes = encode(self.level, self.entries, &body.finish());
         assert!(self.entries == 1 || bytes.len() <= NODE_BYTES_MAX, "make_room keeps nodes within bounds");
         let id = self.key.node_id(&bytes);
         self.store.write(&id, &bytes).map_err(|source| TreeError::Write { id, source })?;
@@ -113,5 +127,31 @@ fn head_bytes(key: &[u8]) -> usize {
         0..24 => 1,
         24..256 => 2,
         _ => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::build::build;
+    use crate::tree::memory::MemoryStore;
+
+    /// Two entries share a node as long as it has room for both, to the byte.
+    #[test]
+    fn a_node_is_filled_to_its_bound_and_no_further() {
+        let nodes_of = |key_bytes: usize, over: usize| {
+            let (store, key) = (MemoryStore::new(), IdKey::from_bytes([0x11; 32]));
+            let (first, second) = (vec![1; key_bytes], vec![2; key_bytes]);
+            // Each value spends three bytes on its length.
+            let spent = NODE_HEAD_BYTES_MAX + 2 * (head_bytes(&first) + key_bytes + 3);
+            let values = [vec![0; 600], vec![0; NODE_BYTES_MAX - spent - 600 + over]];
+            let entries = [first, second].into_iter().zip(values).map(Ok::<_, TreeError>);
+            assert_eq!(build(&store, &key, entries).unwrap().count, 2);
+            store.len()
+        };
+        for key_bytes in [8, 200, 400] {
+            assert_eq!(nodes_of(key_bytes, 0), 1, "{key_bytes}");
+            assert_eq!([1, 2, 3].map(|over| nodes_of(key_bytes, over)), [3, 3, 3], "two leaves and their root");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::shown::{check_all, stable};
+use crate::support::app::App;
 use crate::support::run::wbsync;
 
 const NEED_ONE: &[&str] = &[
@@ -10,7 +11,7 @@ const NEED_ONE: &[&str] = &[
     "db uninstall",
     "db check",
     "id",
-    "peer add CARD",
+    "peer add beta.card",
     "peer list",
     "peer show beta",
     "peer trust beta",
@@ -43,6 +44,7 @@ const NEED_ONE: &[&str] = &[
     "commit",
     "fetch",
     "merge",
+    "prove requests/0198f3a1",
     "mirror --git mirror.git",
     "push",
     "pull",
@@ -81,6 +83,9 @@ const NEED_ONE: &[&str] = &[
 fn every_command_that_needs_an_instance_says_that_there_is_none() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("token"), "wbsync-invite1:none\n").unwrap();
+    let beta = App::new();
+    beta.wbsync(&["init", "--name", "beta"]).ok();
+    fs::write(dir.path().join("beta.card"), beta.wbsync(&["id"]).ok().stdout).unwrap();
     let mut said = Vec::new();
     for line in NEED_ONE {
         let args: Vec<&str> = line.split(' ').collect();
@@ -90,7 +95,8 @@ fn every_command_that_needs_an_instance_says_that_there_is_none() {
         }
         said.push(stable(&run));
     }
-    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["token"], "nothing was made");
+    let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["beta.card", "token"], "nothing was made");
     check_all!("no_instance", said);
 }

@@ -23,3 +23,5 @@ mod tls;
 #[path = "../connector_sqlite/triggers.rs"]
 mod triggers;
 mod triggers_own;
+#[path = "../connector_sqlite/turns.rs"]
+mod turns;

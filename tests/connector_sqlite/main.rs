@@ -13,3 +13,4 @@ mod same;
 mod speed;
 mod triggers;
 mod triggers_own;
+mod turns;

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod acknowledged;
 mod blind;
 mod deployed;
+mod healed;
 mod modes;
+mod pages;
 mod race;
 mod recovered;
 mod relayed;
@@ -12,6 +15,7 @@ mod secured;
 mod served;
 mod serving;
 mod site;
+mod sparse;
 #[path = "../support/mod.rs"]
 mod support;
 mod together;

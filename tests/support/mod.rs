@@ -6,6 +6,9 @@
 
 pub mod app;
 pub mod described;
+pub mod document;
+pub mod pair;
 pub mod postgres;
 pub mod run;
 pub mod sshd;
+pub mod wire;

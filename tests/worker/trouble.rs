@@ -2,6 +2,7 @@
 //! to sleep. It never runs without a pause, tells the truth meanwhile, and catches up by itself.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -188,7 +189,7 @@ fn a_full_disk_is_waited_out() {
     let (app, _stick) = with_stick("alpha", "");
     app.wbsync(&["sync"]).ok();
     let Some(disk) = SmallDisk::beneath(&app.dir().join(".wbsync"), 4 << 20) else {
-        eprintln!("SKIPPED: this user may not mount a small disk");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: this user may not mount a small disk");
         return;
     };
     let worker = Worker::start(&app);

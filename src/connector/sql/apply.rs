@@ -28,6 +28,11 @@ const FETCH_CHANGES: usize = 4_096;
 /// About how many bytes of changes are fetched at once.
 const FETCH_BYTES: usize = 16 << 20;
 
+/// How many records share a savepoint.
+const TOGETHER: usize = 32;
+/// How many records are written one by one after one couldn't be written: there may be more of its kind.
+const ALONE: usize = 128;
+
 /// Why a record, or everything, could not be written.
 #[derive(Debug)]
 pub(super) enum Fail {
@@ -131,6 +136,8 @@ pub(super) struct Apply<'a> {
     pub(super) restoring: bool,
     /// Rows of circles that became placeholders because others refer to them, which may go as well.
     pub(super) blanked: Vec<(usize, RecordId)>,
+    /// How many records are still to be written one by one, because one of some couldn't be written.
+    alone: usize,
     /// What had to wait in this run and was counted.
     parked: HashSet<RecordId>,
     files: BTreeSet<String>,
@@ -177,6 +184,7 @@ impl<'a> Apply<'a> {
             buffer: Vec::new(),
             restoring: false,
             blanked: Vec::new(),
+            alone: 0,
             parked: HashSet::new(),
             files: BTreeSet::new(),
             has_outbox: conn.has_outbox()?,
@@ -206,7 +214,9 @@ impl<'a> Apply<'a> {
                 let transaction = Transaction::begin(self.conn)?;
                 self.verified.clear();
                 self.written.clear();
+                self.books.recall.begin();
                 let written = self.fill(&mut batch, begin, &mut done).and_then(|()| Ok(transaction.commit()?));
+                self.books.recall.end();
                 if let Err(fail) = written {
                     self.books.truncate(origins);
                     return Err(fail);
@@ -226,12 +236,11 @@ impl<'a> Apply<'a> {
         while begin.elapsed() < HOLD {
             if let Some(waiting) = self.retries.pop_front() {
                 self.retry(waiting)?;
-            } else if let Some(change) = batch.pop_front() {
-                *done += 1;
-                match self.plans.index(&change.id.dataset) {
-                    Some(dataset) => self.one(dataset, &change.id, change.content.as_ref(), Giver::Engine)?,
-                    None => self.applied.unchanged += 1,
-                }
+            } else if !batch.is_empty() {
+                let count = batch.len().min(if self.alone > 0 { 1 } else { TOGETHER });
+                let changes: Vec<Change> = batch.drain(..count).collect();
+                *done += count as u64;
+                self.several(&changes)?;
             } else {
                 break;
             }
@@ -243,6 +252,57 @@ impl<'a> Apply<'a> {
         Ok(())
     }
 
+    /// Writes some records in one savepoint, which costs much less than one for each; if one of them can't be written,
+    /// nothing of it holds, and each gets its own.
+    fn several(&mut self, changes: &[Change]) -> Result<(), Fail> {
+        self.alone = self.alone.saturating_sub(changes.len());
+        let mut known = Vec::with_capacity(changes.len());
+        for Change { id, content } in changes {
+            match self.plans.index(&id.dataset) {
+                Some(dataset) => known.push((dataset, id, content.as_ref())),
+                None => self.applied.unchanged += 1,
+            }
+        }
+        if known.len() > 1 {
+            let (origins, kept) = (self.books.origins.len(), self.applied.kept.len());
+            let written = self.whole(|apply| {
+                let one = |(dataset, id, content): &(usize, &RecordId, Option<&Content>)| {
+                    let done = apply.act(*dataset, id, *content)?;
+                    Ok((done, std::mem::take(&mut apply.pending)))
+                };
+                known.iter().map(one).collect::<Result<Vec<_>, Fail>>()
+            })?;
+            if let Ok(written) = written {
+                for ((dataset, id, _), (done, pending)) in known.into_iter().zip(written) {
+                    self.pending = pending;
+                    self.done(dataset, id, done)?;
+                }
+                return Ok(());
+            }
+            self.books.truncate(origins);
+            self.applied.kept.truncate(kept);
+            self.pending = Pending::default();
+            self.verified.clear();
+            self.alone = ALONE;
+        }
+        known.into_iter().try_for_each(|(dataset, id, content)| self.one(dataset, id, content, Giver::Engine))
+    }
+
+    /// Writes or removes one record.
+    fn act(&mut self, dataset: usize, id: &RecordId, content: Option<&Content>) -> Result<Done, Fail> {
+        let done = match content {
+            Some(content) => self.put(dataset, id, content)?,
+            None => self.remove(dataset, id)?,
+        };
+        self.conn.check_deferred()?;
+        for stale in self.pending.rows.iter().filter(|stale| !self.purged.contains(*stale)) {
+            let (dataset, index, value) = stale;
+            let (sql, _) = &self.plans.list[*dataset].purge_rows[*index];
+            self.conn.execute(sql, &bind![value])?;
+        }
+        Ok(done)
+    }
+
     /// Writes one record in its savepoint and counts what became of it.
     pub(super) fn one(
         &mut self,
@@ -252,19 +312,7 @@ impl<'a> Apply<'a> {
         from: Giver,
     ) -> Result<(), Fail> {
         let origins = self.books.origins.len();
-        let written = self.whole(|apply| {
-            let done = match content {
-                Some(content) => apply.put(dataset, id, content)?,
-                None => apply.remove(dataset, id)?,
-            };
-            apply.conn.check_deferred()?;
-            for stale in apply.pending.rows.iter().filter(|stale| !apply.purged.contains(*stale)) {
-                let (dataset, index, value) = stale;
-                let (sql, _) = &apply.plans.list[*dataset].purge_rows[*index];
-                apply.conn.execute(sql, &bind![value])?;
-            }
-            Ok(done)
-        })?;
+        let written = self.whole(|apply| apply.act(dataset, id, content))?;
         if written.is_err() {
             self.books.truncate(origins);
             self.pending = Pending::default();
@@ -294,6 +342,7 @@ impl<'a> Apply<'a> {
         let done = act(self);
         if done.is_err() {
             self.conn.execute("ROLLBACK TO wbsync_record", &[]).map_err(Fail::Sql)?;
+            self.books.recall.forget_all();
         }
         self.conn.execute("RELEASE wbsync_record", &[]).map_err(Fail::Sql)?;
         Ok(done)
@@ -355,7 +404,8 @@ impl<'a> Apply<'a> {
             let look = look::look(plan, row, origin, marks, overrides, &mut parents, buffer)?;
             let raws: Result<_, SqlError> = (0..=plan.fields.len()).map(|at| Ok(row.raw(at)?.to_raw())).collect();
             let flags = look.flags(0);
-            Ok(Current { raws: raws?, birth: look.birth, digest: look.digest, audience: look.audience, flags })
+            let birth = look::birth(plan, row, buffer)?;
+            Ok(Current { raws: raws?, birth, digest: look.digest, audience: look.audience, flags })
         })?)
     }
 

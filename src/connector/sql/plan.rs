@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::key::{Key, KeyColumns};
 use super::raw::Raw;
-use crate::connector::mapping::model::{Constant, Dataset, Missing};
+use super::reference::{RefPlan, Turn};
+use crate::connector::mapping::model::{Constant, Dataset};
 use crate::id::name::{DatasetName, FieldName, ScopeName};
 use crate::record::fieldtype::Kind;
 use crate::scope::audience::{Addressees, Audience};
@@ -27,6 +28,8 @@ pub(super) struct Plan {
     /// The table, as statements spell it.
     pub(super) table: String,
     pub(super) key: KeyColumns,
+    /// The type that the table declares for a key of one column.
+    pub(super) key_declared: String,
     pub(super) scope: ScopePlan,
     pub(super) addressees: Arc<Addressees>,
     /// Columns and the values or prefixes that let a row leave.
@@ -64,6 +67,8 @@ pub(super) struct FieldPlan {
     /// The type that the table declares for the column.
     pub(super) declared: String,
     pub(super) content: Content,
+    /// What other fields have to say, so that the column is this field; nothing for nearly all.
+    pub(super) turns: Vec<Turn>,
     /// The widest scope that the field may travel in, if it has one of its own.
     pub(super) least: Option<ScopeName>,
 }
@@ -73,19 +78,6 @@ pub(super) struct FieldPlan {
 pub(super) enum Content {
     Plain(Kind),
     Ref(RefPlan),
-}
-
-/// A reference.
-#[derive(Debug)]
-pub(super) struct RefPlan {
-    pub(super) parent: usize,
-    /// Whether it lies in a circle of references.
-    pub(super) in_circle: bool,
-    /// Whether it refers to the same table.
-    pub(super) to_itself: bool,
-    pub(super) missing: Missing,
-    pub(super) required: bool,
-    pub(super) author: bool,
 }
 
 /// Where the audience comes from.
@@ -168,6 +160,23 @@ pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// Spells the statement that inserts a row and returns its key. It is spelled for every row, so without detours.
+pub(super) fn insertion<V>(table: &str, columns: &[(&str, V)], key: &str) -> String {
+    let mut sql = String::with_capacity(64 + table.len() + key.len() + 24 * columns.len());
+    sql.extend(["INSERT INTO ", table]);
+    for (at, (column, _)) in columns.iter().enumerate() {
+        sql.push_str(if at == 0 { "(\"" } else { "\", \"" });
+        sql.extend(column.chars().flat_map(|c| std::iter::repeat_n(c, if c == '"' { 2 } else { 1 })));
+    }
+    sql.push_str("\")");
+    for at in 1..=columns.len() {
+        sql.push_str(if at == 1 { " VALUES(?" } else { ", ?" });
+        sql.push_str(&at.to_string());
+    }
+    sql.extend([") RETURNING ", key]);
+    sql
+}
+
 /// Makes what a column holds for a constant whose template is filled in.
 pub(super) fn constant(constant: &Constant, fill: impl FnOnce(&str) -> String) -> Raw {
     match constant {
@@ -181,6 +190,13 @@ pub(super) fn constant(constant: &Constant, fill: impl FnOnce(&str) -> String) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_inserted_whatever_columns_are_called() {
+        let columns = [("a", ()), ("b\"c", ())];
+        let sql = "INSERT INTO \"t\"(\"a\", \"b\"\"c\") VALUES(?1, ?2) RETURNING \"a\"";
+        assert_eq!(insertion("\"t\"", &columns, "\"a\""), sql);
+    }
 
     #[test]
     fn patterns_are_values_or_prefixes() {

@@ -1,19 +1,22 @@
 //! Writes one record: inserts its row, turns its placeholder into it, or updates what differs.
 
+use std::borrow::Cow;
+
 use super::apply::{Apply, Current, Done, Fail};
 use super::books::{Entry, STUB};
 use super::convert;
 use super::key::{Key, bound, spell};
 use super::look::{OWN, Override};
-use super::plan::{Content as Column, Plan, RefPlan, ScopePlan, constant, matches, quote};
-use super::raw::{Bind, Raw};
+use super::plan::{self, Content as Column, Plan, ScopePlan, constant, matches, quote};
+use super::raw::{Bind, Raw, RawRef};
+use super::reference::assign;
+use super::resolve::Target;
 use super::timestamp;
 use crate::connector::contract::Content;
-use crate::connector::mapping::model::Missing;
 use crate::connector::mapping::template;
 use crate::record::recordid::{self, RecordId};
 use crate::record::value::Value;
-use crate::scope::audience::{Audience, Reason};
+use crate::scope::audience::Audience;
 
 /// What the columns of a row are to hold.
 #[derive(Debug, Default)]
@@ -23,16 +26,6 @@ pub(super) struct Wanted {
     pub(super) overrides: Vec<Override>,
     /// References shown as NULL, or to a row that means the same, with what they wait for.
     pub(super) open: Vec<(usize, RecordId)>,
-}
-
-/// What a reference shows for a record.
-enum Target {
-    /// Its row, or its placeholder.
-    Row(Key),
-    /// The row that means the same.
-    Same(Key),
-    /// Nothing yet.
-    None,
 }
 
 impl Apply<'_> {
@@ -158,7 +151,8 @@ impl Apply<'_> {
         let mut wanted = Wanted::default();
         for (index, field) in plan.fields.iter().enumerate() {
             let shown = current.map(|row| &row.raws[index + 1]);
-            let Some(value) = content.fields.get(&field.name) else {
+            let has_turn = field.will_have_turn(plan, content, current.map(|row| row.raws.as_slice()));
+            let Some(value) = content.fields.get(&field.name).filter(|_| has_turn) else {
                 wanted.raws.push(None);
                 continue;
             };
@@ -177,8 +171,8 @@ impl Apply<'_> {
                         .map_err(|why| Fail::park(format!("the field {} {why}", field.name)))?,
                 },
                 (Column::Ref(_), Value::Null) => Raw::Null,
-                (Column::Ref(_), Value::Ref(target)) if target == id && entry.is_some() => {
-                    entry.expect("it was just there").key.raw()
+                (Column::Ref(reference), Value::Ref(target)) if target == id && entry.is_some() => {
+                    reference.shown(&entry.expect("it was just there").key)
                 }
                 (Column::Ref(_), Value::Ref(target)) if target == id && field.not_null => {
                     return Err(Fail::park(format!("the field {} refers to the record itself", field.name)));
@@ -186,8 +180,8 @@ impl Apply<'_> {
                 (Column::Ref(reference), Value::Ref(target)) if target.dataset == plans.list[reference.parent].name => {
                     let found = if target == id { Target::None } else { self.resolve(reference, target)? };
                     let (shown, reason) = match found {
-                        Target::Row(key) => (key.raw(), None),
-                        Target::Same(key) => (key.raw(), Some(format!("means the same as {target}"))),
+                        Target::Row(key) => (reference.shown(&key), None),
+                        Target::Same(key) => (reference.shown(&key), Some(format!("means the same as {target}"))),
                         Target::None => (Raw::Null, Some(format!("waits for {target}"))),
                     };
                     if let Some(reason) = reason {
@@ -228,59 +222,6 @@ impl Apply<'_> {
         Ok(wanted)
     }
 
-    /// Finds the local key of a record that is referred to.
-    fn resolve(&mut self, reference: &RefPlan, target: &RecordId) -> Result<Target, Fail> {
-        let parent = reference.parent;
-        if let Some(entry) = self.books.find(self.conn, parent, target)?
-            && !(entry.is_stub() && reference.missing == Missing::Park)
-        {
-            if self.is_there(parent, &entry)? {
-                return Ok(Target::Row(entry.key));
-            }
-            if !entry.is_stub() {
-                return Err(Fail::Dirty);
-            }
-            self.books.remove(self.conn, parent, &entry)?;
-        }
-        if !self.plans.list[parent].spec.same.is_empty()
-            && let Some(entry) = self.books.find_covering(self.conn, parent, target)?
-        {
-            return if self.is_there(parent, &entry)? { Ok(Target::Same(entry.key)) } else { Err(Fail::Dirty) };
-        }
-        match reference.missing {
-            Missing::Park => Err(Fail::Park { reason: format!("waits for {target}"), waits: Some(target.clone()) }),
-            Missing::Null => Ok(Target::None),
-            Missing::Stub => self.insert_stub(parent, target).map(Target::Row),
-        }
-    }
-
-    /// Tells whether the row of a map entry is there, and no other with its key.
-    fn is_there(&mut self, dataset: usize, entry: &Entry) -> Result<bool, Fail> {
-        let at = (dataset, entry.key.clone());
-        if self.verified.contains(&at) {
-            return Ok(true);
-        }
-        let birth = self.current(dataset, &entry.key, entry.origin, &[])?.map(|row| row.birth);
-        let is_there = birth == Some(entry.birth);
-        if is_there {
-            self.verified.insert(at);
-        }
-        Ok(is_there)
-    }
-
-    /// Writes a placeholder row for a record that isn't here.
-    fn insert_stub(&mut self, dataset: usize, id: &RecordId) -> Result<Key, Fail> {
-        let plan = &self.plans.list[dataset];
-        let origin = self.books.intern(self.conn, &id.origin)?;
-        let raws = self.stub_raws(plan, id, None)?;
-        let scope = plan.spec.scope.column.as_deref().map(|column| (column, "private"));
-        let key = self.insert(dataset, id, &raws, scope)?;
-        self.write_down(dataset, id, origin, &key, Audience::Private(Reason::Withheld), STUB, &[])?;
-        self.verified.insert((dataset, key.clone()));
-        self.pending.stubs.push(dataset);
-        Ok(key)
-    }
-
     /// Returns what the fields of a placeholder show where the mapping says so.
     pub(super) fn stub_raws(&self, plan: &Plan, id: &RecordId, own: Option<&Key>) -> Result<Vec<Option<Raw>>, Fail> {
         let mut raws = Vec::with_capacity(plan.fields.len());
@@ -296,7 +237,7 @@ impl Apply<'_> {
         Ok(raws)
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         dataset: usize,
         id: &RecordId,
@@ -304,29 +245,34 @@ impl Apply<'_> {
         scope: Option<(&str, &str)>,
     ) -> Result<Key, Fail> {
         let plan = &self.plans.list[dataset];
-        let mut columns: Vec<(&str, Raw)> = Vec::with_capacity(raws.len() + 4);
+        let mut columns: Vec<(&str, Cow<'_, Raw>)> = Vec::with_capacity(raws.len() + 4);
         for (field, raw) in plan.fields.iter().zip(raws) {
-            let raw = match raw {
-                None if field.not_null => {
-                    plan.spec.stub.get(&field.name).map(|value| constant(value, |text| fill(text, id)))
+            match (raw, field.columns.single()) {
+                (Some(raw), Some(column)) if field.turns.is_empty() => {
+                    columns.push((&column.name, Cow::Borrowed(raw)));
                 }
-                raw => raw.clone(),
-            };
-            if let Some(raw) = raw {
-                columns.extend(field.assigned(&raw));
+                // Another field may be the same column.
+                (Some(raw), Some(column)) => assign(&mut columns, [(column.name.as_str(), Cow::Borrowed(raw))]),
+                (Some(raw), None) => {
+                    columns.extend(field.assigned(raw).into_iter().map(|(column, raw)| (column, Cow::Owned(raw))));
+                }
+                (None, _) => {}
+            }
+        }
+        for (field, _) in plan.fields.iter().zip(raws).filter(|(field, raw)| raw.is_none() && field.not_null) {
+            if let Some(value) = plan.spec.stub.get(&field.name) {
+                let raw = constant(value, |text| fill(text, id));
+                assign(&mut columns, field.assigned(&raw).into_iter().map(|(column, raw)| (column, Cow::Owned(raw))));
             }
         }
         for (column, value) in &plan.spec.insert {
-            columns.push((column, constant(value, |text| fill(text, id))));
+            columns.push((column, Cow::Owned(constant(value, |text| fill(text, id)))));
         }
         if let Some((column, scope)) = scope {
-            columns.push((column, Raw::Text(scope.to_owned())));
+            columns.push((column, Cow::Owned(Raw::Text(scope.to_owned()))));
         }
-        let names: Vec<String> = columns.iter().map(|(column, _)| quote(column)).collect();
-        let marks: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
-        let (names, marks, key) = (names.join(", "), marks.join(", "), plan.key.value(self.conn, ""));
-        let sql = format!("INSERT INTO {}({names}) VALUES({marks}) RETURNING {key}", plan.table);
-        let values: Vec<_> = columns.iter().map(|(_, raw)| raw.bind()).collect();
+        let sql = plan::insertion(&plan.table, &columns, &plan.key.value(self.conn, ""));
+        let values: Vec<_> = columns.iter().map(|(_, raw)| RawRef::from(&**raw)).collect();
         let key = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten();
         let key = key.ok_or_else(|| Fail::park("it has no key"))?;
         self.displace(dataset, &key)?;

@@ -7,6 +7,7 @@ use super::look::OWN;
 use super::plan::{Content, Plan, ScopePlan};
 use super::put::stays_home;
 use super::raw::Raw;
+use super::reference::assign;
 use super::session::Meaning;
 use crate::record::fieldtype::Kind;
 use crate::record::recordid::RecordId;
@@ -110,7 +111,7 @@ impl Apply<'_> {
                 (None, Content::Ref(_)) => continue,
                 (None, Content::Plain(kind)) => empty(*kind),
             };
-            set.extend(field.assigned(&raw));
+            assign(&mut set, field.assigned(&raw));
         }
         if let (ScopePlan::Column(_), Some(column), true) =
             (&plan.scope, plan.spec.scope.column.as_deref(), entry.origin != OWN)

@@ -106,6 +106,9 @@ pub struct Changes {
     pub more: bool,
     /// The documents that changed, each with its newest hash, oldest change first.
     pub changes: Vec<Change>,
+    /// Whether the cursor to resume from says nothing any more, so that anything may have changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgotten: bool,
 }
 
 /// A document that changed.
@@ -113,8 +116,8 @@ pub struct Changes {
 pub struct Change {
     /// Its path in the store.
     pub path: String,
-    /// Its hash.
-    pub hash: String,
+    /// Its hash; none if it is gone.
+    pub hash: Option<String>,
 }
 
 /// The body of `POST /join`.
@@ -150,6 +153,9 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<u64>,
 }
+
+/// The query of a `PUT` that puts an object in the place of a damaged one.
+pub const HEAL: &str = "heal";
 
 /// Returns the list of heads of a scope.
 pub fn heads_path(scope: &ScopeId) -> String {

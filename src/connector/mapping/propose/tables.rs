@@ -45,7 +45,7 @@ pub(super) fn choose<'a>(tables: &'a [Table], findings: &mut Vec<Finding>) -> Ve
     // A table that can't do without one that takes no part takes none either, and so on.
     while let Some(at) = chosen.iter().position(|candidate| lacking(candidate, &chosen).is_some()) {
         let why = lacking(&chosen[at], &chosen).expect("it was found just above");
-        findings.push(warning("reference", &chosen[at].table.name, format!("left out: {why}")));
+        findings.push(unsupported(&chosen[at], &why));
         chosen.remove(at);
     }
     while let Some(circle) = closed(&chosen) {
@@ -59,7 +59,7 @@ pub(super) fn choose<'a>(tables: &'a [Table], findings: &mut Vec<Finding>) -> Ve
         chosen.remove(circle[0]);
         while let Some(at) = chosen.iter().position(|candidate| lacking(candidate, &chosen).is_some()) {
             let why = lacking(&chosen[at], &chosen).expect("it was found just above");
-            findings.push(warning("reference", &chosen[at].table.name, format!("left out: {why}")));
+            findings.push(unsupported(&chosen[at], &why));
             chosen.remove(at);
         }
     }
@@ -98,7 +98,8 @@ fn key_of(table: &Table) -> Result<Vec<&str>, Box<Finding>> {
     if !primary.is_empty() {
         if let Some(name) = primary.iter().find(|name| !can_be(name)) {
             let why = format!("keys like {name} can't be mapped, only integers and texts");
-            return Err(Box::new(warning("key-type", &table.name, format!("left out: {why}"))));
+            let finding = warning("key-type", &table.name, format!("left out: {why}"));
+            return Err(Box::new(finding.next("make the key an integer or a text")));
         }
         return Ok(primary);
     }
@@ -115,6 +116,12 @@ fn key_of(table: &Table) -> Result<Vec<&str>, Box<Finding>> {
             Err(Box::new(finding.next("give it a primary key, or a unique index on columns that name a row")))
         }
     }
+}
+
+/// Says that a table can't do without one that takes no part.
+fn unsupported(candidate: &Chosen<'_>, why: &str) -> Finding {
+    warning("reference", &candidate.table.name, format!("left out: {why}"))
+        .next("map that table too, or give the column a constant in `insert`")
 }
 
 /// Tells what a table needs that takes no part.
@@ -176,9 +183,9 @@ fn links<'a>(table: &'a Table, chosen: &[Chosen<'a>]) -> Vec<Link<'a>> {
 /// Finds a circle of foreign keys none of which can be left open at first.
 fn closed(chosen: &[Chosen<'_>]) -> Option<Vec<usize>> {
     let next = |at: usize| -> Vec<usize> {
-        let table = chosen[at].table;
-        let is_closed =
-            |link: &Link<'_>| link.columns.iter().all(|name| table.column(name).is_some_and(|column| column.not_null));
+        let Chosen { table, key, .. } = &chosen[at];
+        let is_needed = |name: &&str| key.contains(name) || table.column(name).is_some_and(|column| column.not_null);
+        let is_closed = |link: &Link<'_>| link.columns.iter().all(is_needed);
         let links = links(table, chosen);
         links.iter().filter(|link| link.parent != at && is_closed(link)).map(|link| link.parent).collect()
     };
