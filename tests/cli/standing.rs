@@ -65,6 +65,31 @@ fn a_remote_that_fails_is_told_with_what_to_do() {
     );
 }
 
+/// A remote may go between a fetch and the push after it.
+#[test]
+fn a_push_that_fails_at_the_first_look_is_told_too() {
+    let pair = Pair::new();
+    let alpha = &pair.alpha;
+    alpha.wbsync(&["sync"]).ok();
+    let heads = walkdir::WalkDir::new(pair.store()).into_iter().map(|entry| entry.unwrap().into_path());
+    let heads: Vec<_> = heads.filter(|path| path.parent().unwrap().ends_with("heads")).collect();
+    assert!(!heads.is_empty());
+    for head in &heads {
+        fs::remove_file(head).unwrap();
+        fs::create_dir(head).unwrap();
+    }
+    alpha.wbsync(&["push"]).exits(6);
+    let told = status(alpha);
+    let remote = &told["remotes"][0];
+    assert_eq!((&remote["reach"], &remote["failures"]), (&"failing".into(), &1.into()), "{told}");
+    assert_eq!(remote["failed"]["code"], "store-damaged", "{told}");
+    for head in &heads {
+        fs::remove_dir(head).unwrap();
+    }
+    alpha.wbsync(&["push"]).ok();
+    assert_eq!(status(alpha)["remotes"][0]["failures"], 0);
+}
+
 /// Each state of affairs has something in other members.
 #[test]
 fn the_json_is_what_the_page_says() {
