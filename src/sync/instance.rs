@@ -11,6 +11,7 @@ use super::config::{self, Config};
 use super::error::Error;
 use super::progress::{Event, Watcher};
 use super::restore;
+use super::scopes::OpenScope;
 use crate::connector::both::Both;
 use crate::connector::contract::{Connector, Context};
 use crate::connector::dburl::{self, Address};
@@ -22,7 +23,7 @@ use crate::connector::postgres::options::Options as PostgresOptions;
 use crate::connector::sqlite;
 use crate::connector::sqlite::options::Options as SqliteOptions;
 use crate::exchange::pace::Terms;
-use crate::id::bytes::InstanceId;
+use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::SignedCard;
 use crate::keys::identity::Identity;
@@ -58,6 +59,8 @@ pub struct Instance {
     /// How long to be patient with each remote; `None` is as long as it moves at all.
     pub terms: Option<Terms>,
     connector: RefCell<Option<Box<dyn Connector>>>,
+    /// Scopes as they were last opened.
+    pub(super) unlocked: RefCell<BTreeMap<ScopeId, OpenScope>>,
     /// Whether a restore is at work: what remotes have of ours counts more than what we have.
     restoring: bool,
     _lock: Option<Lock>,
@@ -152,6 +155,7 @@ impl Instance {
             watcher,
             terms: None,
             connector: RefCell::new(None),
+            unlocked: RefCell::default(),
             restoring: false,
             _lock: lock,
         })

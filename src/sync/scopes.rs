@@ -16,7 +16,7 @@ use crate::sys::clock;
 use crate::tree::key::IdKey;
 
 /// A scope with its verified manifest and our keys to it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OpenScope {
     /// The row of the local state.
     pub row: ScopeRow,
@@ -106,6 +106,21 @@ impl Instance {
     /// # Errors
     /// `Manifest` if the stored manifest doesn't verify or we can't read it (any more).
     pub fn open_scope(&self, row: ScopeRow) -> Result<Option<OpenScope>, Error> {
+        // The same manifest is asked for again and again, and to verify and unlock it is dear.
+        if let Some(known) = self.unlocked.borrow().get(&row.id)
+            && known.row.manifest == row.manifest
+            && known.row.origin == row.origin
+        {
+            return Ok(Some(OpenScope { row, ..known.clone() }));
+        }
+        let open = self.unlock_scope(row)?;
+        if let Some(open) = &open {
+            self.unlocked.borrow_mut().insert(open.row.id, open.clone());
+        }
+        Ok(open)
+    }
+
+    fn unlock_scope(&self, row: ScopeRow) -> Result<Option<OpenScope>, Error> {
         let error = |source| Error::Manifest { scope: row.name.to_string(), source };
         let (manifest, _) = Manifest::open(&row.manifest, &row.origin).map_err(error)?;
         let error = |source| Error::Manifest { scope: row.name.to_string(), source };

@@ -34,11 +34,25 @@ pub fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
 /// # Errors
 /// As the operating system says; `path` is untouched then, unless only the last sync failed.
 pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
-    rig::before(Call::Sync, path)?;
-    file.as_file().sync_all()?;
+    sync(file.as_file(), path)?;
     rig::before(Call::Rename, path)?;
     file.persist(path).map_err(|error| error.error)?;
+    date(path)?;
     sync_dir(parent_of(path))
+}
+
+/// Makes the bytes of a file durable before it gets its name, `path`.
+///
+/// # Errors
+/// As the operating system says.
+pub fn sync(file: &File, path: &Path) -> io::Result<()> {
+    rig::before(Call::Sync, path)?;
+    file.sync_all()
+}
+
+/// Lets a simulated clock, where there is one, say when a file was written.
+fn date(path: &Path) -> io::Result<()> {
+    rig::installed().map_or(Ok(()), |rig| set_modified(path, rig.now()))
 }
 
 /// How the names of files begin that are still being written.
@@ -250,7 +264,7 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     rig::before(Call::Create, path)?;
     let mut file = File::options().create_new(true).write(true).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    sync(&file, path)
 }
 
 /// Writes over a file where it lies, which needs no room: the rest of it becomes blank. A crash may leave it half written.

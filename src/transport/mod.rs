@@ -11,4 +11,5 @@ pub(crate) mod guard;
 pub mod http;
 pub mod ssh;
 pub mod strays;
+mod unreliable;
 pub mod url;
