@@ -135,7 +135,7 @@ impl Instance {
         if self.state.is_retired(id)? {
             return Ok(None);
         }
-        let document = format!("manifest of scope {id}");
+        let document = format!("manifest of {}", self.scope_called(id)?);
         let bytes = match store.manifest(id) {
             Ok(Some(bytes)) => bytes,
             // A bundle holds no manifest that we have confirmed, and receipts of scopes of ours without one.
@@ -169,7 +169,7 @@ impl Instance {
             return Ok(None);
         }
         if manifest.scope != *id {
-            let reason = format!("it is the manifest of scope {}", manifest.scope);
+            let reason = format!("it is the manifest of {}", self.scope_called(&manifest.scope)?);
             summary.refused.push(Refusal::because(document, reason, HINT_DAMAGED));
             return Ok(None);
         }
@@ -416,7 +416,7 @@ impl Instance {
             }
         };
         if head.scope != scope.row.id {
-            let reason = format!("it is a head of scope {}", head.scope);
+            let reason = format!("it is a head of {}", self.scope_called(&head.scope)?);
             summary.refused.push(Refusal::because(document, reason, HINT_DAMAGED));
             return Ok(None);
         }

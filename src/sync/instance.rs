@@ -22,6 +22,7 @@ use crate::connector::postgres;
 use crate::connector::postgres::options::Options as PostgresOptions;
 use crate::connector::sqlite;
 use crate::connector::sqlite::options::Options as SqliteOptions;
+use crate::exchange::pace::Terms;
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::SignedCard;
@@ -55,6 +56,8 @@ pub struct Instance {
     pub state: State,
     /// Whoever watches long work.
     pub watcher: Watcher,
+    /// How long to be patient with each remote; `None` is as long as it moves at all.
+    pub terms: Option<Terms>,
     connector: RefCell<Option<Box<dyn Connector>>>,
     /// Scopes as they were last opened.
     pub(super) unlocked: RefCell<BTreeMap<ScopeId, OpenScope>>,
@@ -150,6 +153,7 @@ impl Instance {
             card,
             state,
             watcher,
+            terms: None,
             connector: RefCell::new(None),
             unlocked: RefCell::default(),
             restoring: false,

@@ -177,6 +177,17 @@ impl Instance {
         Ok(format!("{}/{}", self.instance_label(&row.origin)?, row.name))
     }
 
+    /// Returns what we call a scope by its id: its label, or if we don't know it the first digits.
+    ///
+    /// # Errors
+    /// `State`.
+    pub(super) fn scope_called(&self, id: &ScopeId) -> Result<String, Error> {
+        match self.state.scope(id)? {
+            Some(row) => self.scope_label(&row),
+            None => Ok(format!("an unknown scope ({})", &id.to_string()[..8])),
+        }
+    }
+
     /// Returns what we call an instance: our own name, a peer's, or the first digits of the id.
     ///
     /// # Errors
