@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use wbsync::connector::capturing::Capturing;
+use wbsync::connector::contract::Context;
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::sql::connector::SqlConnector;
 use wbsync::connector::sqlite;
@@ -42,6 +43,10 @@ CREATE TABLE invite_map_cache (user_id INTEGER NOT NULL, payload TEXT NOT NULL, 
 INSERT INTO users VALUES(1, 'admin', 1, 'admin@example.org', '2026-01-01 00:00:00.000000', 'private');
 ";
 
+/// Finds nothing: the bookkeeping's tables have names of their own.
+pub(crate) const BOOKS_ARE_A_SCHEMA: &str = "SELECT 1 FROM sqlite_schema WHERE name = 'map'";
+/// A key that the database chooses.
+pub(crate) const SERIAL: &str = "INTEGER PRIMARY KEY";
 /// A text that this database holds.
 pub(crate) const ODD: &str = "line\r\nline\u{2028}\0";
 /// What is said where a NULL is refused, and a second row with equal values.
@@ -62,9 +67,23 @@ impl Database {
     }
 
     pub(crate) fn connect(&self, dir: &Path, mapping: Mapping, capturing: Capturing) -> SqlConnector {
+        self.connect_in(dir, mapping, capturing, context())
+    }
+
+    pub(crate) fn connect_as(&self, dir: &Path, mapping: Mapping, context: Context) -> SqlConnector {
+        self.connect_in(dir, mapping, Capturing::Scan, context)
+    }
+
+    pub(crate) fn connect_in(
+        &self,
+        dir: &Path,
+        mapping: Mapping,
+        capturing: Capturing,
+        context: Context,
+    ) -> SqlConnector {
         let mut options = Options::new(&self.path, dir, dir);
         options.capturing = capturing;
-        sqlite::open(options, mapping, context()).unwrap()
+        sqlite::open(options, mapping, context).unwrap()
     }
 
     pub(crate) fn batch(&self, sql: &str) {

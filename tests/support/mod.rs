@@ -8,3 +8,4 @@ pub mod app;
 pub mod postgres;
 pub mod run;
 pub mod sshd;
+pub mod wire;

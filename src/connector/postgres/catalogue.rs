@@ -49,7 +49,7 @@ fn column(row: &dyn Row) -> Result<Column, SqlError> {
         is_generated: flag(4)?,
         primary: row.get(5)?,
         is_chosen: has_default && introspect::is_integer(&base),
-        is_known: flag(7)? || KNOWN.contains(&base.as_str()),
+        is_known: flag(7)? || KNOWN.contains(&row.str(8)?),
     })
 }
 

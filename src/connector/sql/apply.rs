@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Instant;
 
+use super::ahead::Ahead;
 use super::books::{Books, Mapped};
 use super::key::{Key, bound};
 use super::look::{self, OWN, Override};
@@ -33,6 +34,8 @@ const FETCH_BYTES: usize = 16 << 20;
 pub(super) enum Fail {
     /// This record has to wait: for a record, or until a constraint allows it.
     Park { reason: String, waits: Option<RecordId> },
+    /// The database refuses it, and what it was part of has to be taken back.
+    Refused(String),
     /// The row of another record means the same, and stands for this one too.
     Same { by: RecordId },
     /// The application changed the row.
@@ -49,9 +52,9 @@ impl From<SqlError> for Fail {
     fn from(error: SqlError) -> Self {
         match error.meaning() {
             Meaning::Constraint(Some(text)) | Meaning::Value(Some(text)) => {
-                Self::park(format!("the database refuses it: {text}"))
+                Self::Refused(format!("the database refuses it: {text}"))
             }
-            Meaning::Constraint(None) | Meaning::Value(None) => Self::park("the database refuses it"),
+            Meaning::Constraint(None) | Meaning::Value(None) => Self::Refused("the database refuses it".to_owned()),
             Meaning::Contended => Self::Dirty,
             Meaning::Whole => Self::Sql(error),
         }
@@ -127,6 +130,11 @@ pub(super) struct Apply<'a> {
     pub(super) has_waiting: bool,
     pub(super) has_gone: bool,
     pub(super) buffer: Vec<u8>,
+    /// What was read for changes that are written together.
+    pub(super) ahead: Ahead,
+    /// Changes that are tried together next, and those that are written one by one.
+    pub(super) runs: VecDeque<Vec<Change>>,
+    pub(super) alone: VecDeque<Change>,
     /// Whether own rows follow what was published of them.
     pub(super) restoring: bool,
     /// Rows of circles that became placeholders because others refer to them, which may go as well.
@@ -137,7 +145,7 @@ pub(super) struct Apply<'a> {
     /// Whether triggers note what we write.
     has_outbox: bool,
     written: Vec<(usize, Key)>,
-    purged: HashSet<(usize, usize, String)>,
+    pub(super) purged: HashSet<(usize, usize, String)>,
     purge: Purge,
 }
 
@@ -175,6 +183,9 @@ impl<'a> Apply<'a> {
             has_waiting,
             has_gone,
             buffer: Vec::new(),
+            ahead: Ahead::default(),
+            runs: VecDeque::new(),
+            alone: VecDeque::new(),
             restoring: false,
             blanked: Vec::new(),
             parked: HashSet::new(),
@@ -200,7 +211,7 @@ impl<'a> Apply<'a> {
                 self.sweep()?;
                 return Ok(self.applied);
             }
-            while !batch.is_empty() || !self.retries.is_empty() {
+            while !batch.is_empty() || self.has_more() {
                 let begin = Instant::now();
                 let origins = self.books.origins.len();
                 let transaction = Transaction::begin(self.conn)?;
@@ -226,12 +237,17 @@ impl<'a> Apply<'a> {
         while begin.elapsed() < HOLD {
             if let Some(waiting) = self.retries.pop_front() {
                 self.retry(waiting)?;
+            } else if let Some(change) = self.alone.pop_front() {
+                self.change(&change)?;
+            } else if let Some(run) = self.runs.pop_front() {
+                self.together(run)?;
+            } else if self.conn.batch_rows() > 1 && !batch.is_empty() {
+                let run = self.take_run(batch);
+                *done += run.len() as u64;
+                self.together(run)?;
             } else if let Some(change) = batch.pop_front() {
                 *done += 1;
-                match self.plans.index(&change.id.dataset) {
-                    Some(dataset) => self.one(dataset, &change.id, change.content.as_ref(), Giver::Engine)?,
-                    None => self.applied.unchanged += 1,
-                }
+                self.change(&change)?;
             } else {
                 break;
             }
@@ -239,6 +255,19 @@ impl<'a> Apply<'a> {
         let written = std::mem::take(&mut self.written);
         if self.has_outbox {
             outbox::forget_keys(self.conn, self.plans, &written).map_err(Fail::Sql)?;
+        }
+        Ok(())
+    }
+
+    /// Tells whether something is left to do of what was taken.
+    fn has_more(&self) -> bool {
+        !self.retries.is_empty() || !self.alone.is_empty() || !self.runs.is_empty()
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(), Fail> {
+        match self.plans.index(&change.id.dataset) {
+            Some(dataset) => self.one(dataset, &change.id, change.content.as_ref(), Giver::Engine)?,
+            None => self.applied.unchanged += 1,
         }
         Ok(())
     }
@@ -258,34 +287,49 @@ impl<'a> Apply<'a> {
                 None => apply.remove(dataset, id)?,
             };
             apply.conn.check_deferred()?;
-            for stale in apply.pending.rows.iter().filter(|stale| !apply.purged.contains(*stale)) {
-                let (dataset, index, value) = stale;
-                let (sql, _) = &apply.plans.list[*dataset].purge_rows[*index];
-                apply.conn.execute(sql, &bind![value])?;
-            }
+            apply.purge_all()?;
             Ok(done)
         })?;
-        if written.is_err() {
-            self.books.truncate(origins);
-            self.pending = Pending::default();
-            self.verified.clear();
-        }
         match written {
             Ok(done) => self.done(dataset, id, done),
-            Err(Fail::Dirty) if from == Giver::Engine => {
-                self.applied.dirty.push(id.clone());
-                Ok(())
+            Err(fail) => {
+                self.undo(origins);
+                self.not_written(dataset, id, content, from, fail)
             }
-            Err(Fail::Dirty) => Ok(()),
-            Err(Fail::Same { by }) => self.stand_behind(dataset, id, content, &by),
-            Err(Fail::Park { reason, waits }) => {
-                if from == Giver::Engine && self.parked.insert(id.clone()) {
-                    *self.applied.parked.entry(id.dataset.clone()).or_default() += 1;
-                }
-                self.park(dataset, id, content, &reason, waits.as_ref())
-            }
-            Err(fail) => Err(fail),
         }
+    }
+
+    /// Forgets what was done in a savepoint that is taken back.
+    pub(super) fn undo(&mut self, origins: usize) {
+        self.books.truncate(origins);
+        self.pending = Pending::default();
+        self.verified.clear();
+    }
+
+    /// Notes what becomes of a record that wasn't written.
+    pub(super) fn not_written(
+        &mut self,
+        dataset: usize,
+        id: &RecordId,
+        content: Option<&Content>,
+        from: Giver,
+        fail: Fail,
+    ) -> Result<(), Fail> {
+        let (reason, waits) = match fail {
+            Fail::Dirty if from == Giver::Engine => {
+                self.applied.dirty.push(id.clone());
+                return Ok(());
+            }
+            Fail::Dirty => return Ok(()),
+            Fail::Same { by } => return self.stand_behind(dataset, id, content, &by),
+            Fail::Park { reason, waits } => (reason, waits),
+            Fail::Refused(reason) => (reason, None),
+            fail => return Err(fail),
+        };
+        if from == Giver::Engine && self.parked.insert(id.clone()) {
+            *self.applied.parked.entry(id.dataset.clone()).or_default() += 1;
+        }
+        self.park(dataset, id, content, &reason, waits.as_ref())
     }
 
     /// Does something wholly or not at all. The outer error is that of the savepoint itself.
@@ -300,6 +344,19 @@ impl<'a> Apply<'a> {
     }
 
     fn done(&mut self, dataset: usize, id: &RecordId, done: Done) -> Result<(), Fail> {
+        self.count(dataset, id, done);
+        self.keep_pending();
+        if self.has_waiting {
+            self.unpark(dataset, id)?;
+            if self.wakes(dataset, done) {
+                self.wake(dataset, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what became of a record.
+    pub(super) fn count(&mut self, dataset: usize, id: &RecordId, done: Done) {
         let count = match done {
             Done::Inserted => Some(&mut self.applied.inserted),
             Done::Updated | Done::Upgraded => Some(&mut self.applied.updated),
@@ -321,6 +378,10 @@ impl<'a> Apply<'a> {
         if done == Done::Blanked && self.plans.list[dataset].circle.is_some() {
             self.blanked.push((dataset, id.clone()));
         }
+    }
+
+    /// Keeps what a savepoint left to do, now that it holds.
+    pub(super) fn keep_pending(&mut self) {
         let pending = std::mem::take(&mut self.pending);
         for stub in pending.stubs {
             *self.applied.inserted.entry(self.plans.list[stub].name.clone()).or_default() += 1;
@@ -328,14 +389,12 @@ impl<'a> Apply<'a> {
         self.files.extend(pending.files);
         self.purged.extend(pending.rows);
         self.written.extend(pending.written);
-        if self.has_waiting {
-            self.unpark(dataset, id)?;
-            let makes_room = done != Done::Unchanged && !self.plans.list[dataset].spec.same.is_empty();
-            if matches!(done, Done::Inserted | Done::Upgraded) || makes_room {
-                self.wake(dataset, id)?;
-            }
-        }
-        Ok(())
+    }
+
+    /// Tells whether something may have waited for what became of a record.
+    pub(super) fn wakes(&self, dataset: usize, done: Done) -> bool {
+        let makes_room = done != Done::Unchanged && !self.plans.list[dataset].spec.same.is_empty();
+        matches!(done, Done::Inserted | Done::Upgraded) || makes_room
     }
 
     /// Reads a row and looks at it as capture does.
@@ -397,7 +456,7 @@ fn fetch(changes: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result
 }
 
 /// Returns about how many bytes a value takes.
-fn weight(value: &Value) -> usize {
+pub(super) fn weight(value: &Value) -> usize {
     match value {
         Value::Text(text) | Value::Json(text) | Value::Decimal(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),

@@ -220,7 +220,7 @@ impl Plan {
         }
         check_needs(&select, &fields, &key)?;
         let table = conn.table(&spec.table);
-        let columns = select.expressions.join(", ");
+        let (columns, width) = (select.expressions.join(", "), select.expressions.len());
         let select = format!("SELECT {columns} FROM {table}");
         let test = key.test(conn, 1);
         let sql_row = format!("{select} WHERE {test}");
@@ -231,6 +231,8 @@ impl Plan {
             }),
             sql_scan: format!("{select} ORDER BY {}", key.order(conn, "")),
             sql_locked: format!("{sql_row}{}", conn.row_lock()),
+            width,
+            sql_select: select,
             sql_row,
             sql_guards: Vec::new(),
             sql_delete: format!("DELETE FROM {table} WHERE {test}"),
@@ -391,7 +393,8 @@ fn purge_rows(conn: &dyn Session, spec: &Dataset) -> Result<Vec<(String, String)
     let mut statements = Vec::new();
     for rows in &spec.purge.rows {
         if conn.columns(&rows.table)?.contains_key(&conn.fold(&rows.column)) {
-            let sql = format!("DELETE FROM {} WHERE {} = ?1", conn.table(&rows.table), quote(&rows.column));
+            let among = conn.among(&quote(&rows.column), false, "?1");
+            let sql = format!("DELETE FROM {} WHERE {among}", conn.table(&rows.table));
             statements.push((sql, rows.value.clone()));
         }
     }

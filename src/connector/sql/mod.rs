@@ -2,6 +2,7 @@
 
 #[macro_use]
 pub(in crate::connector) mod raw;
+mod ahead;
 mod alias;
 mod apply;
 mod bind;
@@ -16,13 +17,17 @@ mod fit;
 mod install;
 mod join;
 pub(in crate::connector) mod key;
+pub(in crate::connector) mod list;
 mod look;
+mod many;
 mod outbox;
 mod pace;
 mod plan;
 mod purge;
 mod put;
+mod put_many;
 mod remove;
+mod row;
 mod salvage;
 mod same;
 pub mod schema;
@@ -30,6 +35,7 @@ pub(in crate::connector) mod session;
 mod survey;
 mod sweep;
 pub(in crate::connector) mod timestamp;
+mod together;
 mod touched;
 mod waiting;
 mod watch;

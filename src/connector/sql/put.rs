@@ -3,10 +3,10 @@
 use super::apply::{Apply, Current, Done, Fail};
 use super::books::{Entry, STUB};
 use super::convert;
-use super::key::{Key, bound, spell};
+use super::key::Key;
 use super::look::{OWN, Override};
-use super::plan::{Content as Column, Plan, RefPlan, ScopePlan, constant, matches, quote};
-use super::raw::{Bind, Raw};
+use super::plan::{Content as Column, Plan, RefPlan, constant, matches};
+use super::raw::Raw;
 use super::timestamp;
 use crate::connector::contract::Content;
 use crate::connector::mapping::model::Missing;
@@ -35,7 +35,7 @@ enum Target {
     None,
 }
 
-impl Apply<'_> {
+impl<'a> Apply<'a> {
     /// Makes the row of a record show its content.
     pub(super) fn put(&mut self, dataset: usize, id: &RecordId, content: &Content) -> Result<Done, Fail> {
         let plan = &self.plans.list[dataset];
@@ -69,22 +69,9 @@ impl Apply<'_> {
         {
             return Err(Fail::Same { by });
         }
-        let scope = match &plan.scope {
-            ScopePlan::Column(_) => plan.spec.scope.column.as_deref(),
-            _ => None,
-        };
         let (key, done) = match (&entry, &current) {
             (Some(entry), Some(current)) => {
-                let mut set: Vec<(&str, Raw)> = Vec::new();
-                for (index, raw) in wanted.raws.iter().enumerate() {
-                    if let Some(raw) = raw.as_ref().filter(|raw| **raw != current.raws[index + 1]) {
-                        set.extend(plan.fields[index].assigned(raw));
-                    }
-                }
-                let moves = entry.is_stub() || entry.audience.scope() != Some(&content.scope);
-                if let Some(column) = scope.filter(|_| (origin != OWN || self.restoring) && moves) {
-                    set.push((column, Raw::Text(content.scope.to_string())));
-                }
+                let set = self.differing(dataset, entry, current, content, &wanted);
                 let touched = !set.is_empty();
                 let key = self.update_key(dataset, entry, set)?;
                 let done = match (entry.is_stub(), touched) {
@@ -94,10 +81,7 @@ impl Apply<'_> {
                 };
                 (key, done)
             }
-            _ => {
-                let scope = scope.map(|column| (column, content.scope.as_str()));
-                (self.insert(dataset, id, &wanted.raws, scope)?, Done::Inserted)
-            }
+            _ => (self.insert(dataset, id, &wanted.raws, content.scope.as_str())?, Done::Inserted),
         };
         let audience = Audience::Shared(content.scope.clone());
         let same_books = done == Done::Unchanged
@@ -126,6 +110,29 @@ impl Apply<'_> {
             self.stale(dataset, &key, &raws);
         }
         Ok(done)
+    }
+
+    /// Returns the columns of a row that are to hold something else.
+    pub(super) fn differing(
+        &self,
+        dataset: usize,
+        entry: &Entry,
+        current: &Current,
+        content: &Content,
+        wanted: &Wanted,
+    ) -> Vec<(&'a str, Raw)> {
+        let plan = &self.plans.list[dataset];
+        let mut set: Vec<(&str, Raw)> = Vec::new();
+        for (index, raw) in wanted.raws.iter().enumerate() {
+            if let Some(raw) = raw.as_ref().filter(|raw| **raw != current.raws[index + 1]) {
+                set.extend(plan.fields[index].assigned(raw));
+            }
+        }
+        let moves = entry.is_stub() || entry.audience.scope() != Some(&content.scope);
+        if let Some(column) = plan.scope_column().filter(|_| (entry.origin != OWN || self.restoring) && moves) {
+            set.push((column, Raw::Text(content.scope.to_string())));
+        }
+        set
     }
 
     /// Returns the row of a map entry if it is as captured; `None` if it is a placeholder's and is gone.
@@ -173,8 +180,15 @@ impl Apply<'_> {
             let raw = match (&field.content, value) {
                 (Column::Plain(kind), value) => match shown {
                     Some(shown) if convert::shows(*kind, shown, value) => shown.clone(),
-                    _ => convert::write(*kind, value)
-                        .map_err(|why| Fail::park(format!("the field {} {why}", field.name)))?,
+                    _ => {
+                        let raw = convert::write(*kind, value)
+                            .map_err(|why| Fail::park(format!("the field {} {why}", field.name)))?;
+                        if let Some(what) = self.conn.lacks(&raw) {
+                            let why = format!("the database refuses it: the field {} holds {what}", field.name);
+                            return Err(Fail::park(why));
+                        }
+                        raw
+                    }
                 },
                 (Column::Ref(_), Value::Null) => Raw::Null,
                 (Column::Ref(_), Value::Ref(target)) if target == id && entry.is_some() => {
@@ -231,7 +245,7 @@ impl Apply<'_> {
     /// Finds the local key of a record that is referred to.
     fn resolve(&mut self, reference: &RefPlan, target: &RecordId) -> Result<Target, Fail> {
         let parent = reference.parent;
-        if let Some(entry) = self.books.find(self.conn, parent, target)?
+        if let Some(entry) = self.find(parent, target)?
             && !(entry.is_stub() && reference.missing == Missing::Park)
         {
             if self.is_there(parent, &entry)? {
@@ -273,8 +287,7 @@ impl Apply<'_> {
         let plan = &self.plans.list[dataset];
         let origin = self.books.intern(self.conn, &id.origin)?;
         let raws = self.stub_raws(plan, id, None)?;
-        let scope = plan.spec.scope.column.as_deref().map(|column| (column, "private"));
-        let key = self.insert(dataset, id, &raws, scope)?;
+        let key = self.insert(dataset, id, &raws, "private")?;
         self.write_down(dataset, id, origin, &key, Audience::Private(Reason::Withheld), STUB, &[])?;
         self.verified.insert((dataset, key.clone()));
         self.pending.stubs.push(dataset);
@@ -294,90 +307,6 @@ impl Apply<'_> {
             });
         }
         Ok(raws)
-    }
-
-    fn insert(
-        &mut self,
-        dataset: usize,
-        id: &RecordId,
-        raws: &[Option<Raw>],
-        scope: Option<(&str, &str)>,
-    ) -> Result<Key, Fail> {
-        let plan = &self.plans.list[dataset];
-        let mut columns: Vec<(&str, Raw)> = Vec::with_capacity(raws.len() + 4);
-        for (field, raw) in plan.fields.iter().zip(raws) {
-            let raw = match raw {
-                None if field.not_null => {
-                    plan.spec.stub.get(&field.name).map(|value| constant(value, |text| fill(text, id)))
-                }
-                raw => raw.clone(),
-            };
-            if let Some(raw) = raw {
-                columns.extend(field.assigned(&raw));
-            }
-        }
-        for (column, value) in &plan.spec.insert {
-            columns.push((column, constant(value, |text| fill(text, id))));
-        }
-        if let Some((column, scope)) = scope {
-            columns.push((column, Raw::Text(scope.to_owned())));
-        }
-        let names: Vec<String> = columns.iter().map(|(column, _)| quote(column)).collect();
-        let marks: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
-        let (names, marks, key) = (names.join(", "), marks.join(", "), plan.key.value(self.conn, ""));
-        let sql = format!("INSERT INTO {}({names}) VALUES({marks}) RETURNING {key}", plan.table);
-        let values: Vec<_> = columns.iter().map(|(_, raw)| raw.bind()).collect();
-        let key = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten();
-        let key = key.ok_or_else(|| Fail::park("it has no key"))?;
-        self.displace(dataset, &key)?;
-        Ok(key)
-    }
-
-    /// Moves the map row of a row that the application deleted, and whose key was handed out again.
-    fn displace(&mut self, dataset: usize, key: &Key) -> Result<(), Fail> {
-        if let Some(entry) = self.books.at(self.conn, dataset, key)? {
-            self.books.vanish(self.conn, dataset, &entry)?;
-            self.has_gone = true;
-        }
-        Ok(())
-    }
-
-    /// Sets columns of a row to which no other refers if its key is among them; returns its key then.
-    pub(super) fn update_key(&mut self, dataset: usize, entry: &Entry, set: Vec<(&str, Raw)>) -> Result<Key, Fail> {
-        let plan = &self.plans.list[dataset];
-        let mut parts = plan.key.given(&entry.key);
-        for (part, column) in parts.iter_mut().zip(&plan.key.0) {
-            if let Some((_, raw)) = set.iter().find(|(name, _)| column.name.eq_ignore_ascii_case(name)) {
-                *part = raw.clone();
-            }
-        }
-        self.update(plan, &entry.key, set)?;
-        let key = match parts.as_slice() {
-            [only] => Key::of(only.into()),
-            several => spell(several),
-        };
-        let key = key.ok_or_else(|| Fail::park("it has no key"))?;
-        if key != entry.key {
-            self.books.remove(self.conn, dataset, entry)?;
-            self.verified.remove(&(dataset, entry.key.clone()));
-            self.displace(dataset, &key)?;
-        }
-        Ok(key)
-    }
-
-    /// Sets columns of a row; no statement if there is nothing to set.
-    pub(super) fn update(&self, plan: &Plan, key: &Key, set: Vec<(&str, Raw)>) -> Result<(), Fail> {
-        if set.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<String> =
-            set.iter().enumerate().map(|(at, (column, _))| format!("{} = ?{}", quote(column), at + 1)).collect();
-        let (table, test) = (&plan.table, plan.key.test(self.conn, set.len() + 1));
-        let sql = format!("UPDATE {table} SET {} WHERE {test}", names.join(", "));
-        let given = plan.key.given(key);
-        let values: Vec<_> = set.iter().map(|(_, raw)| raw.bind()).chain(bound(&given)).collect();
-        self.conn.execute(&sql, &values)?;
-        Ok(())
     }
 
     /// Reads the row back and writes its map row: known, and in step with the target.
@@ -424,7 +353,7 @@ impl Apply<'_> {
 }
 
 /// Finds the fields whose column shows another value than was written, as `jsonb` and `char(n)` do: that is no edit.
-fn respelled(plan: &Plan, content: &Content, wanted: &Wanted, raws: &[Raw]) -> Vec<Override> {
+pub(super) fn respelled(plan: &Plan, content: &Content, wanted: &Wanted, raws: &[Raw]) -> Vec<Override> {
     let mut found = Vec::new();
     for (index, field) in plan.fields.iter().enumerate() {
         let (Column::Plain(kind), Some(written), shown) = (&field.content, &wanted.raws[index], &raws[index + 1])
@@ -466,7 +395,7 @@ pub(super) fn tail(id: &RecordId, digits: usize) -> String {
     text[text.len() - digits..].to_owned()
 }
 
-fn check_author(plan: &Plan, id: &RecordId, content: &Content) -> Result<(), Fail> {
+pub(super) fn check_author(plan: &Plan, id: &RecordId, content: &Content) -> Result<(), Fail> {
     for (index, _) in plan.refs().filter(|(_, reference)| reference.author) {
         let field = &plan.fields[index];
         if let Some(Value::Ref(author)) = content.fields.get(&field.name)
@@ -478,7 +407,7 @@ fn check_author(plan: &Plan, id: &RecordId, content: &Content) -> Result<(), Fai
     Ok(())
 }
 
-fn check_only(plan: &Plan, content: &Content) -> Result<(), Fail> {
+pub(super) fn check_only(plan: &Plan, content: &Content) -> Result<(), Fail> {
     for (column, patterns) in &plan.spec.only {
         for field in plan.fields.iter().filter(|field| field.columns.is(column)) {
             let allowed = match content.fields.get(&field.name) {

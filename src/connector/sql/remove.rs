@@ -133,6 +133,7 @@ fn empty(kind: Kind) -> Raw {
     match kind {
         Kind::Text => Raw::Text(String::new()),
         Kind::Json => Raw::Text("null".to_owned()),
+        Kind::List(_) => Raw::Text("[]".to_owned()),
         Kind::Decimal => Raw::Text("0".to_owned()),
         Kind::Timestamp => Raw::Text("1970-01-01 00:00:00.000000".to_owned()),
         Kind::Int | Kind::Bool => Raw::Integer(0),

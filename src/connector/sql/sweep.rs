@@ -35,7 +35,7 @@ impl Apply<'_> {
                                 *blanked -= 1;
                             }
                         }
-                        Ok(_) | Err(Fail::Dirty | Fail::Park { .. }) => kept.push((dataset, id)),
+                        Ok(_) | Err(Fail::Dirty | Fail::Park { .. } | Fail::Refused(_)) => kept.push((dataset, id)),
                         Err(fail) => return Err(fail),
                     }
                 }

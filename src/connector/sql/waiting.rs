@@ -210,7 +210,7 @@ impl Apply<'_> {
         match filled {
             Ok(()) => self.forget(waiting),
             // Edited meanwhile: it goes on waiting until the edit was captured and merged.
-            Err(Fail::Dirty | Fail::Park { .. }) => Ok(()),
+            Err(Fail::Dirty | Fail::Park { .. } | Fail::Refused(_)) => Ok(()),
             Err(fail) => Err(fail),
         }
     }
