@@ -69,6 +69,17 @@ SET session_replication_role = replica;
 
 /// Finds the schema of the bookkeeping.
 pub(crate) const BOOKS_ARE_A_SCHEMA: &str = "SELECT 1 FROM pg_namespace WHERE nspname = 'wbsync'";
+/// Two tables whose rows need each other; `late` says how their foreign keys are declared.
+pub(crate) fn circle(late: &str) -> String {
+    format!(
+        "CREATE TABLE ships (id SERIAL PRIMARY KEY, name TEXT NOT NULL, captain_id INTEGER NOT NULL);
+         CREATE TABLE captains (id SERIAL PRIMARY KEY, name TEXT NOT NULL,
+             ship_id INTEGER NOT NULL REFERENCES ships(id) {late});
+         ALTER TABLE ships ADD FOREIGN KEY (captain_id) REFERENCES captains(id) {late}"
+    )
+}
+/// Whether such rows can be deleted together: it takes a database that checks late constraints when it is asked to.
+pub(crate) const DELETES_CIRCLES: bool = true;
 /// A key that the database chooses.
 pub(crate) const SERIAL: &str = "SERIAL PRIMARY KEY";
 /// A text that this database holds: NUL is not for it.
@@ -226,9 +237,11 @@ pub(crate) fn odd_edit(random: &mut Prng, time: &str, scope: &str) -> String {
 }
 
 impl Database {
-    /// Returns a connection of its own that writes, with foreign keys; it tells whether the database took it.
-    pub(crate) fn writer(&self) -> impl FnMut(&str) -> bool + Send + use<> {
+    /// Returns a connection of its own that writes, with foreign keys; it tells whether the database took it. It waits for no
+    /// lock longer than so many milliseconds: then it panics.
+    pub(crate) fn writer(&self, lock_ms: u64) -> impl FnMut(&str) -> bool + Send + use<> {
         let mut client = connect(&self.url);
+        client.batch_execute(&format!("SET lock_timeout = {lock_ms}")).unwrap();
         move |sql| match client.batch_execute(sql) {
             Ok(()) => true,
             Err(error) => {

@@ -7,6 +7,8 @@
 mod apply;
 #[path = "../connector_sqlite/capture.rs"]
 mod capture;
+#[path = "../connector_sqlite/circular.rs"]
+mod circular;
 mod database;
 mod faults;
 #[path = "../connector_sqlite/given_up.rs"]

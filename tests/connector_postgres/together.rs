@@ -156,7 +156,7 @@ pub(crate) fn picture(app: &mut App) -> Vec<String> {
          JOIN users a ON a.id = v.voucher_user_id JOIN users b ON b.id = v.subject_user_id",
         "SELECT concat_ws(' ', 'map', dataset, encode(record, 'hex'), birth, audience, flags) FROM wbsync.map WHERE origin > 0",
         "SELECT concat_ws(' ', 'override', o.dataset, encode(m.record, 'hex'), field, encode(shown, 'escape'), reason)
-         FROM wbsync.override o JOIN wbsync.map m USING(dataset, key) WHERE field NOT IN ('author', 'request')",
+         FROM wbsync.override o JOIN wbsync.map m USING(dataset, key) WHERE field NOT IN ('author', 'request', 'voucher', 'subject')",
         "SELECT concat_ws(' ', 'waits', dataset, encode(record, 'hex'), field, reason) FROM wbsync.waiting",
         "SELECT concat_ws(' ', 'gone', dataset, encode(record, 'hex')) FROM wbsync.gone",
     ] {

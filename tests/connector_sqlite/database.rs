@@ -45,6 +45,17 @@ INSERT INTO users VALUES(1, 'admin', 1, 'admin@example.org', '2026-01-01 00:00:0
 
 /// Finds nothing: the bookkeeping's tables have names of their own.
 pub(crate) const BOOKS_ARE_A_SCHEMA: &str = "SELECT 1 FROM sqlite_schema WHERE name = 'map'";
+/// Two tables whose rows need each other; `late` says how their foreign keys are declared.
+pub(crate) fn circle(late: &str) -> String {
+    format!(
+        "CREATE TABLE ships (id INTEGER PRIMARY KEY, name TEXT NOT NULL,
+             captain_id INTEGER NOT NULL REFERENCES captains(id) {late});
+         CREATE TABLE captains (id INTEGER PRIMARY KEY, name TEXT NOT NULL,
+             ship_id INTEGER NOT NULL REFERENCES ships(id) {late})"
+    )
+}
+/// Whether such rows can be deleted together: it takes a database that checks late constraints when it is asked to.
+pub(crate) const DELETES_CIRCLES: bool = false;
 /// A key that the database chooses.
 pub(crate) const SERIAL: &str = "INTEGER PRIMARY KEY";
 /// A text that this database holds.
@@ -142,10 +153,11 @@ pub(crate) fn odd_edit(random: &mut Prng, time: &str, scope: &str) -> String {
 }
 
 impl Database {
-    /// Returns a connection of its own that writes; it tells whether the database took it.
-    pub(crate) fn writer(&self) -> impl FnMut(&str) -> bool + Send + use<> {
+    /// Returns a connection of its own that writes; it tells whether the database took it. It waits for no lock longer than
+    /// so many milliseconds: then it panics.
+    pub(crate) fn writer(&self, lock_ms: u64) -> impl FnMut(&str) -> bool + Send + use<> {
         let conn = Connection::open(&self.path).unwrap();
-        conn.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        conn.busy_timeout(std::time::Duration::from_millis(lock_ms)).unwrap();
         conn.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF").unwrap();
         move |sql| match conn.execute_batch(&sql.replace("BEGIN;", "BEGIN IMMEDIATE;")) {
             Ok(()) => true,

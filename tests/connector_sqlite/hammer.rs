@@ -1,5 +1,6 @@
 //! A writer hammers the application's tables while captures and applies run in a loop: nothing is lost, nothing doubled.
 //!
+//! No write of the application's waits for a lock for more than 3 s, in a long run by itself 1 s: the database would tell it so.
 //! `WBSYNC_SECONDS=60` goes on for a minute in each way of capturing; how long the writer waited is printed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,14 +26,13 @@ fn triggers_lose_nothing_while_a_writer_hammers() {
     hammer(App::new().watched(), "by triggers");
 }
 
-/// Longer than this no write of the application's may take; it would give up after 5 s. What a lock of ours adds is bounded by 300 ms.
-const LONGEST: Duration = Duration::from_secs(3);
-
 #[expect(clippy::print_stderr, reason = "what was measured is for reading")]
 fn hammer(mut app: App, way: &str) {
     let seconds = std::env::var("WBSYNC_SECONDS").map_or(2, |seconds| seconds.parse().unwrap());
     let (end, done) = (Instant::now() + Duration::from_secs(seconds), AtomicBool::new(false));
-    let mut writer = app.db.writer();
+    // In a long run by itself, what was promised; beside other tests a processor may be what is waited for.
+    let lock_ms = if std::env::var_os("WBSYNC_SECONDS").is_some() { 1_000 } else { 3_000 };
+    let mut writer = app.db.writer(lock_ms);
     let mut random = Prng::new(7);
     let mut known: BTreeMap<RecordId, Seen> = BTreeMap::new();
     let (mut captures, mut dirty) = (0, 0);
@@ -61,7 +61,6 @@ fn hammer(mut app: App, way: &str) {
     eprintln!(
         "{way}: {writes} bursts of writes, the longest took {longest:?}; {captures} captures, {dirty} rows too late"
     );
-    assert!(longest < LONGEST, "the application waited for {longest:?}");
     assert!(writes > 10 && captures > 1);
     take(&mut app, &mut known);
     // Whatever is there now was reported as it is now, under one id; and nothing else was.
@@ -159,7 +158,7 @@ fn few_of(rows: u64) {
     app.db.forget_counts();
     let sql = format!("UPDATE request_comments SET body = 'new', sync_scope = 'public' WHERE id % {} = 0", rows / 100);
     // By a connection that is closed then: what it read itself is counted by now.
-    assert!(app.db.writer()(&sql));
+    assert!(app.db.writer(60_000)(&sql));
     app.reopen();
     let before = app.db.rows_read();
     let begin = Instant::now();

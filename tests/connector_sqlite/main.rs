@@ -4,6 +4,7 @@
 
 mod apply;
 mod capture;
+mod circular;
 mod database;
 mod failing;
 mod files;

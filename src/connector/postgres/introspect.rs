@@ -29,10 +29,10 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY((i.indke
 WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL";
 
 /// Lists the columns of the foreign keys between tables of the schema `$1`: number, table, column, parent, its column,
-/// whether deleting acts, whether it is deferred.
+/// whether deleting acts, whether it is deferred, whether it can be.
 pub(super) const FOREIGN_KEYS: &str = "
 SELECT k.oid::bigint, c.relname::text, a.attname::text, p.relname::text, b.attname::text,
-       k.confdeltype NOT IN ('a', 'r'), k.condeferred
+       k.confdeltype NOT IN ('a', 'r'), k.condeferred, k.condeferrable
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_class p ON p.oid = k.confrelid AND p.relnamespace = c.relnamespace

@@ -6,6 +6,7 @@ pub(in crate::connector) mod error;
 mod introspect;
 mod number;
 pub mod options;
+mod orphans;
 mod pack;
 mod session;
 mod statement;

@@ -14,8 +14,8 @@ use postgres::{Client, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::options::Options;
-use super::value::{Found, Given, KNOWN};
-use super::{catalogue, error, introspect, pack, statement, tables, tls, triggers};
+use super::value::{self, Found, Given, KNOWN};
+use super::{catalogue, error, introspect, orphans, pack, statement, tables, tls, triggers};
 use crate::connector::catalogue::{DatabaseSizes, ForeignKey, Table};
 use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
@@ -233,6 +233,15 @@ impl Session for PostgresSession {
         }
     }
 
+    fn defer(&self) -> Result<(), SqlError> {
+        self.batch("SET CONSTRAINTS ALL DEFERRED")
+    }
+
+    /// Each record's constraints are checked before the next, deferred or not.
+    fn defer_no_more(&self) -> Result<(), SqlError> {
+        Ok(())
+    }
+
     fn snapshot(&self) -> Result<Snapshot, SqlError> {
         let (url, tls) = (self.url.clone(), self.tls.clone());
         let session = Self::connect(url, tls, self.busy_ms, self.batch_rows)?;
@@ -332,9 +341,9 @@ impl Session for PostgresSession {
         tried.and(back).map_err(|source| self.explain("check the database", source))
     }
 
-    /// PostgreSQL keeps its foreign keys, and checks its pages when they are read.
-    fn faults(&self, _: &[&str], _: usize) -> Result<Vec<(String, String)>, SqlError> {
-        Ok(Vec::new())
+    /// PostgreSQL checks its pages when they are read.
+    fn faults(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError> {
+        orphans::find(self, self.url.schema(), tables, limit)
     }
 
     fn has_books(&self) -> Result<bool, SqlError> {
@@ -470,21 +479,7 @@ impl Session for PostgresSession {
     }
 
     fn keeps(&self, declared: &str, kind: Kind) -> bool {
-        if let Kind::List(item) = kind {
-            return declared.strip_suffix("[]").is_some_and(|element| self.keeps(element, *item));
-        }
-        let is = |starts: &[&str]| starts.iter().any(|start| declared.starts_with(start)) && !declared.ends_with("[]");
-        match kind {
-            Kind::Text => is(&["text", "character", "name", "citext", "uuid", "date", "time with", "enum "]),
-            Kind::List(_) => unreachable!("it was told above"),
-            Kind::Int => is(&["smallint", "integer", "bigint"]),
-            Kind::Bool => is(&["boolean"]),
-            Kind::Float => is(&["double precision", "real"]),
-            Kind::Timestamp => is(&["timestamp"]),
-            Kind::Bytes => is(&["bytea"]),
-            Kind::Json => is(&["json"]),
-            Kind::Decimal => is(&["numeric"]),
-        }
+        value::keeps(declared, kind)
     }
 
     fn pack(&self, raw: &Raw) -> Raw {

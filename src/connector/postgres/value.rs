@@ -11,6 +11,7 @@ use postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type};
 use super::{array, number};
 use crate::connector::sql::raw::{Raw, RawRef};
 use crate::connector::sql::timestamp;
+use crate::record::fieldtype::Kind as Logical;
 
 /// Microseconds from 1970 to 2000, where PostgreSQL's times begin.
 const EPOCH: i64 = 946_684_800_000_000;
@@ -95,6 +96,25 @@ pub(super) const KNOWN: &[&str] = &[
     "jsonb",
     "uuid",
 ];
+
+/// Tells whether a column of a declared type gives back what of a kind is stored in it, as that kind.
+pub(super) fn keeps(declared: &str, kind: Logical) -> bool {
+    if let Logical::List(item) = kind {
+        return declared.strip_suffix("[]").is_some_and(|element| keeps(element, *item));
+    }
+    let is = |starts: &[&str]| starts.iter().any(|start| declared.starts_with(start)) && !declared.ends_with("[]");
+    match kind {
+        Logical::Text => is(&["text", "character", "name", "citext", "uuid", "date", "time with", "enum "]),
+        Logical::Int => is(&["smallint", "integer", "bigint"]),
+        Logical::Bool => is(&["boolean"]),
+        Logical::Float => is(&["double precision", "real"]),
+        Logical::Timestamp => is(&["timestamp"]),
+        Logical::Bytes => is(&["bytea"]),
+        Logical::Json => is(&["json"]),
+        Logical::Decimal => is(&["numeric"]),
+        Logical::List(_) => false,
+    }
+}
 
 fn read(kind: &Type, bytes: &[u8]) -> Option<Raw> {
     let text = |bytes: &[u8]| Some(Raw::Text(std::str::from_utf8(bytes).ok()?.to_owned()));
@@ -192,6 +212,22 @@ mod tests {
             let bytes = [&1i64.to_be_bytes()[..], &i32::to_be_bytes(west)].concat();
             assert_eq!(read(Type::TIMETZ, &bytes), Raw::Text(format!("00:00:00.000001{zone}")));
         }
+    }
+
+    #[test]
+    fn columns_keep_what_is_of_their_type() {
+        for (declared, kind) in [
+            ("text", Logical::Text),
+            ("time without time zone", Logical::Text),
+            ("timestamp with time zone", Logical::Timestamp),
+            ("text[]", Logical::List(&Logical::Text)),
+            ("enum mood[]", Logical::List(&Logical::Text)),
+            ("numeric(5,2)[]", Logical::List(&Logical::Decimal)),
+        ] {
+            assert!(keeps(declared, kind), "{declared}");
+        }
+        assert!(!keeps("text[]", Logical::Text) && !keeps("timestamp with time zone", Logical::Text));
+        assert!(!keeps("text", Logical::List(&Logical::Text)) && !keeps("text[]", Logical::List(&Logical::Int)));
     }
 
     #[test]

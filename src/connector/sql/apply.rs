@@ -134,6 +134,8 @@ pub(super) struct Apply<'a> {
     pub(super) ahead: Ahead,
     /// Changes that are tried together next, and those that are written one by one.
     pub(super) runs: VecDeque<Vec<Change>>,
+    /// Records of a circle that is being written.
+    pub(super) tied: HashSet<RecordId>,
     pub(super) alone: VecDeque<Change>,
     /// Whether own rows follow what was published of them.
     pub(super) restoring: bool,
@@ -185,6 +187,7 @@ impl<'a> Apply<'a> {
             buffer: Vec::new(),
             ahead: Ahead::default(),
             runs: VecDeque::new(),
+            tied: HashSet::new(),
             alone: VecDeque::new(),
             restoring: false,
             blanked: Vec::new(),
@@ -329,7 +332,11 @@ impl<'a> Apply<'a> {
         if from == Giver::Engine && self.parked.insert(id.clone()) {
             *self.applied.parked.entry(id.dataset.clone()).or_default() += 1;
         }
-        self.park(dataset, id, content, &reason, waits.as_ref())
+        self.park(dataset, id, content, &reason, waits.as_ref())?;
+        match waits {
+            Some(_) => self.close_circle(dataset, id),
+            None => Ok(()),
+        }
     }
 
     /// Does something wholly or not at all. The outer error is that of the savepoint itself.
@@ -343,7 +350,7 @@ impl<'a> Apply<'a> {
         Ok(done)
     }
 
-    fn done(&mut self, dataset: usize, id: &RecordId, done: Done) -> Result<(), Fail> {
+    pub(super) fn done(&mut self, dataset: usize, id: &RecordId, done: Done) -> Result<(), Fail> {
         self.count(dataset, id, done);
         self.keep_pending();
         if self.has_waiting {

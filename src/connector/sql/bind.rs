@@ -76,15 +76,24 @@ impl Plans {
             list[parent].is_parent = true;
         }
         let plans = Self { list, by_name };
-        plans.check_circles(mapping).map_err(|error| vec![error])?;
+        plans.check_circles(mapping, conn, &keys).map_err(|error| vec![error])?;
         Ok(plans)
     }
 
     /// Refuses a circle of tables in which no row can ever be the first.
-    fn check_circles(&self, mapping: &Mapping) -> Result<(), Error> {
+    fn check_circles(&self, mapping: &Mapping, conn: &dyn Session, keys: &[ForeignKey]) -> Result<(), Error> {
+        // Where nothing is declared, nothing is checked.
+        let waits_late = |plan: &Plan, field: &FieldPlan| {
+            let is_it = |key: &&ForeignKey| {
+                let has =
+                    |column: &KeyColumn| key.columns.iter().any(|name| conn.fold(name) == conn.fold(&column.name));
+                conn.fold(&key.table) == conn.fold(&plan.spec.table) && field.columns.0.iter().all(has)
+            };
+            keys.iter().filter(is_it).all(|key| key.is_deferrable)
+        };
         let is_open = |name: &DatasetName, field: &FieldName| {
             let plan = &self.list[self.by_name[name]];
-            let field = &plan.fields[plan.field(field).expect("a plan has its mapping's fields")];
+            let field: &FieldPlan = &plan.fields[plan.field(field).expect("a plan has its mapping's fields")];
             let Content::Ref(reference) = &field.content else { return true };
             let can_stub = || {
                 self.list[reference.parent].refs().all(|(at, _)| {
@@ -95,13 +104,13 @@ impl Plans {
             match reference.missing {
                 Missing::Null => !field.not_null,
                 Missing::Stub => can_stub(),
-                Missing::Park => false,
+                Missing::Park => waits_late(plan, field),
             }
         };
         let Some(circle) = order::closed_circle(mapping, is_open) else { return Ok(()) };
         let names: Vec<&str> = circle.iter().map(DatasetName::as_str).collect();
         let why = format!(
-            "in the circle {} each row waits for another: let the column of one reference be NULL, and give it `missing = \"null\"`",
+            "in the circle {} each row waits for another: let the column of one reference be NULL, and give it `missing = \"null\"`, or its foreign key be deferrable",
             names.join(" → ")
         );
         Err(Error::Unfit { dataset: circle[0].clone(), why })

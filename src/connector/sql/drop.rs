@@ -65,6 +65,7 @@ fn referring(conn: &dyn Session, plans: &Plans) -> Result<Vec<Vec<String>>, SqlE
                 parent_columns: names(&parent.key),
                 acts: false,
                 is_deferred: false,
+                is_deferrable: false,
             });
         }
     }

@@ -9,6 +9,7 @@ mod bind;
 mod books;
 mod capture;
 mod circle;
+mod circular;
 pub mod connector;
 mod convert;
 mod drop;

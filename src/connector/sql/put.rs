@@ -2,6 +2,7 @@
 
 use super::apply::{Apply, Current, Done, Fail};
 use super::books::{Entry, STUB};
+use super::circular::stand_in;
 use super::convert;
 use super::key::Key;
 use super::look::{OWN, Override};
@@ -245,8 +246,9 @@ impl<'a> Apply<'a> {
     /// Finds the local key of a record that is referred to.
     fn resolve(&mut self, reference: &RefPlan, target: &RecordId) -> Result<Target, Fail> {
         let parent = reference.parent;
+        let is_tied = self.tied.contains(target);
         if let Some(entry) = self.find(parent, target)?
-            && !(entry.is_stub() && reference.missing == Missing::Park)
+            && (is_tied || !(entry.is_stub() && reference.missing == Missing::Park))
         {
             if self.is_there(parent, &entry)? {
                 return Ok(Target::Row(entry.key));
@@ -262,6 +264,7 @@ impl<'a> Apply<'a> {
             return if self.is_there(parent, &entry)? { Ok(Target::Same(entry.key)) } else { Err(Fail::Dirty) };
         }
         match reference.missing {
+            _ if is_tied => Ok(Target::Row(stand_in(&self.plans.list[parent]))),
             Missing::Park => Err(Fail::Park { reason: format!("waits for {target}"), waits: Some(target.clone()) }),
             Missing::Null => Ok(Target::None),
             Missing::Stub => self.insert_stub(parent, target).map(Target::Row),

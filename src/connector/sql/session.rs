@@ -173,6 +173,12 @@ pub(crate) trait Session: fmt::Debug {
     /// Checks what the database was told to check at the end of a transaction.
     fn check_deferred(&self) -> Result<(), SqlError>;
 
+    /// Lets foreign keys be checked late, where they can be.
+    fn defer(&self) -> Result<(), SqlError>;
+
+    /// Takes `defer` back.
+    fn defer_no_more(&self) -> Result<(), SqlError>;
+
     fn snapshot(&self) -> Result<Snapshot, SqlError>;
 
     /// The same for reading few rows: it is never worth a copy.

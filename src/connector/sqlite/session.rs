@@ -137,6 +137,14 @@ impl Session for SqliteSession {
         Ok(())
     }
 
+    fn defer(&self) -> Result<(), SqlError> {
+        Ok(self.conn.execute_batch("PRAGMA defer_foreign_keys = ON")?)
+    }
+
+    fn defer_no_more(&self) -> Result<(), SqlError> {
+        Ok(self.conn.execute_batch("PRAGMA defer_foreign_keys = OFF")?)
+    }
+
     fn snapshot(&self) -> Result<Snapshot, SqlError> {
         let (conn, copy, blocks_writers) = snapshot::take(&self.conn, &self.place)?;
         let session = Self { conn, place: self.place.clone(), version: Cell::new(None), _copy: copy };
