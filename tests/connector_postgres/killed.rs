@@ -105,7 +105,7 @@ fn triggers_that_are_installed_and_removed_under_kills() {
     let stick = tempfile::tempdir().unwrap();
     let (app, mut remote) = (App::new(), Remote::new());
     init(app.dir(), "alpha", &[], stick.path());
-    init(&remote.dir.path().to_owned(), "beta", &["--db", &remote.url.clone()], stick.path());
+    init(remote.dir.path(), "beta", &["--db", &remote.url.clone()], stick.path());
     let there = remote.dir.path().to_owned();
     for dir in [app.dir(), &there] {
         wbsync(dir, &["commit"]).ok();

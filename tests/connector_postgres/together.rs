@@ -36,7 +36,7 @@ pub(crate) fn site(posts: u64) -> Vec<Change> {
     let mut changes: Vec<Change> = (0..members).map(|at| user(&member(at), &format!("member{at}"))).collect();
     changes.extend((0..posts).map(|at| request(&record("requests", at), &format!("post {at}"), Some(&member(at)))));
     // Every seventh author is somebody whom nobody has told us of.
-    let author = |at: u64| if at % 7 == 0 { record("users", 1_000_000 + at % 50) } else { member(at * 3) };
+    let author = |at: u64| if at.is_multiple_of(7) { record("users", 1_000_000 + at % 50) } else { member(at * 3) };
     changes.extend(
         (0..posts * 2).map(|at| comment(&record("comments", at), &record("requests", at / 2), &author(at), "said")),
     );

@@ -51,6 +51,12 @@ impl Cluster {
 
     /// Starts one that takes TLS on a port of this machine, with a certificate and its key. It stops when the value is dropped.
     pub fn secured(port: u16, certificate: &str, key: &str) -> Option<Self> {
+        let configured = Command::new(programs()?.join("pg_config")).arg("--configure").output();
+        if configured.is_ok_and(|told| !String::from_utf8_lossy(&told.stdout).contains("ssl")) {
+            let told = b"\n!!! SKIPPED: TLS of PostgreSQL, which was built without it\n";
+            std::io::stderr().write_all(told).expect("standard error is open");
+            return None;
+        }
         let files = [("server.crt", certificate), ("server.key", key)];
         let options = format!(
             "-c listen_addresses=127.0.0.1 -p {port} -c ssl=on -c ssl_cert_file=../server.crt -c ssl_key_file=../server.key"

@@ -22,9 +22,11 @@ pub(super) struct Ahead {
     pub(super) entries: HashMap<RecordId, Option<Entry>>,
     /// Rows that others refer to, by dataset and key.
     pub(super) parents: HashMap<(usize, Key), Option<Parent>>,
-    /// By dataset, who has a name.
-    names: HashMap<DatasetName, HashMap<String, Option<Key>>>,
+    names: Names,
 }
+
+/// By dataset, who has a name.
+pub(super) type Names = HashMap<DatasetName, HashMap<String, Option<Key>>>;
 
 /// Whether a name is taken by a row other than one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,15 @@ impl Ahead {
             Some(None) => Taken::No,
             None => Taken::Unknown,
         }
+    }
+
+    /// Returns who has which name, to be set again after it was only tried what would come of some records.
+    pub(super) fn names(&self) -> Names {
+        self.names.clone()
+    }
+
+    pub(super) fn set_names(&mut self, names: Names) {
+        self.names = names;
     }
 
     /// Notes that a row will have another name than before; `holder` is its key, or any other of a new row.

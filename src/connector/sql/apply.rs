@@ -307,6 +307,7 @@ impl<'a> Apply<'a> {
         self.books.truncate(origins);
         self.pending = Pending::default();
         self.verified.clear();
+        self.tied.clear();
     }
 
     /// Notes what becomes of a record that wasn't written.

@@ -1,6 +1,6 @@
 //! Makes the rows of many records show their contents: all of `put`, a step at a time for all of them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::ahead::is_plain_name;
 use super::apply::{Apply, Current, Done, Fail};
@@ -28,6 +28,14 @@ struct Item<'c> {
     done: Done,
 }
 
+/// What was found of the records of a run.
+struct Found {
+    rows: Rows,
+    olds: Overrides,
+    /// Those that vanished and were not settled.
+    gone: HashSet<RecordId>,
+}
+
 /// What a map row is made of, beside its row.
 struct Note<'n> {
     id: &'n RecordId,
@@ -50,21 +58,25 @@ impl<'a> Apply<'a> {
             true => self.books.gone_among(self.conn, dataset, ids.iter().copied())?,
             false => HashSet::new(),
         };
-        self.prepare_targets(dataset, run)?;
+        let missing = self.learn_references(dataset, run)?;
         let (rows, olds) = self.rows_of(dataset, &ids)?;
         self.learn_wanted_names(dataset, run)?;
-        let mut became: Vec<Option<Became>> = Vec::with_capacity(run.len());
+        let found = Found { rows, olds, gone };
+        let mut became = match missing.is_empty() {
+            true => run.iter().map(|_| None).collect(),
+            false => self.prepare_stubs(dataset, run, missing, &found)?,
+        };
         let mut items = Vec::new();
         for (at, change) in run.iter().enumerate() {
-            match self.decide(dataset, (at, change), &rows, &olds, &gone)? {
-                Ok(item) => {
-                    items.push(item);
-                    became.push(None);
-                }
-                Err(decided) => became.push(Some(decided)),
+            if became[at].is_some() {
+                continue;
+            }
+            match self.decide(dataset, (at, change), &found)? {
+                Ok(item) => items.push(item),
+                Err(decided) => became[at] = Some(decided),
             }
         }
-        self.set_same_apart(dataset, run, &mut items, &mut became)?;
+        self.set_same_apart(dataset, &mut items, &mut became)?;
         self.write_items(dataset, run, &mut items, &mut became)?;
         for item in items {
             became[item.at].get_or_insert(Became::Done(item.done));
@@ -72,10 +84,11 @@ impl<'a> Apply<'a> {
         Ok(became.into_iter().map(|became| became.expect("each change was decided")).collect())
     }
 
-    /// Reads what the records refer to, and makes placeholders for what isn't there.
-    fn prepare_targets(&mut self, dataset: usize, run: &[Change]) -> Result<(), Fail> {
+    /// Reads what the records refer to; returns what isn't here and gets placeholders, with its dataset.
+    fn learn_references(&mut self, dataset: usize, run: &[Change]) -> Result<HashMap<RecordId, usize>, Fail> {
         let plans = self.plans;
         let plan = &plans.list[dataset];
+        let mut missing = HashMap::new();
         for (index, reference) in plan.refs() {
             let (name, parent) = (&plan.fields[index].name, reference.parent);
             let mut targets = BTreeSet::new();
@@ -94,12 +107,43 @@ impl<'a> Apply<'a> {
             self.learn_entries(parent, &targets)?;
             self.learn_targets(parent, &targets)?;
             if reference.missing == Missing::Stub && plans.list[parent].spec.same.is_empty() {
-                let missing = targets.into_iter().filter(|id| matches!(self.ahead.entries.get(*id), Some(None)));
-                let missing: Vec<&RecordId> = missing.collect();
-                self.insert_stubs(parent, &missing)?;
+                let unknown = targets.into_iter().filter(|id| matches!(self.ahead.entries.get(*id), Some(None)));
+                missing.extend(unknown.map(|id| (id.clone(), parent)));
             }
         }
-        Ok(())
+        Ok(missing)
+    }
+
+    /// Makes placeholders for what records need that are going to be written; one that waits makes none, and what becomes of it
+    /// is returned.
+    fn prepare_stubs(
+        &mut self,
+        dataset: usize,
+        run: &[Change],
+        missing: HashMap<RecordId, usize>,
+        found: &Found,
+    ) -> Result<Vec<Option<Became>>, Fail> {
+        let mut became = Vec::with_capacity(run.len());
+        let names = self.ahead.names();
+        self.tied = missing.keys().cloned().collect();
+        let mut needed: BTreeMap<usize, BTreeSet<&RecordId>> = BTreeMap::new();
+        for (at, change) in run.iter().enumerate() {
+            let item = self.decide(dataset, (at, change), found)?;
+            for value in item.iter().flat_map(|item| item.content.fields.values()) {
+                if let Value::Ref(id) = value
+                    && let Some(parent) = missing.get(id)
+                {
+                    needed.entry(*parent).or_default().insert(id);
+                }
+            }
+            became.push(item.err());
+        }
+        self.tied.clear();
+        self.ahead.set_names(names);
+        for (parent, ids) in needed {
+            self.insert_stubs(parent, &ids.into_iter().collect::<Vec<_>>())?;
+        }
+        Ok(became)
     }
 
     /// Writes placeholder rows for records that aren't here.
@@ -153,9 +197,7 @@ impl<'a> Apply<'a> {
         &mut self,
         dataset: usize,
         (at, change): (usize, &'c Change),
-        rows: &Rows,
-        olds: &Overrides,
-        gone: &HashSet<RecordId>,
+        found: &Found,
     ) -> Result<Result<Item<'c>, Became>, Fail> {
         let plans = self.plans;
         let (plan, id) = (&plans.list[dataset], &change.id);
@@ -167,21 +209,21 @@ impl<'a> Apply<'a> {
         {
             return Ok(Err(Became::Done(Done::Unchanged)));
         }
-        if entry.is_none() && gone.contains(id) {
+        if entry.is_none() && found.gone.contains(id) {
             return Ok(Err(Became::Failed(Fail::Dirty)));
         }
         let (mut old, mut current) = (Vec::new(), None);
         if let Some(known) = &entry {
-            let Some(row) = rows.get(&known.key) else { return Ok(Err(Became::Alone)) };
-            old = olds.get(&known.key).cloned().unwrap_or_default();
-            let found = self.look_at(dataset, row, (known.origin, known.rule.as_deref()), &old)?;
-            if found.birth != known.birth {
+            let Some(row) = found.rows.get(&known.key) else { return Ok(Err(Became::Alone)) };
+            old = found.olds.get(&known.key).cloned().unwrap_or_default();
+            let shown = self.look_at(dataset, row, (known.origin, known.rule.as_deref()), &old)?;
+            if shown.birth != known.birth {
                 return Ok(Err(Became::Alone));
             }
-            if !known.is_stub() && (found.digest != known.digest || known.seen > self.books.settled) {
+            if !known.is_stub() && (shown.digest != known.digest || known.seen > self.books.settled) {
                 return Ok(Err(Became::Failed(Fail::Dirty)));
             }
-            current = Some(found);
+            current = Some(shown);
         }
         if let Err(fail) = check_author(plan, id, content).and_then(|()| check_only(plan, content)) {
             return Ok(Err(Became::Failed(fail)));
@@ -225,7 +267,6 @@ impl<'a> Apply<'a> {
     fn set_same_apart(
         &mut self,
         dataset: usize,
-        run: &[Change],
         items: &mut Vec<Item<'_>>,
         became: &mut [Option<Became>],
     ) -> Result<(), Fail> {
@@ -233,16 +274,14 @@ impl<'a> Apply<'a> {
             return Ok(());
         }
         let apart = self.same_among(dataset, items.iter().map(|item| (item.entry.is_none(), &item.wanted)))?;
-        debug_assert_eq!(apart.len(), items.len());
         let mut apart = apart.into_iter();
         items.retain(|item| {
-            let is_apart = apart.next().unwrap_or(true);
+            let is_apart = apart.next().expect("it was told of each");
             if is_apart {
                 became[item.at] = Some(Became::Alone);
             }
             !is_apart
         });
-        debug_assert!(items.len() <= run.len());
         Ok(())
     }
 
