@@ -69,17 +69,17 @@ impl Books {
         &self,
         conn: &dyn Session,
         dataset: usize,
-        ids: &[&RecordId],
-        waited_for: &[&RecordId],
+        ids: &[RecordId],
+        waited_for: &[RecordId],
     ) -> Result<Vec<i64>, SqlError> {
         let (number, among) = (self.datasets[dataset], conn.among_bytes("record", "?3"));
-        for (origin, ids) in self.by_origin(ids.iter().copied()) {
+        for (origin, ids) in self.by_origin(ids) {
             let sql =
                 format!("DELETE FROM _wbsync_waiting WHERE dataset = ?1 AND origin = ?2 AND {among} AND field = ''");
             conn.execute(&sql, &bind![number, origin, list_of(conn, &ids)])?;
         }
         let (mut found, among) = (Vec::new(), conn.among_bytes("for_record", "?3"));
-        for (origin, ids) in self.by_origin(waited_for.iter().copied()) {
+        for (origin, ids) in self.by_origin(waited_for) {
             let sql = format!(
                 "SELECT id FROM _wbsync_waiting WHERE for_dataset = ?1 AND for_origin = ?2 AND {among} ORDER BY id"
             );

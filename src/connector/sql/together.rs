@@ -98,30 +98,27 @@ impl Apply<'_> {
         }
     }
 
-    /// Counts what became of each, and wakes what waited.
+    /// Counts what became of each, and wakes what waited: also one of the same run.
     fn end(&mut self, dataset: usize, run: Vec<Change>, became: Vec<Became>) -> Result<(), Fail> {
         self.keep_pending();
         let (mut arrived, mut awaited) = (Vec::new(), Vec::new());
-        for (change, became) in run.iter().zip(&became) {
-            if let Became::Done(done) = became {
-                self.count(dataset, &change.id, *done);
-                arrived.push(&change.id);
-                if self.wakes(dataset, *done) {
-                    awaited.push(&change.id);
-                }
-            }
-        }
-        if self.has_waiting {
-            self.retries.extend(self.books.arrived(self.conn, dataset, &arrived, &awaited)?);
-        }
         for (change, became) in run.into_iter().zip(became) {
             match became {
-                Became::Done(_) => {}
+                Became::Done(done) => {
+                    self.count(dataset, &change.id, done);
+                    if self.wakes(dataset, done) {
+                        awaited.push(change.id.clone());
+                    }
+                    arrived.push(change.id);
+                }
                 Became::Failed(fail) => {
                     self.not_written(dataset, &change.id, change.content.as_ref(), Giver::Engine, fail)?;
                 }
                 Became::Alone => self.alone.push_back(change),
             }
+        }
+        if self.has_waiting {
+            self.retries.extend(self.books.arrived(self.conn, dataset, &arrived, &awaited)?);
         }
         Ok(())
     }
