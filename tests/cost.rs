@@ -158,7 +158,7 @@ fn a_hundred_edits_in_ten_thousand_cost_about_what_they_are() {
 }
 
 #[test]
-#[ignore = "twenty seconds; scripts/bench runs it"]
+#[ignore = "twenty seconds; `cargo test --test cost -- --ignored`"]
 fn a_hundred_edits_in_a_hundred_thousand_cost_about_what_they_are() {
     a_hundred_edits_in(100_000);
 }

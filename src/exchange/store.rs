@@ -40,6 +40,15 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
+    /// Looks again at what may have changed: a store may answer for documents and lists, but not for objects, by what it was
+    /// told when it was opened or last renewed.
+    ///
+    /// # Errors
+    /// As the store can't be reached.
+    fn renew(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Returns the scopes with a manifest or a head.
     fn scopes(&self) -> Result<Vec<ScopeId>, StoreError>;
 

@@ -23,6 +23,16 @@ impl Caller {
         }
     }
 
+    /// Returns a word for what kind it is: two of one kind may see the same of what is meant for neither in particular.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::Member(_, Role::Admin) => "admin",
+            Self::Member(..) => "member",
+            Self::Owner => "owner",
+        }
+    }
+
     /// Tells whether it may store something.
     pub fn may_write(&self) -> bool {
         matches!(self, Self::Owner | Self::Member(_, Role::Writer | Role::Admin))

@@ -24,8 +24,15 @@ pub struct Catalogue {
     epoch: RecordKey,
     last: u64,
     documents: BTreeMap<StorePath, Entry>,
+    /// By the number of its last change, each document; one that is gone stays here.
     by_number: BTreeMap<u64, StorePath>,
+    /// The numbers of those that are gone.
+    gone: BTreeMap<StorePath, u64>,
     rules: BTreeMap<ScopeId, Rules>,
+    /// The change at which each instance last lost the right to read some scope.
+    lost: HashMap<InstanceId, u64>,
+    /// The change at which a scope last ceased to be public.
+    lost_by_all: u64,
     carried: HashMap<ObjectId, Vec<ScopeId>>,
     /// Documents read so far.
     reads: u64,
@@ -57,7 +64,10 @@ impl Catalogue {
             last: 0,
             documents: BTreeMap::new(),
             by_number: BTreeMap::new(),
+            gone: BTreeMap::new(),
             rules: BTreeMap::new(),
+            lost: HashMap::new(),
+            lost_by_all: 0,
             carried: HashMap::new(),
             reads: 0,
         }
@@ -117,9 +127,10 @@ impl Catalogue {
         let (Some(stamp), Some(bytes)) = (stamp, bytes) else {
             if let Some(entry) = self.documents.remove(&path) {
                 self.by_number.remove(&entry.number);
+                self.note_gone(path);
             }
             if let StorePath::Manifest(scope) = path {
-                self.rules.remove(&scope);
+                self.put_rules(scope, None);
             }
             return Ok(());
         };
@@ -132,14 +143,15 @@ impl Catalogue {
             self.by_number.remove(&entry.number);
         }
         self.last += 1;
+        if let Some(number) = self.gone.remove(&path) {
+            self.by_number.remove(&number);
+        }
         self.documents.insert(path, Entry { hash, number: self.last, stamp, seen });
         self.by_number.insert(self.last, path);
         match path {
             StorePath::Manifest(scope) => {
-                match opened(&bytes).filter(|manifest| manifest.scope == scope) {
-                    Some(manifest) => self.rules.insert(scope, Rules::of(&manifest)),
-                    None => self.rules.remove(&scope),
-                };
+                let rules = opened(&bytes).filter(|manifest| manifest.scope == scope).map(|it| Rules::of(&it));
+                self.put_rules(scope, rules);
             }
             StorePath::Head(..) => self.carry_head(path, &bytes),
             StorePath::Receipt(..) | StorePath::Card(_) | StorePath::Object(_) | StorePath::Format => {}
@@ -263,13 +275,7 @@ impl Catalogue {
         most: usize,
         is_seen: impl Fn(&StorePath) -> bool,
     ) -> (Vec<Change>, String, bool) {
-        let epoch = self.epoch.to_string();
-        let since = cursor
-            .and_then(|cursor| cursor.split_once('.'))
-            .filter(|(of, _)| *of == epoch)
-            .and_then(|(_, number)| number.parse::<u64>().ok())
-            .filter(|number| *number <= self.last)
-            .unwrap_or(0);
+        let since = cursor.and_then(|cursor| self.number_of(cursor)).unwrap_or(0);
         let mut reached = self.last;
         let mut more = false;
         let mut changes = Vec::new();
@@ -282,12 +288,62 @@ impl Catalogue {
                 break;
             }
             reached = *number;
-            changes.push(Change { path: path.to_string(), hash: self.documents[path].hash.to_string() });
+            let hash = self.documents.get(path).map(|entry| entry.hash.to_string());
+            changes.push(Change { path: path.to_string(), hash });
         }
         if !more {
             reached = self.last;
         }
-        (changes, format!("{epoch}.{reached}"), more)
+        (changes, self.cursor(reached), more)
+    }
+
+    /// Returns the cursor of now.
+    pub fn now(&self) -> String {
+        self.cursor(self.last)
+    }
+
+    /// Tells whether a cursor is one of this start, and `caller` may still read all that it could read then.
+    pub fn knows(&self, caller: &Caller, cursor: &str) -> bool {
+        let lost = caller.id().and_then(|id| self.lost.get(&id)).copied().unwrap_or(0).max(self.lost_by_all);
+        self.number_of(cursor).is_some_and(|number| number >= lost)
+    }
+
+    fn put_rules(&mut self, scope: ScopeId, rules: Option<Rules>) {
+        let old = match &rules {
+            Some(rules) => self.rules.insert(scope, rules.clone()),
+            None => self.rules.remove(&scope),
+        };
+        let Some(old) = old else { return };
+        let is_reader = |id: &InstanceId| rules.as_ref().is_some_and(|new| new.readers.binary_search(id).is_ok());
+        for reader in old.readers.into_iter().filter(|reader| !is_reader(reader)) {
+            self.lost.insert(reader, self.last);
+        }
+        if old.public && rules.is_none_or(|rules| !rules.public) {
+            self.lost_by_all = self.last;
+        }
+    }
+
+    fn cursor(&self, number: u64) -> String {
+        format!("{}.{number}", self.epoch)
+    }
+
+    fn number_of(&self, cursor: &str) -> Option<u64> {
+        let (epoch, number) = cursor.split_once('.')?;
+        let number = number.parse::<u64>().ok()?;
+        (epoch == self.epoch.to_string() && number <= self.last).then_some(number)
+    }
+
+    /// Remembers that a document is gone, for those who know it; of too many, everybody begins anew.
+    fn note_gone(&mut self, path: StorePath) {
+        self.last += 1;
+        self.by_number.insert(self.last, path);
+        self.gone.insert(path, self.last);
+        if self.gone.len() > GONE_MAX {
+            self.epoch = RecordKey::from_bytes(random::bytes());
+            for number in std::mem::take(&mut self.gone).into_values() {
+                self.by_number.remove(&number);
+            }
+        }
     }
 
     fn carry(&mut self, store: &DirStore, path: StorePath) -> Result<(), StoreError> {
@@ -362,5 +418,7 @@ pub fn read(store: &DirStore, path: &StorePath) -> Result<Option<Vec<u8>>, Store
 
 /// The coarsest date of a file system that matters is FAT's: two seconds.
 const TICK_MILLIS: u64 = 3_000;
+/// Of so many documents that are gone it is remembered that they are: heads of writers, taken away once they are merged.
+const GONE_MAX: usize = 10_000;
 /// Below this many objects nothing is forgotten.
 const CARRIED_MIN: usize = 65_536;

@@ -21,6 +21,9 @@ pub async fn changes(hub: &Hub, caller: &Caller, query: &str) -> Result<Answer, 
     if *caller == Caller::Anyone && !hub.options.public {
         return Err(Refusal::unsigned());
     }
+    if let Some(cursor) = value(query, "resume") {
+        return Ok(answer::json(&resumed(hub, caller, cursor)?));
+    }
     let wait = match value(query, "wait") {
         None => 0,
         Some(text) => text.parse::<u64>().map_err(|_| Refusal::malformed("`wait` is a number of seconds"))?,
@@ -57,7 +60,26 @@ fn look(hub: &Hub, caller: &Caller, cursor: Option<&str>) -> Result<Changes, Ref
     let catalogue = hub.catalogue()?;
     let is_seen = |path: &_| catalogue.may_see(caller, hub.options.public, path);
     let (changes, cursor, more) = catalogue.changes(cursor, CHANGES_PER_ANSWER, is_seen);
-    Ok(Changes { cursor, more, changes })
+    Ok(Changes { cursor, more, changes, forgotten: false })
+}
+
+/// Answers whoever keeps what it read: what of it is out of date, or that all of it may be. Never waits.
+fn resumed(hub: &Hub, caller: &Caller, cursor: &str) -> Result<Changes, Refusal> {
+    let catalogue = hub.catalogue()?;
+    // Whoever became a member since may see what was there before.
+    let kind = caller.kind();
+    let from = cursor.strip_suffix(kind).and_then(|cursor| cursor.strip_suffix('.'));
+    let is_seen = |path: &_| catalogue.may_see(caller, hub.options.public, path);
+    let changes = from.filter(|from| catalogue.knows(caller, from)).and_then(|from| {
+        let (changes, _, more) = catalogue.changes(Some(from), CHANGES_PER_ANSWER, is_seen);
+        (!more).then_some(changes)
+    });
+    Ok(Changes {
+        cursor: format!("{}.{kind}", catalogue.now()),
+        more: false,
+        forgotten: changes.is_none(),
+        changes: changes.unwrap_or_default(),
+    })
 }
 
 /// Counts a waiting request while it waits.

@@ -364,6 +364,7 @@ impl Instance {
 
     /// Tells whether the remote has another head of the same signer by now, or none any more.
     fn moved_on(&self, store: &dyn Store, remote: &str, incoming: &Incoming) -> Result<bool, Error> {
+        store.renew().map_err(Error::store(remote))?;
         let there = store.head(&incoming.head.scope, &incoming.head.signer).map_err(Error::store(remote))?;
         Ok(there.as_ref() != Some(&incoming.document))
     }

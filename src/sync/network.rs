@@ -15,6 +15,7 @@ use crate::state::peers::{PeerRow, Trust};
 use crate::sys::disk::{self, Access};
 use crate::transport::http::store::HttpStore;
 use crate::transport::http::url::HttpUrl;
+use crate::transport::url;
 
 /// `[network]` of `wbsync.toml`.
 #[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
@@ -87,7 +88,8 @@ impl Instance {
     /// # Errors
     /// `Store` of the last URL tried.
     pub(super) fn open_peer(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
-        Ok(Box::new(self.open_peer_hub(name)?))
+        let recalling = self.access();
+        Ok(Box::new(self.first_of_peer(name, |url| url::open_hub(url, &recalling))?))
     }
 
     /// Opens a peer's own store at the first of its URLs that answers, as the hub that it is.
@@ -95,10 +97,18 @@ impl Instance {
     /// # Errors
     /// As `open_peer`.
     pub(super) fn open_peer_hub(&self, name: &PeerName) -> Result<HttpStore, Error> {
+        self.first_of_peer(name, |url| HttpStore::open(url, Some(&self.identity)))
+    }
+
+    fn first_of_peer(
+        &self,
+        name: &PeerName,
+        open: impl Fn(&HttpUrl) -> Result<HttpStore, StoreError>,
+    ) -> Result<HttpStore, Error> {
         let peer = self.peer_named(name.as_str())?;
         let mut last = Error::UnknownRemote { name: name.to_string(), known: Vec::new() };
         for url in peer_urls(&peer) {
-            match HttpStore::open(&url, Some(&self.identity)) {
+            match open(&url) {
                 Ok(store) => return Ok(store),
                 Err(error) => last = Error::store(name.as_str())(error),
             }

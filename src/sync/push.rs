@@ -103,15 +103,14 @@ impl Instance {
     /// The remote can't be written, was changed meanwhile, or has heads of ours that we never made.
     pub fn push(&self, remote: &PeerName) -> Result<PushSummary, Error> {
         // Nothing is signed before the remote has shown that it knows no later state of ours.
-        if !self.is_restoring()
-            && let Ok(Some(store)) = self.open_remote(remote)
-        {
+        let seen = if self.is_restoring() { None } else { self.open_remote(remote).ok().flatten() };
+        if let Some(store) = &seen {
             self.check_own(store.as_ref(), remote.as_str())?;
         }
         // What was fetched is merged first: a writer's head builds on the newest head of the origin.
         self.merge()?;
         let published = self.publish()?;
-        let result = self.open_remote_for_writing(remote).and_then(|store| self.send(store.as_ref(), remote));
+        let result = self.open_for_writing_too(remote, seen).and_then(|store| self.send(store.as_ref(), remote));
         self.note_outcome(remote, Contact::Push, result.as_ref().err())?;
         if result.is_ok() {
             self.note_sent(remote)?;

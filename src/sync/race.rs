@@ -64,6 +64,7 @@ impl Instance {
         let mut summary = self.fetch_store(store, remote)?;
         while summary.moved_on && tries.wait() {
             let before = summary;
+            store.renew().map_err(Error::store(remote))?;
             summary = self.fetch_store(store, remote)?;
             summary.heads.splice(..0, before.heads);
             // What was refused once may not be spoken of again.

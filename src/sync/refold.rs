@@ -151,6 +151,8 @@ impl Instance {
         if spent.is_empty() {
             return Ok(());
         }
+        // What another head names since we looked stays.
+        remote.renew().map_err(Error::store(name.as_str()))?;
         let named = self.named_in(remote, name.as_str(), scope)?;
         let (mut gone, mut removed_now) = (Vec::new(), 0);
         for object in spent {

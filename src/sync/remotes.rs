@@ -49,8 +49,7 @@ impl Instance {
         let is_used = self.state.remotes()?.iter().any(|other| other.url == row.url);
         // What this build can't read was kept by another one.
         if let (false, Ok(url)) = (is_used, parse(&row.url, &self.root)) {
-            let caches = self.dir().join(CACHES);
-            url::forget(&url, &caches).map_err(Error::io("remove", &caches))?;
+            url::forget(&url, &self.access()).map_err(Error::io("remove", self.dir()))?;
         }
         Ok(())
     }
@@ -115,7 +114,11 @@ impl Instance {
 
     /// Returns as whom stores are opened, and where caches of them are.
     pub fn access(&self) -> Access<'_> {
-        Access { identity: Some(&self.identity), caches: Some(self.dir().join(CACHES)) }
+        Access {
+            identity: Some(&self.identity),
+            caches: Some(self.dir().join(CACHES)),
+            recalls: Some(self.dir().join(RECALLS)),
+        }
     }
 
     /// Tells whether a remote, or a peer's own store, is reached over HTTP, and can say what changed.
@@ -168,6 +171,23 @@ impl Instance {
         }
     }
 
+    /// Opens a remote for writing that was opened for reading: a hub is the same, and costs no second greeting.
+    ///
+    /// # Errors
+    /// As `open_remote_for_writing`.
+    pub(super) fn open_for_writing_too(
+        &self,
+        name: &PeerName,
+        seen: Option<Box<dyn Store>>,
+    ) -> Result<Box<dyn Store>, Error> {
+        let is_far = self.is_peer_source(name)?
+            || matches!(parse(&self.remote_row(name)?.url, &self.root)?, RemoteUrl::Http(_) | RemoteUrl::Ssh(_));
+        match seen {
+            Some(store) if is_far => Ok(store),
+            _ => self.open_remote_for_writing(name),
+        }
+    }
+
     /// Opens a remote for writing, making the store at first contact. Later a missing store is a stick
     /// that isn't plugged in, and none is made in its place.
     ///
@@ -188,8 +208,10 @@ impl Instance {
     }
 }
 
-/// The directory of caches, in that of the instance.
+/// The directory of caches of git repositories, in that of the instance.
 const CACHES: &str = "git";
+/// The directory of what hubs said, in that of the instance.
+const RECALLS: &str = "hubs";
 
 fn is_new(row: &RemoteRow, url: &RemoteUrl) -> bool {
     row.fetched.is_none() && row.pushed.is_none() && url::is_vacant(url)

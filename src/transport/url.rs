@@ -22,6 +22,7 @@ use crate::transport::git::places;
 use crate::transport::git::store::GitStore;
 #[cfg(feature = "git")]
 use crate::transport::git::url::{GitUrl, GitUrlError, Place};
+use crate::transport::http::recall::Recall;
 use crate::transport::http::store::HttpStore;
 use crate::transport::http::url::{HttpUrl, HttpUrlError};
 use crate::transport::ssh;
@@ -149,13 +150,16 @@ pub enum UrlError {
 pub struct Access<'a> {
     /// Requests to a hub are signed as this; without one, only what is public can be had there.
     pub identity: Option<&'a Identity>,
-    /// A directory for caches, which may be deleted whenever nobody is at it. Without one, what had to be fetched is forgotten.
+    /// A directory for caches of git repositories, which may be deleted whenever nobody is at it. Without one, what had to be
+    /// fetched is forgotten.
     pub caches: Option<PathBuf>,
+    /// The same for what hubs said.
+    pub recalls: Option<PathBuf>,
 }
 
 impl<'a> From<Option<&'a Identity>> for Access<'a> {
     fn from(identity: Option<&'a Identity>) -> Self {
-        Self { identity, caches: None }
+        Self { identity, caches: None, recalls: None }
     }
 }
 
@@ -173,7 +177,7 @@ pub fn open<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<dy
     let access = access.into();
     match url {
         RemoteUrl::Directory(path) => Ok(Box::new(DirStore::open(path)?)),
-        RemoteUrl::Http(url) => Ok(Box::new(HttpStore::open(url, access.identity)?)),
+        RemoteUrl::Http(url) => Ok(Box::new(open_hub(url, &access)?)),
         RemoteUrl::Ssh(url) => Ok(Box::new(ssh::open(url, access.identity)?)),
         #[cfg(feature = "git")]
         RemoteUrl::Git(url) => open_git(url, &access, GitStore::open),
@@ -204,6 +208,17 @@ pub fn create<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<
         RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => open(url, access),
         #[cfg(feature = "git")]
         RemoteUrl::Git(url) => open_git(url, &access, GitStore::create),
+    }
+}
+
+/// Opens a hub, by what is kept of it if there is a directory for that.
+///
+/// # Errors
+/// As `HttpStore::open`.
+pub fn open_hub(url: &HttpUrl, access: &Access<'_>) -> Result<HttpStore, StoreError> {
+    match &access.recalls {
+        Some(dir) => HttpStore::open_recalling(url, access.identity, dir),
+        None => HttpStore::open(url, access.identity),
     }
 }
 
@@ -242,14 +257,14 @@ pub fn keep_secrets(url: &RemoteUrl, caches: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// As the operating system says.
-pub fn forget(url: &RemoteUrl, caches: &Path) -> io::Result<()> {
-    match url {
+pub fn forget(url: &RemoteUrl, access: &Access<'_>) -> io::Result<()> {
+    match (url, &access.caches, &access.recalls) {
         #[cfg(feature = "git")]
-        RemoteUrl::Git(url) => places::forget(url, caches),
-        RemoteUrl::Directory(_) | RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => {
-            let _ = caches;
-            Ok(())
+        (RemoteUrl::Git(url), Some(caches), _) => places::forget(url, caches),
+        (RemoteUrl::Http(url), _, Some(recalls)) => {
+            Recall::remove(recalls, url, access.identity.map(Identity::id).as_ref())
         }
+        _ => Ok(()),
     }
 }
 

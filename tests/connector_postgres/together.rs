@@ -12,7 +12,7 @@ use wbsync::testing::prng::Prng;
 
 use super::harness::*;
 use super::support::postgres::Cluster;
-use super::support::wire::Wire;
+use super::support::pgwire::Wire;
 
 pub(crate) fn record(dataset: &str, number: u64) -> RecordId {
     let mut record = id(BETA, dataset, 0);

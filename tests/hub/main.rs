@@ -12,6 +12,7 @@ mod secured;
 mod served;
 mod serving;
 mod site;
+mod sparse;
 #[path = "../support/mod.rs"]
 mod support;
 mod together;

@@ -20,6 +20,7 @@ use crate::scene::{assert_same, content, replace_tree};
 use crate::sound::assert_sound;
 use crate::strike::{Striker, seed, start};
 use crate::support::app::App;
+use crate::support::wire::Wire;
 
 #[test]
 fn a_clone_interrupted_again_and_again_fetches_nothing_twice() {
@@ -246,48 +247,4 @@ impl Drop for Hub {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A slow line to a hub that counts what comes down it.
-struct Wire {
-    address: String,
-    down: Arc<AtomicU64>,
-}
-
-impl Wire {
-    fn start(hub: &str, bytes_per_second: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, down) = (listener.local_addr().unwrap().to_string(), Arc::new(AtomicU64::new(0)));
-        let (count, hub) = (Arc::clone(&down), hub.to_owned());
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(&hub) else { continue };
-                let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                std::thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Write);
-                });
-                let count = Arc::clone(&count);
-                std::thread::spawn(move || slowly(server, client, &count, bytes_per_second));
-            }
-        });
-        Self { address, down }
-    }
-
-    /// Returns the bytes that came down since the last time.
-    fn taken(&self) -> u64 {
-        self.down.swap(0, Ordering::SeqCst)
-    }
-}
-
-fn slowly(mut from: TcpStream, mut to: TcpStream, count: &AtomicU64, bytes_per_second: u64) {
-    let mut buffer = [0; 8 << 10];
-    while let Ok(read) = from.read(&mut buffer) {
-        if read == 0 || to.write_all(&buffer[..read]).is_err() {
-            break;
-        }
-        count.fetch_add(read as u64, Ordering::SeqCst);
-        std::thread::sleep(Duration::from_micros(read as u64 * 1_000_000 / bytes_per_second));
-    }
-    let _ = to.shutdown(Shutdown::Both);
 }

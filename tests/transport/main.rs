@@ -19,6 +19,7 @@ mod http;
 mod http2;
 mod load;
 mod network;
+mod recalled;
 mod signed;
 mod ssh;
 #[path = "../support/mod.rs"]

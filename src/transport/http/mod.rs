@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod download;
+pub mod recall;
 pub mod retry;
 pub mod signature;
 pub mod store;

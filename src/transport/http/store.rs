@@ -1,6 +1,7 @@
 //! A hub as a store: each method of the contract is a request.
 
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::keys::identity::Identity;
 use crate::sys::clock::UnixMillis;
 use crate::transport::http::client::{Client, Request};
 use crate::transport::http::download::Download;
+use crate::transport::http::recall::Recall;
 use crate::transport::http::upload::{Stopped, Upload};
 use crate::transport::http::url::HttpUrl;
 use crate::transport::http::wire::{self, Changes, Held, Info, Join, Names, Objects, Offers, Removed};
@@ -25,6 +27,7 @@ pub struct HttpStore {
     info: Info,
     /// How many connections are worth it: over SSH each one would be a login of its own.
     lanes: usize,
+    recall: Option<Recall>,
 }
 
 impl HttpStore {
@@ -36,11 +39,35 @@ impl HttpStore {
     /// # Errors
     /// `Unreachable`; `NotAStore` if something else answers; `NewerFormat`.
     pub fn open(url: &HttpUrl, identity: Option<&Identity>) -> Result<Self, StoreError> {
-        let name = format!("the hub {url}");
-        let client = Client::new(agent(AGENT), url.clone(), name, identity.cloned());
-        let store = Self::over(client)?;
-        let uploads = usize::try_from(store.info.limits.uploads_at_once).unwrap_or(LANES);
-        Ok(Self { lanes: uploads.clamp(1, LANES), ..store })
+        Self::over(client(url, identity)).map(Self::with_lanes)
+    }
+
+    /// As `open`, but what is read is kept below `dir`, and asked for again only if the hub says that it changed.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_recalling(url: &HttpUrl, identity: Option<&Identity>, dir: &Path) -> Result<Self, StoreError> {
+        let recall = Recall::load(dir, url, identity.map(Identity::id).as_ref());
+        let client = client(url, identity);
+        if let Some(info) = recall.info()
+            && let Ok(changes) = resume(&client, &recall.cursor())
+            && !changes.forgotten
+        {
+            recall.renew(&changes);
+            let store = Self { client: Arc::new(client), info, lanes: 1, recall: Some(recall) };
+            return Ok(store.with_lanes());
+        }
+        let store = Self::over(client)?.with_lanes();
+        // Whoever may not ask what changed keeps nothing, and is told why by what it asks for next.
+        let Ok(changes) = resume(&store.client, "") else { return Ok(store) };
+        recall.renew(&changes);
+        recall.keep_info(&store.info);
+        Ok(Self { recall: Some(recall), ..store })
+    }
+
+    fn with_lanes(self) -> Self {
+        let uploads = usize::try_from(self.info.limits.uploads_at_once).unwrap_or(LANES);
+        Self { lanes: uploads.clamp(1, LANES), ..self }
     }
 
     /// Opens the hub that `client` speaks with.
@@ -74,7 +101,7 @@ impl HttpStore {
             }
             Err(FormatError::Foreign) => return Err(not_a_store("its store has an unknown format")),
         }
-        Ok(Self { client: Arc::new(client), info, lanes: 1 })
+        Ok(Self { client: Arc::new(client), info, lanes: 1, recall: None })
     }
 
     /// Returns what the hub says about itself.
@@ -108,11 +135,25 @@ impl HttpStore {
 
     fn names<T: std::str::FromStr>(&self, what: &'static str, path: String) -> Result<Vec<T>, StoreError> {
         let doing = Doing::List(what);
-        let names: Names = self.client.json(Request::get(doing, path))?;
-        wire::parsed(&names.names).ok_or_else(|| self.malformed(doing))
+        if let Some(names) = self.recall.as_ref().and_then(|recall| recall.list(&path)) {
+            return wire::parsed(&names).ok_or_else(|| self.malformed(doing));
+        }
+        let names: Names = self.client.json(Request::get(doing, path.clone()))?;
+        let parsed = wire::parsed(&names.names).ok_or_else(|| self.malformed(doing))?;
+        self.recall.iter().for_each(|recall| recall.keep_list(&path, &names.names));
+        Ok(parsed)
     }
 
     fn document(&self, path: StorePath) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(document) = self.recall.as_ref().and_then(|recall| recall.document(&path)) {
+            return Ok(document);
+        }
+        let document = self.asked_document(path)?;
+        self.recall.iter().for_each(|recall| recall.keep_document(&path, document.as_deref()));
+        Ok(document)
+    }
+
+    fn asked_document(&self, path: StorePath) -> Result<Option<Vec<u8>>, StoreError> {
         let doing = Doing::Read(path);
         match self.client.bytes(Request::get(doing, path.to_string()).about(path), path.bytes_max()) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -133,7 +174,17 @@ impl HttpStore {
             Some(hash) => request.header("if-match", wire::document_tag(&hash)),
             None => request.header("if-none-match", "*".to_owned()),
         };
-        self.client.call(request).map(drop)
+        let done = self.client.call(request).map(drop);
+        self.noted(done, |recall| recall.note_written(&path, Some(bytes)))
+    }
+
+    /// Takes notice of what a write did. One that failed may have shown that what is kept isn't what is there.
+    fn noted<T>(&self, done: Result<T, StoreError>, note: impl Fn(&Recall)) -> Result<T, StoreError> {
+        match &done {
+            Ok(_) => self.recall.iter().for_each(note),
+            Err(_) => self.recall.iter().for_each(Recall::clear),
+        }
+        done
     }
 
     fn ask(&self, doing: Doing, path: &str, objects: &[(ObjectId, u64)]) -> Result<Vec<ObjectId>, StoreError> {
@@ -150,6 +201,15 @@ impl HttpStore {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer names something that is no id");
         StoreError::Io { store: self.describe(), doing, source }
     }
+}
+
+fn client(url: &HttpUrl, identity: Option<&Identity>) -> Client {
+    Client::new(agent(AGENT), url.clone(), format!("the hub {url}"), identity.cloned())
+}
+
+/// Asks what changed since the cursor of what is kept.
+fn resume(client: &Client, cursor: &str) -> Result<Changes, StoreError> {
+    client.json(Request::get(Doing::List("changes"), "changes".into()).query(format!("resume={cursor}")))
 }
 
 /// Makes a client of HTTP that calls itself `name`: the system's certificates, no redirects, patience with slow answers only.
@@ -182,6 +242,12 @@ impl Store for HttpStore {
 
     fn describe(&self) -> String {
         self.client.name.clone()
+    }
+
+    fn renew(&self) -> Result<(), StoreError> {
+        let Some(recall) = &self.recall else { return Ok(()) };
+        recall.renew(&resume(&self.client, &recall.cursor())?);
+        Ok(())
     }
 
     fn scopes(&self) -> Result<Vec<ScopeId>, StoreError> {
@@ -227,7 +293,8 @@ impl Store for HttpStore {
     fn remove_head(&self, scope: &ScopeId, signer: &InstanceId, expected: DocHash) -> Result<bool, StoreError> {
         let path = StorePath::Head(*scope, *signer);
         let request = Request::delete(Doing::Remove(path), path.to_string()).about(path);
-        let removed: Removed = self.client.json(request.header("if-match", wire::document_tag(&expected)))?;
+        let removed = self.client.json(request.header("if-match", wire::document_tag(&expected)));
+        let removed: Removed = self.noted(removed, |recall| recall.note_written(&path, None))?;
         Ok(removed.removed)
     }
 

@@ -106,6 +106,9 @@ pub struct Changes {
     pub more: bool,
     /// The documents that changed, each with its newest hash, oldest change first.
     pub changes: Vec<Change>,
+    /// Whether the cursor to resume from says nothing any more, so that anything may have changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgotten: bool,
 }
 
 /// A document that changed.
@@ -113,8 +116,8 @@ pub struct Changes {
 pub struct Change {
     /// Its path in the store.
     pub path: String,
-    /// Its hash.
-    pub hash: String,
+    /// Its hash; none if it is gone.
+    pub hash: Option<String>,
 }
 
 /// The body of `POST /join`.
