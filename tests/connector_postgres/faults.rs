@@ -13,8 +13,8 @@ use wbsync::connector::sql::connector::SqlConnector;
 
 use super::database::{Database, NOTHING_LEFT};
 use super::harness::*;
-use super::support::postgres::{Cluster, connect};
 use super::support::pgwire::{Fault, Wire};
+use super::support::postgres::{Cluster, connect};
 use super::together::{picture, record, site};
 
 /// Something that can be interrupted and is done again.

@@ -11,8 +11,8 @@ use wbsync::record::value::Value;
 use wbsync::testing::prng::Prng;
 
 use super::harness::*;
-use super::support::postgres::Cluster;
 use super::support::pgwire::Wire;
+use super::support::postgres::Cluster;
 
 pub(crate) fn record(dataset: &str, number: u64) -> RecordId {
     let mut record = id(BETA, dataset, 0);
