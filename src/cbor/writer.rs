@@ -1,5 +1,7 @@
 //! Writes canonical CBOR into memory.
 
+use std::ops::Range;
+
 use ciborium_ll::{Encoder, Header, simple};
 
 /// Appends canonical items to a buffer.
@@ -14,13 +16,19 @@ pub struct Writer {
 /// Asserts the canonical order of a map's keys while they are written.
 #[derive(Debug, Default)]
 pub struct KeyOrder {
-    last: Option<Box<str>>,
+    /// Where the key before lies among what was written.
+    last: Option<Range<usize>>,
 }
 
 impl Writer {
     /// Starts empty.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Starts empty, with room for about so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { buffer: Vec::with_capacity(bytes) }
     }
 
     /// Returns what was written.
@@ -101,11 +109,16 @@ impl Writer {
     /// # Panics
     /// If the key isn't after the one before: the caller's mistake, never the input's.
     pub fn key(&mut self, order: &mut KeyOrder, key: &str) {
-        if let Some(last) = &order.last {
-            assert!((last.len(), &**last) < (key.len(), key), "map key {key:?} must come before {last:?}");
+        if let Some(last) = order.last.take() {
+            let last = &self.buffer[last];
+            assert!(
+                (last.len(), last) < (key.len(), key.as_bytes()),
+                "map key {key:?} must come before {:?}",
+                String::from_utf8_lossy(last)
+            );
         }
-        order.last = Some(key.into());
         self.text(key);
+        order.last = Some(self.buffer.len() - key.len()..self.buffer.len());
     }
 
     fn head(&mut self, header: Header) {

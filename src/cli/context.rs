@@ -133,13 +133,14 @@ impl Context {
         }
     }
 
-    /// Says how fast the command was.
+    /// Says how fast the command was, if there were enough rows to tell.
     pub fn note_speed(&self, rows: u64) {
+        if rows < 1000 {
+            return;
+        }
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = (rows as f64 / seconds.max(0.001)).round();
-        if rows > 0 {
-            self.note(&format!("{} rows in {seconds:.1} s ({} rows/s)", grouped(rows), grouped(rate as u64)));
-        }
+        self.note(&format!("{} rows in {seconds:.1} s ({} rows/s)", grouped(rows), grouped(rate as u64)));
     }
 
     /// Reports the remotes that failed; the command will end with the first one's exit code.

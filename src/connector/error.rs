@@ -316,7 +316,8 @@ impl Error {
             Self::NotCaptured { .. } => "run `wbsync commit` first: it gives every row a record".into(),
             Self::Newer { .. } => "use the newer wbsync that wrote it".into(),
             Self::OtherInstance { .. } => {
-                "use the .wbsync directory that belongs to this database, or the database that belongs to this one"
+                "use the .wbsync directory that belongs to this database, or the database that belongs to this one; to begin \
+                 anew, take the old bookkeeping out first (docs/operate.md, \"Taking it out\")"
                     .into()
             }
             Self::Books { .. } => "restore the database, and .wbsync with it, from a backup of the same time".into(),

@@ -100,10 +100,11 @@ impl Worker {
         let lock = WorkerLock::take(instance.dir())?;
         let (targets, now) = (Targets::of(&instance)?, clock::moment());
         let mut schedule = Schedule::new(now, u64::from_le_bytes(random::bytes()));
+        let beat = Beat::start().map_err(Error::Start)?;
+        // Whoever reads that it has started may tell it to end.
+        listen(root, events.clone(), log.clone())?;
         log(&Told::Started { remotes: targets.list.len() as u64 });
         schedule.take(now, Event::Targets(targets));
-        let beat = Beat::start().map_err(Error::Start)?;
-        listen(root, events.clone(), log.clone())?;
         let shown = Arc::new(Shown::default());
         if let Ok(gauges) = Gauges::of(&instance) {
             shown.metrics.show(&gauges);

@@ -73,10 +73,23 @@ pub enum Error {
     Pipe(#[source] io::Error),
 }
 
+/// Every word that `Error::code` returns.
+pub const CODES: &[&str] = &[
+    "hub-store",
+    "hub-members",
+    "no-member",
+    "hub-listen",
+    "hub-bare",
+    "hub-nameless",
+    "hub-certificate",
+    "hub-start",
+    "hub-pipe",
+];
+
 impl Error {
-    /// Returns one stable word for what happened.
+    /// Returns one stable word for what happened, of `CODES`.
     pub fn code(&self) -> &'static str {
-        match self {
+        let code = match self {
             Self::Store(_) => "hub-store",
             Self::Members { .. } | Self::NewerMembers { .. } => "hub-members",
             Self::NoMember { .. } => "no-member",
@@ -86,7 +99,9 @@ impl Error {
             Self::Certificate { .. } | Self::Tls(_) => "hub-certificate",
             Self::Start(_) => "hub-start",
             Self::Pipe(_) => "hub-pipe",
-        }
+        };
+        assert!(CODES.contains(&code), "{code} is documented");
+        code
     }
 
     /// Returns what to do about it.

@@ -13,6 +13,7 @@ use crate::hub::limits::QUOTA_BYTES;
 use crate::id::bytes::{InstanceId, ObjectId, RecordKey};
 use crate::sys::clock::UnixMillis;
 use crate::sys::{disk, random};
+use crate::transport::strays::HUB_DIR;
 
 /// What a member may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -65,7 +66,7 @@ impl Members {
     /// # Errors
     /// `Members`, `NewerMembers`.
     pub fn open(store_dir: &Path) -> Result<Self, Error> {
-        let dir = store_dir.join(DIR);
+        let dir = store_dir.join(HUB_DIR);
         let path = dir.join("members.db");
         let failed = |source| Error::Members { path: path.clone(), source };
         let made = disk::create_dir_in_parent(&dir);
@@ -369,8 +370,6 @@ fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The directory beside `objects` and `scopes`.
-pub const DIR: &str = "hub";
 /// How a token begins, so that it is recognised where it shouldn't be.
 pub const TOKEN_PREFIX: &str = "wbsync-invite1:";
 const FORMAT: u32 = 1;

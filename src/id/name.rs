@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A name broke the rule of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -151,12 +151,15 @@ impl DatasetName {
 impl ScopeName {
     /// The scope that anyone may read.
     pub fn public() -> Self {
-        Self("public".into())
+        // Every row names one of these two: they are copied, not made.
+        static PUBLIC: LazyLock<ScopeName> = LazyLock::new(|| ScopeName("public".into()));
+        PUBLIC.clone()
     }
 
     /// The scope of the peers that we trust.
     pub fn trusted() -> Self {
-        Self("trusted".into())
+        static TRUSTED: LazyLock<ScopeName> = LazyLock::new(|| ScopeName("trusted".into()));
+        TRUSTED.clone()
     }
 
     /// The scope of some peers; `None` for nobody, and for more than a name holds.

@@ -31,13 +31,15 @@ impl fmt::Display for RecordId {
 /// random bits. Keys of one batch are sorted, so that rows keep the order in which they were read;
 /// they tell when rows were first captured and nothing about how many there are.
 pub fn births(now: UnixMillis, count: usize) -> Vec<RecordKey> {
-    let mut keys: Vec<RecordKey> = (0..count).map(|_| birth(now)).collect();
+    let mut random = vec![0; 16 * count];
+    random::fill(&mut random);
+    let (random, _) = random.as_chunks();
+    let mut keys: Vec<RecordKey> = random.iter().map(|random| birth(now, *random)).collect();
     keys.sort_unstable();
     keys
 }
 
-fn birth(now: UnixMillis) -> RecordKey {
-    let mut bytes: [u8; 16] = random::bytes();
+fn birth(now: UnixMillis, mut bytes: [u8; 16]) -> RecordKey {
     bytes[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
     bytes[6] = 0x70 | bytes[6] & 0x0f;
     bytes[8] = 0x80 | bytes[8] & 0x3f;

@@ -109,6 +109,8 @@ impl Audience {
 /// Reads a scope as a row or a mapping names it: the peers of `peers:` in any order.
 pub fn scope_of(text: &str) -> Option<ScopeName> {
     match text.strip_prefix("peers:") {
+        None if text == "public" => Some(ScopeName::public()),
+        None if text == "trusted" => Some(ScopeName::trusted()),
         None => ScopeName::new(text).ok(),
         Some(names) => {
             let names: Option<BTreeSet<PeerName>> = names.split(',').map(|name| PeerName::new(name).ok()).collect();

@@ -81,8 +81,8 @@ impl State {
         connection.busy_timeout(Duration::from_secs(10)).map_err(open_error)?;
         connection
             .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768;
-                 PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000;
+                "PRAGMA page_size = 16384; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                 PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 1000;
                  PRAGMA secure_delete = ON;",
             )
             .map_err(open_error)?;
@@ -144,7 +144,10 @@ impl State {
     }
 
     /// Removes a value of the `meta` table, if it is there.
-    pub(super) fn forget_meta(&self, key: &str) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn forget_meta(&self, key: &str) -> Result<(), Error> {
         self.connection.execute("DELETE FROM meta WHERE key = ?1", [key]).map_err(Error::query("remove a setting"))?;
         Ok(())
     }

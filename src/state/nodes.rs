@@ -10,7 +10,7 @@ use crate::id::bytes::NodeId;
 use crate::tree::store::{NodeStore, StoreError};
 
 /// The most bytes of nodes kept in memory.
-const CACHE_BYTES_MAX: usize = 16 << 20;
+const CACHE_BYTES_MAX: usize = 8 << 20;
 
 /// Nodes read or written lately; emptied when it is full.
 #[derive(Debug, Default)]

@@ -79,6 +79,16 @@ impl State {
         Ok(())
     }
 
+    /// Tells whether a withdrawal from a scope is remembered.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn has_withdrawn(&self, scope: &ScopeId) -> Result<bool, Error> {
+        self.connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM withdrawn WHERE scope = ?1)", [scope.as_bytes()], |row| row.get(0))
+            .map_err(Error::query("look for withdrawals"))
+    }
+
     /// Returns the records of a dataset that were withdrawn from a scope.
     ///
     /// # Errors

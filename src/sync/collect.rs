@@ -1,7 +1,8 @@
 //! Collecting: what a capture reports becomes edits of records, scope by scope.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::edits::{Edit, Edited, Edits};
 use super::error::Error;
 use super::instance::Instance;
 use super::route::{self, Routed};
@@ -12,7 +13,7 @@ use super::write::Write;
 use crate::connector::contract::{Base, Seen, Sighting};
 use crate::connector::mapping::model::Mapping;
 use crate::history::join::Known;
-use crate::id::bytes::{RecordKey, ScopeId};
+use crate::id::bytes::ScopeId;
 use crate::id::name::{DatasetName, FieldName, ScopeName};
 use crate::record::cell::Record;
 use crate::record::codec::{self, CAPTURED_BYTES_MAX};
@@ -22,22 +23,6 @@ use crate::record::value::Value;
 use crate::scope::audience::{Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::{self, UnixMillis};
-
-/// The edits of one scope that build on one view.
-#[derive(Debug, Default)]
-pub(super) struct Edits {
-    pub(super) records: BTreeMap<(DatasetName, RecordKey), Edit>,
-}
-
-/// What becomes of a record.
-#[derive(Debug)]
-pub(super) enum Edit {
-    Put(Vec<u8>),
-    /// As `Put`; fields were taken out that are for fewer readers now.
-    Narrowed(Vec<u8>),
-    Deleted,
-    Withdrawn,
-}
 
 /// What one scope holds of a record, and is to hold.
 struct Piece {
@@ -55,7 +40,13 @@ pub(super) struct Collector<'a> {
     mapping: Mapping,
     pub(super) too_large: BTreeMap<String, u64>,
     pub(super) now: UnixMillis,
+    overlays: HashMap<DatasetName, DatasetName>,
+    /// How many bytes of edits are in memory, of all scopes together.
+    held_bytes: usize,
 }
+
+/// The most bytes of edits that stay in memory; beyond, the most of one scope go to a file.
+const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// A scope with the commits that rows may reflect, and the edits found so far.
 #[derive(Debug)]
@@ -89,26 +80,32 @@ impl<'a> Collector<'a> {
         }
         let too_large = instance.counts(TOO_LARGE_KEY)?;
         let least = instance.with_database(|database| Ok(database.least_scopes()))?;
-        Ok(Self { instance, scopes, least, mapping: instance.mapping()?, too_large, now: clock::now() })
+        let (mapping, now) = (instance.mapping()?, clock::now());
+        Ok(Self { instance, scopes, least, mapping, too_large, now, overlays: HashMap::new(), held_bytes: 0 })
     }
 
     pub(super) fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
         let Sighting { id, base, seen, beside, .. } = sighting;
-        self.too_large.remove(&id.to_string());
-        let (audience, fields) = match seen {
+        if !self.too_large.is_empty() {
+            self.too_large.remove(&id.to_string());
+        }
+        let (audience, mut fields) = match seen {
             Seen::Row { audience, fields } => (audience, Some(fields)),
             Seen::Gone => (None, None),
         };
         let gone = fields.is_none();
         let is_own = id.origin == self.instance.id();
         let mut routed = Routed::default();
-        if let (Some(Audience::Shared(row)), Some(fields), true) = (&audience, &fields, is_own) {
+        if let (Some(Audience::Shared(row)), true) = (&audience, is_own)
+            && let Some(fields) = fields.take()
+        {
             routed = route::own(&self.least, &id.dataset, row, fields);
             for scope in routed.keys() {
                 self.make_room(scope)?;
             }
         }
-        let overlay = RecordId { dataset: id.dataset.overlay(), ..id.clone() };
+        let overlay = self.overlays.entry(id.dataset.clone()).or_insert_with(|| id.dataset.overlay());
+        let overlay = RecordId { dataset: overlay.clone(), ..id.clone() };
         let mut held = Vec::new();
         for (index, scope) in self.scopes.iter().enumerate().filter(|(_, scope)| scope.open.row.origin == id.origin) {
             let whole = scope.record(self.instance, base, &id)?;
@@ -145,10 +142,10 @@ impl<'a> Collector<'a> {
                 to_overlay.filter(|fields| overlaid.is_some() || fields.values().any(|value| *value != Value::Null));
             let may_remove = gone || is_own;
             let removes = may_remove.then_some(deleted);
-            self.edit(index, base, &id, Piece { held: whole, narrowed: narrowed.0, fields: to_whole }, removes);
+            self.edit(index, base, &id, Piece { held: whole, narrowed: narrowed.0, fields: to_whole }, removes)?;
             // What a follower holds of a row that moved stays where its origin put it.
             let piece = Piece { held: overlaid, narrowed: narrowed.1, fields: to_overlay };
-            self.edit(index, base, &overlay, piece, removes);
+            self.edit(index, base, &overlay, piece, removes)?;
         }
         Ok(())
     }
@@ -171,15 +168,28 @@ impl<'a> Collector<'a> {
 
     /// Notes what becomes of one record of one scope: `fields` are written, or what is held goes, if it may:
     /// `removes` tells whether that is a deletion.
-    fn edit(&mut self, index: usize, base: Base, id: &RecordId, piece: Piece, removes: Option<bool>) {
+    fn edit(
+        &mut self,
+        index: usize,
+        base: Base,
+        id: &RecordId,
+        piece: Piece,
+        removes: Option<bool>,
+    ) -> Result<(), Error> {
         let scope = &self.scopes[index];
         let Piece { held, narrowed, fields } = piece;
         let edit = match (fields, removes) {
             (Some(fields), _) => {
-                let write = Write { scope: &scope.open, stamp: self.stamp(scope, base), published: scope.published };
-                let unchanged = if narrowed { held.clone() } else { None };
-                let record = write.onto(held, &id.dataset, &fields).or(unchanged);
-                let bytes = record.map(|record| codec::encode(&record, &id.origin));
+                let stamp = self.stamp(scope, base);
+                let bytes = match held {
+                    None => Some(codec::encode_written(&fields, &stamp, &id.origin)),
+                    Some(held) => {
+                        let write = Write { scope: &scope.open, stamp, published: scope.published };
+                        let unchanged = narrowed.then(|| held.clone());
+                        let record = write.onto(Some(held), &id.dataset, fields).or(unchanged);
+                        record.map(|record| codec::encode(&record, &id.origin))
+                    }
+                };
                 let bytes = bytes.and_then(|bytes| self.bounded(id, bytes));
                 bytes.map(|bytes| if narrowed { Edit::Narrowed(bytes) } else { Edit::Put(bytes) })
             }
@@ -190,8 +200,18 @@ impl<'a> Collector<'a> {
         if let Some(edit) = edit {
             let scope = &mut self.scopes[index];
             let edits = if base == Base::Target { &mut scope.on_target } else { &mut scope.on_applied };
-            edits.records.insert((id.dataset.clone(), id.key), edit);
+            self.held_bytes += edits.add(Edited { dataset: id.dataset.clone(), key: id.key, edit });
         }
+        if self.held_bytes > HELD_BYTES_MAX { self.put_aside() } else { Ok(()) }
+    }
+
+    /// Puts the edits of which there are most into a file.
+    fn put_aside(&mut self) -> Result<(), Error> {
+        let dir = self.instance.dir();
+        let edits = self.scopes.iter_mut().flat_map(|scope| [&mut scope.on_applied, &mut scope.on_target]);
+        let most = edits.max_by_key(|edits| edits.held_bytes()).expect("there are edits, so there is a scope");
+        self.held_bytes -= most.held_bytes();
+        most.put_aside(dir).map_err(Error::io("keep edits in", dir))
     }
 
     /// Makes a scope of ours that a row asks for and that isn't there yet.
@@ -219,7 +239,7 @@ impl<'a> Collector<'a> {
     /// The stamp of writes on a view. Edits on the target get the number after those on the applied
     /// view; if there are none of those, a number is left out, which nobody minds.
     fn stamp(&self, scope: &Working, base: Base) -> Stamp {
-        let offset = if base == Base::Target && !scope.on_applied.records.is_empty() { 2 } else { 1 };
+        let offset = if base == Base::Target && !scope.on_applied.is_empty() { 2 } else { 1 };
         Stamp {
             author: self.instance.id(),
             incarnation: self.instance.card.card.incarnation,
@@ -230,6 +250,11 @@ impl<'a> Collector<'a> {
 }
 
 impl Working {
+    /// Takes the edits out, those on the applied view first.
+    pub(super) fn take_edits(&mut self) -> [(Base, Edits); 2] {
+        [(Base::Applied, std::mem::take(&mut self.on_applied)), (Base::Target, std::mem::take(&mut self.on_target))]
+    }
+
     /// Reads the record that the row reflected.
     pub(super) fn record(&self, instance: &Instance, base: Base, id: &RecordId) -> Result<Option<Record>, Error> {
         let known = if base == Base::Target { &self.target } else { &self.applied };

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::collect::{Collector, Edit, Edits, Working};
+use super::collect::{Collector, Working};
+use super::edits::{Edit, Edited, Edits};
 use super::error::{Error, through};
 use super::instance::Instance;
 use super::progress::Event;
@@ -22,7 +23,7 @@ use crate::scope::audience::Reason;
 use crate::state::database;
 use crate::state::pending::PendingSettle;
 use crate::sys::clock::UnixMillis;
-use crate::tree::apply::apply;
+use crate::tree::apply::{Failed, try_apply};
 use crate::tree::get::get;
 
 /// What a commit did.
@@ -181,7 +182,7 @@ impl Instance {
         for scope in self.open_scopes_of(&self.id())? {
             if scope.row.local_head.is_none() && !scope.manifest.writers.is_empty() {
                 let sequence = scope.row.sequence + 1;
-                let made = self.make_commit(&scope, None, &Edits::default(), sequence, now)?;
+                let made = self.make_commit(&scope, None, Edits::default(), sequence, now)?.known;
                 self.state.set_sequence(&scope.row.id, sequence)?;
                 self.advance(&scope, &made)?;
             }
@@ -197,40 +198,38 @@ impl Instance {
         target: Option<&mut View>,
         summary: &mut CommitSummary,
     ) -> Result<(), Error> {
-        if working.on_applied.records.is_empty() && working.on_target.records.is_empty() {
+        let Working { open, applied: reflected, target: mut base, on_applied, on_target, is_new, .. } = working;
+        if on_applied.is_empty() && on_target.is_empty() {
             return Ok(());
         }
-        if working.is_new {
-            self.state.put_manifest(&working.open.row)?;
+        if is_new {
+            self.state.put_manifest(&open.row)?;
         }
-        let label = working.open.label(self)?;
-        let row = &working.open.row;
+        let label = open.label(self)?;
+        let row = &open.row;
         let mut sequence = row.sequence;
         let mut newest = None;
-        let mut base = working.target;
-        if let Some(made) =
-            self.commit_edits(&working.open, working.applied.as_ref(), &working.on_applied, sequence + 1, now)?
-        {
-            summary.add(&label, &made, &working.on_applied);
-            applied.commits.insert(row.id, made.id);
+        if let Some(made) = self.commit_edits(&open, reflected.as_ref(), on_applied, sequence + 1, now)? {
+            summary.add(&label, &made);
+            applied.commits.insert(row.id, made.known.id);
             sequence += 1;
             base = match base {
-                Some(target) => Some(self.join_known(&working.open, &made, &target)?),
+                Some(target) => Some(self.join_known(&open, &made.known, &target)?),
                 None => None,
             };
-            newest = Some(made);
+            newest = Some(made.known);
         }
-        if let Some(made) = self.commit_edits(&working.open, base.as_ref(), &working.on_target, sequence + 1, now)? {
-            summary.add(&label, &made, &working.on_target);
+        if let Some(made) = self.commit_edits(&open, base.as_ref(), on_target, sequence + 1, now)? {
+            summary.add(&label, &made);
             sequence += 1;
-            base = Some(made);
+            base = Some(made.known);
         }
         if let (Some(view), Some(base)) = (target, &base) {
             view.commits.insert(row.id, base.id);
         }
         self.state.set_sequence(&row.id, sequence)?;
         for made in newest.iter().chain(&base) {
-            self.advance(&working.open, made)?;
+            self.advance(&open, made)?;
         }
         Ok(())
     }
@@ -239,11 +238,11 @@ impl Instance {
         &self,
         scope: &OpenScope,
         base: Option<&Known>,
-        edits: &Edits,
+        edits: Edits,
         sequence: u64,
         now: UnixMillis,
-    ) -> Result<Option<Known>, Error> {
-        if edits.records.is_empty() {
+    ) -> Result<Option<Made>, Error> {
+        if edits.is_empty() {
             return Ok(None);
         }
         self.make_commit(scope, base, edits, sequence, now).map(Some)
@@ -253,33 +252,35 @@ impl Instance {
         &self,
         scope: &OpenScope,
         base: Option<&Known>,
-        edits: &Edits,
+        edits: Edits,
         sequence: u64,
         now: UnixMillis,
-    ) -> Result<Known, Error> {
+    ) -> Result<Made, Error> {
         let mut datasets = base.map_or_else(Default::default, |known| known.commit.datasets.clone());
-        let tree_error = |source| Error::Tree { scope: scope.row.name.to_string(), source };
-        let mut by_dataset: BTreeMap<&DatasetName, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
-        for ((dataset, key), edit) in &edits.records {
-            let bytes = match edit {
-                Edit::Put(bytes) | Edit::Narrowed(bytes) => Some(bytes.clone()),
-                Edit::Deleted | Edit::Withdrawn => None,
+        let mut counts = Counts::default();
+        // Most scopes never had a withdrawal, and a first commit has as many edits as there are rows.
+        let had_withdrawals = self.state.has_withdrawn(&scope.row.id)?;
+        let mut edits = self.sorted(edits)?.peekable();
+        while let Some(next) = edits.peek() {
+            let dataset = match next {
+                Ok(next) => next.dataset.clone(),
+                Err(_) => return Err(edits.next().and_then(Result::err).expect("an error was seen just above")),
             };
-            by_dataset.entry(dataset).or_default().push((key.as_bytes().to_vec(), bytes));
-            if scope.row.origin == self.id() {
-                self.state.set_withdrawn(&scope.row.id, dataset, key, matches!(edit, Edit::Withdrawn))?;
-                if matches!(edit, Edit::Withdrawn | Edit::Narrowed(_)) {
-                    self.note_withdrawal(scope, dataset, key)?;
-                }
-            }
-        }
-        for (dataset, edits) in by_dataset {
-            let root = datasets.get(dataset).copied().unwrap_or_default();
-            let root = apply(&self.state, &scope.row.id_key, &root, edits).map_err(tree_error)?;
+            let of_dataset = std::iter::from_fn(|| {
+                let edited = edits.next_if(|next| next.as_ref().is_ok_and(|next| next.dataset == dataset))?;
+                Some(edited.and_then(|edited| self.note_edit(scope, edited, had_withdrawals, &mut counts)))
+            });
+            let root = datasets.get(&dataset).copied().unwrap_or_default();
+            let edits_of_dataset = of_dataset.map(|edit| edit.map_err(Failed::Edit));
+            let root =
+                try_apply(&self.state, &scope.row.id_key, &root, edits_of_dataset).map_err(|failed| match failed {
+                    Failed::Tree(source) => Error::Tree { scope: scope.row.name.to_string(), source },
+                    Failed::Edit(error) => error,
+                })?;
             if root.count == 0 {
-                datasets.remove(dataset)
+                datasets.remove(&dataset)
             } else {
-                datasets.insert(dataset.clone(), root)
+                datasets.insert(dataset, root)
             };
         }
         let mut clock = base.map_or_else(Clock::default, |known| known.commit.clock.clone());
@@ -289,17 +290,77 @@ impl Instance {
             Making::Capture { parent: base.map(|known| known.id), author: self.id(), incarnation, sequence, time: now };
         let commit = Commit { scope: scope.row.id, clock, datasets, making };
         let id = self.state.put_commit(&scope.row.id, &scope.row.id_key, &commit.encode())?;
-        Ok(Known { id, commit })
+        Ok(Made { known: Known { id, commit }, counts })
+    }
+
+    /// Notes what an edit withdraws, or brings back, and gives it as the tree takes it.
+    fn note_edit(
+        &self,
+        scope: &OpenScope,
+        edited: Edited,
+        had_withdrawals: bool,
+        counts: &mut Counts,
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>), Error> {
+        let Edited { dataset, key, edit } = edited;
+        counts.add(&edit);
+        if scope.row.origin == self.id() {
+            let is_withdrawn = edit == Edit::Withdrawn;
+            if is_withdrawn || had_withdrawals {
+                self.state.set_withdrawn(&scope.row.id, &dataset, &key, is_withdrawn)?;
+            }
+            if is_withdrawn || matches!(edit, Edit::Narrowed(_)) {
+                self.note_withdrawal(scope, &dataset, &key)?;
+            }
+        }
+        Ok((key.as_bytes().to_vec(), edit.into_content()))
+    }
+
+    /// Gives edits once each, by dataset and key.
+    ///
+    /// # Errors
+    /// `Io` if those that were put aside can't be read.
+    pub(super) fn sorted(&self, edits: Edits) -> Result<impl Iterator<Item = Result<Edited, Error>>, Error> {
+        let dir = self.dir().to_owned();
+        let failed = move |source| Error::io("read edits in", &dir)(source);
+        let sorted = edits.into_sorted().map_err(&failed)?;
+        Ok(sorted.map(move |edited| edited.map_err(&failed)))
+    }
+}
+
+/// A commit with what it did.
+struct Made {
+    known: Known,
+    counts: Counts,
+}
+
+/// How many records edits write and remove.
+#[derive(Debug, Default)]
+struct Counts {
+    put: u64,
+    removed: u64,
+}
+
+impl Counts {
+    fn add(&mut self, edit: &Edit) {
+        match edit.content() {
+            Some(_) => self.put += 1,
+            None => self.removed += 1,
+        }
     }
 }
 
 impl Working {
-    fn describe(self, instance: &Instance, summary: &mut CommitSummary) -> Result<(), Error> {
+    fn describe(mut self, instance: &Instance, summary: &mut CommitSummary) -> Result<(), Error> {
         let label = self.open.label(instance)?;
         let nothing = crate::id::bytes::CommitId::from_bytes([0; 32]);
-        for edits in [&self.on_applied, &self.on_target] {
-            if !edits.records.is_empty() {
-                summary.count(&label, nothing, edits);
+        for (_, edits) in self.take_edits() {
+            let mut counts = Counts::default();
+            let is_empty = edits.is_empty();
+            for edited in instance.sorted(edits)? {
+                counts.add(&edited?.edit);
+            }
+            if !is_empty {
+                summary.count(&label, nothing, &counts);
             }
         }
         Ok(())
@@ -319,17 +380,15 @@ impl CommitSummary {
         self.unwatched = later.unwatched;
     }
 
-    fn add(&mut self, label: &str, made: &Known, edits: &Edits) {
-        self.count(label, made.id, edits);
+    fn add(&mut self, label: &str, made: &Made) {
+        self.count(label, made.known.id, &made.counts);
     }
 
-    fn count(&mut self, label: &str, commit: crate::id::bytes::CommitId, edits: &Edits) {
-        let put = edits.records.values().filter(|edit| matches!(edit, Edit::Put(_) | Edit::Narrowed(_))).count() as u64;
-        let removed = edits.records.len() as u64 - put;
+    fn count(&mut self, label: &str, commit: crate::id::bytes::CommitId, counts: &Counts) {
         let entry = self.scopes.entry(label.to_owned()).or_insert(ScopeCommit { commit, put: 0, removed: 0 });
         entry.commit = commit;
-        entry.put += put;
-        entry.removed += removed;
+        entry.put += counts.put;
+        entry.removed += counts.removed;
     }
 }
 

@@ -15,7 +15,7 @@ use super::progress::Event;
 use super::refusal::Refusal;
 use super::scopes::OpenScope;
 use super::vouch::Vouchers;
-use crate::changeset::entry::Body;
+use crate::changeset::entry::{Body, Entry};
 use crate::changeset::reader::{Part, read};
 use crate::changeset::seal;
 use crate::exchange::head::{Head, ObjectRef, Segment};
@@ -23,13 +23,13 @@ use crate::exchange::store::Store;
 use crate::history::commit::{Commit, id_of};
 use crate::id::bytes::{CommitId, DocHash, InstanceId, RecordKey};
 use crate::id::name::DatasetName;
-use crate::record::cell::Record;
+use crate::record::cell::{Element, Record};
 use crate::record::clock::Clock;
 use crate::record::codec;
 use crate::state::database;
 use crate::state::heads::TrackedHead;
 use crate::sys::clock;
-use crate::tree::apply::apply;
+use crate::tree::apply::{Failed, try_apply};
 use crate::tree::root::Root;
 
 /// The newest own write that each instance has signed for: (incarnation, sequence).
@@ -245,7 +245,7 @@ impl<'a> Building<'a> {
             for (index, object) in segment.objects.iter().enumerate() {
                 let file = files.next().expect("one file was fetched for each object");
                 let sealed = fs::read(file).map_err(Error::io("read", file)).map_err(Stop::Fail)?;
-                self.take_object(segment, index, object, &sealed, &mut last_key)?;
+                self.take_object(segment, index, object, sealed, &mut last_key)?;
                 done += 1;
                 self.instance.tell(Event::Done(done));
             }
@@ -258,18 +258,19 @@ impl<'a> Building<'a> {
         segment: &Segment,
         index: usize,
         object: &ObjectRef,
-        sealed: &[u8],
+        sealed: Vec<u8>,
         last_key: &mut Option<(DatasetName, RecordKey)>,
     ) -> Step<()> {
         // Any epoch that we were granted may have sealed an older segment.
         let mut keys = self.scope.keys.epochs.values().rev();
-        let mut opened = seal::open(&object.id, sealed, keys.next().expect("a readable scope has an epoch key"));
+        let mut opened = seal::open(&object.id, &sealed, keys.next().expect("a readable scope has an epoch key"));
         while let Err(seal::Error::Decrypt { .. }) = &opened
             && let Some(key) = keys.next()
         {
-            opened = seal::open(&object.id, sealed, key);
+            opened = seal::open(&object.id, &sealed, key);
         }
         let plain = opened.map_err(|error| Stop::Refuse(Refusal::new("", &error, HINT_AGAIN).damaged()))?;
+        drop(sealed);
         let part = read(&plain).map_err(|error| {
             let refusal = Refusal::new("", &error, HINT_SIGNER);
             Stop::Refuse(Refusal {
@@ -304,36 +305,13 @@ impl<'a> Building<'a> {
         while at < part.entries.len() {
             let dataset = part.entries[at].dataset.clone();
             let group = part.entries[at..].iter().take_while(|entry| entry.dataset == dataset).count();
-            let mut edits = Vec::with_capacity(group);
-            for entry in &part.entries[at..at + group] {
-                let bytes = match entry.body {
-                    Body::Put(bytes) => {
-                        let record = codec::decode(bytes, &self.scope.row.origin).map_err(|error| {
-                            let reason = format!("record {dataset}/{} is not canonical: {error}", entry.key);
-                            Stop::Refuse(Refusal::because("", reason, HINT_SIGNER))
-                        })?;
-                        for (_, element) in record.elements() {
-                            let stamp = &element.stamp;
-                            self.stamps.advance(stamp.author, stamp.incarnation, stamp.sequence);
-                        }
-                        self.check_stamps(&dataset, entry.key.as_bytes(), &record)?;
-                        self.withdraws |= self.narrows(&dataset, entry.key.as_bytes(), &record)?;
-                        Some(bytes.to_vec())
-                    }
-                    Body::Deleted => None,
-                    Body::Withdrawn => {
-                        if self.is_here(&dataset, entry.key.as_bytes())? {
-                            self.withdraws = true;
-                            self.withdrawn.push((dataset.clone(), entry.key));
-                        }
-                        None
-                    }
-                };
-                edits.push((entry.key.as_bytes().to_vec(), bytes));
-            }
             let root = self.roots.get(&dataset).copied().unwrap_or_default();
-            let root =
-                apply(&self.instance.state, &self.scope.row.id_key, &root, edits).map_err(|error| self.tree(error))?;
+            let (state, key) = (&self.instance.state, &self.scope.row.id_key);
+            let edits = part.entries[at..at + group].iter().map(|entry| self.checked(entry).map_err(Failed::Edit));
+            let root = try_apply(state, key, &root, edits).map_err(|failed| match failed {
+                Failed::Tree(error) => self.tree(error),
+                Failed::Edit(stop) => stop,
+            })?;
             if root.count == 0 {
                 self.roots.remove(&dataset)
             } else {
@@ -343,6 +321,38 @@ impl<'a> Building<'a> {
             at += group;
         }
         Ok(())
+    }
+
+    /// Checks what a changeset says of a record, and gives it as the tree takes it.
+    fn checked(&mut self, entry: &Entry<&[u8]>) -> Step<(Vec<u8>, Option<Vec<u8>>)> {
+        let (dataset, key) = (&entry.dataset, entry.key.as_bytes());
+        let bytes = match entry.body {
+            Body::Put(bytes) => {
+                let record = codec::decode(bytes, &self.scope.row.origin).map_err(|error| {
+                    let reason = format!("record {dataset}/{} is not canonical: {error}", entry.key);
+                    Stop::Refuse(Refusal::because("", reason, HINT_SIGNER))
+                })?;
+                let mut last = None;
+                for (_, Element { stamp, .. }) in record.elements() {
+                    // Most fields were written by one write.
+                    if last.replace(stamp) != Some(stamp) {
+                        self.stamps.advance(stamp.author, stamp.incarnation, stamp.sequence);
+                    }
+                }
+                self.check_stamps(dataset, key, &record)?;
+                self.withdraws |= self.narrows(dataset, key, &record)?;
+                Some(bytes.to_vec())
+            }
+            Body::Deleted => None,
+            Body::Withdrawn => {
+                if self.is_here(dataset, key)? {
+                    self.withdraws = true;
+                    self.withdrawn.push((dataset.clone(), entry.key));
+                }
+                None
+            }
+        };
+        Ok((key.to_vec(), bytes))
     }
 
     /// Tells whether we hold a record, as the head's signer left it or as it was merged here. Folded changesets

@@ -15,6 +15,7 @@ pub mod config;
 pub mod confirm;
 pub mod debug;
 pub mod edit;
+mod edits;
 pub mod error;
 mod error_code;
 pub mod fetch;

@@ -9,6 +9,7 @@ use super::instance::Instance;
 use super::relay::Relay;
 use super::round::Each;
 use crate::exchange::store::{Store, StoreError};
+use crate::id::bytes::InstanceId;
 use crate::id::name::PeerName;
 use crate::keys::card::{Card, SignedCard};
 use crate::state::peers::{PeerRow, Trust};
@@ -164,7 +165,8 @@ impl Instance {
     /// Takes cards of known peers from a store that differ from the ones we have in their URLs only.
     ///
     /// A card carries no date. One that was replaced before is an old one that a carrier still has, and stays replaced,
-    /// unless the peer's own store offers it. Everything else on a card is taken by `peer add` alone.
+    /// unless the peer's own store offers it. One that came by hand and that no store has shown yet may be newer than those that
+    /// stores have: if one of these takes its place, it isn't noted as replaced, and returns once its owner has published it. Everything else on a card is taken by `peer add` alone.
     ///
     /// # Errors
     /// `Store`, `State`.
@@ -177,16 +179,39 @@ impl Instance {
             let known = SignedCard::open(&peer.card).map_err(Error::Card)?;
             // What is no card is told of elsewhere.
             let found = store.card(&peer.id).ok().flatten().and_then(|bytes| SignedCard::open(&bytes).ok());
-            let Some(found) = found.filter(|found| found.hash != known.hash) else { continue };
+            let Some(found) = found else { continue };
+            let handed_over = handed_over_key(&peer.id);
+            let is_unpublished = self.state.meta(&handed_over)?.is_some_and(|hash| hash == known.hash.to_string());
+            if found.hash == known.hash {
+                if is_unpublished {
+                    self.state.forget_meta(&handed_over)?;
+                }
+                continue;
+            }
             let differs_in_urls_only = Card { urls: known.card.urls.clone(), ..found.card.clone() } == known.card;
             let is_its_own_store = peer.name.as_str() == from && self.is_peer_source(&peer.name)?;
             if differs_in_urls_only && (is_its_own_store || !self.state.is_noted(&found.hash)?) {
-                self.state.note_once(&known.hash)?;
+                if !is_unpublished {
+                    self.state.note_once(&known.hash)?;
+                }
                 self.state.put_peer(&PeerRow { card: found.bytes, ..peer })?;
             }
         }
         Ok(())
     }
+
+    /// Notes that a card came by hand: it replaces the one before for good, and may be newer than what stores have.
+    pub(super) fn note_handed_over(&self, card: &SignedCard, before: Option<&SignedCard>) -> Result<(), Error> {
+        if let Some(before) = before {
+            self.state.note_once(&before.hash)?;
+        }
+        Ok(self.state.set_meta(&handed_over_key(&card.card.instance), &card.hash.to_string())?)
+    }
+}
+
+/// The key of the `meta` table for the card that came by hand and that no store has shown yet.
+fn handed_over_key(peer: &InstanceId) -> String {
+    format!("handed-over:{peer}")
 }
 
 /// Returns the URLs of a peer's card by which its own store may be read.

@@ -102,6 +102,9 @@ impl Instance {
         let transaction = self.state.transaction()?;
         self.state.put_peer(&peer)?;
         self.state.remember(&id)?;
+        if before.as_ref().is_none_or(|before| before.hash != card.hash) {
+            self.note_handed_over(card, before.as_ref())?;
+        }
         if returns {
             let mut change = TrustChange::of(&peer);
             for scope in &named {

@@ -126,11 +126,13 @@ impl Instance {
             let manifest = own.manifest(&scope).map_err(Error::store("this instance"))?;
             let Some(origin) = manifest.and_then(|bytes| signer_of(&bytes)) else { continue };
             let sent = self.send_manifest(&own, remote, name, &scope, &origin);
-            // Where we have no right to somebody else's scope we have nothing of it to say either.
-            relayed(origin == self.id(), sent)?;
+            // Where we have no right to somebody else's scope we have nothing of it to say either. What we wrote in it waits
+            // until its origin has brought the rules by which we may.
+            let has_rules = relayed(origin == self.id(), sent)?.is_some();
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
                 let sent = self.send_head(&own, remote, place, (&scope, &signer), &mut summary);
-                let seq = relayed(origin == self.id() || signer == self.id(), sent)?.flatten();
+                let is_ours = origin == self.id() || (signer == self.id() && has_rules);
+                let seq = relayed(is_ours, sent)?.flatten();
                 sent_heads.extend(seq.filter(|_| signer == self.id()).map(|seq| (scope, seq)));
             }
         }

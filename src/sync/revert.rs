@@ -217,7 +217,7 @@ impl Work<'_> {
                 fields.entry(moved).or_insert(value);
             }
         }
-        if let Some(record) = self.write.onto(Some(head), &dataset, &fields) {
+        if let Some(record) = self.write.onto(Some(head), &dataset, fields) {
             self.put("changed", (dataset.clone(), key), Some(record), written);
         }
         for (field, reason) in left {

@@ -16,12 +16,15 @@ pub(super) fn own(
     least: &LeastScopes,
     dataset: &DatasetName,
     row: &ScopeName,
-    fields: &BTreeMap<FieldName, Value>,
+    fields: BTreeMap<FieldName, Value>,
 ) -> Routed {
+    if !least.fields.contains_key(dataset) {
+        return Routed::from([(row.clone(), fields)]);
+    }
     let mut routed = Routed::from([(row.clone(), BTreeMap::new())]);
     for (field, value) in fields {
-        if let Some(scope) = least.route(dataset, field, row) {
-            routed.entry(scope).or_default().insert(field.clone(), value.clone());
+        if let Some(scope) = least.route(dataset, &field, row) {
+            routed.entry(scope).or_default().insert(field, value);
         }
     }
     routed

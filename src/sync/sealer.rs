@@ -10,7 +10,7 @@ use crate::exchange::head::ObjectRef;
 use crate::exchange::store::{Store, StoreError};
 
 /// The most plaintexts, of about 16 MiB each, that are held and sealed at once.
-const AT_ONCE_MAX: usize = 4;
+const AT_ONCE_MAX: usize = 3;
 
 /// Seals plaintexts in the order in which they come.
 pub(super) struct Sealer<'a> {

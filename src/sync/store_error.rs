@@ -32,7 +32,7 @@ pub(super) fn store_hint(error: &StoreError) -> Option<String> {
         }
         StoreError::ReadOnly { .. } => "mount it writable, or choose another place".into(),
         StoreError::Denied { .. } => {
-            "check owner and mode of the directory; at a hub, whether this instance is a member: `wbsync hub join`"
+            "at a hub, join with an invitation: `wbsync hub join REMOTE --token-file FILE`; of a directory, check owner and mode"
                 .into()
         }
         StoreError::Swapped { .. } => "others keep writing there; try again in a moment".into(),

@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::collect::{Edit, Working};
+use super::collect::Working;
 use super::commit::decode_record;
+use super::edits::{Edit, Edited};
 use super::error::Error;
 use super::inspect::{RecordDiff, record_diff};
 use super::instance::Instance;
 use super::scopes::OpenScope;
-use crate::connector::contract::Base;
 use crate::history::join::Known;
 use crate::id::bytes::RecordKey;
 use crate::id::name::DatasetName;
@@ -52,7 +52,7 @@ impl Instance {
         let from = from.map(|from| self.find_commit(from)).transpose()?;
         let (scopes, summary) = self.uncommitted()?;
         let mut records = Vec::new();
-        for working in &scopes {
+        for working in scopes {
             let scope = working.open.label(self)?;
             let diffs = match &from {
                 None => self.edits_of(working)?,
@@ -67,20 +67,28 @@ impl Instance {
     }
 
     /// The edits against what each row reflected.
-    fn edits_of(&self, working: &Working) -> Result<Vec<RecordDiff>, Error> {
+    fn edits_of(&self, mut working: Working) -> Result<Vec<RecordDiff>, Error> {
         let mut diffs = Vec::new();
-        for (base, edits) in [(Base::Applied, &working.on_applied), (Base::Target, &working.on_target)] {
-            for ((dataset, key), edit) in &edits.records {
-                let id = RecordId { origin: working.open.row.origin, dataset: dataset.clone(), key: *key };
+        for (base, edits) in working.take_edits() {
+            for edit in self.sorted(edits)? {
+                let Edited { dataset, key, edit } = edit?;
+                let id = RecordId { origin: working.open.row.origin, dataset, key };
                 let old = working.record(self, base, &id)?;
-                diffs.extend(edited(&id, edit, old.as_ref())?);
+                diffs.extend(edited(&id, &edit, old.as_ref())?);
             }
         }
         Ok(diffs)
     }
 
     /// What differs from a commit to the rows, edits included.
-    fn since(&self, open: &OpenScope, from: &Known, working: &Working) -> Result<Vec<RecordDiff>, Error> {
+    fn since(&self, open: &OpenScope, from: &Known, mut working: Working) -> Result<Vec<RecordDiff>, Error> {
+        let mut edits = BTreeMap::new();
+        for (_, sorted) in working.take_edits() {
+            for edit in self.sorted(sorted)? {
+                let Edited { dataset, key, edit } = edit?;
+                edits.insert((dataset, key), edit);
+            }
+        }
         let shown = working.target.as_ref().or(working.applied.as_ref());
         let mut keys: BTreeSet<(DatasetName, RecordKey)> = BTreeSet::new();
         let (before, after) = match shown {
@@ -92,14 +100,13 @@ impl Instance {
             keys.insert((dataset.clone(), *key));
             Ok(())
         })?;
-        let edits = [&working.on_applied, &working.on_target];
-        keys.extend(edits.iter().flat_map(|edits| edits.records.keys().cloned()));
+        keys.extend(edits.keys().cloned());
         let mut diffs = Vec::new();
         for (dataset, key) in keys {
             let id = RecordId { origin: open.row.origin, dataset, key };
             let old = self.record_at(open, from, &id.dataset, &id.key)?;
             let name = (id.dataset.clone(), id.key);
-            if let Some(edit) = edits.iter().rev().find_map(|edits| edits.records.get(&name)) {
+            if let Some(edit) = edits.get(&name) {
                 diffs.extend(edited(&id, edit, old.as_ref())?);
                 continue;
             }
@@ -114,10 +121,7 @@ impl Instance {
 }
 
 fn edited(id: &RecordId, edit: &Edit, old: Option<&Record>) -> Result<Option<RecordDiff>, Error> {
-    let new = match edit {
-        Edit::Put(bytes) | Edit::Narrowed(bytes) => Some(decode_record(bytes, &id.origin, &id.dataset, &id.key)?),
-        Edit::Deleted | Edit::Withdrawn => None,
-    };
+    let new = edit.content().map(|bytes| decode_record(bytes, &id.origin, &id.dataset, &id.key)).transpose()?;
     let mut diff = differing(id, old, new.as_ref());
     if let (Some(diff), Edit::Withdrawn) = (&mut diff, edit) {
         diff.change = "withdrawn";

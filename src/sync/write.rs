@@ -25,21 +25,23 @@ impl Write<'_> {
         &self,
         held: Option<Record>,
         dataset: &DatasetName,
-        fields: &BTreeMap<FieldName, Value>,
+        fields: BTreeMap<FieldName, Value>,
     ) -> Option<Record> {
-        let is_new = held.is_none();
-        let mut record = held.unwrap_or_default();
+        let Some(mut record) = held else {
+            let cells = fields.into_iter().map(|(field, value)| (field, Cell::new(self.stamp, value)));
+            return Some(Record { cells: cells.collect() });
+        };
         // A field that a record doesn't have shows nothing, and nothing again is no edit.
         let differs = |field: &FieldName, value: &Value| match self.shown(&record, dataset, field) {
             Some(shown) => !shown.same(value),
-            None => is_new || *value != Value::Null,
+            None => *value != Value::Null,
         };
         let mut changed: BTreeSet<FieldName> =
             fields.iter().filter(|(field, value)| differs(field, value)).map(|(field, _)| field.clone()).collect();
         let moved: Vec<FieldName> =
             changed.iter().flat_map(|field| self.scope.schema.group_of(dataset, field)).collect();
         changed.extend(moved.into_iter().filter(|field| fields.contains_key(field)));
-        if changed.is_empty() && !is_new {
+        if changed.is_empty() {
             return None;
         }
         for field in changed {

@@ -8,10 +8,17 @@ use super::rig;
 /// If the operating system has no randomness to give: nothing can be made safely then.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    if let Some(rig) = rig::installed() {
-        rig.fill(&mut bytes);
-        return bytes;
-    }
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    fill(&mut bytes);
     bytes
+}
+
+/// Fills `bytes` with random ones: asking once for many costs little more than asking for one.
+///
+/// # Panics
+/// As `bytes`.
+pub fn fill(bytes: &mut [u8]) {
+    match rig::installed() {
+        Some(rig) => rig.fill(bytes),
+        None => getrandom::fill(bytes).expect("the operating system gives randomness"),
+    }
 }

@@ -9,6 +9,9 @@ use crate::exchange::layout::StorePath;
 use crate::sys::clock::UnixMillis;
 use crate::sys::disk::{self, Entry, TEMPORARY_PREFIX};
 
+/// The directory that a served store has beside its own.
+pub const HUB_DIR: &str = "hub";
+
 /// Something that is no part of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stray {
@@ -71,6 +74,8 @@ fn visit(root: &Path, inside: &str, depth: usize, stale: UnixMillis, found: &mut
                 visit(root, &path, depth + 1, stale, found)?;
                 continue;
             }
+            // What a hub keeps of its members is its own business, and stays out of copies of the store.
+            Entry::Dir if path == HUB_DIR => continue,
             _ if is_place || is_dir_of_ours(&path) => StrayKind::Irregular,
             _ => StrayKind::Foreign,
         };

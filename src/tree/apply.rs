@@ -58,6 +58,21 @@ where
     rebuilt(store, key, top + 1, changes, *root)
 }
 
+/// Why edits that may fail to come didn't become a tree: the error for `try_apply` of callers with errors of their own.
+#[derive(Debug)]
+pub enum Failed<E> {
+    /// The tree can't be read or written.
+    Tree(TreeError),
+    /// An edit didn't come.
+    Edit(E),
+}
+
+impl<E> From<TreeError> for Failed<E> {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(error)
+    }
+}
+
 /// Builds the levels from `base` up of the changes of `base`, of which the old tree had one entry at most.
 fn rebuilt<S, E>(store: &S, key: &IdKey, base: u8, changes: Changes<'_, E>, old: Root) -> Result<Root, E>
 where
@@ -110,7 +125,9 @@ fn encoded<'a, E: From<TreeError> + 'a>(
         let (key, value) = edit?;
         check_bounds(&key, value.as_deref())?;
         assert!(last.as_ref().is_none_or(|last| *last < key), "edits must come in strictly ascending order of keys");
-        last = Some(key.clone());
+        let last = last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(&key);
         Ok(Change { key, put: value.map(|value| Put { tail: value_tail(&value), count: 1 }) })
     })
 }

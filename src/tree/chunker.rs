@@ -20,6 +20,9 @@ pub(super) struct Entry {
     pub(super) count: u64,
 }
 
+/// Room for the entries of most nodes.
+const BODY_BYTES: usize = 6 << 10;
+
 /// Collects entries of one level until a node is full.
 pub(super) struct Chunker<'a, S: ?Sized> {
     store: &'a S,
@@ -36,7 +39,17 @@ pub(super) struct Chunker<'a, S: ?Sized> {
 impl<'a, S: NodeStore + ?Sized> Chunker<'a, S> {
     pub(super) fn new(store: &'a S, key: &'a IdKey, level: u8) -> Self {
         assert!(level <= LEVEL_MAX, "each level halves the one below, so no count of 64 bits gets here");
-        Self { store, key, level, body: Writer::new(), entries: 0, count: 0, last_key: None, nodes: 0, latest: None }
+        Self {
+            store,
+            key,
+            level,
+            body: Writer::with_capacity(BODY_BYTES),
+            entries: 0,
+            count: 0,
+            last_key: None,
+            nodes: 0,
+            latest: None,
+        }
     }
 
     /// Tells whether the last entry ended its node.
@@ -89,7 +102,8 @@ impl<'a, S: NodeStore + ?Sized> Chunker<'a, S> {
         if self.entries == 0 {
             return Ok(None);
         }
-        let bytes = encode(self.level, self.entries, &std::mem::take(&mut self.body).finish());
+        let body = std::mem::replace(&mut self.body, Writer::with_capacity(BODY_BYTES));
+        let bytes = encode(self.level, self.entries, &body.finish());
         assert!(self.entries == 1 || bytes.len() <= NODE_BYTES_MAX, "make_room keeps nodes within bounds");
         let id = self.key.node_id(&bytes);
         self.store.write(&id, &bytes).map_err(|source| TreeError::Write { id, source })?;

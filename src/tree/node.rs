@@ -121,14 +121,14 @@ impl Node {
 
 /// Returns the encoded tail of a leaf's entry.
 pub(super) fn value_tail(value: &[u8]) -> Vec<u8> {
-    let mut writer = Writer::new();
+    let mut writer = Writer::with_capacity(value.len() + 9);
     writer.bytes(value);
     writer.finish()
 }
 
 /// Returns the encoded tail of an inner node's entry.
 pub(super) fn child_tail(id: &NodeId, count: u64) -> Vec<u8> {
-    let mut writer = Writer::new();
+    let mut writer = Writer::with_capacity(NodeId::SIZE + 11);
     writer.bytes(id.as_bytes());
     writer.uint(count);
     writer.finish()
@@ -142,7 +142,7 @@ pub(super) fn tail_child(tail: &[u8]) -> NodeId {
 
 /// Returns the bytes of a node whose encoded entries are `body`.
 pub(super) fn encode(level: u8, entries: usize, body: &[u8]) -> Vec<u8> {
-    let mut writer = Writer::new();
+    let mut writer = Writer::with_capacity(body.len() + 16);
     writer.array(2);
     writer.uint(u64::from(level));
     writer.array(entries * items_of_entry(level));

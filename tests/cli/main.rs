@@ -28,6 +28,5 @@ mod served;
 mod settling;
 mod shown;
 mod triggers;
-mod walked;
 mod withdrawn;
 mod working;

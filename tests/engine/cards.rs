@@ -64,3 +64,34 @@ fn urls_of_a_card_are_taken_and_nothing_else() {
     beta.pull();
     assert!(known(&beta, "alpha").urls.len() == 2 && beta.open().peer_sources().unwrap().is_empty());
 }
+
+/// Cards are handed over before their owner's next push: what stores have is older then.
+#[test]
+fn a_card_that_was_handed_over_outlives_the_older_one_of_a_store() {
+    let (stick, alpha, beta) = pair(None);
+    let gamma = Site::new("gamma");
+    for site in [&beta, &gamma] {
+        let config = site.app.dir().join("wbsync.toml");
+        let central = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, format!("{central}\n[network]\nmode = \"hybrid\"\n")).unwrap();
+    }
+    alpha.sync();
+    let old = alpha.card();
+    alpha.open().set_urls(vec!["https://alpha.example/".into()]).unwrap();
+    let new = alpha.card();
+    // Who knew the old card keeps the new one.
+    beta.knows(&alpha, None);
+    beta.pull();
+    assert_eq!(known(&beta, "alpha"), new.card);
+    // Who never saw the old one takes it, and has the new one again once its owner has pushed.
+    gamma.knows(&alpha, None);
+    gamma.uses(&stick);
+    gamma.pull();
+    assert_eq!(known(&gamma, "alpha"), old.card);
+    alpha.sync();
+    gamma.pull();
+    assert_eq!(known(&gamma, "alpha"), new.card);
+    put(&stick, &old);
+    gamma.pull();
+    assert_eq!(known(&gamma, "alpha"), new.card, "the old one stays replaced");
+}

@@ -40,6 +40,38 @@ fn two_that_write_one_scope_at_once_end_alike_without_help() {
     }
 }
 
+/// Beta may write in alpha's scope, and comes to a hub where alpha has never been.
+#[test]
+fn what_a_writer_wrote_waits_at_a_hub_until_the_scopes_origin_comes() {
+    let (first, second) = (Site::start(&[]), Site::start(&[]));
+    let (alpha, beta) = (instance("alpha"), instance("beta"));
+    befriend(&alpha, &beta);
+    for app in [&alpha, &beta] {
+        first.admit(app);
+    }
+    alpha.insert_request(Some(App::ADMIN), "shared", "public");
+    for app in [&alpha, &beta] {
+        app.wbsync(&["sync"]).ok();
+    }
+    beta.execute("UPDATE help_requests SET description = 'written by beta'", &[]);
+    beta.insert_request(Some(App::ADMIN), "of beta", "public");
+    beta.wbsync(&["sync"]).ok();
+    for app in [&alpha, &beta] {
+        app.wbsync(&["remote", "remove", "hub"]).ok();
+    }
+    drop(first);
+    second.admit(&beta);
+    let pushed = beta.wbsync(&["push"]).ok();
+    assert!(pushed.stdout.contains("pushed hub: 2 heads"), "its own scopes' go, the other waits: {pushed}");
+    second.admit(&alpha);
+    for app in [&alpha, &beta, &alpha] {
+        app.wbsync(&["sync"]).ok();
+    }
+    let texts = |app: &App| app.dump_columns("help_requests", &["description"]);
+    assert!(texts(&alpha).contains("written by beta") && texts(&alpha).contains("of beta"), "{}", texts(&alpha));
+    assert_eq!(texts(&alpha), texts(&beta));
+}
+
 #[test]
 fn a_hub_that_is_killed_at_any_moment_loses_nothing() {
     let mut site = Some(Site::start(&[]));

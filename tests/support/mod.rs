@@ -5,6 +5,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod app;
+pub mod document;
+pub mod pair;
 pub mod pgwire;
 pub mod postgres;
 pub mod run;

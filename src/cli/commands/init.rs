@@ -83,7 +83,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         "\nNext steps:\n  wbsync peer add CARD          add another instance by its card; give it yours\n  \
          wbsync peer trust NAME        let it read what is marked `trusted`\n  \
          wbsync follow NAME            take in what it shares\n  \
-         wbsync remote add NAME PATH   a store to exchange through: a stick, a shared directory\n  \
+         wbsync remote add NAME URL    a store to exchange through: a hub, a shared directory, a stick\n  \
          wbsync sync                   exchange",
     );
     Ok(())

@@ -16,6 +16,7 @@ CREATE TABLE wbsync.map(
     PRIMARY KEY(dataset, key));
 CREATE UNIQUE INDEX map_record ON wbsync.map(dataset, origin, record);
 CREATE INDEX map_number ON wbsync.map(dataset, number);
+CREATE INDEX map_stub ON wbsync.map(dataset) WHERE flags & 1 <> 0;
 CREATE TABLE wbsync.override(
     dataset bigint NOT NULL, key text COLLATE \"C\" NOT NULL, field text NOT NULL, shown bytea, reason text NOT NULL,
     PRIMARY KEY(dataset, key, field));

@@ -188,7 +188,8 @@ impl Apply<'_> {
         let marks = books.marks(dataset, rule);
         let look = look::look(plan, row, origin, marks, overrides, &mut parents, &mut self.buffer)?;
         let flags = look.flags(0);
-        let (birth, digest, audience) = (look.birth, look.digest, look.audience);
+        let (digest, audience) = (look.digest, look.audience);
+        let birth = look::birth(plan, row, &mut self.buffer)?;
         Ok(Current { raws: row.0[..=plan.fields.len()].to_vec(), birth, digest, audience, flags })
     }
 }

@@ -141,6 +141,8 @@ pub(super) struct Apply<'a> {
     pub(super) restoring: bool,
     /// Rows of circles that became placeholders because others refer to them, which may go as well.
     pub(super) blanked: Vec<(usize, RecordId)>,
+    /// How many records are still to get savepoints of their own, because one of some couldn't be written.
+    pub(super) separate: usize,
     /// What had to wait in this run and was counted.
     parked: HashSet<RecordId>,
     files: BTreeSet<String>,
@@ -191,6 +193,7 @@ impl<'a> Apply<'a> {
             alone: VecDeque::new(),
             restoring: false,
             blanked: Vec::new(),
+            separate: 0,
             parked: HashSet::new(),
             files: BTreeSet::new(),
             has_outbox: conn.has_outbox()?,
@@ -220,7 +223,9 @@ impl<'a> Apply<'a> {
                 let transaction = Transaction::begin(self.conn)?;
                 self.verified.clear();
                 self.written.clear();
+                self.books.recall.begin();
                 let written = self.fill(&mut batch, begin, &mut done).and_then(|()| Ok(transaction.commit()?));
+                self.books.recall.end();
                 if let Err(fail) = written {
                     self.books.truncate(origins);
                     return Err(fail);
@@ -248,9 +253,10 @@ impl<'a> Apply<'a> {
                 let run = self.take_run(batch);
                 *done += run.len() as u64;
                 self.together(run)?;
-            } else if let Some(change) = batch.pop_front() {
-                *done += 1;
-                self.change(&change)?;
+            } else if !batch.is_empty() {
+                let changes = self.take_few(batch);
+                *done += changes.len() as u64;
+                self.several(changes)?;
             } else {
                 break;
             }
@@ -267,12 +273,23 @@ impl<'a> Apply<'a> {
         !self.retries.is_empty() || !self.alone.is_empty() || !self.runs.is_empty()
     }
 
-    fn change(&mut self, change: &Change) -> Result<(), Fail> {
+    pub(super) fn change(&mut self, change: &Change) -> Result<(), Fail> {
         match self.plans.index(&change.id.dataset) {
             Some(dataset) => self.one(dataset, &change.id, change.content.as_ref(), Giver::Engine)?,
             None => self.applied.unchanged += 1,
         }
         Ok(())
+    }
+
+    /// Writes or removes one record.
+    pub(super) fn act(&mut self, dataset: usize, id: &RecordId, content: Option<&Content>) -> Result<Done, Fail> {
+        let done = match content {
+            Some(content) => self.put(dataset, id, content)?,
+            None => self.remove(dataset, id)?,
+        };
+        self.conn.check_deferred()?;
+        self.purge_all()?;
+        Ok(done)
     }
 
     /// Writes one record in its savepoint and counts what became of it.
@@ -284,15 +301,7 @@ impl<'a> Apply<'a> {
         from: Giver,
     ) -> Result<(), Fail> {
         let origins = self.books.origins.len();
-        let written = self.whole(|apply| {
-            let done = match content {
-                Some(content) => apply.put(dataset, id, content)?,
-                None => apply.remove(dataset, id)?,
-            };
-            apply.conn.check_deferred()?;
-            apply.purge_all()?;
-            Ok(done)
-        })?;
+        let written = self.whole(|apply| apply.act(dataset, id, content))?;
         match written {
             Ok(done) => self.done(dataset, id, done),
             Err(fail) => {
@@ -346,6 +355,7 @@ impl<'a> Apply<'a> {
         let done = act(self);
         if done.is_err() {
             self.conn.execute("ROLLBACK TO wbsync_record", &[]).map_err(Fail::Sql)?;
+            self.books.recall.forget_all();
         }
         self.conn.execute("RELEASE wbsync_record", &[]).map_err(Fail::Sql)?;
         Ok(done)
@@ -422,7 +432,8 @@ impl<'a> Apply<'a> {
             let look = look::look(plan, row, origin, marks, overrides, &mut parents, buffer)?;
             let raws: Result<_, SqlError> = (0..=plan.fields.len()).map(|at| Ok(row.raw(at)?.to_raw())).collect();
             let flags = look.flags(0);
-            Ok(Current { raws: raws?, birth: look.birth, digest: look.digest, audience: look.audience, flags })
+            let birth = look::birth(plan, row, buffer)?;
+            Ok(Current { raws: raws?, birth, digest: look.digest, audience: look.audience, flags })
         })?)
     }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::key::Key;
 use super::look::{Marks, OWN, Override, Parent, Parents};
 use super::plan::Plans;
+use super::recall::Recall;
 use super::session::{Row, Session, SqlError};
 use crate::connector::contract::Context;
 use crate::id::bytes::{InstanceId, RecordKey};
@@ -43,6 +44,8 @@ pub(super) struct Books {
     pub(super) defaults: Vec<Option<String>>,
     /// By dataset, whether its keys are integers.
     integer_keys: Vec<bool>,
+    /// Map rows of the write transaction that is open, if that wants it.
+    pub(super) recall: Recall,
 }
 
 /// A map row.
@@ -62,7 +65,15 @@ pub(super) struct Entry {
 }
 
 /// The columns of an `Entry`, in its order.
-pub(super) const ENTRY: &str = "key, origin, record, birth, digest, audience, seen, view, flags, rule";
+macro_rules! entry {
+    () => {
+        "key, origin, record, birth, digest, audience, seen, view, flags, rule"
+    };
+}
+
+pub(super) const ENTRY: &str = entry!();
+const FIND: &str = concat!("SELECT ", entry!(), " FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 AND record = ?3");
+const AT: &str = concat!("SELECT ", entry!(), " FROM _wbsync_map WHERE dataset = ?1 AND key = ?2");
 
 /// Why the bookkeeping can't be used.
 #[derive(Debug)]
@@ -154,9 +165,20 @@ impl Books {
         let sql = "SELECT settled, view, applied, target FROM _wbsync_position";
         let (settled, view, applied, target) =
             conn.only(sql, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-        let readers = context.readers.clone();
-        let books =
-            Self { settled, view, applied, target, origins, numbers, readers, datasets, defaults, integer_keys };
+        let (readers, recall) = (context.readers.clone(), Recall::default());
+        let books = Self {
+            settled,
+            view,
+            applied,
+            target,
+            origins,
+            numbers,
+            readers,
+            datasets,
+            defaults,
+            integer_keys,
+            recall,
+        };
         Ok(Some(books))
     }
 
@@ -244,6 +266,7 @@ impl Books {
     /// Says beside a row for whom it is meant.
     pub(super) fn set_rule(&self, conn: &dyn Session, dataset: usize, key: &Key, rule: &str) -> Result<(), SqlError> {
         let sql = "UPDATE _wbsync_map SET rule = ?3 WHERE dataset = ?1 AND key = ?2";
+        self.recall.forget(dataset, key);
         conn.execute(sql, &bind![self.datasets[dataset], key, rule])?;
         Ok(())
     }
@@ -263,14 +286,21 @@ impl Books {
     /// Finds the map row of a record.
     pub(super) fn find(&self, conn: &dyn Session, dataset: usize, id: &RecordId) -> Result<Option<Entry>, SqlError> {
         let Some(origin) = self.number(&id.origin) else { return Ok(None) };
-        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 AND record = ?3");
-        conn.one(&sql, &bind![self.datasets[dataset], origin, id.key.as_bytes()], |row| self.entry(dataset, row))
+        if let Some(entry) = self.recall.of(dataset, origin, id.key.as_bytes()) {
+            return Ok(Some(entry));
+        }
+        let number = self.datasets[dataset];
+        let entry = conn.one(FIND, &bind![number, origin, id.key.as_bytes()], |row| self.entry(dataset, row))?;
+        Ok(entry.inspect(|entry| self.recall.note(dataset, entry)))
     }
 
     /// Finds the map row of a row.
     pub(super) fn at(&self, conn: &dyn Session, dataset: usize, key: &Key) -> Result<Option<Entry>, SqlError> {
-        let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND key = ?2");
-        conn.one(&sql, &bind![self.datasets[dataset], key], |row| self.entry(dataset, row))
+        if let Some(entry) = self.recall.at(dataset, key) {
+            return Ok(Some(entry));
+        }
+        let entry = conn.one(AT, &bind![self.datasets[dataset], key], |row| self.entry(dataset, row))?;
+        Ok(entry.inspect(|entry| self.recall.note(dataset, entry)))
     }
 
     /// Reads the columns of `ENTRY`.
@@ -357,12 +387,18 @@ impl Books {
             entry.flags,
         ];
         conn.execute(sql, &values)?;
+        // What is said beside a row of our own may have stayed.
+        match entry.origin {
+            OWN => self.recall.forget(dataset, &entry.key),
+            _ => self.recall.note(dataset, entry),
+        }
         Ok(())
     }
 
     /// Removes a map row with what hangs on it.
     pub(super) fn remove(&self, conn: &dyn Session, dataset: usize, entry: &Entry) -> Result<(), SqlError> {
         let number = self.datasets[dataset];
+        self.recall.forget(dataset, &entry.key);
         conn.execute("DELETE FROM _wbsync_map WHERE dataset = ?1 AND key = ?2", &bind![number, entry.key])?;
         conn.execute("DELETE FROM _wbsync_override WHERE dataset = ?1 AND key = ?2", &bind![number, entry.key])?;
         let sql = "DELETE FROM _wbsync_waiting WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field <> ''";
@@ -386,12 +422,7 @@ pub(super) struct Mapped<'a> {
 
 impl Parents for Mapped<'_> {
     fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
-        let sql = "SELECT origin, record, audience FROM _wbsync_map WHERE dataset = ?1 AND key = ?2";
-        self.conn.one(sql, &bind![self.books.datasets[dataset], key], |row| {
-            let (origin, audience) = (row.get(0)?, audience_of(row.str(2)?));
-            let audience = self.books.seen_from_here(origin, audience);
-            Ok(Parent { origin, record: row.get(1)?, audience })
-        })
+        Ok(self.books.at(self.conn, dataset, key)?.map(|entry| self.books.parent(&entry)))
     }
 }
 
@@ -420,6 +451,7 @@ pub(super) fn audience_text(audience: &Audience) -> &str {
 pub(super) fn audience_of(text: &str) -> Audience {
     match text {
         "public" => Audience::Shared(ScopeName::public()),
+        "trusted" => Audience::Shared(ScopeName::trusted()),
         "!chosen" => Audience::Private(Reason::Chosen),
         "!filtered" => Audience::Private(Reason::Filtered),
         "!parent" => Audience::Private(Reason::Parent),

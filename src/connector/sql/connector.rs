@@ -434,10 +434,11 @@ impl Connector for SqlConnector {
         let doing = "count the placeholders";
         let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
         let read = || -> Result<BTreeMap<DatasetName, u64>, SqlError> {
-            let sql = "SELECT count(*) FROM _wbsync_map WHERE dataset = ?1 AND flags & ?2 <> 0";
+            // Spelled as the index on them is.
+            let sql = format!("SELECT count(*) FROM _wbsync_map WHERE dataset = ?1 AND flags & {STUB} <> 0");
             let mut counts = BTreeMap::new();
             for (number, plan) in books.datasets.iter().zip(&self.plans.list) {
-                let count: i64 = self.session().only(sql, &bind![number, STUB], |row| row.get(0))?;
+                let count: i64 = self.session().only(&sql, &bind![number], |row| row.get(0))?;
                 if count > 0 {
                     counts.insert(plan.name.clone(), count.unsigned_abs());
                 }

@@ -65,7 +65,6 @@ pub(super) struct Decision {
 #[derive(Debug)]
 pub(super) struct Look<'r> {
     pub(super) values: Vec<Logical<'r>>,
-    pub(super) birth: i64,
     pub(super) digest: i64,
     /// For whom an own row is meant; `None` for those of others.
     pub(super) audience: Option<Audience>,
@@ -87,7 +86,7 @@ pub(super) fn look<'r>(
         _ => None,
     };
     let digest = digest(plan, audience.as_ref(), &values, buffer);
-    Ok(Look { values, birth: birth(plan, row, buffer)?, digest, audience })
+    Ok(Look { values, digest, audience })
 }
 
 /// Returns what the fields of a row show; references that don't narrow it show nothing.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::books::{Books, ENTRY, Entry, STUB, audience_text, override_of};
 use super::key::Key;
-use super::look::Override;
+use super::look::{OWN, Override};
 use super::raw::{Bind, RawRef};
 use super::session::{Session, SqlError};
 use crate::record::recordid::RecordId;
@@ -130,6 +130,13 @@ impl Books {
             }
             conn.execute(&sql, &values)?;
         }
+        for entry in entries {
+            // What is said beside a row of our own may have stayed.
+            match entry.origin {
+                OWN => self.recall.forget(dataset, &entry.key),
+                _ => self.recall.note(dataset, entry),
+            }
+        }
         Ok(())
     }
 
@@ -167,6 +174,7 @@ impl Books {
     pub(super) fn remove_all(&self, conn: &dyn Session, dataset: usize, entries: &[Entry]) -> Result<(), SqlError> {
         let number = self.datasets[dataset];
         let keys: Vec<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
+        keys.iter().for_each(|key| self.recall.forget(dataset, key));
         let list = conn.list(&keys, false);
         for table in ["map", "override"] {
             let among = conn.among("key", false, "?2");

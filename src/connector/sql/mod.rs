@@ -27,6 +27,7 @@ mod plan;
 mod purge;
 mod put;
 mod put_many;
+mod recall;
 mod remove;
 mod row;
 mod salvage;

@@ -180,6 +180,23 @@ pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// Spells the statement that inserts a row and returns its key. It is spelled for every row, so without detours.
+pub(super) fn insertion<V>(table: &str, columns: &[(&str, V)], key: &str) -> String {
+    let mut sql = String::with_capacity(64 + table.len() + key.len() + 24 * columns.len());
+    sql.extend(["INSERT INTO ", table]);
+    for (at, (column, _)) in columns.iter().enumerate() {
+        sql.push_str(if at == 0 { "(\"" } else { "\", \"" });
+        sql.extend(column.chars().flat_map(|c| std::iter::repeat_n(c, if c == '"' { 2 } else { 1 })));
+    }
+    sql.push_str("\")");
+    for at in 1..=columns.len() {
+        sql.push_str(if at == 1 { " VALUES(?" } else { ", ?" });
+        sql.push_str(&at.to_string());
+    }
+    sql.extend([") RETURNING ", key]);
+    sql
+}
+
 /// Makes what a column holds for a constant whose template is filled in.
 pub(super) fn constant(constant: &Constant, fill: impl FnOnce(&str) -> String) -> Raw {
     match constant {
@@ -193,6 +210,13 @@ pub(super) fn constant(constant: &Constant, fill: impl FnOnce(&str) -> String) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_inserted_whatever_columns_are_called() {
+        let columns = [("a", ()), ("b\"c", ())];
+        let sql = "INSERT INTO \"t\"(\"a\", \"b\"\"c\") VALUES(?1, ?2) RETURNING \"a\"";
+        assert_eq!(insertion("\"t\"", &columns, "\"a\""), sql);
+    }
 
     #[test]
     fn patterns_are_values_or_prefixes() {

@@ -160,7 +160,7 @@ impl<'a> Apply<'a> {
         for id in ids {
             self.books.intern(self.conn, &id.origin)?;
             let raws = self.stub_raws(plan, id, None)?;
-            columns.push(self.columns_of(dataset, id, &raws, "private"));
+            columns.push(self.kept_columns_of(dataset, id, &raws, "private"));
         }
         let keys = self.insert_all(dataset, &columns)?;
         let mut notes = Vec::with_capacity(ids.len());
@@ -298,7 +298,7 @@ impl<'a> Apply<'a> {
         items.retain_mut(|item| {
             let id = &run[item.at].id;
             let (Some(entry), Some(current)) = (&item.entry, &item.current) else {
-                inserts.push(self.columns_of(dataset, id, &item.wanted.raws, item.content.scope.as_str()));
+                inserts.push(self.kept_columns_of(dataset, id, &item.wanted.raws, item.content.scope.as_str()));
                 item.done = Done::Inserted;
                 return true;
             };

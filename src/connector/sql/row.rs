@@ -1,14 +1,15 @@
 //! Statements on the application's rows: one row, or many with the same columns.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::apply::{Apply, Fail};
 use super::books::Entry;
 use super::key::{Key, bound, spell};
 use super::many::{rows, rows_max};
-use super::plan::{Plan, constant, quote};
+use super::plan::{self, Plan, constant, quote};
 use super::put::fill;
-use super::raw::{Bind, Raw};
+use super::raw::{Bind, Raw, RawRef};
 use super::session::{Held, Row, SqlError};
 use crate::record::recordid::RecordId;
 
@@ -17,10 +18,20 @@ pub(super) type Columns<'p> = Vec<(&'p str, Raw)>;
 
 impl<'a> Apply<'a> {
     /// Returns the columns of a new row; `scope` is whom it is meant for.
-    pub(super) fn columns_of(&self, dataset: usize, id: &RecordId, raws: &[Option<Raw>], scope: &str) -> Columns<'a> {
+    pub(super) fn columns_of<'r>(
+        &self,
+        dataset: usize,
+        id: &RecordId,
+        raws: &'r [Option<Raw>],
+        scope: &str,
+    ) -> Vec<(&'a str, Cow<'r, Raw>)> {
         let plan = &self.plans.list[dataset];
-        let mut columns: Columns<'a> = Vec::with_capacity(raws.len() + 4);
+        let mut columns: Vec<(&'a str, Cow<'r, Raw>)> = Vec::with_capacity(raws.len() + 4);
         for (field, raw) in plan.fields.iter().zip(raws) {
+            if let (Some(raw), Some(column)) = (raw, field.columns.single()) {
+                columns.push((&column.name, Cow::Borrowed(raw)));
+                continue;
+            }
             let raw = match raw {
                 None if field.not_null => {
                     plan.spec.stub.get(&field.name).map(|value| constant(value, |text| fill(text, id)))
@@ -28,16 +39,28 @@ impl<'a> Apply<'a> {
                 raw => raw.clone(),
             };
             if let Some(raw) = raw {
-                columns.extend(field.assigned(&raw));
+                columns.extend(field.assigned(&raw).into_iter().map(|(column, raw)| (column, Cow::Owned(raw))));
             }
         }
         for (column, value) in &plan.spec.insert {
-            columns.push((column, constant(value, |text| fill(text, id))));
+            columns.push((column, Cow::Owned(constant(value, |text| fill(text, id)))));
         }
         if let Some(column) = plan.scope_column() {
-            columns.push((column, Raw::Text(scope.to_owned())));
+            columns.push((column, Cow::Owned(Raw::Text(scope.to_owned()))));
         }
         columns
+    }
+
+    /// The same, to be kept.
+    pub(super) fn kept_columns_of(
+        &self,
+        dataset: usize,
+        id: &RecordId,
+        raws: &[Option<Raw>],
+        scope: &str,
+    ) -> Columns<'a> {
+        let columns = self.columns_of(dataset, id, raws, scope);
+        columns.into_iter().map(|(column, raw)| (column, raw.into_owned())).collect()
     }
 
     /// Inserts a row; returns its key.
@@ -48,9 +71,12 @@ impl<'a> Apply<'a> {
         raws: &[Option<Raw>],
         scope: &str,
     ) -> Result<Key, Fail> {
+        let plan = &self.plans.list[dataset];
         let columns = self.columns_of(dataset, id, raws, scope);
-        let mut keys = self.insert_alike(dataset, &[&columns])?;
-        let key = keys.pop().expect("there is a key for each row");
+        let sql = plan::insertion(&plan.table, &columns, &plan.key.value(self.conn, ""));
+        let values: Vec<_> = columns.iter().map(|(_, raw)| RawRef::from(&**raw)).collect();
+        let key = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten();
+        let key = key.ok_or_else(|| Fail::park("it has no key"))?;
         if let Some(entry) = self.books.at(self.conn, dataset, &key)? {
             self.displace(dataset, &[entry])?;
         }

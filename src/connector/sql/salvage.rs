@@ -120,8 +120,9 @@ impl SqlConnector {
         let mut parents = Mapped { conn: self.session(), books };
         let found = self.session().one(&plan.sql_row, &bound(&plan.key.given(&key)), |row| {
             let marks = books.marks(dataset, None);
-            let look = look::look(plan, row, origin, marks, &[], &mut parents, &mut Vec::new())?;
-            Ok((look.birth, look.digest, look.audience))
+            let buffer = &mut Vec::new();
+            let look = look::look(plan, row, origin, marks, &[], &mut parents, buffer)?;
+            Ok((look::birth(plan, row, buffer)?, look.digest, look.audience))
         })?;
         let Some((birth, digest, audience)) = found else { return Ok(false) };
         let audience = audience.unwrap_or_else(|| Audience::Shared(content.scope.clone()));

@@ -20,6 +20,11 @@ const RUN_BYTES: usize = 1 << 20;
 /// So few are written one by one once they were refused together.
 const FEW: usize = 4;
 
+/// How many records share a savepoint.
+const TOGETHER: usize = 32;
+/// How many records are written one by one after one couldn't be written: there may be more of its kind.
+const ALONE: usize = 128;
+
 /// What became of a change.
 pub(super) enum Became {
     Done(Done),
@@ -30,6 +35,46 @@ pub(super) enum Became {
 }
 
 impl Apply<'_> {
+    /// Takes the changes at the head of a queue that share a savepoint.
+    pub(super) fn take_few(&self, queue: &mut VecDeque<Change>) -> Vec<Change> {
+        let count = queue.len().min(if self.separate > 0 { 1 } else { TOGETHER });
+        queue.drain(..count).collect()
+    }
+
+    /// Writes some records in one savepoint, which costs much less than one for each; if one of them can't be written,
+    /// nothing of it holds, and each is queued to get its own.
+    pub(super) fn several(&mut self, changes: Vec<Change>) -> Result<(), Fail> {
+        self.separate = self.separate.saturating_sub(changes.len());
+        if let [change] = &changes[..] {
+            return self.change(change);
+        }
+        let (origins, kept) = (self.books.origins.len(), self.applied.kept.len());
+        let written = self.whole(|apply| {
+            let mut written = Vec::with_capacity(changes.len());
+            for Change { id, content } in &changes {
+                if let Some(dataset) = apply.plans.index(&id.dataset) {
+                    let done = apply.act(dataset, id, content.as_ref())?;
+                    written.push((dataset, id, done, std::mem::take(&mut apply.pending)));
+                }
+            }
+            Ok::<_, Fail>(written)
+        })?;
+        let Ok(written) = written else {
+            self.undo(origins);
+            self.applied.kept.truncate(kept);
+            self.separate = ALONE;
+            // What one of them wakes is written before the next, which may be a later change of the same record.
+            self.alone.extend(changes);
+            return Ok(());
+        };
+        self.applied.unchanged += (changes.len() - written.len()) as u64;
+        for (dataset, id, done, pending) in written {
+            self.pending = pending;
+            self.done(dataset, id, done)?;
+        }
+        Ok(())
+    }
+
     /// Takes the changes at the head of a queue that can be written together: of one dataset, each of another record, none
     /// of which refers to another of them.
     pub(super) fn take_run(&self, queue: &mut VecDeque<Change>) -> Vec<Change> {

@@ -39,6 +39,9 @@ impl SqliteSession {
         let busy_ms = place.busy.as_millis() as u64;
         let conn = snapshot::open(&place.path, place.busy)
             .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
+        // What takes a savepoint back stays in memory: it is pages of a few rows. Snapshots sort whole tables, and don't.
+        conn.pragma_update(None, "temp_store", "MEMORY")
+            .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
         Ok(Self { conn, place, version: Cell::new(None), _copy: None })
     }
 }

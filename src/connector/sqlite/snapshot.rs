@@ -52,6 +52,9 @@ fn copy(conn: &Connection, place: &Place) -> rusqlite::Result<(Connection, tempf
     let file = disk::temporary_in(&place.scratch, Access::Secret).map_err(|_| cannot_open(&place.scratch))?;
     let mut copy = open(file.path(), place.busy)?;
     copy.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF")?;
+    // A backup counts changes of its target's tables. What is seen in the copy is compared with what is seen in the file.
+    let reading = conn.unchecked_transaction()?;
+    let version: i64 = reading.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
     let begin = Instant::now();
     loop {
         let step = Backup::new(conn, &mut copy)?.step(-1)?;
@@ -61,6 +64,8 @@ fn copy(conn: &Connection, place: &Place) -> rusqlite::Result<(Connection, tempf
             _ => thread::sleep(Duration::from_millis(20)),
         }
     }
+    drop(reading);
+    copy.pragma_update(None, "schema_version", version)?;
     copy.execute_batch("BEGIN")?;
     Ok((copy, file))
 }
@@ -71,7 +76,7 @@ pub(super) fn open(path: &Path, busy: Duration) -> rusqlite::Result<Connection> 
     let conn = Connection::open_with_flags(PathBuf::from(path), flags)?;
     conn.busy_timeout(busy)?;
     conn.set_prepared_statement_cache_capacity(256);
-    conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536; PRAGMA mmap_size = 268435456")?;
+    conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384")?;
     Ok(conn)
 }
 

@@ -11,6 +11,7 @@ CREATE TABLE _wbsync_map(
     seen INTEGER NOT NULL, view INTEGER NOT NULL, flags INTEGER NOT NULL, rule TEXT,
     PRIMARY KEY(dataset, key)) WITHOUT ROWID;
 CREATE UNIQUE INDEX _wbsync_map_record ON _wbsync_map(dataset, origin, record);
+CREATE INDEX _wbsync_map_stub ON _wbsync_map(dataset) WHERE flags & 1 <> 0;
 CREATE TABLE _wbsync_override(
     dataset INTEGER NOT NULL, key NOT NULL, field TEXT NOT NULL, shown, reason TEXT NOT NULL,
     PRIMARY KEY(dataset, key, field)) WITHOUT ROWID;

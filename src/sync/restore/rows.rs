@@ -199,7 +199,7 @@ impl Survey<'_> {
     ) -> Result<(), Error> {
         let mut routed = Routed::new();
         if let Some(row) = audience.scope() {
-            routed = route::own(&self.least, &id.dataset, row, fields);
+            routed = route::own(&self.least, &id.dataset, row, fields.clone());
             for name in routed.keys() {
                 self.make_room(name)?;
             }

@@ -105,7 +105,7 @@ impl Side {
     /// Makes a record of a row that no state has, or that was taken out while the row was edited.
     pub(super) fn put_whole(&mut self, id: &RecordId, held: Option<Record>, fields: &BTreeMap<FieldName, Value>) {
         let write = Write { scope: &self.open, stamp: self.stamp, published: self.published };
-        let record = write.onto(held.clone(), &id.dataset, fields).or(held);
+        let record = write.onto(held.clone(), &id.dataset, fields.clone()).or(held);
         if let Some(record) = record {
             self.edits.insert((id.dataset.clone(), id.key), Some(record));
         }
@@ -162,7 +162,7 @@ impl Side {
                 }
             }
             let write = Write { scope: &self.open, stamp: self.stamp, published: self.published };
-            record = write.onto(Some(record.clone()), &id.dataset, &clean).unwrap_or(record);
+            record = write.onto(Some(record.clone()), &id.dataset, clean).unwrap_or(record);
         }
         for (field, value) in beside {
             let strategy = schema.strategy(&id.dataset, &field);
@@ -187,7 +187,7 @@ impl Side {
     /// Takes in fields that a copy of this instance wrote on top of what the newest state still says.
     pub(super) fn put_fields(&mut self, id: &RecordId, newest: Record, fields: &BTreeMap<FieldName, Value>) -> u64 {
         let write = Write { scope: &self.open, stamp: self.stamp, published: self.published };
-        let Some(record) = write.onto(Some(newest), &id.dataset, fields) else { return 0 };
+        let Some(record) = write.onto(Some(newest), &id.dataset, fields.clone()) else { return 0 };
         self.edits.insert((id.dataset.clone(), id.key), Some(record));
         fields.len() as u64
     }

@@ -1,0 +1,115 @@
+//! The map rows that a write transaction read or wrote: many rows refer to the same few.
+//!
+//! Nobody else writes the map while such a transaction is open, so what is remembered is what is there. It is forgotten when
+//! anything was taken back, and with the transaction.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use super::books::Entry;
+use super::key::Key;
+
+/// The most map rows that are remembered.
+const ENTRIES_MAX: usize = 8_192;
+
+/// The map rows known by key, and their keys by record. Remembers nothing until it is begun.
+#[derive(Debug, Default)]
+pub(super) struct Recall {
+    known: RefCell<Option<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    entries: HashMap<(usize, Key), Entry>,
+    keys: HashMap<(usize, i64, [u8; 16]), Key>,
+}
+
+impl Recall {
+    /// Begins to remember, with nothing.
+    pub(super) fn begin(&self) {
+        *self.known.borrow_mut() = Some(Known::default());
+    }
+
+    /// Forgets everything, and remembers nothing from now on.
+    pub(super) fn end(&self) {
+        *self.known.borrow_mut() = None;
+    }
+
+    /// Forgets everything that is remembered: something was taken back.
+    pub(super) fn forget_all(&self) {
+        if let Some(known) = &mut *self.known.borrow_mut() {
+            *known = Known::default();
+        }
+    }
+
+    /// Returns the map row of a row.
+    pub(super) fn at(&self, dataset: usize, key: &Key) -> Option<Entry> {
+        let known = self.known.borrow();
+        known.as_ref()?.entries.get(&(dataset, key.clone())).cloned()
+    }
+
+    /// Returns the map row of a record.
+    pub(super) fn of(&self, dataset: usize, origin: i64, record: &[u8; 16]) -> Option<Entry> {
+        let known = self.known.borrow();
+        let known = known.as_ref()?;
+        let key = known.keys.get(&(dataset, origin, *record))?;
+        known.entries.get(&(dataset, key.clone())).cloned()
+    }
+
+    /// Remembers a map row as it is.
+    pub(super) fn note(&self, dataset: usize, entry: &Entry) {
+        self.forget(dataset, &entry.key);
+        if let Some(known) = &mut *self.known.borrow_mut() {
+            if known.entries.len() >= ENTRIES_MAX {
+                *known = Known::default();
+            }
+            known.keys.insert((dataset, entry.origin, entry.record), entry.key.clone());
+            known.entries.insert((dataset, entry.key.clone()), entry.clone());
+        }
+    }
+
+    /// Forgets a map row, which changed or is gone.
+    pub(super) fn forget(&self, dataset: usize, key: &Key) {
+        if let Some(known) = &mut *self.known.borrow_mut()
+            && let Some(entry) = known.entries.remove(&(dataset, key.clone()))
+        {
+            known.keys.remove(&(dataset, entry.origin, entry.record));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::audience::{Audience, Reason};
+
+    fn entry(key: i64, record: u8) -> Entry {
+        let (key, audience) = (Key::Int(key), Audience::Private(Reason::Chosen));
+        let record = [record; 16];
+        Entry { key, origin: 1, record, birth: 0, digest: 0, audience, seen: 0, view: 0, flags: 0, rule: None }
+    }
+
+    #[test]
+    fn a_row_is_found_both_ways_until_it_changes() {
+        let recall = Recall::default();
+        recall.note(0, &entry(1, 1));
+        assert!(recall.at(0, &Key::Int(1)).is_none(), "nothing was begun");
+        recall.begin();
+        recall.note(0, &entry(1, 1));
+        recall.note(1, &entry(1, 1));
+        assert!(recall.at(0, &Key::Int(1)).is_some() && recall.of(0, 1, &[1; 16]).is_some());
+        // The key is another record's now.
+        recall.note(0, &entry(1, 2));
+        assert!(recall.of(0, 1, &[1; 16]).is_none());
+        assert_eq!(recall.of(0, 1, &[2; 16]).map(|entry| entry.key), Some(Key::Int(1)));
+        recall.forget(0, &Key::Int(1));
+        assert!(recall.at(0, &Key::Int(1)).is_none() && recall.of(0, 1, &[2; 16]).is_none());
+        assert!(recall.at(1, &Key::Int(1)).is_some());
+        for key in 0..ENTRIES_MAX as i64 * 2 {
+            recall.note(0, &entry(key, 3));
+            assert!(recall.at(0, &Key::Int(key)).is_some());
+        }
+        recall.end();
+        assert!(recall.at(1, &Key::Int(1)).is_none());
+    }
+}
