@@ -166,7 +166,9 @@ fn trees(bench: &Bench, records: &[(RecordKey, Record)]) {
     let entry = |(id, record): &(RecordKey, Record)| (id.as_bytes().to_vec(), codec::encode(record, &ORIGIN));
     let entries: Vec<_> = records.iter().map(entry).collect();
     let built = |store: &MemoryStore| build(store, &key, entries.iter().cloned().map(Ok::<_, TreeError>)).unwrap();
-    bench.measure("tree build", RECORDS, MemoryStore::new, |store| drop(black_box(built(&store))));
+    bench.measure("tree build", RECORDS, MemoryStore::new, |store| {
+        black_box(built(&store));
+    });
     let store = MemoryStore::new();
     let base = built(&store);
     let edited = |author: InstanceId, sequence: u64, offset: u64| {

@@ -125,7 +125,8 @@ fn insert(from: &Path, tables: &[String], to: &Path) -> Outcome<()> {
     let mut database = Connection::open(to)?;
     database.execute_batch("PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;")?;
     let transaction = database.transaction()?;
-    let mut schema = source.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '_wbsync%'")?;
+    let mut schema =
+        source.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '_wbsync%'")?;
     let mut statements = schema.query([])?;
     while let Some(statement) = statements.next()? {
         transaction.execute_batch(&statement.get::<_, String>(0)?)?;

@@ -533,12 +533,16 @@ def unlocked(value, instance, secrets):
     if newest is None:
         raise NoKey("no grant in the newest epoch is ours")
     plain = value["details"] if value["public"] else age_open(value["details"], [newest])
-    details = whole(shape(name=text(1, 2048), id_key=ID, schema=blob(0, MIB)), plain)
-    named = re.fullmatch(r"public|trusted|group:NAME|peers:NAME(,NAME)*".replace("NAME", NAME), details["name"])
-    peers = details["name"][6:].split(",") if details["name"].startswith("peers:") else []
+    return keys, details(plain, value["public"])
+
+
+def details(plain, public):
+    value = whole(shape(name=text(1, 2048), id_key=ID, schema=blob(0, MIB)), plain)
+    named = re.fullmatch(r"public|trusted|group:NAME|peers:NAME(,NAME)*".replace("NAME", NAME), value["name"])
+    peers = value["name"][6:].split(",") if value["name"].startswith("peers:") else []
     ascending([name.encode() for name in peers], "the peers in its name")
-    must(named and (details["name"] == "public") == value["public"], f"{details['name']!r} is no name for it")
-    return keys, details
+    must(named and (value["name"] == "public") == public, f"{value['name']!r} is no name for it")
+    return value
 
 
 def schema(data):
@@ -846,8 +850,8 @@ def survival(size):
     return 0 if i >= 140 else SURVIVAL[i] - (SURVIVAL[i] - SURVIVAL[i + 1]) * rest // 64
 
 
-def root_of(id_key, records):
-    """The root id of a map from bytes to bytes, and how many nodes there are."""
+def root_of(id_key, records, kept=None):
+    """The root id of a map from bytes to bytes, and how many nodes there are; their bytes go into `kept` by id."""
     boundary = derived("wbsync tree boundary v1", id_key)
     level, count = 0, 0
     row = [(key, encoded(key) + encoded(records[key]), 1) for key in sorted(records)]
@@ -857,6 +861,8 @@ def root_of(id_key, records):
         def end():
             body = encoded(level) + cbor_head(4, len(node) * (2 if level == 0 else 3)) + b"".join(e[1] for e in node)
             nodes.append((node[-1][0], keyed(id_key, b"\x82" + body), sum(entry[2] for entry in node)))
+            if kept is not None:
+                kept[nodes[-1][1]] = b"\x82" + body
 
         for entry in row:
             if node and 6 + size + len(entry[1]) > 16384:

@@ -5,6 +5,8 @@
     reader.py records STORE [--scope S] [--key FILE]     the records of every head, one JSON object a line
     reader.py tree    STORE [--scope S] [--key FILE]     commits, and the roots rebuilt from the records
     reader.py bundle  FILE [FILE...] [--key FILE]        all parts of a bundle: every byte checked, its files listed
+    reader.py prove   STORE --scope S --record DATASET/KEY [--head ID] [--key FILE] > PROOF
+    reader.py verify-proof FILE --origin ID              what a proof shows; exit code 1 if nothing
     reader.py vectors format                             reads and refuses what it should
 
 FILE is an instance's age.key (format/identity.md); without it only public scopes are opened. S is a scope's id or its
@@ -12,7 +14,8 @@ name. Of several stores each is verified, and their documents are compared, so t
 they are not. `--joined` adds the view of who has merged all heads, as `head` `joined`.
 
 It shows that the pages suffice to get at one's data without us, and finds where they and the program part. It is slow
-where that is simpler, and holds all records in memory. Needs Python 3.9 or later and, here and in formats.py,
+where that is simpler, and holds all records in memory. Needs Python 3.9 or later and, here, in
+formats.py and in proofs.py,
 
     pip install blake3 cryptography zstandard
 """
@@ -27,6 +30,7 @@ import sys
 
 try:
     import formats as f
+    import proofs
     from formats import Refused, must
 except ImportError as error:
     sys.exit(f"{error}: pip install blake3 cryptography zstandard")
@@ -111,6 +115,8 @@ class Scope:
         self.heads, self.documents = {}, {}
         self.receipts = {}
         self.commits, self.states, self.tips = {}, {}, {}
+        # The bytes of the store's own documents by place, and of commits by id, for proofs.
+        self.signed, self.commit_bytes = {}, {}
         self.writes, self.words = {}, {}
         with store.watched(f"{self.place}/manifest") as path:
             data = store.read(path, 4 * f.MIB)
@@ -118,6 +124,7 @@ class Scope:
             must(manifest["scope"].hex() == name, "it is another scope's")
             self.manifest, self.origin = manifest, manifest["origin"]
             self.documents["manifest"] = [(data, manifest)]
+            self.signed["manifest"] = data
         for signer in store.names(f"{self.place}/heads", "[0-9a-f]{64}"):
             with store.watched(f"{self.place}/heads/{signer}") as path:
                 self.read_head(path, bytes.fromhex(signer))
@@ -147,6 +154,7 @@ class Scope:
         must(head["scope"].hex() == self.id, "it is another scope's")
         must(self.manifest, "the scope has no manifest that can be read")
         self.documents[signer.hex()] = [(data, head)]
+        self.signed[signer.hex()] = data
         for segment in head["segments"]:
             for name, size in segment["objects"]:
                 must(len(self.store.object(name.hex())) == size, f"object {name.hex()} isn't {size} bytes long")
@@ -293,7 +301,7 @@ class Scope:
                 commit = f.commit(data)
                 must(commit["scope"].hex() == self.id, f"object {path}: a commit of another scope")
                 commit_id = f.commit_id(self.details["id_key"], data)
-                self.commits[commit_id] = commit
+                self.commits[commit_id], self.commit_bytes[commit_id] = commit, data
                 carried.add(commit_id)
             found += entries
         return found
@@ -436,12 +444,31 @@ def record_lines(store, wanted, joined):
         for head, commit, state in scope.views(joined):
             for dataset, records in sorted(state.items()):
                 for key, data in sorted(records.items()):
-                    cells = {field: [{"author": stamp[0].hex(), "incarnation": stamp[1], "sequence": stamp[2], "time": time,
-                                      "value": shown(value), **({"over": shown(over[0])} if over else {})}
-                                     for stamp, time, value, over in elements]
-                             for field, elements in f.record(data, scope.origin).items()}
+                    cells = shown_cells(f.record(data, scope.origin))
                     yield {"scope": scope.id, "name": scope.name, "head": head, "commit": commit.hex(),
                            "dataset": dataset, "key": key.hex(), "cells": cells}
+
+
+def prove(store, wanted, record, signer):
+    """The proof about a record, `DATASET/KEY`, by the head of this signer, or the origin."""
+    (scope,) = chosen(store, wanted)
+    scope.fold()
+    dataset, key = record.split("/")
+    return proofs.make(scope, bytes.fromhex(signer) if signer else scope.origin, dataset, bytes.fromhex(key))
+
+
+def proven(path, origin):
+    """What a proof shows, as the lines of records are."""
+    with open(path, "rb") as file:
+        found = proofs.verify(file.read(), bytes.fromhex(origin))
+    return {**found, "cells": found["cells"] and shown_cells(found["cells"])}
+
+
+def shown_cells(cells):
+    return {field: [{"author": stamp[0].hex(), "incarnation": stamp[1], "sequence": stamp[2], "time": time,
+                     "value": shown(value), **({"over": shown(over[0])} if over else {})}
+                    for stamp, time, value, over in elements]
+            for field, elements in cells.items()}
 
 
 def tree_lines(store, wanted, joined):
@@ -481,6 +508,7 @@ def vectors(root):
         "schema": f.schema,
         "record": lambda data: f.record(data, b"\7" * 32),
         "commit": f.commit,
+        "proof": lambda data: proofs.verify(data, signer),
         "changeset/plain": f.changeset,
         "changeset/sealed": lambda data: f.opened(f.name_of(data), data, key_file(epoch_key)[0]),
     }
@@ -613,17 +641,28 @@ def verified(path, key):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["verify", "records", "tree", "bundle", "vectors"])
+    parser.add_argument("command", choices=["verify", "records", "tree", "bundle", "prove", "verify-proof", "vectors"])
     parser.add_argument("stores", nargs="+", metavar="STORE")
     parser.add_argument("--key", metavar="FILE", help="an age.key")
     parser.add_argument("--scope", metavar="S", help="a scope's id or name")
     parser.add_argument("--apart", action="store_true", help="don't compare the stores that are verified")
     parser.add_argument("--joined", action="store_true", help="also what all heads are when merged")
+    parser.add_argument("--record", metavar="R", help="a record: DATASET/KEY")
+    parser.add_argument("--head", metavar="ID", help="whose head is to prove it; the origin's if left out")
+    parser.add_argument("--origin", metavar="ID", help="whose records a proof has to be about")
     options = parser.parse_args()
     if options.command == "vectors":
         wrong, counts = vectors(options.stores[0])
         print("\n".join([*wrong, *(f"{kind}: {count}" for kind, count in counts.items())]))
         return 1 if wrong else 0
+    if options.command == "verify-proof":
+        for path in options.stores:
+            print(json.dumps(proven(path, options.origin), sort_keys=True))
+        return 0
+    if options.command == "prove":
+        store = Store(options.stores[0], options.key)
+        sys.stdout.buffer.write(prove(store, options.scope, options.record, options.head))
+        return 0
     if options.command == "verify":
         return verify(options.stores, options.key, options.apart)
     if options.command == "bundle":

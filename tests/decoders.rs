@@ -1,4 +1,5 @@
-//! Every decoder of foreign bytes under random changes of the vectors: no panic, and nothing has two spellings.
+//! Every decoder of foreign bytes under random changes of the vectors: no panic, nothing has two spellings, and no more memory than a
+//! bound.
 //!
 //! `WBSYNC_CASES=100000` tries more of each, `WBSYNC_CORPUS=DIR` writes what `scripts/fuzz` begins with. What coverage
 //! guides is in tests/fuzz.
@@ -9,9 +10,24 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use peak_alloc::PeakAlloc;
 use wbsync::testing::decoders::ALL;
 use wbsync::testing::prng::Prng;
 use wbsync::testing::seeds;
+
+/// Counts what is allocated: this binary has one test, so that all of it is the decoder's.
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// The most bytes of memory that an input of a few KiB may cost: 16 MiB. An object may open to 64 MiB (format/changeset.md), and is
+/// held packed and open; room for the objects of a git pack is reserved by their number (format/git.md).
+fn memory_max(decoder: &str) -> usize {
+    match decoder {
+        "changeset/sealed" => 192 << 20,
+        "git/pack" => 272 << 20,
+        _ => 16 << 20,
+    }
+}
 
 /// Changes some bytes: flips, repeats, removes, cuts, or takes a piece of another example.
 fn change(bytes: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Prng) {
@@ -57,18 +73,24 @@ fn no_decoder_panics_or_has_two_spellings() {
         }
         let accepted = examples.iter().filter(|example| (decoder.read)(example)).count();
         let mut random = Prng::new(7);
-        let mut survived = 0;
+        let (mut survived, mut most) = (0, 0);
         for _ in 0..cases {
             let mut bytes = examples[random.below(examples.len() as u64) as usize].clone();
             change(&mut bytes, &examples, &mut random);
+            let before = MEMORY.current_usage();
+            MEMORY.reset_peak_usage();
             let read = catch_unwind(AssertUnwindSafe(|| (decoder.read)(&bytes)));
             let read = read.unwrap_or_else(|_| panic!("{} panics at {bytes:02x?}", decoder.name));
             survived += u64::from(read);
+            let taken = MEMORY.peak_usage().saturating_sub(before);
+            assert!(taken <= memory_max(decoder.name), "{} takes {taken} bytes for {bytes:02x?}", decoder.name);
+            most = most.max(taken);
         }
         println!(
-            "{}: {accepted} of {} examples and {survived} of {cases} changed ones accepted",
+            "{}: {accepted} of {} examples and {survived} of {cases} changed ones accepted, {} KiB of memory at most",
             decoder.name,
-            examples.len()
+            examples.len(),
+            most >> 10
         );
         assert!(accepted > 0, "no example of {} is accepted: its decoder isn't reached", decoder.name);
     }

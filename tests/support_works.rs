@@ -1,5 +1,7 @@
 //! The helpers of the integration tests do what they say, and notice what they are for.
 
+#![allow(clippy::unwrap_used, reason = "whatever fails here fails the test")]
+
 mod support;
 
 use support::app::{App, Request};

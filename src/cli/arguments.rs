@@ -109,6 +109,8 @@ pub enum Command {
     Gc(commands::gc::Args),
     ExportIdentity(commands::export_identity::Args),
     Restore(commands::restore::Args),
+    Prove(commands::prove::Args),
+    VerifyProof(commands::verify_proof::Args),
     Debug(commands::debug::Args),
     Run(commands::run::Args),
     RunOnce(commands::run_once::Args),

@@ -10,11 +10,12 @@ use super::applied::Applied;
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
 use super::contract::{
-    Base, Blemish, Capture, Change, Column, Connector, Dropped, Parked, Position, Rows, Sighting, SinkError, Standing,
-    Surveyed,
+    Base, Capture, Change, Column, Connector, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use super::error::Error;
 use super::files::connector::FilesConnector;
+use super::standing::{Blemish, Standing};
+use super::twin::Twin;
 use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
@@ -296,6 +297,14 @@ impl Connector for Both {
         let mut private = self.tables.private()?;
         private.extend(self.files.private()?);
         Ok(private)
+    }
+
+    fn twins(&mut self) -> Result<Vec<Twin>, Error> {
+        self.files.twins()
+    }
+
+    fn give_way(&mut self, twins: &[Twin]) -> Result<(), Error> {
+        self.files.give_way(twins)
     }
 
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {

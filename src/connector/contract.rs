@@ -26,6 +26,8 @@ use super::applied::Applied;
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
 use super::error::Error;
+use super::standing::{Blemish, Standing};
+use super::twin::Twin;
 
 /// What a capture found about one record. Rows that are as they were last known are not reported.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,31 +149,6 @@ pub struct Parked {
     pub record: String,
     /// Why, in words.
     pub reason: String,
-}
-
-/// Something wrong in the application's database or the bookkeeping.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blemish {
-    /// The table.
-    pub place: String,
-    /// What is wrong.
-    pub detail: String,
-}
-
-/// How the bookkeeping knows a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It has a row.
-    Row {
-        /// Whether the row was settled since it was last seen.
-        is_settled: bool,
-        /// Whether it is meant for anybody else.
-        is_shared: bool,
-    },
-    /// A placeholder stands for it.
-    Placeholder,
-    /// It waits to be written, or its row vanished just now.
-    Waits,
 }
 
 /// Which rows to look at.
@@ -449,6 +426,23 @@ pub trait Connector {
     /// The database can't be read.
     fn private(&mut self) -> Result<BTreeMap<(DatasetName, Reason), u64>, Error> {
         Ok(BTreeMap::new())
+    }
+
+    /// Lists the pairs of which one waits because the other, which was born here, has its place.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    fn twins(&mut self) -> Result<Vec<Twin>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Lets records of other instances have the places of our own, which nobody has yet: what is the same goes, what
+    /// isn't gets another place.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    fn give_way(&mut self, _twins: &[Twin]) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Lists records that wait, at most `limit`, and how many there are.

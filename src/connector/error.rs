@@ -4,7 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::contract::SinkError;
+use super::files::connector::FILE;
 use crate::id::name::DatasetName;
+
+/// What a connector for files does first.
+pub const OPEN_DIRECTORY: &str = "open the directory";
 
 /// What can go wrong with an application's database, its address, or the mapping of its tables.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +58,14 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A directory isn't what it was.
+    #[error("cannot take in the files of {dir}: {why}", dir = dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        why: &'static str,
     },
     /// SQLite refused for any other reason.
     #[error("cannot {doing} in {path}", path = path.display())]
@@ -277,6 +289,27 @@ impl Error {
         }
     }
 
+    /// Names what couldn't be used.
+    pub fn subject(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } | Self::File { doing: OPEN_DIRECTORY | "list", .. } => "a directory of files",
+            Self::NotADatabase { path }
+            | Self::Damaged { path, .. }
+            | Self::ReadOnly { path }
+            | Self::Sqlite { path, .. }
+                if path.ends_with(FILE) =>
+            {
+                "the bookkeeping of files"
+            }
+            Self::Locked { database, .. } | Self::Newer { database, .. } | Self::Books { database, .. }
+                if Path::new(database).ends_with(FILE) =>
+            {
+                "the bookkeeping of files"
+            }
+            _ => "the application's database",
+        }
+    }
+
     /// Says what to do next, in a sentence.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -331,6 +364,12 @@ impl Error {
             }
             Self::Tls { .. } => "give the server's authority as sslrootcert=/path.pem in the address".into(),
             Self::Forbidden { .. } => "docs/postgres.md lists what the user needs".into(),
+            Self::Directory { .. } => {
+                "mount the disk, or put the directory back; if all its files are meant to be deleted, put one other file there".into()
+            }
+            Self::File { doing: OPEN_DIRECTORY, path, .. } if !path.exists() => {
+                format!("make {}, or correct `dir` in wbsync.toml", path.display())
+            }
             Self::File { .. } | Self::Sqlite { .. } | Self::Postgres { .. } | Self::Sink(_) | Self::Source(_) => {
                 return None;
             }

@@ -16,3 +16,5 @@ pub mod files;
 pub mod mapping;
 pub mod postgres;
 pub mod sqlite;
+pub mod standing;
+pub mod twin;

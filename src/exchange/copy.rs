@@ -244,3 +244,68 @@ const TRIES_AGAIN: u32 = 2;
 const STEP_BYTES_MIN: i64 = 64 << 10;
 /// How many objects a store is asked about at once.
 const BATCH_OBJECTS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::samples::Shelf;
+
+    const SIZE: u64 = 10 * STEP_BYTES_MIN as u64;
+
+    /// Copies one object over a connection that breaks after so many bytes, the first number first.
+    fn over(breaks: &[u64]) -> Result<CopySummary, CopyError> {
+        let (from, to) = (Shelf::default(), Shelf::default());
+        let id = from.hold(&vec![7; SIZE as usize], 0);
+        to.breaks.lock().unwrap().extend(breaks.iter().rev());
+        let mut last = CopyProgress::default();
+        let copied = copy_objects(&from, &to, &[(id, SIZE), (id, SIZE)], &mut |progress| last = progress);
+        if copied.is_ok() {
+            let wanted = CopyProgress { objects_done: 1, objects_total: 1, bytes_done: SIZE, bytes_total: SIZE };
+            assert_eq!(last, wanted, "what was sent twice counts once");
+            assert_eq!(to.object_size(&id).unwrap(), Some(SIZE));
+        }
+        copied
+    }
+
+    #[test]
+    fn whoever_comes_further_arrives() {
+        let step = STEP_BYTES_MIN as u64;
+        assert_eq!(over(&[]).unwrap(), CopySummary { objects: 1, bytes: SIZE });
+        over(&[step, 2 * step, 3 * step, 4 * step, 5 * step, 6 * step]).unwrap();
+        over(&[step, step, step]).unwrap();
+        let stuck = over(&[step, step, step, step]).unwrap_err();
+        assert!(matches!(stuck, CopyError::Target { .. }) && stuck.is_transient(), "it tried thrice in vain");
+        let slow = over(&[step, step + 1, step + 2, step + 3]);
+        assert!(slow.is_err(), "a byte at a time is no way");
+        assert!(over(&[0]).is_err(), "nothing came through");
+    }
+
+    /// A signal that interrupts a read isn't a failure of the source.
+    #[test]
+    fn an_interrupted_read_is_tried_again() {
+        struct Interrupted(bool);
+        impl Read for Interrupted {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if std::mem::take(&mut self.0) {
+                    Err(io::ErrorKind::Interrupted.into())
+                } else {
+                    io::empty().read(buffer)
+                }
+            }
+        }
+        let mut metered = Metered { reader: Box::new(Interrupted(true)), failed: None, passed: 0, step: &|_| {} };
+        let mut read = Vec::new();
+        metered.read_to_end(&mut read).unwrap();
+        assert!(metered.failed.is_none() && read.is_empty());
+    }
+
+    #[test]
+    fn the_side_that_fails_is_named() {
+        let (from, to) = (Shelf::default(), Shelf::default());
+        let id = from.hold(b"there", 0);
+        from.objects.lock().unwrap().clear();
+        assert!(matches!(copy_objects(&from, &to, &[(id, 5)], &mut |_| {}), Err(CopyError::Source { .. })));
+        from.hold(b"there", 0);
+        assert!(verify(&from, id, 5).is_ok() && verify(&from, id, 6).is_err());
+    }
+}

@@ -94,3 +94,57 @@ pub fn collect(store: &dyn Store, grace_millis: u64, now: UnixMillis, mode: Coll
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::samples::{NOW, Shelf};
+
+    /// What a head names stays however old it is, and of the rest what isn't older than the grace period.
+    #[test]
+    fn old_and_unnamed_objects_go() {
+        let mut shelf = Shelf::default();
+        let manifest = shelf.put_scope();
+        let grace = 2 * GRACE_MILLIS_MIN;
+        let named = shelf.hold(b"named", 9 * grace);
+        let (old, at_the_limit, young) =
+            (shelf.hold(b"old one", grace + 1), shelf.hold(b"limit", grace), shelf.hold(b"young ones", grace - 1));
+        shelf.put_head(&manifest, &[(named, 5)], |_| {});
+        let counted = collect(&shelf, grace, NOW, Collect::Count).unwrap();
+        let wanted = Collected {
+            objects: 4,
+            bytes: 5 + 7 + 5 + 10,
+            removed: 2,
+            removed_bytes: 12,
+            young: 1,
+            young_bytes: 10,
+            refused: 0,
+        };
+        assert_eq!(counted, wanted);
+        assert_eq!(shelf.objects().unwrap().len(), 4, "to count removes nothing");
+        assert_eq!(collect(&shelf, grace, NOW, Collect::Remove).unwrap(), wanted);
+        let left: Vec<_> = shelf.objects().unwrap().iter().map(|object| object.id).collect();
+        assert!(left.len() == 2 && left.contains(&named) && left.contains(&young), "{old} and {at_the_limit} are gone");
+    }
+
+    #[test]
+    fn a_short_grace_counts_as_the_shortest() {
+        let shelf = Shelf::default();
+        shelf.hold(b"young", GRACE_MILLIS_MIN - 1);
+        let found = collect(&shelf, 0, NOW, Collect::Remove).unwrap();
+        assert_eq!((found.removed, found.young), (0, 1));
+    }
+
+    #[test]
+    fn nothing_goes_while_a_head_cannot_be_read() {
+        let mut shelf = Shelf::default();
+        let manifest = shelf.put_scope();
+        shelf.hold(b"old", 9 * GRACE_MILLIS_MIN);
+        shelf.put_head(&manifest, &[(shelf.hold(b"named", 0), 5)], |_| {});
+        let path = StorePath::Head(manifest.scope, manifest.origin);
+        shelf.documents.insert(path, b"damaged".to_vec());
+        let refused = collect(&shelf, 0, NOW, Collect::Remove);
+        assert!(matches!(refused, Err(Error::Unread { path: found, .. }) if found == path));
+        assert_eq!(shelf.objects().unwrap().len(), 2);
+    }
+}

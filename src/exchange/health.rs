@@ -377,3 +377,79 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::head::Base;
+    use crate::exchange::samples::Shelf;
+    use crate::keys::identity::Identity;
+
+    fn found(shelf: &Shelf) -> Vec<Kind> {
+        let health = examine(shelf, Depth::Contents, &mut |_, _| {}).unwrap();
+        health.findings.iter().map(|finding| finding.kind).collect()
+    }
+
+    /// A store with a manifest, a head of the origin, its object, and a writer's head on top of `base`.
+    fn shelf(base: Option<(u64, u8)>) -> Shelf {
+        let mut shelf = Shelf::default();
+        let manifest = shelf.put_scope();
+        let id = shelf.hold(b"object", 0);
+        shelf.put_head(&manifest, &[(id, 6)], |_| {});
+        if let Some((seq, commit)) = base {
+            shelf.put_head(&manifest, &[(id, 6)], |head| {
+                head.signer = Identity::fixed(2).id();
+                head.base = Some(Base { seq, commit: CommitId::from_bytes([commit; 32]) });
+            });
+        }
+        shelf
+    }
+
+    #[test]
+    fn a_whole_store_is_well_and_counted() {
+        let whole = shelf(Some((1, 8)));
+        let health = examine(&whole, Depth::Contents, &mut |_, _| {}).unwrap();
+        assert_eq!((health.findings.len(), health.documents, health.objects, health.bytes), (0, 3, 1, 6));
+    }
+
+    #[test]
+    fn what_heads_build_on_is_compared() {
+        assert_eq!(found(&shelf(Some((1, 9)))), [Kind::Contradiction], "another commit under the same number");
+        assert_eq!(found(&shelf(Some((2, 9)))), [Kind::Behind], "the origin's head isn't here yet");
+        let mut wrong = shelf(None);
+        let manifest = wrong.put_scope();
+        wrong.documents.retain(|path, _| !matches!(path, StorePath::Head(..)));
+        wrong.put_head(&manifest, &[(wrong.hold(b"object", 0), 6)], |head| {
+            head.base = Some(Base { seq: 1, commit: CommitId::from_bytes([8; 32]) });
+        });
+        assert!(found(&wrong).contains(&Kind::Contradiction), "the origin builds on nobody");
+    }
+
+    #[test]
+    fn a_head_counts_in_its_own_scope_only() {
+        let mut misplaced = shelf(None);
+        let place = *misplaced.documents.keys().find(|path| matches!(path, StorePath::Head(..))).unwrap();
+        let StorePath::Head(scope, signer) = place else { unreachable!() };
+        let bytes = misplaced.documents.remove(&place).unwrap();
+        let mut other = *scope.as_bytes();
+        other[0] ^= 1;
+        misplaced.documents.insert(StorePath::Head(ScopeId::from_bytes(other), signer), bytes);
+        assert!(found(&misplaced).contains(&Kind::Misplaced));
+    }
+
+    #[test]
+    fn objects_are_compared_with_what_names_them() {
+        let missing = shelf(None);
+        missing.objects.lock().unwrap().clear();
+        assert_eq!(found(&missing), [Kind::MissingObject]);
+        let damaged = shelf(None);
+        damaged.objects.lock().unwrap().values_mut().for_each(|(bytes, _)| bytes[0] ^= 1);
+        assert_eq!(found(&damaged), [Kind::DamagedObject]);
+        let longer = shelf(None);
+        longer.objects.lock().unwrap().values_mut().for_each(|(bytes, _)| bytes.push(0));
+        assert_eq!(found(&longer), [Kind::DamagedObject]);
+        let unused = shelf(None);
+        unused.hold(b"nobody's", 0);
+        assert_eq!(found(&unused), [Kind::Garbage]);
+    }
+}

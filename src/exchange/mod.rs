@@ -11,4 +11,6 @@ pub mod health;
 pub(crate) mod lanes;
 pub mod layout;
 pub mod receipt;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod store;

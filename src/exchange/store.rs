@@ -150,6 +150,15 @@ pub trait Store: Send + Sync {
     /// `Damaged` if the bytes handed over are not the object's; `Source` if reading them failed; `TooLarge`.
     fn put_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError>;
 
+    /// Puts right bytes in the place of wrong ones, and tells whether it stored them.
+    ///
+    /// The store itself compares what it holds with the name: what is whole stays, whoever says otherwise. What is damaged lies
+    /// there until `bytes` were read to the end and verified. An object that isn't held at `size` is stored too.
+    ///
+    /// # Errors
+    /// As `put_object`.
+    fn heal_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<bool, StoreError>;
+
     /// Removes an object, unless its garbage clock was started after `unused_since`; tells whether it did.
     ///
     /// The caller knows that no head names it. The clock closes the gap between knowing and removing, if `unused_since`

@@ -245,6 +245,12 @@ impl Catalogue {
         self.documents.range(first..=last).filter_map(|(path, _)| reader(path)).collect()
     }
 
+    /// Tells whether the manifest of a scope names an instance: as its origin, a reader or a writer.
+    pub fn names(&self, scope: &ScopeId, instance: &InstanceId) -> bool {
+        let rules = self.rules.get(scope);
+        rules.is_some_and(|rules| rules.origin == *instance || rules.readers.binary_search(instance).is_ok())
+    }
+
     /// Tells whether an instance is the origin of a scope.
     pub fn is_origin(&self, instance: &InstanceId, scope: &ScopeId) -> bool {
         self.rules.get(scope).is_some_and(|rules| rules.origin == *instance)

@@ -7,17 +7,20 @@ use hyper::header::{CACHE_CONTROL, ETAG, IF_MATCH, IF_NONE_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
+use crate::exchange::head::Head;
 use crate::exchange::layout::{DOCUMENT_BYTES_MAX, StorePath};
+use crate::exchange::receipt::Receipt;
 use crate::exchange::store::{Store, StoreError};
 use crate::hub::accept;
 use crate::hub::answer::{self, Answer};
 use crate::hub::caller::Caller;
-use crate::hub::catalogue::read;
+use crate::hub::catalogue::{opened, read};
 use crate::hub::limits::SCOPES_PER_ORIGIN;
 use crate::hub::lists::not_a_writer;
 use crate::hub::refusal::Refusal;
 use crate::hub::service::{Hub, checked_body};
 use crate::id::bytes::DocHash;
+use crate::keys::card::SignedCard;
 use crate::keys::document::hash_of;
 use crate::transport::http::wire::{Removed, document_tag, hash_of_tag};
 
@@ -113,6 +116,19 @@ fn delete_head(hub: &Hub, caller: &Caller, path: &StorePath, expected: Option<Do
     Ok(answer::json(&Removed { removed }))
 }
 
+/// Tells whether a document is what its place says.
+fn verifies(path: &StorePath, bytes: &[u8]) -> bool {
+    match path {
+        StorePath::Manifest(scope) => opened(bytes).is_some_and(|manifest| manifest.scope == *scope),
+        StorePath::Head(scope, signer) => Head::open(bytes, signer).is_ok_and(|(head, _)| head.scope == *scope),
+        StorePath::Receipt(scope, reader) => {
+            Receipt::open(bytes, reader).is_ok_and(|(receipt, _)| receipt.scope == *scope)
+        }
+        StorePath::Card(instance) => SignedCard::open(bytes).is_ok_and(|card| card.card.instance == *instance),
+        StorePath::Object(_) | StorePath::Format => false,
+    }
+}
+
 fn put(
     hub: &Hub,
     caller: &Caller,
@@ -127,6 +143,8 @@ fn put(
     };
     let held = held.as_deref();
     let found = held.map(hash_of);
+    // What doesn't verify gives nobody the right to see it, so whoever mends it can't name it.
+    let expected = if expected.is_none() && !held.is_none_or(|held| verifies(path, held)) { found } else { expected };
     let is_there = held == Some(bytes);
     let swapped = || StoreError::Swapped { store: String::new(), path: *path, found };
     match path {
@@ -167,8 +185,11 @@ fn put(
         }
         StorePath::Receipt(scope, reader) => {
             let is_reader = caller.is_admin() || hub.catalogue()?.may_read(caller, hub.options.public, scope);
-            if !caller.is_admin() && (caller.id() != Some(*reader) || !is_reader) {
-                return Err(Refusal::new(403, "not-yours", "only a reader of the scope may bring its own receipt"));
+            // A carrier brings what others signed, of those whom the manifest names: nobody can fill the hub with others.
+            let is_known = caller.is_admin() || caller.id() == Some(*reader) || hub.catalogue()?.names(scope, reader);
+            if !is_reader || !is_known {
+                let title = "only readers of the scope may bring receipts: their own, and those of readers that its manifest names";
+                return Err(Refusal::new(403, "not-yours", title));
             }
             if !is_there && found != expected {
                 return Err(swapped().into());

@@ -108,6 +108,26 @@ pub fn missing(hub: &Hub, objects: &[(ObjectId, u64)]) -> Result<Answer, Refusal
     Ok(names(hub.store.missing(objects)?))
 }
 
+/// Reads objects from end to end, and says which of them are not held whole: what only the hub itself can be believed to know.
+///
+/// # Errors
+/// `not-a-writer`; `too-large` if they are more than may be read for one request; as the store fails.
+pub fn damaged(hub: &Hub, caller: &Caller, objects: &[(ObjectId, u64)]) -> Result<Answer, Refusal> {
+    if !caller.may_write() {
+        return Err(not_a_writer(caller));
+    }
+    if objects.iter().fold(0, |sum: u64, (_, size)| sum.saturating_add(*size)) > OBJECT_BYTES_MAX {
+        return Err(Refusal::too_large(OBJECT_BYTES_MAX));
+    }
+    let mut damaged = Vec::new();
+    for (id, size) in objects {
+        if hub.store.object_size(id)? != Some(*size) || !hub.store.is_whole(id, *size)? {
+            damaged.push(*id);
+        }
+    }
+    Ok(names(damaged))
+}
+
 /// Says which of the objects that the caller means to store are wanted, and how much of them is here; the garbage
 /// clocks of the others start again.
 ///

@@ -218,6 +218,10 @@ impl Hub {
                 let objects = self.objects_of(&parts, incoming, &caller).await?;
                 self.work(move || lists::missing(&hub, &objects)).await
             }
+            (&Method::POST, "damaged") => {
+                let objects = self.objects_of(&parts, incoming, &caller).await?;
+                self.work(move || lists::damaged(&hub, &caller, &objects)).await
+            }
             (&Method::POST, "offers") => {
                 let objects = self.objects_of(&parts, incoming, &caller).await?;
                 hub.parts.settled(&caller.id(), &objects).await;
@@ -235,7 +239,9 @@ impl Hub {
             (_, "info" | "openapi.json" | "format" | "scopes" | "instances" | "objects" | "changes") => {
                 Err(Refusal::new(405, "method", "this path knows only GET"))
             }
-            (_, "missing" | "offers" | "join") => Err(Refusal::new(405, "method", "this path knows only POST")),
+            (_, "missing" | "damaged" | "offers" | "join") => {
+                Err(Refusal::new(405, "method", "this path knows only POST"))
+            }
             (method, path) => {
                 if let Some((scope, list)) = list_of(path) {
                     return match *method {

@@ -23,6 +23,7 @@ use crate::hub::rates::Lasting;
 use crate::hub::refusal::Refusal;
 use crate::hub::service::Hub;
 use crate::id::bytes::{InstanceId, ObjectId};
+use crate::transport::http::wire::HEAL;
 
 /// Stores an object, or the rest of one.
 ///
@@ -53,7 +54,8 @@ pub(crate) async fn put(
     let _permit = hub.uploads.try_acquire().map_err(|_| Refusal::busy("too many objects are being sent at once"))?;
     let sender = caller.id();
     let growing = hub.parts.take_over(sender, object);
-    let upload = Upload { object, size, offset, sender };
+    let heals = parts.uri.query() == Some(HEAL);
+    let upload = Upload { object, size, offset, sender, heals };
     let (to, from) = mpsc::channel(PARTS_WAITING);
     let worker = Arc::clone(hub);
     // Not under the bound of other work: this waits for the client.
@@ -90,13 +92,19 @@ struct Upload {
     /// Where the bytes that come begin.
     offset: u64,
     sender: Sender,
+    /// Whether what is held is to be replaced, if it isn't what its name says.
+    heals: bool,
 }
 
 impl Upload {
     /// Stores it, and tells whether it was held already. What a broken upload leaves is kept, if it is worth it.
     fn store(&self, hub: &Hub, mut bytes: Passed) -> Result<bool, Refusal> {
-        let Self { object, size, offset, sender } = self;
+        let Self { object, size, offset, sender, heals } = self;
         if hub.store.object_size(object)? == Some(*size) {
+            if *heals {
+                // Whoever sends the right bytes may: the quota of whoever stored it has them already.
+                return Ok(!hub.store.heal_object(object, *size, &mut bytes)?);
+            }
             // Its clock starts again.
             hub.store.put_object(object, *size, &mut io::empty())?;
             return Ok(true);

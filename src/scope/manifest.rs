@@ -241,6 +241,19 @@ impl Manifest {
         Ok(Some(Keys { name, id_key, schema, epochs }))
     }
 
+    /// Returns the id key of a public scope, which anybody may know; `None` of others: for their readers there is `unlock`.
+    ///
+    /// # Errors
+    /// `DecodeDetails`.
+    pub fn public_id_key(&self) -> Result<Option<Zeroizing<[u8; 32]>>, Error> {
+        if !self.public {
+            return Ok(None);
+        }
+        let details = codec::decode_details(&self.details, true);
+        let (_, id_key, _) = details.map_err(|source| Error::DecodeDetails { scope: self.scope, source })?;
+        Ok(Some(id_key))
+    }
+
     fn unlock_epoch(&self, epoch: &Epoch, identity: &Identity) -> Result<Option<EpochKey>, Error> {
         let broken = |source| Error::Grant { scope: self.scope, epoch: epoch.number, source };
         let key = match &epoch.access {

@@ -41,11 +41,13 @@ impl State {
     /// # Errors
     /// `Query`.
     pub fn make_missing_tables(&self) -> Result<(), Error> {
+        let missing = self.missing_tables()?;
         let transaction = self.transaction()?;
         transaction
             .execute_batch(&SCHEMA.replace("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS "))
             .map_err(Error::query("make the tables"))?;
-        commit(transaction)
+        commit(transaction)?;
+        self.recount_made(&missing)
     }
 
     /// Gives every tree node to `see`, whatever its bytes are.
@@ -130,7 +132,7 @@ impl State {
 }
 
 /// The names of the tables, as `SCHEMA` has them.
-fn tables() -> impl Iterator<Item = &'static str> {
+pub(super) fn tables() -> impl Iterator<Item = &'static str> {
     let after = SCHEMA.split("CREATE TABLE ").skip(1);
     after.filter_map(|text| text.split([' ', '(']).next())
 }

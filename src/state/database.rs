@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
+use super::census;
 use super::error::Error;
 
 /// The format of the state that this version reads and writes.
@@ -12,6 +13,7 @@ pub const FORMAT: u32 = 1;
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE census (name TEXT PRIMARY KEY, count INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE node (id BLOB PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE scope (
     id BLOB PRIMARY KEY, origin BLOB NOT NULL, name TEXT NOT NULL, id_key BLOB NOT NULL,
@@ -89,6 +91,7 @@ impl State {
         connection.set_prepared_statement_cache_capacity(64);
         let state = Self { connection, cache: super::nodes::Cache::default() };
         state.prepare(path)?;
+        census::keep(&state.connection).map_err(Error::query("watch the tables"))?;
         Ok(state)
     }
 
@@ -100,9 +103,11 @@ impl State {
         if !has_schema {
             transaction.execute_batch(SCHEMA).map_err(Error::query("make the tables"))?;
             self.set_meta("format", &FORMAT.to_string())?;
+            census::begin(&transaction).map_err(Error::query("count the rows"))?;
             return commit(transaction);
         }
-        drop(transaction);
+        census::begin_where_missing(&transaction).map_err(Error::query("count the rows"))?;
+        commit(transaction)?;
         match self.meta("format")? {
             Some(found) if found == FORMAT.to_string() => Ok(()),
             found => {

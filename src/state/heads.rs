@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Row};
 
 use super::database::{State, blob};
 use super::error::Error;
+use crate::exchange::head::verdict::Known;
 use crate::id::bytes::{CommitId, DocHash, InstanceId, ScopeId};
 use crate::sys::clock::UnixMillis;
 
@@ -30,6 +31,13 @@ pub struct TrackedHead {
     pub received: UnixMillis,
     /// The remote that brought it.
     pub via: String,
+}
+
+impl TrackedHead {
+    /// Returns what newer heads of the same signer are compared with.
+    pub fn mark(&self) -> Known {
+        Known { incarnation: self.incarnation, seq: self.seq, hash: self.hash, writes: self.writes }
+    }
 }
 
 const COLUMNS: &str = "scope, signer, incarnation, seq, hash, document, commit_id, writes, received, via";

@@ -2,6 +2,7 @@
 //! database in WAL mode, so that several commands can read while one writes.
 
 pub mod accepted;
+pub mod census;
 pub mod check;
 pub mod commits;
 pub mod conflicts;

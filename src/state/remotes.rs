@@ -56,11 +56,20 @@ impl State {
             .connection
             .execute("DELETE FROM remote WHERE name = ?1", [name.as_str()])
             .map_err(Error::query("remove a remote"))?;
+        self.forget_sent(name)?;
+        Ok(rows == 1)
+    }
+
+    /// Forgets how a remote fails, what it was sent, and what was to be removed there.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn forget_sent(&self, name: &PeerName) -> Result<(), Error> {
         self.forget_queue(name)?;
         self.connection
             .execute("DELETE FROM spent WHERE remote = ?1", [name.as_str()])
-            .map_err(Error::query("remove a remote"))?;
-        Ok(rows == 1)
+            .map_err(Error::query("forget what a remote was sent"))?;
+        Ok(())
     }
 
     /// Notes how an exchange with a remote went.

@@ -110,8 +110,11 @@ impl Instance {
             Ok(done)
         })?;
         self.tell(Event::End);
-        let dirty = done.dirty.len();
+        let mut dirty = done.dirty.len();
         summary.add(done);
+        if dirty == 0 {
+            dirty += self.give_way(target)?;
+        }
         if dirty == 0 {
             self.close(gate)?;
             self.with_database(|database| Ok(database.finish_apply()?))?;

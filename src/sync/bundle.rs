@@ -5,13 +5,14 @@
 //! late harms nobody. To apply a bundle is to fetch from it.
 
 mod lack;
-mod open;
+pub(super) mod open;
 mod told;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use self::lack::Lacking;
+use self::open::Opened;
 use super::code::Code;
 use super::commit::{CommitSummary, Mode};
 use super::error::Error;
@@ -154,7 +155,10 @@ impl BundleError {
                 "name all parts of one bundle at once, in any order"
             }
             Self::Open(_) | Self::Request(_) => "nothing was changed; copy it again, or ask for another",
-            Self::Sealed(_) | Self::NoKeys => "whoever packed it names the peers who can open it with `--to`",
+            Self::Sealed(_) => "whoever packed it names the peers who can open it with `--to`",
+            Self::NoKeys => {
+                "`wbsync init` makes keys; whoever packs names the card that `wbsync id` prints then, with `--to`"
+            }
             Self::Write(_) | Self::Io { .. } => "what was written is no bundle; run it again",
             Self::NoRoom { .. } => "give larger parts with `--split`",
         }
@@ -243,8 +247,7 @@ impl Instance {
             return Ok(BundleApplied { bundle, ..BundleApplied::default() });
         }
         self.state.set_meta(CARRIES_KEY, "yes")?;
-        let told = opened.store.indexes().iter().filter_map(|index| index.request.as_ref());
-        told.into_iter().try_for_each(|bytes| self.take_told(bytes))?;
+        self.take_all_told(&opened)?;
         let committed = self.commit(Mode::Keep)?;
         let name = format!("bundle-{}", &bundle.id[..8]);
         let fetched = self.fetch_store(&opened.store as &dyn Store, &name)?;
@@ -252,6 +255,12 @@ impl Instance {
         // What we confirm lies ready for whoever packs next.
         self.publish()?;
         Ok(BundleApplied { bundle, committed, fetched, merge })
+    }
+
+    /// Keeps what a bundle tells of what its packer has.
+    pub(super) fn take_all_told(&self, opened: &Opened) -> Result<(), Error> {
+        let told = opened.store.indexes().iter().filter_map(|index| index.request.as_ref());
+        told.into_iter().try_for_each(|bytes| self.take_told(bytes))
     }
 
     /// Keeps what a peer tells of what it has itself.

@@ -110,6 +110,10 @@ codes! {
     NotOurs "not-ours" REFUSED "a row belongs to another instance";
     Ambiguous "ambiguous" ERROR "a few digits match several things";
     Document "document" DAMAGED "a file isn't the document, object or CBOR that it should be";
+    Proof "proof" DAMAGED "a file proves nothing: it is no proof, or was altered";
+    OtherOrigin "other-origin" REFUSED "a proof is about records of another instance";
+    NotSigned "not-signed" ERROR "no head shows a record as a proof would need it";
+    Reveals "reveals" REFUSED "a proof would show records of a scope that isn't public";
     NoKey "no-key" REFUSED "none of our keys opens an object";
     Records "records" DAMAGED "records of the local state are damaged";
     Merge "merge" ERROR "commits can't be merged";

@@ -44,7 +44,7 @@ pub enum Error {
     Identity(#[source] keys::identity::Error),
     #[error("cannot use the local state")]
     State(#[source] state::error::Error),
-    #[error("cannot use the application's database")]
+    #[error("cannot use {}", .0.subject())]
     Database(#[source] Box<connector::error::Error>),
     #[error("cannot use the store of {of}")]
     Store { of: String, source: Box<StoreError> },
@@ -175,6 +175,12 @@ pub enum Error {
     MembersOnly { url: String, invited: bool, source: Box<StoreError> },
     #[error("cannot read {what}")]
     Document { what: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("{path} proves nothing", path = path.display())]
+    Proof { path: PathBuf, source: Box<super::proof::ProofError> },
+    #[error("no head that is held here shows {what}")]
+    NotSigned { what: String },
+    #[error("the proof would show the records of scope {scope}, which isn't public")]
+    Reveals { scope: String },
     #[error("none of this instance's keys opens the object {object}")]
     NoKey { object: ObjectId },
     #[error("cannot write the output")]
@@ -353,6 +359,20 @@ impl Error {
             }
             Self::MembersOnly { invited: true, .. } => {
                 "ask for another invitation, since one ends and is used up; the same command with it goes on from here".into()
+            }
+            Self::Proof { source, .. } => match **source {
+                super::proof::ProofError::OtherOrigin { .. } => {
+                    "compare the fingerprint with the one that the origin's operator reads out (`wbsync id --fingerprint`)".into()
+                }
+                _ => "ask for another: `wbsync prove` makes it where the scope is read".into(),
+            },
+            Self::NotSigned { .. } => {
+                "`wbsync push` signs what is new in our scopes, `wbsync fetch` brings what peers have signed; \
+                 `wbsync scope show SCOPE` lists the heads"
+                    .into()
+            }
+            Self::Reveals { .. } => {
+                "`--dry-run` says what would be in it; with `--reveal` it is written, for whom you trust with all of that".into()
             }
             Self::NothingToClone => "check the URL; an instance must have pushed to it".into(),
             _ => return None,

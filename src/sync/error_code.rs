@@ -83,6 +83,12 @@ impl Error {
             Self::NothingToClone => Code::NothingToClone,
             Self::MembersOnly { .. } => Code::MembersOnly,
             Self::Document { .. } => Code::Document,
+            Self::Proof { source, .. } => match **source {
+                super::proof::ProofError::OtherOrigin { .. } => Code::OtherOrigin,
+                _ => Code::Proof,
+            },
+            Self::NotSigned { .. } => Code::NotSigned,
+            Self::Reveals { .. } => Code::Reveals,
             Self::NoKey { .. } => Code::NoKey,
         }
     }
@@ -108,7 +114,9 @@ fn database_code(error: &connector::error::Error) -> Code {
         Database::Condition { .. } => Code::BadValue,
         Database::NotCaptured { .. } => Code::NotFound,
         Database::Newer { .. } | Database::OtherInstance { .. } => Code::DatabaseOfOther,
-        Database::File { .. } | Database::Sqlite { .. } | Database::Postgres { .. } => Code::Database,
+        Database::File { .. } | Database::Directory { .. } | Database::Sqlite { .. } | Database::Postgres { .. } => {
+            Code::Database
+        }
         Database::ApplyUnfinished | Database::NoApply { .. } | Database::StaleCapture { .. } => Code::Database,
         Database::Sink(_) | Database::Source(_) => Code::Database,
     }

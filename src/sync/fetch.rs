@@ -13,7 +13,7 @@ use super::progress::Event;
 use super::refusal::{HINT_DAMAGED, HINT_FORK, Refusal};
 use super::scopes::OpenScope;
 use crate::exchange::head::Head;
-use crate::exchange::head::verdict::{Known as KnownHead, Verdict, verdict};
+use crate::exchange::head::verdict::{Verdict, verdict};
 use crate::exchange::receipt::fork::ForkKind;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{InstanceId, ScopeId};
@@ -417,12 +417,15 @@ impl Instance {
             return Ok(None);
         }
         let known = self.state.head(&scope.row.id, signer)?;
-        let marks = known.as_ref().map(known_head);
+        let marks = known.as_ref().map(TrackedHead::mark);
         match verdict(marks.as_ref(), &head, &hash) {
             Verdict::New => {}
             Verdict::Same => return Ok(None),
             Verdict::Older { .. } => {
-                summary.behind.push(document);
+                match self.fork_with_seen(&scope.row.id, &head, &hash, &bytes)? {
+                    Some((fork, true)) => summary.refused.push(self.forked(scope, &fork)?),
+                    _ => summary.behind.push(document),
+                }
                 return Ok(None);
             }
             Verdict::Forked => {
@@ -492,8 +495,4 @@ impl Instance {
             other => Err(Error::store(remote)(other)),
         }
     }
-}
-
-pub(super) fn known_head(head: &TrackedHead) -> KnownHead {
-    KnownHead { incarnation: head.incarnation, seq: head.seq, hash: head.hash, writes: head.writes }
 }

@@ -4,6 +4,7 @@
 //! bookkeeping in the application's database are read, and compared with each other. Each finding says what is wrong,
 //! where, and what mends it (docs/retention.md).
 
+pub mod remote;
 pub mod rows;
 pub mod state;
 
@@ -90,6 +91,7 @@ pub fn fsck_store<'a>(
     tell: &dyn Fn(Event<'_>),
 ) -> Result<Report, Error> {
     let name = url.to_string();
+    let access = Access { recalls: None, ..access.into() };
     let store = url::open(url, access).map_err(Error::store(name.as_str()))?;
     let mut report = Report::default();
     look_at(store.as_ref(), &name, depth, tell, MEND_REMOTE, &mut report)?;
@@ -104,9 +106,14 @@ pub fn fsck_store<'a>(
 ///
 /// # Errors
 /// As `fsck_store`.
-pub(super) fn fsck_open(store: &dyn Store, name: &str, depth: Depth) -> Result<Report, Error> {
+pub(super) fn fsck_open(
+    store: &dyn Store,
+    name: &str,
+    depth: Depth,
+    tell: &dyn Fn(Event<'_>),
+) -> Result<Report, Error> {
     let mut report = Report::default();
-    look_at(store, name, depth, &|_| {}, MEND_REMOTE, &mut report)?;
+    look_at(store, name, depth, tell, MEND_REMOTE, &mut report)?;
     report.sort();
     Ok(report)
 }
@@ -149,6 +156,13 @@ impl Instance {
 
     /// Compares what our store has of our own documents with the state.
     fn compare_own_store(&self, store: &dyn Store, report: &mut Report) -> Result<(), Error> {
+        for lacking in self.lacking_here(store)? {
+            let (what, place) = ("lost document", lacking.path.to_string());
+            if report.findings.iter().all(|finding| finding.place != place) {
+                let (part, detail) = (STORE, lacking.detail);
+                report.findings.push(Finding { part, what, place, detail, mend: MEND_OWN, damage: false });
+            }
+        }
         let error = || Error::store("this instance");
         for row in self.state.scopes()? {
             let mut differs = |path: StorePath, detail: &str| {

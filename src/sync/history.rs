@@ -13,7 +13,7 @@ use super::publish::open_own;
 use crate::exchange::head::Head;
 use crate::exchange::receipt::Statement;
 use crate::history::commit::{Commit, Making};
-use crate::id::bytes::{CommitId, ScopeId};
+use crate::id::bytes::{CommitId, InstanceId, ScopeId};
 use crate::state::database;
 use crate::state::peers::Trust;
 use crate::state::scopes::ScopeRow;
@@ -28,8 +28,23 @@ pub struct HistoryPruned {
     pub newest_head: u64,
     /// The peer that keeps more than was asked for from going: its application shows an old head.
     pub held_back_by: Option<String>,
+    /// Every peer whose application shows a head before the one that was asked for, the oldest first.
+    pub behind: Vec<Behind>,
     /// Whether the next publish makes a fresh snapshot, because the newest head's deltas reach further back.
     pub refolds: bool,
+}
+
+/// A peer that stands before the history that was to be kept.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Behind {
+    /// What we call it.
+    pub name: String,
+    /// Our head that its application shows.
+    pub head: u64,
+    /// When it said so, by its own clock.
+    pub told: UnixMillis,
+    /// Whether it holds history back, or was left out of account.
+    pub counts: bool,
 }
 
 /// Before what history is given up.
@@ -46,6 +61,7 @@ impl Instance {
     pub(super) fn prune_history(
         &self,
         before: UnixMillis,
+        without: &BTreeSet<InstanceId>,
         mode: Mode,
     ) -> Result<(BTreeMap<String, HistoryPruned>, u64), Error> {
         let mut all = BTreeMap::new();
@@ -54,7 +70,8 @@ impl Instance {
         for row in self.state.scopes_of(&self.id())? {
             let Some(own) = self.state.head(&row.id, &self.id())? else { continue };
             let head = open_own(&own, self)?;
-            let (seq, held_back_by) = self.floor_for(&row, &head, before)?;
+            let (seq, behind) = self.floor_for(&row, &head, before, without)?;
+            let held_back_by = behind.iter().find(|peer| peer.counts).map(|peer| peer.name.clone());
             let last = self.floor(&row.id)?;
             let seq = seq.max(last.map_or(0, |last| last.seq));
             let before = last.map_or(before, |last| last.before.max(before));
@@ -63,7 +80,7 @@ impl Instance {
             if refolds {
                 self.state.mark_refold(&row.id)?;
             }
-            let pruned = HistoryPruned { from_head: seq, newest_head: own.seq, held_back_by, refolds };
+            let pruned = HistoryPruned { from_head: seq, newest_head: own.seq, held_back_by, behind, refolds };
             all.insert(self.scope_label(&row)?, pruned);
         }
         if mode == Mode::DryRun {
@@ -75,8 +92,14 @@ impl Instance {
         Ok((all, swept.removed))
     }
 
-    /// Returns the newest head that history may begin with, and who keeps it from beginning later.
-    fn floor_for(&self, row: &ScopeRow, head: &Head, before: UnixMillis) -> Result<(u64, Option<String>), Error> {
+    /// Returns the newest head that history may begin with, and who stands before the one that was asked for.
+    fn floor_for(
+        &self,
+        row: &ScopeRow,
+        head: &Head,
+        before: UnixMillis,
+        without: &BTreeSet<InstanceId>,
+    ) -> Result<(u64, Vec<Behind>), Error> {
         let (mut first, mut seq) = (None, None);
         for (number, commit) in self.state.published(&row.id, 0, head.seq)? {
             first.get_or_insert(number);
@@ -90,17 +113,20 @@ impl Instance {
             }
             seq = Some(number);
         }
-        let mut floor = (seq.or(first).unwrap_or(head.seq), None);
+        let (wanted, mut behind) = (seq.or(first).unwrap_or(head.seq), Vec::new());
         for receipt in self.state.receipts(&row.id)? {
             let peer = self.state.peer(&receipt.signer)?.filter(|peer| peer.trust != Trust::Revoked);
             let (Some(peer), Ok(statement)) = (peer, Statement::decode(&receipt.statement)) else { continue };
             for applied in statement.applied.iter().filter(|applied| applied.signer == self.id()) {
-                if applied.incarnation == head.incarnation && applied.seq < floor.0 {
-                    floor = (applied.seq, Some(peer.name.to_string()));
+                if applied.incarnation == head.incarnation && applied.seq < wanted {
+                    let (name, told) = (peer.name.to_string(), receipt.time);
+                    behind.push(Behind { name, head: applied.seq, told, counts: !without.contains(&peer.id) });
                 }
             }
         }
-        Ok(floor)
+        behind.sort_by(|a, b| (a.head, &a.name).cmp(&(b.head, &b.name)));
+        let oldest = behind.iter().find(|peer| peer.counts).map(|peer| peer.head);
+        Ok((oldest.unwrap_or(wanted), behind))
     }
 
     /// Returns when the newest write of a commit was made, as far as we know it.

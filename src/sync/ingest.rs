@@ -108,7 +108,7 @@ pub(super) struct Building<'a> {
 }
 
 pub(super) const HINT_AGAIN: &str = "ask the instance that wrote it to push again, or fetch from another remote";
-const HINT_TWO: &str = "nothing was taken. Ask its operator whether it came back from a backup or runs twice: it stops one copy and runs \
+pub(super) const HINT_TWO: &str = "nothing was taken. Ask its operator whether it came back from a backup or runs twice: it stops one copy and runs \
                         `wbsync restore` on the other, whose next push is taken again; `wbsync fsck` tells whether our own state is whole";
 const HINT_SIGNER: &str = "do not trust this peer before you know how it came to sign this";
 
@@ -426,10 +426,12 @@ impl<'a> Building<'a> {
             && known.commit != head.commit
             && head.signer != self.instance.id()
         {
-            let known = self.instance.state.known_commit(&row.id, &known.commit);
-            if !commit.clock.contains(&known.map_err(|error| Stop::Fail(error.into()))?.commit.clock) {
+            let before = self.instance.state.known_commit(&row.id, &known.commit);
+            let before = before.map_err(|error| Stop::Fail(error.into()))?;
+            if !commit.clock.contains(&before.commit.clock) {
                 return refuse("it does not contain what the same signer published before");
             }
+            self.check_own_words(known.seq, &before, &commit)?;
         }
         Ok(commit)
     }
@@ -443,8 +445,10 @@ impl<'a> Building<'a> {
         match known.filter(|_| self.start.is_some() && self.head.base.is_none()) {
             Some(known) => {
                 let reason = format!(
-                    "{REASON} on top of head {} that we took from the same signer, which may have signed two histories",
-                    known.seq
+                    "{REASON} on top of head {0} that we took from the same signer, which may have signed two histories: head {0} \
+                     or {1} of the other one would prove it, and whoever has it tells with a receipt",
+                    known.seq,
+                    known.seq + 1
                 );
                 Err(Stop::Refuse(Refusal::because("", reason, HINT_TWO)))
             }

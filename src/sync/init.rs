@@ -1,5 +1,7 @@
 //! Making an instance beside an application, empty or as a clone of a store.
 
+mod from_bundle;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,8 @@ use super::network::NetworkMode;
 use super::peers::PeerAdd;
 use super::progress::{Watcher, silent};
 use super::push::cards_in;
-use crate::exchange::store::StoreError;
+use super::refusal::Refusal;
+use crate::exchange::store::{Store, StoreError};
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::{Card, SignedCard};
 use crate::keys::identity::Identity;
@@ -78,7 +81,7 @@ pub enum Unfitting {
 }
 
 /// What a clone did.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Default, serde::Serialize)]
 pub struct CloneSummary {
     /// The instances found in the store: name and fingerprint.
     pub peers: Vec<(String, String)>,
@@ -169,31 +172,14 @@ impl Instance {
             instance.join_hub(&remote, &invitation.0).map_err(for_members)?;
         }
         let store = url::open(&url, made.as_ref().map(|made| &made.identity)).map_err(Error::store(url.to_string()))?;
-        let (cards, refused) = cards_in(store.as_ref(), &url.to_string()).map_err(for_members)?;
-        let wanted: Vec<&SignedCard> = cards
-            .iter()
-            .filter(|card| {
-                options.follow.is_empty() || options.follow.iter().any(|name| card.card.name.as_str() == name)
-            })
-            .collect();
-        if cards.is_empty() {
-            return Err(Error::NothingToClone);
-        }
-        if let Some(name) =
-            options.follow.iter().find(|name| wanted.iter().all(|card| card.card.name.as_str() != *name))
-        {
-            let mut known: Vec<_> = cards.iter().map(|card| card.card.name.to_string()).collect();
-            known.sort();
-            return Err(Error::UnknownPeer { name: name.clone(), known });
-        }
-        let wanted = expected(wanted, options)?;
+        let (wanted, refused) = chosen(store.as_ref(), &url.to_string(), options).map_err(for_members)?;
         let instance = match made {
             Some(instance) => instance,
             None => make(watch())?,
         };
         instance.add_origin(&remote, &url)?;
         let mut peers = Vec::new();
-        for card in wanted {
+        for card in &wanted {
             let peer = instance.add_cloned_peer(card)?;
             instance.follow(peer.name.as_str(), Some(ScopeName::public()))?;
             peers.push((peer.name.to_string(), Self::fingerprint(&peer.id)));
@@ -201,16 +187,27 @@ impl Instance {
         peers.sort();
         let mut fetched = instance.fetch(&remote)?;
         fetched.refused.extend(refused);
-        let blocked: Vec<Fit> = instance.fits()?.into_iter().filter(Fit::blocks).collect();
-        if options.schema == Unfitting::Refuse && !blocked.is_empty() {
-            return Err(Error::Incompatible { url: url.to_string(), fits: blocked });
+        let summary = CloneSummary { peers, fetched, ..CloneSummary::default() };
+        instance.finish_clone(&url.to_string(), options.schema, summary)
+    }
+
+    /// Merges what was fetched from `place` and writes the application's rows.
+    fn finish_clone(
+        self,
+        place: &str,
+        schema: Unfitting,
+        mut summary: CloneSummary,
+    ) -> Result<(Self, CloneSummary), Error> {
+        let blocked: Vec<Fit> = self.fits()?.into_iter().filter(Fit::blocks).collect();
+        if schema == Unfitting::Refuse && !blocked.is_empty() {
+            return Err(Error::Incompatible { url: place.to_owned(), fits: blocked });
         }
-        instance.commit(Mode::Keep)?;
-        instance.merge()?;
-        let applied = instance.apply(Mode::Keep)?;
-        let cloning = instance.dir().join(CLONING_FILE);
+        self.commit(Mode::Keep)?;
+        self.merge()?;
+        summary.applied = self.apply(Mode::Keep)?;
+        let cloning = self.dir().join(CLONING_FILE);
         disk::remove(&cloning).map_err(Error::io("remove", &cloning))?;
-        Ok((instance, CloneSummary { peers, fetched, applied }))
+        Ok((self, summary))
     }
 
     fn add_origin(&self, remote: &PeerName, url: &RemoteUrl) -> Result<(), Error> {
@@ -247,6 +244,25 @@ fn for_members(error: Error, url: &str, invited: bool) -> Error {
         }
         other => other,
     }
+}
+
+/// Reads the cards in a store, and returns those to follow, and which don't count.
+fn chosen(store: &dyn Store, place: &str, options: &CloneOptions) -> Result<(Vec<SignedCard>, Vec<Refusal>), Error> {
+    let (cards, refused) = cards_in(store, place)?;
+    let is_wanted = |card: &&SignedCard| {
+        options.follow.is_empty() || options.follow.iter().any(|name| card.card.name.as_str() == name)
+    };
+    let wanted: Vec<&SignedCard> = cards.iter().filter(is_wanted).collect();
+    if cards.is_empty() {
+        return Err(Error::NothingToClone);
+    }
+    if let Some(name) = options.follow.iter().find(|name| wanted.iter().all(|card| card.card.name.as_str() != *name)) {
+        let mut known: Vec<_> = cards.iter().map(|card| card.card.name.to_string()).collect();
+        known.sort();
+        return Err(Error::UnknownPeer { name: name.clone(), known });
+    }
+    let wanted = expected(wanted, options)?.into_iter().cloned().collect();
+    Ok((wanted, refused))
 }
 
 /// Leaves of the instances to follow those that are expected. A name that was asked for must mean one of them.

@@ -213,13 +213,25 @@ impl Instance {
     /// # Errors
     /// `NotFound`, `Ambiguous`.
     pub(super) fn find_record(&self, text: &str) -> Result<(OpenScope, RecordId, Record), Error> {
+        self.find_record_in(None, text)
+    }
+
+    /// Finds a record as `find_record` does, in the scope of this label or in all.
+    ///
+    /// # Errors
+    /// `NotFound`, `Ambiguous`.
+    pub(super) fn find_record_in(
+        &self,
+        scope: Option<&str>,
+        text: &str,
+    ) -> Result<(OpenScope, RecordId, Record), Error> {
         let what = format!("record {text:?}");
         let (dataset, prefix) = match text.split_once('/') {
             Some((dataset, prefix)) => (Some(DatasetName::new(dataset)?), prefix),
             None => (None, text),
         };
         let mut found = BTreeMap::new();
-        for open in self.scopes_labelled(None)? {
+        for open in self.scopes_labelled(scope)? {
             let Some(head) = open.row.local_head else { continue };
             let known = self.state.known_commit(&open.row.id, &head)?;
             let wanted = |name: &&DatasetName| match &dataset {

@@ -210,7 +210,8 @@ impl Instance {
 
     /// Tells whether there is a database: an instance that has directories needs none.
     fn has_tables(&self) -> bool {
-        self.config.files.is_empty() || self.config.database.is_some()
+        let Config { files, database, preset, dataset, .. } = &self.config;
+        files.is_empty() || database.is_some() || preset.is_some() || !dataset.is_empty()
     }
 
     fn tables(&self) -> Result<Mapping, Error> {

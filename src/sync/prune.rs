@@ -28,6 +28,8 @@ use crate::tree::scan::scan;
 pub struct PruneOptions {
     /// Since when the history of our own scopes is kept; left out, all of it.
     pub history_before: Option<UnixMillis>,
+    /// Peers, by name, who hold no history back, however old the state is that they show.
+    pub without: Vec<String>,
     /// Which rows of others go, if any.
     pub records: Option<OldRecords>,
 }
@@ -74,7 +76,9 @@ impl Instance {
         }
         pruned.away = self.state.pruned_count()?;
         if let Some(before) = options.history_before {
-            let (history, removed) = self.prune_history(before, mode)?;
+            let without = options.without.iter().map(|name| Ok::<_, Error>(self.peer_named(name)?.id));
+            let without: BTreeSet<InstanceId> = without.collect::<Result<_, _>>()?;
+            let (history, removed) = self.prune_history(before, &without, mode)?;
             (pruned.history, pruned.removed_nodes) = (history, removed);
         }
         Ok(pruned)
@@ -113,7 +117,8 @@ impl Instance {
         mode: Mode,
         pruned: &mut Pruned,
     ) -> Result<(), Error> {
-        for _ in 0..ROUNDS_MAX {
+        let mut restless = 0;
+        for round in 0..=CHAIN_MAX + ROUNDS_MAX {
             if mode == Mode::Keep {
                 // What the application changed is captured while the rows are there, and is no longer old then.
                 self.commit(Mode::Keep)?;
@@ -148,12 +153,19 @@ impl Instance {
                 self.state.drop_pruned(id)?;
             }
             database::commit(transaction)?;
+            let has_deleted = done.deleted.values().any(|count| *count > 0);
             for (dataset, count) in done.deleted {
                 *pruned.rows.entry(dataset).or_default() += count;
             }
             pruned.kept = done.kept.len() as u64;
-            if done.dirty.is_empty() {
+            // What only pruned rows referred to is free to go now.
+            let has_freed = !done.kept.is_empty() && round < CHAIN_MAX && has_deleted;
+            if done.dirty.is_empty() && !has_freed {
                 return self.with_database(|database| Ok(database.finish_apply()?));
+            }
+            restless += usize::from(!done.dirty.is_empty());
+            if restless == ROUNDS_MAX {
+                return Err(Error::Restless);
             }
         }
         Err(Error::Restless)
@@ -217,6 +229,9 @@ impl Instance {
         Ok(old.difference(&other).copied().collect())
     }
 }
+
+/// How long a chain of rows that refer to each other may be to go in one call.
+const CHAIN_MAX: usize = 64;
 
 fn is_wanted(id: &RecordId, datasets: &[DatasetName], from: Option<InstanceId>) -> bool {
     from.is_none_or(|from| from == id.origin) && (datasets.is_empty() || datasets.contains(&id.dataset))

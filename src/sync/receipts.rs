@@ -20,7 +20,7 @@ use crate::exchange::receipt::{
 };
 use crate::exchange::store::{Store, StoreError};
 use crate::history::commit::Commit;
-use crate::id::bytes::{InstanceId, ScopeId};
+use crate::id::bytes::{DocHash, InstanceId, ScopeId};
 use crate::keys::document::{self, Unverified};
 use crate::state::database;
 use crate::state::receipts::{ForkRow, ReceiptRow, SeenHead};
@@ -144,7 +144,8 @@ impl Instance {
         Ok(decode_held(&row)?.heads.iter().any(proves))
     }
 
-    /// Sends our receipts to a remote, of the scopes that it carries.
+    /// Sends the receipts in our own store to a remote, of the scopes that it carries: ours, and those of others whom we carry for,
+    /// where theirs are newer. So a sender learns what arrived also where its receiver never comes.
     ///
     /// # Errors
     /// `Store`; a store that takes none from us is left alone.
@@ -156,16 +157,22 @@ impl Instance {
         summary: &mut PushSummary,
     ) -> Result<(), Error> {
         for scope in remote.scopes().map_err(Error::store(name))? {
-            let Some(bytes) = own.receipt(&scope, &self.id()).map_err(Error::store("this instance"))? else { continue };
-            let there = remote.receipt(&scope, &self.id()).map_err(Error::store(name))?;
-            if there.as_ref() == Some(&bytes) {
-                continue;
-            }
-            let there = there.map(|bytes| document::hash_of(&bytes));
-            match remote.swap_receipt(&scope, &self.id(), there, &bytes) {
-                Ok(()) => summary.receipts += 1,
-                Err(StoreError::Denied { .. }) => {}
-                Err(error) => return Err(Error::store(name)(error)),
+            for reader in own.receipts(&scope).map_err(Error::store("this instance"))? {
+                let ours = own.receipt(&scope, &reader).map_err(Error::store("this instance"))?;
+                let Some(bytes) = ours else { continue };
+                let there = remote.receipt(&scope, &reader).map_err(Error::store(name))?;
+                let is_ours = reader == self.id();
+                if there.as_ref() == Some(&bytes) || !is_ours && !is_newer(&bytes, there.as_deref(), &reader) {
+                    continue;
+                }
+                let there = there.map(|bytes| document::hash_of(&bytes));
+                match remote.swap_receipt(&scope, &reader, there, &bytes) {
+                    Ok(()) => summary.receipts += 1,
+                    Err(StoreError::Denied { .. }) => {}
+                    // Its reader, or another carrier, was there at the same moment.
+                    Err(StoreError::Swapped { .. }) if !is_ours => {}
+                    Err(error) => return Err(Error::store(name)(error)),
+                }
             }
         }
         Ok(())
@@ -274,17 +281,9 @@ impl Instance {
             if head.scope != *id || signer == self.id() || !signs(scope, &signer) || !has_its_form {
                 continue;
             }
-            let seen = self.state.seen(id, &signer)?;
-            let fork = seen.iter().find_map(|seen| {
-                let may_contradict = contradicts(seen, &head, &Known::of(&head, hash));
-                may_contradict.then(|| Some((Fork::check([&seen.document, bytes])?, &seen.document))).flatten()
-            });
-            match fork {
-                Some((fork, ours)) => {
-                    if self.keep_proof(fork.kind, (id, &signer), ours, bytes)? {
-                        summary.refused.push(self.forked(scope, &fork)?);
-                    }
-                }
+            match self.fork_with_seen(id, &head, &hash, bytes)? {
+                Some((fork, true)) => summary.refused.push(self.forked(scope, &fork)?),
+                Some((_, false)) => {}
                 None => self.state.put_seen(&head, &hash, bytes)?,
             }
         }
@@ -298,6 +297,31 @@ impl Instance {
             }
         }
         Ok(())
+    }
+
+    /// Compares a head with every one of the same signer that we have seen, also long ago: one of them may prove that there are two
+    /// histories, however far the newest have gone apart. Keeps the proof, and tells whether it is new.
+    ///
+    /// # Errors
+    /// `State`.
+    pub(super) fn fork_with_seen(
+        &self,
+        scope: &ScopeId,
+        head: &Head,
+        hash: &DocHash,
+        bytes: &[u8],
+    ) -> Result<Option<(Fork, bool)>, Error> {
+        let signer = &head.signer;
+        for seen in self.state.seen(scope, signer)? {
+            if !contradicts(&seen, head, &Known::of(head, *hash)) {
+                continue;
+            }
+            if let Some(fork) = Fork::check([&seen.document, bytes]) {
+                let is_new = self.keep_proof(fork.kind, (scope, signer), &seen.document, bytes)?;
+                return Ok(Some((fork, is_new)));
+            }
+        }
+        Ok(None)
     }
 
     /// Keeps a proof that was checked. Tells whether it is new.
@@ -315,7 +339,7 @@ impl Instance {
         Ok(self.state.put_proof(&ForkRow { scope: *scope, signer: *signer, kind, ours, theirs, seen: clock::now() })?)
     }
 
-    fn forked(&self, scope: &OpenScope, fork: &Fork) -> Result<Refusal, Error> {
+    pub(super) fn forked(&self, scope: &OpenScope, fork: &Fork) -> Result<Refusal, Error> {
         let what = match fork.kind {
             ForkKind::Heads => "heads",
             ForkKind::Manifests => "manifests",
@@ -329,6 +353,13 @@ impl Instance {
 /// Tells whether an instance signs, or has signed, heads or manifests of a scope.
 fn signs(scope: &OpenScope, signer: &InstanceId) -> bool {
     scope.manifest.may_write(signer) || scope.manifest.former.binary_search(signer).is_ok()
+}
+
+/// Tells whether a receipt is of a later moment than the one that is there, if any is.
+fn is_newer(bytes: &[u8], there: Option<&[u8]>, reader: &InstanceId) -> bool {
+    let number =
+        |bytes: &[u8]| Receipt::open(bytes, reader).ok().map(|(receipt, _)| (receipt.incarnation, receipt.seq));
+    number(bytes).is_some_and(|ours| there.and_then(number).is_none_or(|theirs| theirs < ours))
 }
 
 /// Tells by their numbers alone whether two heads of one signer are worth a closer look.

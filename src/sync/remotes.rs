@@ -160,15 +160,58 @@ impl Instance {
     /// # Errors
     /// `Store`.
     pub(super) fn open_remote(&self, name: &PeerName) -> Result<Option<Box<dyn Store>>, Error> {
+        self.open_remote_as(name, self.access())
+    }
+
+    /// Opens a remote for reading and believes nothing that was kept of it: what somebody looks for may have been lost there since.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(super) fn open_remote_afresh(&self, name: &PeerName) -> Result<Option<Box<dyn Store>>, Error> {
+        self.open_remote_as(name, Access { recalls: None, ..self.access() })
+    }
+
+    /// Forgets what hubs said.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn forget_recalls(&self) -> Result<(), Error> {
+        let dir = self.dir().join(RECALLS);
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &dir)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn open_remote_as(&self, name: &PeerName, access: Access<'_>) -> Result<Option<Box<dyn Store>>, Error> {
         if self.is_peer_source(name)? {
             return self.open_peer(name).map(Some);
         }
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
-        match url::open(&url, self.access()) {
+        match url::open(&url, access) {
             Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => Ok(None),
             other => other.map(Some).map_err(Error::store(name.as_str())),
         }
+    }
+
+    /// Returns where a remote is.
+    ///
+    /// # Errors
+    /// `UnknownRemote`, `Url`.
+    pub(super) fn remote_url(&self, name: &PeerName) -> Result<RemoteUrl, Error> {
+        parse(&self.remote_row(name)?.url, &self.root)
+    }
+
+    /// Makes the store of a remote anew, where its place is empty.
+    ///
+    /// # Errors
+    /// `Store` if something else is there.
+    pub(super) fn recreate(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
+        let made = url::create(&self.remote_url(name)?, self.access()).map_err(Error::store(name.as_str()))?;
+        // A new store holds nothing of what the old one was sent.
+        self.state.forget_sent(name)?;
+        Ok(made)
     }
 
     /// Opens a remote for writing that was opened for reading: a hub is the same, and costs no second greeting.

@@ -4,11 +4,13 @@
 //! tree only if it gives the signed root. What is done is listed, and what can't be mended is what a last look
 //! still finds.
 
+pub mod remote;
+mod tables;
 mod trees;
 
 use super::commit::Mode;
 use super::error::Error;
-use super::fsck::{Report, fsck_open};
+use super::fsck::Report;
 use super::instance::Instance;
 use crate::connector::error::Error as DatabaseError;
 use crate::exchange::copy::{copy_objects, verify};
@@ -42,9 +44,6 @@ pub(super) struct Source {
 /// Whatever its garbage clock says: the bytes are of no use to anybody.
 const AT_ONCE: UnixMillis = UnixMillis(u64::MAX);
 
-/// Tables of the state without which the others mean nothing.
-const ESSENTIAL: &[&str] = &["head", "meta", "peer", "published", "scope"];
-
 impl Instance {
     /// Mends this instance: its state, its own store, and what it published.
     ///
@@ -57,7 +56,12 @@ impl Instance {
             return Ok(repaired);
         }
         if self.mend_tables(&mut repaired)? {
-            self.mend_pending(&mut repaired)?;
+            // What can't be read there is named by the last look, and nothing that needs it is tried.
+            let has_books = self.has_sound_books()?;
+            if has_books {
+                self.mend_pending(&mut repaired)?;
+            }
+            self.mend_queue(&mut repaired)?;
             let store = self.mend_own_directory(&mut repaired)?;
             let sources = self.sources(None, &mut repaired)?;
             let health = health::examine(&store, Depth::Contents, &mut |_, _| {}).map_err(Error::store(HERE))?;
@@ -66,9 +70,16 @@ impl Instance {
                 // It counts as missing from now on, and what it carried is sealed anew.
                 store.remove_object(&id, AT_ONCE).map_err(Error::store(HERE))?;
             }
-            self.mend_trees(&store, &sources, &mut repaired)?;
+            if has_books {
+                self.mend_trees(&store, &sources, &mut repaired)?;
+            }
             self.mend_documents(&store, HERE, &health, &mut repaired)?;
-            if self.look_at_trees()?.is_whole() {
+            for lacking in self.lacking_here(&store)? {
+                if self.mend_document(&store, lacking.path).map_err(Error::store(HERE))? {
+                    repaired.done.push(format!("put {} into our own store again", lacking.path));
+                }
+            }
+            if has_books && self.look_at_trees()?.is_whole() {
                 for (scope, published) in self.publish()? {
                     repaired.done.push(format!("published head {} of {scope} anew", published.seq));
                 }
@@ -76,53 +87,6 @@ impl Instance {
         }
         repaired.left = self.fsck(Depth::Contents)?;
         Ok(repaired)
-    }
-
-    /// Mends a remote from what we and our other remotes have.
-    ///
-    /// # Errors
-    /// The remote can't be read or written at all; as `push`.
-    pub fn repair_remote(&self, name: &PeerName, mode: Mode) -> Result<Repaired, Error> {
-        let mut repaired = Repaired::default();
-        let Some(remote) = self.open_remote(name)? else { return Ok(repaired) };
-        let label = name.as_str();
-        if mode == Mode::Keep {
-            drop(remote);
-            let remote = self.open_remote_for_writing(name)?;
-            let mut sources = vec![Source { name: HERE.into(), store: Box::new(self.own_store()?) }];
-            sources.extend(self.sources(Some(name), &mut repaired)?);
-            let health =
-                health::examine(remote.as_ref(), Depth::Contents, &mut |_, _| {}).map_err(Error::store(label))?;
-            mend_objects(remote.as_ref(), label, &health, &sources, &mut repaired)?;
-            self.mend_documents(remote.as_ref(), label, &health, &mut repaired)?;
-            remote.flush().map_err(Error::store(label))?;
-            let pushed = self.push(name)?;
-            if pushed.heads > 0 {
-                repaired.done.push(format!("pushed {} heads and {} objects to {label}", pushed.heads, pushed.objects));
-            }
-        }
-        let remote = self.open_remote(name)?;
-        if let Some(remote) = remote {
-            repaired.left = fsck_open(remote.as_ref(), label, Depth::Contents)?;
-        }
-        Ok(repaired)
-    }
-
-    /// Makes lost tables again, if what they held can come back or isn't needed. Returns whether the state can be used.
-    fn mend_tables(&self, repaired: &mut Repaired) -> Result<bool, Error> {
-        let missing = self.state.missing_tables()?;
-        if missing.iter().any(|table| ESSENTIAL.contains(&table.as_str())) || !self.state.faults()?.is_empty() {
-            return Ok(false);
-        }
-        if !missing.is_empty() {
-            self.state.make_missing_tables()?;
-            for table in missing {
-                repaired
-                    .done
-                    .push(format!("made the table {table} of the state again, empty: {}", what_was_in(&table)));
-            }
-        }
-        Ok(true)
     }
 
     /// Finishes a commit that a crash kept from the application's database, or forgets it if the database has gone on
@@ -274,36 +238,18 @@ fn mend_objects(
             continue;
         };
         if finding.kind == Kind::DamagedObject {
-            match store.remove_object(&id, AT_ONCE) {
-                Ok(_) | Err(StoreError::Denied { .. }) => {}
-                Err(error) => return Err(Error::store(name)(error)),
-            }
+            let reader = source.store.object(&id, 0).map_err(Error::store(source.name.as_str()))?;
+            store.heal_object(&id, finding.bytes, &mut { reader }).map_err(Error::store(name))?;
+        } else {
+            copy_objects(source.store.as_ref(), store, &[(id, finding.bytes)], &mut |_| {})
+                .map_err(|source| Error::Copy { to: name.into(), source })?;
         }
-        copy_objects(source.store.as_ref(), store, &[(id, finding.bytes)], &mut |_| {})
-            .map_err(|source| Error::Copy { to: name.into(), source })?;
-        // A hub keeps what a head names, whatever its bytes are.
+        // A hub of an earlier version keeps what a head names, whatever its bytes are.
         if verify(store, id, finding.bytes).is_ok() {
             repaired.done.push(format!("{name}: got {} again from {}", finding.path, source.name));
         }
     }
     Ok(lost)
-}
-
-/// Says what becomes of what a lost table held.
-fn what_was_in(table: &str) -> &'static str {
-    match table {
-        "node" | "commits" => "trees are built again from objects",
-        "remote" => "add the remotes again",
-        "follow" => "say again whom to follow",
-        "shun" => "what was shunned comes back; shun it again",
-        "fork" | "fork_settled" | "jump" | "seen" => "histories seen before are compared no more",
-        "forgotten" | "bygone" | "retired" => "what was forgotten may be met again",
-        "refold" | "refolded" | "sealed" | "spent" | "withdrawn" => {
-            "objects that carry what was withdrawn may stay in remotes; `wbsync scope rotate --reseal` seals anew"
-        }
-        "receipt" | "noted" | "conflict" | "late" => "it fills again",
-        _ => "what it held is lost",
-    }
 }
 
 pub(super) const HERE: &str = "this instance";

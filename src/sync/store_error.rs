@@ -22,9 +22,14 @@ pub(super) fn store_code(error: &StoreError) -> Code {
 /// Says what to do about it.
 pub(super) fn store_hint(error: &StoreError) -> Option<String> {
     Some(match error {
-        StoreError::Unreachable { .. } => "is the stick plugged in, the disk mounted, the hub running?".into(),
+        StoreError::Unreachable { .. } => {
+            "is the stick plugged in, the disk mounted, the hub running? (lost for good: `wbsync repair REMOTE --recreate`)"
+                .into()
+        },
         StoreError::NotAStore { .. } => {
-            "give a hub, or the directory of a store, or one that is empty: the first push makes it a store".into()
+            "give a hub, or the directory of a store, or one that is empty: the first push makes it a store. If a remote's \
+             store is damaged or lost: `wbsync repair REMOTE`, with `--recreate` to make a new one"
+                .into()
         }
         StoreError::NewerFormat { .. } => "use a later version of wbsync".into(),
         StoreError::Full { .. } => {

@@ -8,11 +8,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use super::commit::decode_record;
 use super::error::Error;
-use super::ingest::{Building, Step, Stop, Writes, refuse};
+use super::ingest::{Building, HINT_TWO, Step, Stop, Writes, refuse};
 use super::instance::Instance;
+use super::refusal::Refusal;
 use super::scopes::OpenScope;
 use crate::history::commit::Commit;
+use crate::history::join::Known;
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::cell::{Element, Record};
@@ -125,6 +128,37 @@ impl Building<'_> {
         Ok(())
     }
 
+    /// Compares with the newest head of the same signer before, if what came wasn't built on it: a signer's line only grows, so that
+    /// a word of before is there as it was, or replaced. Reads what differs between the two.
+    pub(super) fn check_own_words(&self, seq: u64, before: &Known, commit: &Commit) -> Step<()> {
+        let instance = self.instance;
+        let is_built_on = self.start.as_ref() == Some(&before.commit);
+        if !self.vouchers.checks || is_built_on || !instance.holds_trees(&before.commit).map_err(Stop::Fail)? {
+            return Ok(());
+        }
+        let mut changed = false;
+        let differences =
+            instance.each_difference(self.scope, Some(&before.commit), commit, &mut |dataset, key, bytes| {
+                let Some(bytes) = bytes else { return Ok(()) };
+                let record = decode_record(bytes, &self.scope.row.origin, dataset, key)?;
+                let held = instance.record_at(self.scope, before, dataset, key)?;
+                let is_old = |stamp: &Stamp| stamp.author == self.head.signer && before.commit.clock.covers(stamp);
+                let mut old = record.elements().filter(|(_, element)| is_old(&element.stamp));
+                changed |= old.any(|(field, element)| matches!(find(held.as_ref(), field, element), Finding::False));
+                Ok(())
+            });
+        differences.map_err(Stop::Fail)?;
+        if !changed {
+            return Ok(());
+        }
+        let next = seq + 1;
+        let reason = format!(
+            "it changes words that its signer signed in head {seq}, and so may have signed two histories: head {seq} or {next} of \
+             the other one would prove it, and whoever has it tells with a receipt"
+        );
+        Err(Stop::Refuse(Refusal::because("", reason, HINT_TWO)))
+    }
+
     /// Looks for a word of another author that the state before doesn't have.
     fn check_foreign(
         &self,
@@ -166,9 +200,10 @@ impl Building<'_> {
         match memory {
             Memory::True => return Ok(()),
             Memory::False => return self.usurped(&author),
-            // All that we ever wrote is here, unless a backup took some of it back.
+            // All that we ever wrote is here, unless a backup took some of it back; how much, a restore finds out.
             Memory::Nothing
                 if author == self.vouchers.instance.id()
+                    && !self.vouchers.instance.is_restoring()
                     && self.vouchers.instance.remembers(stamp.incarnation).map_err(Stop::Fail)? =>
             {
                 return self.usurped(&author);
@@ -217,7 +252,14 @@ impl Building<'_> {
 
     fn usurped<T>(&self, author: &InstanceId) -> Step<T> {
         let author = self.instance.instance_label(author).map_err(Stop::Fail)?;
-        refuse(format!("it puts words under the stamp of {author}, who never signed them"))
+        // Nobody can tell the two apart but the author.
+        let hint = format!(
+            "ask {author}'s owner: was a backup put back there? Then these may be words that left it by stick alone, and \
+             `wbsync restore` takes them back from a store of the peer that has them (docs/restore.md). If not, do not trust \
+             this peer before you know how it came to sign this"
+        );
+        let reason = format!("it puts words under the stamp of {author}, who never signed them");
+        Err(Stop::Refuse(Refusal::because("", reason, &hint)))
     }
 
     /// Reads a record of a state; `None` also if the state's tree isn't here.

@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::changeset::{reader, seal};
 use crate::connector::mapping::model::Mapping;
+use crate::connector::{dburl, dotenv};
 use crate::exchange::head::Head;
 use crate::exchange::layout::StorePath;
 use crate::exchange::receipt::{Receipt, Statement};
 use crate::history::commit::Commit;
-use crate::id::bytes::InstanceId;
+use crate::id::bytes::{InstanceId, ObjectId};
 use crate::keys::card::SignedCard;
 use crate::keys::document::{DocKind, Unverified, sign};
 use crate::keys::identity::Identity;
@@ -17,10 +21,16 @@ use crate::record::codec;
 use crate::record::schema::Schema;
 use crate::scope::manifest::Manifest;
 use crate::sync::config::Config;
+use crate::sync::debug::plain;
+use crate::sync::proof::{Proof, Trusted};
+use crate::testing::conversations;
 use crate::transport::bundle::index::Index;
 use crate::transport::bundle::request::Request;
 use crate::transport::http::signature::Claim;
+use crate::transport::http::url::normal_authority;
+use crate::transport::http::wire::{Changes, Held, Info, Join, Names, Objects, Offers, Problem, hash_of_tag, parsed};
 use crate::transport::url::RemoteUrl;
+use crate::tree::node::Node;
 
 /// A decoder.
 #[derive(Clone, Copy)]
@@ -42,12 +52,59 @@ const EPOCH_KEY: &str = include_str!("../../format/vectors/changeset/sealed/epoc
 /// All of them.
 pub const ALL: &[Decoder] = &[
     Decoder { name: "document", read: |bytes| Unverified::parse(bytes).is_ok() },
-    Decoder { name: "card", read: |bytes| SignedCard::open(&signed(DocKind::Card, bytes)).is_ok() },
-    Decoder { name: "manifest", read: |bytes| Manifest::open(&signed(DocKind::Manifest, bytes), &key().id()).is_ok() },
-    Decoder { name: "head", read: |bytes| Head::open(&signed(DocKind::Head, bytes), &key().id()).is_ok() },
-    Decoder { name: "receipt", read: |bytes| Receipt::open(&signed(DocKind::Receipt, bytes), &key().id()).is_ok() },
-    Decoder { name: "bundle", read: |bytes| Index::open(&signed(DocKind::Bundle, bytes)).is_ok() },
-    Decoder { name: "request", read: |bytes| Request::open(&signed(DocKind::Request, bytes)).is_ok() },
+    // What is read of a document and signed again is the same document.
+    Decoder {
+        name: "card",
+        read: |bytes| {
+            let document = signed(DocKind::Card, bytes);
+            SignedCard::open(&document).is_ok_and(|read| same(&SignedCard::sign(read.card, &key()).bytes, &document))
+        },
+    },
+    Decoder {
+        name: "manifest",
+        read: |bytes| {
+            let document = signed(DocKind::Manifest, bytes);
+            let again = |read: Manifest| read.sign(&key()).expect("it was no larger");
+            Manifest::open(&document, &key().id()).is_ok_and(|(read, _)| same(&again(read), &document))
+        },
+    },
+    Decoder {
+        name: "head",
+        read: |bytes| {
+            let document = signed(DocKind::Head, bytes);
+            Head::open(&document, &key().id()).is_ok_and(|(read, _)| same(&read.sign(&key()), &document))
+        },
+    },
+    Decoder {
+        name: "receipt",
+        read: |bytes| {
+            let document = signed(DocKind::Receipt, bytes);
+            Receipt::open(&document, &key().id()).is_ok_and(|(read, _)| same(&read.sign(&key()), &document))
+        },
+    },
+    Decoder {
+        name: "bundle",
+        read: |bytes| {
+            let document = signed(DocKind::Bundle, bytes);
+            Index::open(&document).is_ok_and(|read| same(&read.sign(&key()), &document))
+        },
+    },
+    Decoder {
+        name: "request",
+        read: |bytes| {
+            let document = signed(DocKind::Request, bytes);
+            Request::open(&document).is_ok_and(|read| same(&read.sign(&key()), &document))
+        },
+    },
+    Decoder { name: "card-line", read: |bytes| text(bytes).is_some_and(|text| SignedCard::from_line(text).is_ok()) },
+    Decoder {
+        name: "proof",
+        read: |bytes| {
+            let Ok(proof) = Proof::decode(bytes) else { return false };
+            same(&proof.encode(), bytes) && proof.verify(&Trusted::Instance(key().id())).is_ok()
+        },
+    },
+    Decoder { name: "node", read: |bytes| Node::decode(bytes.to_vec()).is_ok() },
     Decoder {
         name: "receipt-statement",
         read: |bytes| Statement::decode(bytes).is_ok_and(|read| same(&read.encode(), bytes)),
@@ -90,6 +147,47 @@ pub const ALL: &[Decoder] = &[
     },
     Decoder { name: "path", read: |bytes| text(bytes).is_some_and(|text| text.parse::<StorePath>().is_ok()) },
     Decoder {
+        name: "dotenv",
+        read: |bytes| {
+            text(bytes).is_some_and(|text| dotenv::lookup(text, "DATABASE_URL").is_ok_and(|found| found.is_some()))
+        },
+    },
+    Decoder {
+        name: "dburl",
+        read: |bytes| text(bytes).is_some_and(|text| dburl::parse(text, Path::new("/here")).is_ok()),
+    },
+    // What `wbsync debug cbor` shows; people hand it anything.
+    Decoder {
+        name: "any-cbor",
+        read: |bytes| {
+            plain::read(bytes).is_ok_and(|items| items.iter().all(|item| !plain::json(item).to_string().is_empty()))
+        },
+    },
+    // The bodies of the protocol, as both sides read them.
+    Decoder { name: "http/objects", read: |bytes| json::<Objects>(bytes).is_some_and(|read| read.parsed().is_some()) },
+    Decoder { name: "http/join", read: |bytes| json::<Join>(bytes).is_some() },
+    Decoder { name: "http/info", read: |bytes| json::<Info>(bytes).is_some() },
+    Decoder {
+        name: "http/names",
+        read: |bytes| json::<Names>(bytes).is_some_and(|read| parsed::<ObjectId>(&read.names).is_some()),
+    },
+    Decoder { name: "http/offers", read: |bytes| json::<Offers>(bytes).is_some() },
+    Decoder { name: "http/held", read: |bytes| json::<Held>(bytes).is_some() },
+    Decoder { name: "http/changes", read: |bytes| json::<Changes>(bytes).is_some() },
+    Decoder { name: "http/problem", read: |bytes| json::<Problem>(bytes).is_some() },
+    Decoder { name: "http/tag", read: |bytes| text(bytes).is_some_and(|text| hash_of_tag(text).is_some()) },
+    Decoder {
+        name: "http/authority",
+        read: |bytes| text(bytes).is_some_and(|text| normal_authority(text, true).is_some()),
+    },
+    // Whole requests, in either version of HTTP, with their fields and bodies.
+    Decoder { name: "hub", read: conversations::hub_answers },
+    Decoder { name: "bundle-file", read: conversations::is_bundle },
+    #[cfg(feature = "git")]
+    Decoder { name: "git/server", read: conversations::is_git_server },
+    #[cfg(feature = "git")]
+    Decoder { name: "git/pack", read: conversations::is_git_pack },
+    Decoder {
         name: "signature",
         read: |bytes| {
             let Some((input, signature)) = text(bytes).and_then(|text| text.split_once('\n')) else { return false };
@@ -120,6 +218,14 @@ fn summed(bytes: &[u8]) -> Vec<u8> {
     // The trailer is an array of a number, a bool and the hash; it begins at the last byte that says so.
     let Some(start) = bytes[..end].iter().rposition(|byte| *byte == 0x83) else { return bytes.to_vec() };
     [&bytes[..end], blake3::hash(&bytes[..start]).as_bytes()].concat()
+}
+
+/// Reads JSON, and checks that what was read is written and read again as the same.
+fn json<T: DeserializeOwned + Serialize + PartialEq>(bytes: &[u8]) -> Option<T> {
+    let read: T = serde_json::from_slice(bytes).ok()?;
+    let written = serde_json::to_vec(&read).expect("what was read is written");
+    assert!(serde_json::from_slice::<T>(&written).is_ok_and(|again| again == read), "it comes back");
+    Some(read)
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {

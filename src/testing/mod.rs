@@ -2,6 +2,7 @@
 //!
 //! Nothing outside `testing`, tests, benchmarks and examples may use it.
 
+mod conversations;
 pub mod decoders;
 pub mod prng;
 pub mod prose;

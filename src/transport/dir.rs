@@ -9,6 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::exchange::check::{ObjectCheck, PumpError, pump};
+use crate::exchange::copy::verify;
 use crate::exchange::layout::StorePath;
 use crate::exchange::store::{Doing, FRESH_MILLIS, Store, StoreError, StoredObject};
 use crate::id::bytes::{DocHash, InstanceId, ObjectId, ScopeId};
@@ -64,6 +65,15 @@ impl DirStore {
     pub fn create(path: &Path) -> Result<Self, StoreError> {
         Root::create(path)?;
         Self::open_for_writing(path)
+    }
+
+    /// Writes the `format` file of a store again that lacks it, or has a foreign one, and tells whether it did. Only where the
+    /// directories of a store hold something: nothing is made of an empty or foreign directory.
+    ///
+    /// # Errors
+    /// As writing.
+    pub fn mend_format(path: &Path) -> Result<bool, StoreError> {
+        Root::mend_format(path)
     }
 
     /// Returns size and date of a file of the store, by which a change of a document is noticed without reading it.
@@ -131,6 +141,19 @@ impl DirStore {
             self.write_object(id, size, &mut bytes)?;
         }
         Ok(None)
+    }
+
+    /// Reads an object that is held at this size, and tells whether its bytes are those that its name says. What a bad disk
+    /// can't read isn't whole.
+    ///
+    /// # Errors
+    /// As opening it.
+    pub(crate) fn is_whole(&self, object: &ObjectId, size: u64) -> Result<bool, StoreError> {
+        match verify(self, *object, size) {
+            Ok(()) => Ok(true),
+            Err(StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Io { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn write_object(&self, id: ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError> {
@@ -295,6 +318,16 @@ impl Store for DirStore {
             None => Ok(()),
             Some(_) => self.write_object(*object, size, bytes),
         }
+    }
+
+    fn heal_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<bool, StoreError> {
+        if size > StorePath::Object(*object).bytes_max() {
+            return Err(self.root.too_large(StorePath::Object(*object)));
+        }
+        if self.freshen(&(*object, size))?.is_none() && self.is_whole(object, size)? {
+            return Ok(false);
+        }
+        self.write_object(*object, size, bytes).map(|()| true)
     }
 
     fn remove_object(&self, object: &ObjectId, unused_since: UnixMillis) -> Result<bool, StoreError> {

@@ -69,6 +69,28 @@ impl Root {
         Self::open(path)
     }
 
+    /// Writes the `format` file again, where the directories of a store hold something.
+    ///
+    /// # Errors
+    /// `NewerFormat`; as writing.
+    pub(crate) fn mend_format(path: &Path) -> Result<bool, StoreError> {
+        let root = Self { path: path.to_owned() };
+        let holds_something = |dir: &str| {
+            let names = disk::names(&path.join(dir), ENTRIES_MAX).ok().flatten().unwrap_or_default();
+            names.iter().any(|name| !name.starts_with(TEMPORARY_PREFIX))
+        };
+        match root.format(Doing::Open) {
+            Ok(None) | Err(StoreError::NotAStore { .. }) => {}
+            Ok(Some(())) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        if !["objects", "scopes", "instances"].into_iter().any(holds_something) {
+            return Ok(false);
+        }
+        let written = disk::replace(&path.join("format"), layout::FORMAT.as_bytes(), disk::Access::Shared);
+        written.map(|()| true).map_err(|error| root.classify(Doing::Create, error))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -129,3 +129,29 @@ fn head_bytes(key: &[u8]) -> usize {
         _ => 3,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::build::build;
+    use crate::tree::memory::MemoryStore;
+
+    /// Two entries share a node as long as it has room for both, to the byte.
+    #[test]
+    fn a_node_is_filled_to_its_bound_and_no_further() {
+        let nodes_of = |key_bytes: usize, over: usize| {
+            let (store, key) = (MemoryStore::new(), IdKey::from_bytes([0x11; 32]));
+            let (first, second) = (vec![1; key_bytes], vec![2; key_bytes]);
+            // Each value spends three bytes on its length.
+            let spent = NODE_HEAD_BYTES_MAX + 2 * (head_bytes(&first) + key_bytes + 3);
+            let values = [vec![0; 600], vec![0; NODE_BYTES_MAX - spent - 600 + over]];
+            let entries = [first, second].into_iter().zip(values).map(Ok::<_, TreeError>);
+            assert_eq!(build(&store, &key, entries).unwrap().count, 2);
+            store.len()
+        };
+        for key_bytes in [8, 200, 400] {
+            assert_eq!(nodes_of(key_bytes, 0), 1, "{key_bytes}");
+            assert_eq!([1, 2, 3].map(|over| nodes_of(key_bytes, over)), [3, 3, 3], "two leaves and their root");
+        }
+    }
+}

@@ -160,3 +160,25 @@ fn since_and_whole_are_taken_as_they_are_meant() {
     let whole = pair.alpha.wbsync(&["bundle", "create", "--for", "beta", "--whole", "-n"]).exits(0);
     assert!(whole.stdout.contains("2 heads"), "{whole}");
 }
+
+#[test]
+fn a_site_is_made_from_a_bundle_by_file_by_pipe_and_by_init() {
+    let pair = Pair::new();
+    let file = pair.alpha.dir().join("all.tar");
+    let file = file.to_str().unwrap();
+    pair.alpha.wbsync(&["bundle", "create", "--all", "-o", file]).exits(0);
+    let rows = |app: &App| app.value("SELECT count(*) FROM help_requests");
+    let by_file = App::new();
+    let run = by_file.wbsync(&["clone", file, "--preset", "whiteballoon", "--name", "gamma"]).exits(0);
+    assert!(run.stdout.contains("cloned from:\n  alpha"), "{run}");
+    let by_pipe = App::new();
+    let piped = shell(by_pipe.dir(), &format!("cat '{file}' | \"$wbsync\" clone - --preset whiteballoon"));
+    assert!(piped.status.success(), "{}", text(&piped.stderr));
+    let by_init = App::new();
+    by_init.wbsync(&["init", "--from", file, "--preset", "whiteballoon"]).exits(0);
+    assert!(rows(&by_file) != "0" && rows(&by_file) == rows(&by_pipe) && rows(&by_file) == rows(&by_init));
+    by_file.wbsync(&["fsck"]).exits(0);
+    let store = pair.alpha.dir().join(".wbsync/store");
+    let run = App::new().wbsync(&["clone", store.to_str().unwrap(), "--part", file, "--preset", "whiteballoon"]);
+    run.exits(2);
+}

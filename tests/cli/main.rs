@@ -21,6 +21,7 @@ mod looking;
 mod misconfigured;
 mod people;
 mod printed;
+mod proven;
 mod pruned;
 mod restoring;
 mod schemas;

@@ -35,4 +35,6 @@ mod triggers;
 mod triggers_own;
 #[path = "../connector_sqlite/triggers_shapes.rs"]
 mod triggers_shapes;
+#[path = "../connector_sqlite/turns.rs"]
+mod turns;
 mod types;

@@ -45,6 +45,47 @@ fn records_are_inserted_updated_and_deleted_without_echo() {
     assert_eq!(count(&app, "request_comments"), "0");
 }
 
+/// What is remembered within a transaction is what is there, in whatever order records come.
+#[test]
+fn records_come_in_any_order_and_twice() {
+    let mut app = App::new();
+    app.settle();
+    let (first, second) = (id(BETA, "users", 1), id(BETA, "users", 2));
+    let post = |number, author| request(&id(BETA, "requests", number), "boat", Some(author));
+    let applied = app.apply_quietly(vec![
+        user(&second, "b"),
+        user(&first, "a"),
+        user(&second, "c"),
+        user(&first, "a"),
+        post(4, &first),
+        gone(&second),
+        user(&second, "d"),
+        post(3, &second),
+    ]);
+    assert_eq!((applied.inserted.values().sum::<u64>(), applied.deleted.values().sum::<u64>()), (5, 1));
+    assert_eq!((applied.unchanged, applied.updated.values().sum::<u64>()), (1, 1));
+    let sql = "SELECT title, username FROM help_requests r JOIN users u ON u.id = r.created_by_user_id ORDER BY r.id";
+    assert_eq!(rows(&app, sql), [[text_of("boat"), text_of("a")], [text_of("boat"), text_of("d")]]);
+}
+
+/// Records share a savepoint; one that is refused takes none of the others with it.
+#[test]
+fn a_record_that_is_refused_takes_no_other_along() {
+    let mut app = App::new();
+    app.settle();
+    let changes = (1..=200u8).map(|number| {
+        let refused = number % 70 == 0;
+        let description = if refused { Value::Null } else { text("text") };
+        let mut change = request(&id(BETA, "requests", number), "boat", None);
+        change.content.as_mut().unwrap().fields.insert(field("description"), description);
+        change
+    });
+    let applied = app.apply(changes.collect());
+    assert_eq!((applied.inserted.values().sum::<u64>(), applied.parked.values().sum::<u64>()), (198, 2));
+    assert_eq!(count(&app, "help_requests"), "198");
+    assert_eq!(app.settle(), [], "what was applied came back");
+}
+
 fn text_of(text: &str) -> Raw {
     Raw::Text(text.into())
 }

@@ -16,3 +16,4 @@ mod speed;
 mod triggers;
 mod triggers_own;
 mod triggers_shapes;
+mod turns;

@@ -202,8 +202,11 @@ impl World {
             .collect();
         let from = self.sites[self.random.below(3) as usize].name;
         let from = (from != self.sites[at].name && self.random.below(2) == 0).then(|| from.to_owned());
+        let left_out = self.sites[self.random.below(3) as usize].name;
+        let leaves_out = left_out != self.sites[at].name && self.random.below(2) == 0;
         let options = PruneOptions {
             history_before: (self.random.below(2) == 0).then_some(before),
+            without: leaves_out.then(|| left_out.to_owned()).into_iter().collect(),
             records: (self.random.below(4) > 0).then_some(OldRecords { before, datasets, from }),
         };
         let pruned = self.sites[at].open().prune(&options, Mode::Keep).unwrap();

@@ -89,6 +89,75 @@ fn a_fork_shown_to_two_readers_is_proved_by_their_receipts_and_stops_there() {
     assert_eq!(alpha.app.value("SELECT title FROM help_requests"), "one history");
 }
 
+/// Writes the title first, and then other things beside it.
+fn write(site: &Site, words: &str, round: usize) {
+    match round {
+        0 => retitle(site, words),
+        _ => {
+            let key = site.app.value("SELECT id FROM help_requests").parse().unwrap();
+            site.edit(key, "description", &format!("{words}, {round}"));
+        }
+    }
+}
+
+/// Beta shows alpha one history and gamma another, `ahead` heads of each, and alpha meets the other one.
+fn shown_apart(ahead: [usize; 2]) -> ([Stick; 2], Site, Site, Site, PullSummary) {
+    let (stick, alpha, beta, gamma) = three();
+    let other = Stick::new();
+    copy_tree(&stick.path(), &other.path());
+    for site in [&alpha, &beta, &gamma] {
+        site.uses_as(&other, "other");
+    }
+    let before = beta.save();
+    for round in 0..ahead[0] {
+        write(&beta, "one history", round);
+        beta.sync();
+        alpha.pull();
+    }
+    beta.restore(&before);
+    for round in 0..ahead[1] {
+        write(&beta, "another history", round);
+        beta.try_pull("other").unwrap();
+        beta.try_push("other").unwrap();
+        gamma.try_pull("other").unwrap();
+    }
+    let met = alpha.try_pull("other").unwrap();
+    ([stick, other], alpha, beta, gamma, met)
+}
+
+#[test]
+fn a_head_of_long_ago_proves_a_fork_that_has_gone_far_apart() {
+    let (_sticks, alpha, beta, _gamma, met) = shown_apart([4, 1]);
+    assert!(refused(&met).iter().any(|refusal| refusal.reason.contains("two histories")), "{met:?}");
+    let (scope, signer) = (public(&alpha), beta.card().card.instance);
+    assert!(alpha.open().state.is_forked(&scope, &signer).unwrap());
+    let proofs = alpha.open().fork_proofs(Some("beta")).unwrap();
+    assert!(proofs.len() == 1 && proofs[0].valid, "{proofs:?}");
+    // Met once more it is still the same proof.
+    alpha.try_pull("other").unwrap();
+    assert_eq!(alpha.open().fork_proofs(Some("beta")).unwrap().len(), 1);
+}
+
+#[test]
+fn what_lacks_for_a_proof_is_named_and_comes_with_receipts() {
+    let (_sticks, alpha, beta, gamma, met) = shown_apart([1, 4]);
+    let scope = public(&alpha);
+    let signer = beta.card().card.instance;
+    let is_forked = |site: &Site| site.open().state.is_forked(&scope, &signer).unwrap();
+    let named = refused(&met).into_iter().find(|refusal| refusal.reason.contains("two histories"));
+    let named = named.unwrap_or_else(|| panic!("{met:?}"));
+    assert!(is_forked(&alpha) || named.reason.contains("would prove it"), "{named:?}");
+    // Whoever saw the other history grow has what lacks: alpha's receipt shows it the one, its own brings the proof.
+    let other = wbsync::id::name::PeerName::new("other").unwrap();
+    alpha.open().push(&other).unwrap();
+    gamma.try_pull("other").unwrap();
+    assert!(is_forked(&gamma), "gamma can compare");
+    gamma.open().push(&other).unwrap();
+    let _ = alpha.try_pull("other").unwrap();
+    assert!(is_forked(&alpha), "and tells");
+    assert!(alpha.open().fork_proofs(Some("beta")).unwrap()[0].valid);
+}
+
 /// Puts a receipt of gamma's about alpha's public scope on the stick.
 fn forge(stick: &Stick, gamma: &Site, scope: ScopeId, change: impl Fn(&mut Receipt, &mut Statement)) {
     let instance = gamma.open();

@@ -12,18 +12,21 @@
 mod support;
 
 mod accept;
+mod bundle_clone;
 mod bundles;
 mod by_hand;
 mod canary;
 mod cards;
 mod converge;
 mod crash;
+mod damage;
 mod exchange;
 mod folding;
 mod forge;
 mod giving_up;
 mod gossip;
 mod health;
+mod lost_stick;
 mod mending;
 mod outcomes;
 mod peers;

@@ -12,7 +12,7 @@ use super::world::{Site, Stick, pair};
 
 fn records(before: UnixMillis) -> PruneOptions {
     let records = Some(OldRecords { before, datasets: Vec::new(), from: None });
-    PruneOptions { history_before: None, records }
+    PruneOptions { history_before: None, records, ..PruneOptions::default() }
 }
 
 fn prune(site: &Site, options: &PruneOptions) -> Pruned {
@@ -176,7 +176,7 @@ fn who_was_away_merges_with_what_is_pruned_and_with_pruned_history() {
     beta.sync();
     alpha.sync();
     let nodes = alpha.open().state.node_count().unwrap();
-    let history = PruneOptions { history_before: Some(a_moment()), records: None };
+    let history = PruneOptions { history_before: Some(a_moment()), records: None, ..PruneOptions::default() };
     let pruned = prune(&alpha, &history);
     let public = &pruned.history[ScopeName::public().as_str()];
     assert_eq!(public.held_back_by.as_deref(), Some("gamma"), "{pruned:?}");
@@ -203,6 +203,54 @@ fn who_was_away_merges_with_what_is_pruned_and_with_pruned_history() {
     }
 }
 
+/// A peer that never returns holds nothing back for ever; if it returns after all, what it wrote is merged.
+#[test]
+fn who_is_left_out_of_account_holds_nothing_back_and_loses_nothing() {
+    let (stick, alpha, beta, _, _) = old();
+    let gamma = Site::new("gamma");
+    gamma.uses(&stick);
+    for (one, other) in [(&alpha, &gamma), (&gamma, &alpha), (&beta, &gamma), (&gamma, &beta)] {
+        one.knows(other, Some(Trust::Writer));
+    }
+    for site in [&alpha, &beta, &gamma, &alpha, &beta, &gamma, &alpha] {
+        site.sync();
+    }
+    gamma.edit(id_of(&gamma, "plain"), "description", "from far away");
+    for round in 0..12 {
+        alpha.edit(id_of(&alpha, "discussed"), "description", &format!("round {round}"));
+        alpha.sync();
+        beta.sync();
+    }
+    alpha.sync();
+    let history = PruneOptions { history_before: Some(a_moment()), ..PruneOptions::default() };
+    let would = alpha.open().prune(&history, Mode::DryRun).unwrap();
+    let public = &would.history[ScopeName::public().as_str()];
+    let shown: Vec<_> = public.behind.iter().map(|peer| (peer.name.as_str(), peer.head, peer.counts)).collect();
+    assert!(shown.starts_with(&[("gamma", public.from_head, true)]), "{would:?}");
+    let without = PruneOptions { without: vec!["gamma".into()], ..history };
+    let pruned = prune(&alpha, &without);
+    let public = &pruned.history[ScopeName::public().as_str()];
+    assert!(public.from_head > shown[0].1 && public.held_back_by.as_deref() != Some("gamma"), "{pruned:?}");
+    assert!(public.behind.iter().any(|peer| peer.name == "gamma" && !peer.counts), "{pruned:?}");
+    assert!(pruned.removed_nodes > would.removed_nodes, "{pruned:?}");
+    alpha.sync();
+    // It returns, and pushes what it wrote before it has heard of anything.
+    gamma.open().commit(Mode::Keep).unwrap();
+    gamma.push();
+    for _ in 0..2 {
+        for site in [&alpha, &gamma, &beta] {
+            site.try_pull(super::world::STICK).unwrap();
+            site.push();
+        }
+    }
+    for site in [&alpha, &beta, &gamma] {
+        site.sync();
+        assert!(site.app.dump("help_requests").contains("from far away"), "{}", site.name);
+        assert_eq!(site.local_heads(), alpha.local_heads(), "{}", site.name);
+        assert_sound(site);
+    }
+}
+
 /// Somebody without receipts, who stands before all that is kept, takes the snapshot and merges all the same.
 #[test]
 fn below_the_floor_a_snapshot_serves_and_nothing_of_old_is_in_any_object() {
@@ -221,7 +269,9 @@ fn below_the_floor_a_snapshot_serves_and_nothing_of_old_is_in_any_object() {
     let state = rusqlite::Connection::open(alpha.app.dir().join(".wbsync/state.db")).unwrap();
     state.execute("DELETE FROM receipt", []).unwrap();
     drop(state);
-    let pruned = prune(&alpha, &PruneOptions { history_before: Some(a_moment()), records: None });
+    alpha.open().state.recount("receipt").unwrap();
+    let pruned =
+        prune(&alpha, &PruneOptions { history_before: Some(a_moment()), records: None, ..PruneOptions::default() });
     let public = &pruned.history[ScopeName::public().as_str()];
     assert!(public.refolds && public.from_head == public.newest_head && pruned.removed_nodes > 0, "{pruned:?}");
     // Looking at what is gone says so, or leaves it out.

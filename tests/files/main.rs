@@ -8,7 +8,9 @@
     reason = "a test binary has no outside; whatever fails here fails the test; seeds are printed"
 )]
 
+mod around;
 mod beside;
+mod big;
 mod documents;
 mod exchange;
 mod hostile;
@@ -16,3 +18,4 @@ mod interrupted;
 mod quarrels;
 mod site;
 mod trees;
+mod twins;

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod acknowledged;
 mod blind;
 mod deployed;
+mod healed;
 mod modes;
+mod pages;
 mod race;
 mod recovered;
 mod relayed;

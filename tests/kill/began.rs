@@ -8,6 +8,8 @@ use crate::scene::{Scene, assert_same, content, replace_tree};
 use crate::sound::assert_sound;
 use crate::strike::{Striker, seed};
 use crate::support::app::App;
+use crate::support::run::wbsync_with;
+use crate::support::sshd::Sshd;
 
 #[test]
 fn an_init_survives_kills() {
@@ -49,30 +51,65 @@ fn an_init_survives_kills() {
 
 #[test]
 fn a_clone_survives_kills() {
-    let mut striker = Striker::new(seed("clone"));
     let scene = Scene::new(2000);
     scene.settle();
     let store = scene.store();
-    let args = ["clone", store.to_str().unwrap(), "--preset", "whiteballoon", "--name", "gamma"];
+    survives(&Clone { from: store.to_str().unwrap(), then: "sync", variables: &[], kills: 12 });
+}
+
+#[test]
+fn a_clone_over_ssh_survives_kills() {
+    let Some(sshd) = Sshd::start() else { return };
+    let scene = Scene::new(2000);
+    scene.settle();
+    let ssh = sshd.command("client_key");
+    let url = format!("ssh://{}@127.0.0.1:{}{}", Sshd::user(), sshd.port, scene.store().display());
+    survives(&Clone { from: &url, then: "sync", variables: &[("WBSYNC_SSH", &ssh)], kills: 6 });
+}
+
+#[test]
+fn a_clone_from_a_bundle_survives_kills() {
+    let scene = Scene::new(2000);
+    scene.settle();
+    let bundle = scene.stick.path().join("all.tar");
+    let bundle = bundle.to_str().unwrap();
+    scene.alpha.wbsync(&["bundle", "create", "--all", "-o", bundle]).ok();
+    survives(&Clone { from: bundle, then: "commit", variables: &[], kills: 6 });
+}
+
+/// A clone that is killed.
+struct Clone<'a> {
+    from: &'a str,
+    /// The command that comes after it.
+    then: &'a str,
+    variables: &'a [(&'a str, &'a str)],
+    /// How many kills have to land.
+    kills: u32,
+}
+
+fn survives(clone: &Clone<'_>) {
+    let mut striker = Striker::new(seed("clone"));
+    let args = ["clone", clone.from, "--preset", "whiteballoon", "--name", "gamma"];
     let (template, app) = (App::new(), App::new());
+    let run = |args: &[&str]| wbsync_with(app.dir(), args, clone.variables);
     replace_tree(template.dir(), app.dir());
-    let took = app.wbsync(&args).ok().took;
+    let took = run(&args).ok().took;
     let expected = content(&app);
     assert!(expected.lines().count() > 500, "a clone of something");
     for round in 0..84 {
-        if round >= 14 && striker.landed >= 12 {
+        if round >= clone.kills && striker.landed >= clone.kills {
             break;
         }
         let label = format!("clone, round {round}");
         replace_tree(template.dir(), app.dir());
         let mut done = false;
         for _ in 0..1 + striker.below(3) {
-            done = !striker.strike(app.dir(), &args, took);
+            done = !striker.strike_with(app.dir(), &args, took, clone.variables);
             if done {
                 break;
             }
         }
-        let again = app.wbsync(&args);
+        let again = run(&args);
         // A kill may come after the last step and before the end.
         if done || again.code == 1 {
             assert!(again.exits(1).stderr.contains("instance already"), "{label}");
@@ -80,10 +117,10 @@ fn a_clone_survives_kills() {
             again.ok();
         }
         assert_same(&content(&app), &expected, &label);
-        app.wbsync(&["sync"]).ok();
+        run(&[clone.then]).ok();
         assert_same(&content(&app), &expected, &label);
         assert_sound(&app, &label);
     }
     eprintln!("clone takes {took:?}; {} kills landed, {} came late", striker.landed, striker.late);
-    assert!(striker.landed >= 12, "only {} kills landed", striker.landed);
+    assert!(striker.landed >= clone.kills, "only {} kills landed", striker.landed);
 }

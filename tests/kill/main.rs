@@ -13,11 +13,15 @@
     reason = "a test binary has no outside; seeds and counts are printed"
 )]
 
+#[path = "../hub/site.rs"]
+#[expect(dead_code, reason = "the tests of the hub need more of it")]
+mod hub;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod began;
 mod collected;
+mod directories;
 mod exchanged;
 mod interrupted;
 mod scene;

@@ -42,9 +42,14 @@ impl Striker {
     ///
     /// One that was quicker must have succeeded.
     pub fn strike(&mut self, dir: &Path, args: &[&str], within: Duration) -> bool {
+        self.strike_with(dir, args, within, &[])
+    }
+
+    /// Like `strike`, with variables in its environment.
+    pub fn strike_with(&mut self, dir: &Path, args: &[&str], within: Duration, variables: &[(&str, &str)]) -> bool {
         let micros = self.random.below(within.as_micros().max(1) as u64);
         let mut said = tempfile::tempfile().unwrap();
-        let mut child = start_saying(dir, args, said.try_clone().unwrap().into());
+        let mut child = start_saying(dir, args, said.try_clone().unwrap().into(), variables);
         std::thread::sleep(Duration::from_micros(micros));
         child.kill().unwrap();
         let status = child.wait().unwrap();
@@ -67,15 +72,17 @@ impl Striker {
 
 /// Starts `wbsync`, cut off from the machine's own configuration; what it says is lost.
 pub fn start(dir: &Path, args: &[&str]) -> Child {
-    start_saying(dir, args, Stdio::null())
+    start_saying(dir, args, Stdio::null(), &[])
 }
 
-fn start_saying(dir: &Path, args: &[&str], stderr: Stdio) -> Child {
+fn start_saying(dir: &Path, args: &[&str], stderr: Stdio, variables: &[(&str, &str)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_wbsync"))
         .args(args)
         .current_dir(dir)
         .env_clear()
         .env("HOME", dir)
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)

@@ -17,6 +17,7 @@ use wbsync::keys::identity::Identity;
 use wbsync::record::codec;
 use wbsync::record::schema::Schema;
 use wbsync::scope::manifest::Manifest;
+use wbsync::sync::proof::{Proof, Trusted};
 use wbsync::testing::prng::Prng;
 use wbsync::transport::bundle::index::Index;
 use wbsync::transport::bundle::request::Request;
@@ -53,6 +54,10 @@ fn changed_bytes_are_judged_alike() {
     judge.kind("receipt-statement", plain, |bytes| Statement::decode(bytes).err().map(say));
     judge.kind("request", document(DocKind::Request), |bytes| Request::open(bytes).err().map(say));
     judge.kind("bundle", document(DocKind::Bundle), |bytes| Index::open(bytes).err().map(say));
+    let origin = Trusted::Instance(id);
+    judge.kind("proof", plain, |bytes| {
+        Proof::decode(bytes).and_then(|proof| proof.verify(&origin)).err().map(|error| error.to_string())
+    });
     let output = reader("vectors", &[dir.path()], None, &[]);
     assert!(output.status.success(), "{}", said(&output));
     println!("{}", said(&output));

@@ -23,6 +23,8 @@ mod world;
 mod altered;
 mod bundles;
 mod bytes;
+mod cddl;
+mod proofs;
 mod receipts;
 mod run;
 mod stores;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::process::Output;
 
 use serde_json::{Value as Json, json};
@@ -11,6 +12,7 @@ use wbsync::exchange::head::Head;
 use wbsync::exchange::layout::StorePath;
 use wbsync::id::bytes::{CommitId, InstanceId, ScopeId};
 use wbsync::id::name::FieldName;
+use wbsync::keys::card::SignedCard;
 use wbsync::record::cell::{Cell, Element, Record};
 use wbsync::record::codec;
 use wbsync::record::value::Value;
@@ -18,13 +20,14 @@ use wbsync::state::peers::Trust;
 use wbsync::testing::prng::Prng;
 use wbsync::tree::scan::scan;
 
+use super::cddl::{Pages, keys_for};
 use super::forge::Forge;
 use super::run::{python_at_hand, reader, said};
 use super::support::app::App;
 use super::world::{Saved, Site, Stick};
 
 /// Records by scope, head, commit, dataset and key, as the reader prints them.
-type Records = BTreeMap<[String; 5], Json>;
+pub type Records = BTreeMap<[String; 5], Json>;
 
 /// What a row may say; the third names peers as alpha and the others know them, one of them perhaps oneself.
 const SCOPES: [&str; 4] = ["public", "trusted", "peers:beta,delta", "private"];
@@ -97,13 +100,29 @@ impl Scene {
         }
     }
 
+    /// One of the writers writes a little, perhaps sees what there is, and pushes.
+    pub fn live(&mut self) {
+        let at = self.random.below(3) as usize;
+        for _ in 0..=self.random.below(3) {
+            if self.random.chance(300) {
+                let scope = SCOPES[self.random.below(3) as usize];
+                self.insert(at, scope);
+            }
+            self.change(at);
+        }
+        if self.random.chance(700) {
+            self.sites[at].pull();
+        }
+        self.sites[at].push();
+    }
+
     pub fn reader(&self, command: &str, at: Option<usize>, more: &[&str]) -> Output {
         let key = at.map(|at| self.sites[at].app.dir().join(".wbsync/keys/age.key"));
         reader(command, &[&self.stick.path()], key.as_deref(), more)
     }
 
     /// What the reader prints for whoever has this site's key, or none.
-    fn read(&self, at: Option<usize>, more: &[&str]) -> Records {
+    pub fn read(&self, at: Option<usize>, more: &[&str]) -> Records {
         let output = self.reader("records", at, more);
         assert!(output.status.success(), "{}", said(&output));
         let parts = |line: &Json| {
@@ -115,7 +134,7 @@ impl Scene {
     }
 
     /// Every head on the stick that the owner of one of our sites signed: scope, signer and commit.
-    fn heads(&self) -> Vec<(ScopeId, InstanceId, CommitId)> {
+    pub fn heads(&self) -> Vec<(ScopeId, InstanceId, CommitId)> {
         let mut heads = Vec::new();
         for site in &self.sites {
             let instance = site.open();
@@ -144,6 +163,7 @@ impl Scene {
     pub fn check(&self) -> usize {
         let heads = self.heads();
         let held = self.held(&heads);
+        self.judge();
         let mut waiting = BTreeSet::new();
         for at in 0..4 {
             let output = self.reader("verify", Some(at), &[]);
@@ -172,6 +192,17 @@ impl Scene {
         waiting.len()
     }
 
+    /// Judges every file that one of us can open by the CDDL of its page.
+    fn judge(&self) {
+        let root = self.stick.path();
+        let keys = self.sites.iter().flat_map(|site| {
+            let instance = site.open();
+            keys_for(&root, &instance.id(), |sealed| instance.identity.open_sealed(sealed, 128).unwrap())
+        });
+        let counts = Pages::read().store(&root, &keys.collect::<Vec<_>>());
+        assert_eq!(counts.get("sealed object"), None, "somebody reads each: {counts:?}");
+    }
+
     /// Counts the records that lie in several scopes.
     fn overlaid(&self) -> usize {
         let mut scopes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -191,18 +222,7 @@ fn stores_of_random_histories_hold_what_their_signers_hold() {
         println!("seed {seed}");
         let mut scene = Scene::new(seed);
         for _ in 0..6 {
-            let at = scene.random.below(3) as usize;
-            for _ in 0..=scene.random.below(3) {
-                if scene.random.chance(300) {
-                    let scope = SCOPES[scene.random.below(3) as usize];
-                    scene.insert(at, scope);
-                }
-                scene.change(at);
-            }
-            if scene.random.chance(700) {
-                scene.sites[at].pull();
-            }
-            scene.sites[at].push();
+            scene.live();
             rebuilt += scene.heads().len();
             waited += scene.check();
         }
@@ -413,4 +433,29 @@ fn pick(random: &mut Prng, app: &App, sql: &str) -> Option<i64> {
     let mut select = db.prepare(sql).unwrap();
     let ids: Vec<i64> = select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     if ids.is_empty() { None } else { Some(ids[random.below(ids.len() as u64) as usize]) }
+}
+
+/// The store that the first version wrote: as it was rebuilt then, root by root.
+#[test]
+fn the_frozen_store_is_rebuilt_as_ever() {
+    let Some(_alone) = python_at_hand() else { return };
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/frozen/1");
+    let (store, key) = (frozen.join("store"), frozen.join("keys/age.key"));
+    let output = reader("verify", &[&store], Some(&key), &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    let output = reader("tree", &[&store], Some(&key), &["--joined"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), fs::read_to_string(frozen.join("trees.jsonl")).unwrap());
+    let parts: Vec<_> = (1..=6).map(|part| frozen.join(format!("split.tar.{part}"))).collect();
+    for files in [vec![frozen.join("all.tar")], vec![frozen.join("sealed.tar.age")], parts] {
+        let files: Vec<&Path> = files.iter().map(|file| file.as_path()).collect();
+        let output = reader("bundle", &files, Some(&key), &[]);
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    let alpha = SignedCard::from_line(&fs::read_to_string(frozen.join("alpha.card")).unwrap()).unwrap();
+    let origin = alpha.card.instance.to_string();
+    for (file, absent) in [("present.proof", false), ("absent.proof", true)] {
+        let output = reader("verify-proof", &[&frozen.join(file)], None, &["--origin", &origin]);
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(serde_json::from_slice::<Json>(&output.stdout).unwrap()["cells"].is_null(), absent);
+    }
 }

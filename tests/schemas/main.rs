@@ -10,4 +10,5 @@ mod shapes;
 mod site;
 #[path = "../support/mod.rs"]
 mod support;
+mod turns;
 mod vocabulary;

@@ -1,7 +1,7 @@
 //! What `db map` says of tables that are hard, and of mappings that are wrong.
 
 use wbsync::connector::mapping::finding::Weight;
-use wbsync::connector::mapping::model::Mapping;
+use wbsync::connector::mapping::model::{Mapping, Missing};
 use wbsync::sync::map;
 
 use super::site::{Kind, Postgres, Site, Sqlite};
@@ -14,7 +14,9 @@ CREATE TABLE eggs(id SERIAL PRIMARY KEY, hen_id INTEGER NOT NULL REFERENCES hens
 CREATE TABLE accounts(id SERIAL PRIMARY KEY, login TEXT NOT NULL UNIQUE, api_key TEXT NOT NULL UNIQUE, pin INTEGER NOT NULL,
     \"weird \"\" name\" TEXT, created_at TIMESTAMP NOT NULL);
 CREATE TABLE words(account_id INTEGER NOT NULL REFERENCES accounts(id), word TEXT NOT NULL, UNIQUE (account_id, word));
-CREATE TABLE nodes(id SERIAL PRIMARY KEY, parent_id INTEGER REFERENCES nodes(id), login TEXT REFERENCES accounts(login));";
+CREATE TABLE nodes(id SERIAL PRIMARY KEY, parent_id INTEGER REFERENCES nodes(id), login TEXT REFERENCES accounts(login));
+CREATE TABLE marks(node_id INTEGER REFERENCES nodes(id), account_id INTEGER REFERENCES accounts(id),
+    PRIMARY KEY (node_id, account_id));";
 
 fn hard(kind: Kind) -> Site {
     let site = match kind {
@@ -62,6 +64,12 @@ fn each_difficulty_is_named_and_the_rest_is_proposed_and_fits() {
             let secret = |field: &str| ["api_key", "pin"].contains(&field);
             assert!(!dataset.fields.iter().any(|(name, field)| field.columns(name).into_iter().any(secret)), "{name}");
         }
+        // What is a part of the key is never NULL, also where SQLite would let it be.
+        let marks = &mapping.dataset.iter().find(|(name, _)| name.as_str() == "marks").unwrap().1;
+        for (name, field) in &marks.fields {
+            assert!(!matches!(field.missing, None | Some(Missing::Null)), "{kind:?}: {name}: {field:?}");
+        }
+        assert!(marks.fields.values().any(|field| field.required) && !marks.same.is_empty(), "{marks:?}");
         site.init("alpha", &proposal.toml).unwrap_or_else(|error| panic!("{kind:?}: {error:?}\n{}", proposal.toml));
         let review = map::check(site.path(), None, None).unwrap();
         assert!(!review.is_wrong(), "{:#?}", review.findings);

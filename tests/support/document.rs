@@ -392,6 +392,7 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 
 #[cfg(test)]
 mod checks {
+    #[allow(unused_imports, reason = "a test binary with a main of its own has no tests here")]
     use super::*;
 
     #[test]

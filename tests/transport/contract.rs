@@ -28,6 +28,7 @@ pub(crate) fn store_contract(make: impl Fn() -> Box<dyn Store>) {
     putting_again_reads_nothing(&*make());
     bounds_are_kept(&*make());
     only_unused_objects_are_removed(&*make());
+    what_is_whole_is_not_healed(&*make());
 }
 
 /// Puts bytes as an object.
@@ -268,6 +269,19 @@ fn bounds_are_kept(store: &dyn Store) {
     ] {
         assert!(matches!(refused, Err(StoreError::TooLarge { bound: DOCUMENT_BYTES_MAX, .. })), "{refused:?}");
     }
+}
+
+fn what_is_whole_is_not_healed(store: &dyn Store) {
+    let bytes = noise(300_000, 5);
+    let (id, size) = (object_id(&bytes), bytes.len() as u64);
+    assert!(store.heal_object(&id, size, &mut &bytes[..]).unwrap(), "what isn't there is stored");
+    assert!(!store.heal_object(&id, size, &mut Broken).unwrap(), "nothing is read");
+    let other = noise(300_000, 6);
+    assert!(matches!(
+        store.heal_object(&object_id(&other), size, &mut &bytes[..]),
+        Err(StoreError::Damaged { damage: Damage::Hash { .. }, .. })
+    ));
+    assert_eq!((get(store, &id, 0) == bytes, store.object_size(&object_id(&other)).unwrap()), (true, None));
 }
 
 fn only_unused_objects_are_removed(store: &dyn Store) {

@@ -129,6 +129,9 @@ impl Store for Faulty<'_> {
         }
         self.store.put_object(object, size, bytes)
     }
+    fn heal_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<bool, StoreError> {
+        self.store.heal_object(object, size, bytes)
+    }
     fn remove_object(&self, object: &ObjectId, unused_since: UnixMillis) -> Result<bool, StoreError> {
         self.store.remove_object(object, unused_since)
     }

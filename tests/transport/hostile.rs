@@ -339,6 +339,37 @@ fn wrong_and_oversized_bodies_are_refused_and_leave_nothing() {
 }
 
 #[test]
+fn an_object_is_healed_by_right_bytes_only_and_only_where_it_is_damaged() {
+    let (running, people) = scene();
+    let bytes = noise(5_000, 11);
+    let id = put(&running.open(&people.alpha), &bytes);
+    let used = || running.members().member(&people.alpha.id()).unwrap().unwrap().used_bytes;
+    let path = running.dir.path().join("store").join(format!("objects/{}/{id}.age", &id.to_string()[..2]));
+    let heal = format!("/objects/{}/{id}.age?heal", &id.to_string()[..2]);
+    let send = |who: &Identity, body: &[u8]| Spoken::new("PUT", &heal).signed(&running, who).body(body).send(&running);
+    let mut flipped = bytes.clone();
+    flipped[2_500] ^= 1;
+    assert_eq!(send(&people.alpha, &flipped).status, 204, "what is whole is left alone");
+    assert!(std::fs::read(&path).unwrap() == bytes);
+    std::fs::write(&path, &flipped).unwrap();
+    let other = noise(5_000, 12);
+    assert_reply(&send(&people.alpha, &other), 422, "damaged");
+    assert_reply(&send(&people.alpha, &flipped), 422, "damaged");
+    assert_reply(&send(&people.gamma, &bytes), 403, "read-only-member");
+    assert!(std::fs::read(&path).unwrap() == flipped, "nothing was taken away either");
+    let asked = |who: &Identity, size: u64| {
+        let body = format!("{{\"objects\":[[\"{id}\",{size}]]}}");
+        Spoken::new("POST", "/damaged").body(body.as_bytes()).signed(&running, who).send(&running)
+    };
+    assert_reply(&asked(&people.gamma, 5_000), 403, "read-only-member");
+    assert_reply(&asked(&people.alpha, OBJECT_BYTES_MAX + 1), 413, "too-large");
+    assert!(asked(&people.alpha, 5_000).text.contains(&id.to_string()));
+    assert_eq!(send(&people.alpha, &bytes).status, 201);
+    assert!(std::fs::read(&path).unwrap() == bytes && !asked(&people.alpha, 5_000).text.contains(&id.to_string()));
+    assert_eq!(used(), 5_000, "it counts once");
+}
+
+#[test]
 fn a_range_that_does_not_go_on_is_refused_and_a_dead_upload_is_taken_over() {
     let (running, people) = scene();
     let bytes = noise(1_000_000, 7);

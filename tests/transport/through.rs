@@ -101,6 +101,9 @@ impl<F: Fn() -> Box<dyn Store> + Send + Sync> Store for Through<F> {
     fn put_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError> {
         self.written(|store| store.put_object(object, size, bytes))
     }
+    fn heal_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<bool, StoreError> {
+        self.written(|store| store.heal_object(object, size, bytes))
+    }
     fn remove_object(&self, object: &ObjectId, unused_since: UnixMillis) -> Result<bool, StoreError> {
         self.written(|store| store.remove_object(object, unused_since))
     }

@@ -1,4 +1,4 @@
-//! `wbsync clone`: make an instance and fill the application from a store.
+//! `wbsync clone`: make an instance and fill the application from a store, or from a bundle.
 
 use std::path::PathBuf;
 
@@ -17,19 +17,27 @@ use crate::sync::map;
 /// Make an instance and fill the application from a store
 ///
 /// The application's database must be there already, as the application makes it. The public scopes of the instances in
-/// the store are followed, fetched and written into its rows; the store becomes the remote `origin`.
+/// the store are followed, fetched and written into its rows; the store becomes the remote `origin`. A bundle is taken in
+/// the same way, and becomes no remote: `wbsync bundle` goes on from there. One that is sealed needs keys to be sealed to: `wbsync init`
+/// makes them, and a clone fills such an instance. A clone that was interrupted goes on with the same command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   wbsync clone /media/stick/wbsync --db sqlite:///data/app.db --preset whiteballoon
   wbsync clone /media/stick/wbsync board --follow alpha --expect SHA256:…
-  wbsync clone https://hub.example/ --preset whiteballoon --invite invitation.txt")]
+  wbsync clone https://hub.example/ --preset whiteballoon --invite invitation.txt
+  wbsync clone eve@far.example:wbsync --preset whiteballoon
+  wbsync clone for-us.tar.1 --part for-us.tar.2 --preset whiteballoon
+  gate-receive | wbsync clone - --preset whiteballoon")]
 pub struct Args {
-    /// The store: a directory, a hub, or a place over SSH
+    /// The store: a directory, a hub, or a place over SSH; or a bundle: a file, `-` for standard input
     url: String,
     /// The application's directory
     #[arg(value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Another part of a bundle that was split
+    #[arg(long = "part", value_name = "FILE")]
+    parts: Vec<PathBuf>,
     #[command(flatten)]
     options: Options,
     /// Follow only these instances
@@ -46,10 +54,18 @@ pub struct Args {
     invite: Option<PathBuf>,
 }
 
+impl Args {
+    /// A clone as `init --from` means it.
+    pub(super) fn of(url: String, root: PathBuf, options: Options) -> Self {
+        let (follow, expect, parts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { url, root: Some(root), parts, options, follow, expect, despite_schema: false, invite: None }
+    }
+}
+
 /// Runs it.
 ///
 /// # Errors
-/// As `Instance::clone_from`.
+/// As `Instance::clone_from` and `clone_from_bundle`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let root = match args.root {
         Some(root) => context.dir.join(root),
@@ -61,7 +77,19 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let mut init = args.options.into_init();
     let outline = map::complete(&root, &mut init)?;
     let options = CloneOptions { init, follow: args.follow, expect: args.expect, schema, invitation };
-    let (instance, summary) = Instance::clone_from(&args.url, &root, &options, &context.dir, context.watcher())?;
+    let place = if args.url == "-" { PathBuf::from("-") } else { context.dir.join(&args.url) };
+    let is_bundle = args.url == "-" || place.is_file();
+    if !is_bundle && !args.parts.is_empty() {
+        return Err(Failure::Usage("--part is for bundles: name the first part of one".into()));
+    }
+    let (instance, summary) = match is_bundle {
+        true => {
+            let parts = args.parts.iter().map(|part| context.dir.join(part));
+            let files: Vec<PathBuf> = std::iter::once(place).chain(parts).collect();
+            Instance::clone_from_bundle(&files, &root, &options, context.watcher())?
+        }
+        false => Instance::clone_from(&args.url, &root, &options, &context.dir, context.watcher())?,
+    };
     let rows: Vec<[String; 2]> = summary.peers.iter().map(|(name, print)| [name.clone(), print.clone()]).collect();
     let text = format!(
         "cloned from:\n{}fetched {} in {}, wrote {}\n",

@@ -13,7 +13,8 @@ use crate::sync::remotes;
 /// Check a store, or this instance, and say what mends what is wrong
 ///
 /// Without STORE: this instance's own store, its local state, and the bookkeeping in the application's database, each by
-/// itself and with the others. With STORE: one store, which needs no keys and no instance. Nothing is changed.
+/// itself and with the others. With STORE: one store, which needs no keys and no instance; of a remote also whether it still
+/// has what we sent there and fetched from there. Nothing is changed.
 /// Ends with 6 if something is damaged.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -40,12 +41,16 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         None => context.instance(Purpose::Look)?.fsck(depth)?,
         Some(store) => {
             let instance = context.instance(Purpose::Look);
-            let named = instance.as_ref().ok().and_then(|instance| url_of(instance, store));
-            let url = remotes::parse(named.as_deref().unwrap_or(store), &context.dir)?;
-            let watcher = context.watcher();
-            fsck_store(&url, instance.as_ref().map(Instance::access).unwrap_or_default(), depth, &|event| {
-                watcher(event)
-            })?
+            match instance.as_ref().ok().and_then(|instance| Some((instance, named(instance, store)?))) {
+                Some((instance, name)) => instance.fsck_remote(&name, depth)?,
+                None => {
+                    let url = remotes::parse(store, &context.dir)?;
+                    let watcher = context.watcher();
+                    fsck_store(&url, instance.as_ref().map(Instance::access).unwrap_or_default(), depth, &|event| {
+                        watcher(event)
+                    })?
+                }
+            }
         }
     };
     context.answer(&report, &describe(&report))?;
@@ -53,6 +58,12 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         context.exit_with(exit::DAMAGED);
     }
     Ok(())
+}
+
+/// Returns the name of a remote, if it is one's.
+pub(super) fn named(instance: &Instance, text: &str) -> Option<PeerName> {
+    let name = PeerName::new(text).ok()?;
+    instance.state.remotes().ok()?.into_iter().any(|remote| remote.name == name).then_some(name)
 }
 
 /// Returns the URL of a remote.

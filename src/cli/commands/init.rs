@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::clone;
+use crate::cli::commands::db_map::tell;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::connector::mapping::finding::Weight;
+use crate::connector::mapping::finding::{Finding, Weight};
 use crate::id::name::{DatasetName, PeerName};
 use crate::sync::config::Directory;
 use crate::sync::init::InitOptions;
@@ -17,17 +19,21 @@ use crate::sync::network::NetworkMode;
 /// Make an instance beside an application's database
 ///
 /// Checks the mapping against the database, makes keys, and writes `wbsync.toml` and `.wbsync/`. Nothing is read from or
-/// shared with anybody yet. Without a preset, the application is recognised by its tables, or a mapping is
+/// shared with anybody yet, unless `--from` names a store or a bundle: that is `wbsync clone`. Without a preset, the application is recognised by its tables, or a mapping is
 /// proposed in which everything is private.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   wbsync init --db sqlite:///data/app.db --preset whiteballoon
   wbsync init --db /srv/board/app.db --preset whiteballoon --name alpha
-  wbsync init --files docs --dataset docs")]
+  wbsync init --files docs --dataset docs
+  wbsync init --preset whiteballoon --from https://hub.example/")]
 pub struct Args {
     #[command(flatten)]
     options: Options,
+    /// Fill it from a store or a bundle, as `wbsync clone URL` does, which has more options
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
 }
 
 /// What a new instance needs to know.
@@ -68,6 +74,9 @@ impl Options {
 /// As `Instance::init`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let root = Instance::root_from_environment(&context.dir).unwrap_or_else(|| context.dir.clone());
+    if let Some(url) = args.from {
+        return clone::run(context, clone::Args::of(url, root, args.options));
+    }
     let mut options = args.options.into_init();
     let outline = map::complete(&root, &mut options)?;
     let instance = Instance::init(&root, &options, context.watcher())?;
@@ -79,6 +88,12 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     )?;
     context.warn_of_misfits(&instance.misfits()?);
     explain(context, outline.as_ref());
+    if let Some(Directory { dir, .. }) = &options.files {
+        context.note(&format!(
+            "\nThe files in {} are private until wbsync.toml says otherwise: `scope` or `rules` (docs/files.md).",
+            dir.display()
+        ));
+    }
     context.note(
         "\nNext steps:\n  wbsync peer add CARD          add another instance by its card; give it yours\n  \
          wbsync peer trust NAME        let it read what is marked `trusted`\n  \
@@ -97,10 +112,9 @@ pub(super) fn explain(context: &Context, outline: Option<&Outline>) {
             context.note(&format!("\nThe tables are those of {name}: wbsync.toml says preset = \"{name}\"."));
         }
         Some(Outline::Proposal(proposal)) => {
-            let left = proposal.findings.iter().filter(|finding| finding.weight == Weight::Warning);
-            for finding in left {
-                context.warn(&finding.to_string());
-            }
+            let warnings: Vec<Finding> =
+                proposal.findings.iter().filter(|finding| finding.weight == Weight::Warning).cloned().collect();
+            tell(context, &warnings);
             context.note(&format!(
                 "\nA mapping is proposed in wbsync.toml: {}. Everything in it is private.\n  \
                  wbsync db map --check                   what it does, and what may surprise, after you edited it\n  \

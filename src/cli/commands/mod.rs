@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod peer;
 pub mod privacy;
+pub mod prove;
 pub mod prune;
 pub mod pull;
 pub mod push;
@@ -47,6 +48,7 @@ pub mod status;
 pub mod sync;
 pub mod unfollow;
 pub mod unshun;
+pub mod verify_proof;
 
 use std::process::ExitCode;
 
@@ -118,6 +120,8 @@ fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Revert(args) => revert::run(context, args),
         Command::Shun(args) => shun::run(context, args),
         Command::Unshun(args) => unshun::run(context, args),
+        Command::Prove(args) => prove::run(context, args),
+        Command::VerifyProof(args) => verify_proof::run(context, args),
         Command::Debug(args) => debug::run(context, args),
         Command::Run(args) => run::run(context, args),
         Command::RunOnce(args) => run_once::run(context, args),

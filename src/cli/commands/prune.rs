@@ -22,7 +22,8 @@ use crate::sys::clock::{self, UnixMillis};
 Examples:
   wbsync prune --remote-records-older-than 365d --dry-run
   wbsync prune --remote-records-older-than 90d --dataset comments --from beta
-  wbsync prune --keep-history 90d
+  wbsync prune --keep-history 90d --dry-run
+  wbsync prune --keep-history 90d --without carol
   wbsync prune --undo --from beta")]
 pub struct Args {
     /// Give up older states of our own scopes: what `log`, `diff`, `show` and `revert` look at
@@ -37,6 +38,10 @@ pub struct Args {
     /// Only rows of this peer
     #[arg(long, value_name = "PEER")]
     from: Option<String>,
+    /// Don't keep history for this peer, which stands on an old state and may never return; may be given several times.
+    /// Nothing of it is lost: what it writes on that state counts once it has fetched
+    #[arg(long, value_name = "PEER", requires = "keep_history")]
+    without: Vec<String>,
     /// Bring back what was pruned
     #[arg(long, conflicts_with_all = ["keep_history", "remote_records_older_than"])]
     undo: bool,
@@ -71,8 +76,16 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         from: args.from,
     });
     let has_records = records.is_some();
-    let pruned = instance.prune(&PruneOptions { history_before: args.keep_history.map(ago), records }, mode)?;
+    let history_before = args.keep_history.map(ago);
+    let options = PruneOptions { history_before, without: args.without, records };
+    let pruned = instance.prune(&options, mode)?;
     context.answer(&pruned, &describe(&pruned, has_records, mode))?;
+    if let Some(peer) = pruned.history.values().find_map(|history| history.held_back_by.as_ref()) {
+        let peer = tame(peer);
+        context.hint(&format!(
+            "if {peer} never comes back, `--without {peer}` keeps no history for it; its next `wbsync sync` takes a snapshot then"
+        ));
+    }
     if mode == Mode::Keep && pruned.history.values().any(|history| history.refolds) {
         context.hint("the next push sends a fresh snapshot, and what older heads named leaves the stores then");
     }
@@ -99,6 +112,11 @@ fn describe(pruned: &Pruned, has_records: bool, mode: Mode) -> String {
             text += &format!("; {} still shows it", tame(peer));
         }
         text += "\n";
+        for peer in &history.behind {
+            let (name, told) = (tame(&peer.name), peer.told);
+            text += &format!("  {name} shows head {}, and said so on {told}", peer.head);
+            text += if peer.counts { "\n" } else { "; left out: it has to fetch before what it writes counts\n" };
+        }
     }
     if !pruned.history.is_empty() {
         let verb = if dry { "would remove" } else { "removed" };

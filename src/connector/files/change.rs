@@ -8,9 +8,10 @@ use super::content::{CHUNK_BYTES_MAX, Chunk, Content, pack};
 use super::document;
 use super::pieces::{Piece, Pieces};
 use super::report::{CONTENT, DATA, LAYOUT, field};
-use super::section::TURN;
+use super::section::{TURN, pieces_of};
 use super::source::Sources;
-use crate::connector::contract::Change;
+use crate::connector::applied::Applied;
+use crate::connector::contract::{Change, Connector, Dropped};
 use crate::connector::error::Error;
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::recordid::RecordId;
@@ -82,6 +83,27 @@ impl FilesConnector {
             pieces.set_home(&change.id, &content.scope)?;
         }
         Ok(Some(change))
+    }
+
+    /// Gives up files without anybody else's losing them.
+    pub(super) fn give_up(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error> {
+        if let Dropped::Unused(records) = dropped {
+            // Which files use a piece is no reference that the tables know of: nothing here counts as unused.
+            return Ok(Applied { kept: records.clone(), ..Applied::default() });
+        }
+        let applied = self.inner.drop_rows(dropped, progress)?;
+        for dataset in self.sections.keys() {
+            let pieces = self.pieces(dataset);
+            let done = match dropped {
+                Dropped::Origin(origin) => pieces.drop_origin(origin),
+                Dropped::Record(id) if id.dataset == *dataset => pieces.name(id, None, &[]),
+                Dropped::Record(id) if id.dataset == pieces_of(dataset) => pieces.remove(id),
+                Dropped::Record(_) | Dropped::Unused(_) => Ok(()),
+            };
+            done.map_err(self.failed("give up files"))?;
+        }
+        self.check_out()?;
+        Ok(applied)
     }
 
     /// Returns the row of a file's record.

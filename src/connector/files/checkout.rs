@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::aside;
 use super::content::{Chunk, Content, unpack};
@@ -20,6 +20,9 @@ use crate::connector::error::Error;
 use crate::id::name::DatasetName;
 use crate::sys::beneath::{Beneath, Kind, Place, Stat, executable, is_way_blocked};
 
+/// Why a file waits whose path is that of another.
+const RIVAL: &str =
+    "another file of this path is here, with another content: rename or delete that, and this one comes";
 /// How often what waited for another file is tried again.
 const PASSES_MAX: usize = 8;
 
@@ -129,8 +132,12 @@ impl Checkout<'_> {
     /// Writes one file.
     fn put(&self, file: &Pending, names: &BTreeMap<String, i64>, wanted: &BTreeSet<[u8; 32]>) -> Result<(), Fail> {
         path::check(&file.path).map_err(|why| Fail::Waits(why.into()))?;
-        if names.get(&path::fold(&file.path)) != Some(&file.file) {
-            return Err(Fail::Waits("another file has its name here".into()));
+        if let Some(holder) = names.get(&path::fold(&file.path)).filter(|holder| **holder != file.file) {
+            return match self.stands_for(*holder, file)? {
+                Some(true) => Ok(()),
+                Some(false) => Err(Fail::Waits(RIVAL.into())),
+                None => Err(Fail::Waits("another file has its name here".into())),
+            };
         }
         let content = file.content.as_deref().and_then(unpack);
         let content = content.as_ref().map_or(Err("its content has not come"), Content::of);
@@ -184,6 +191,13 @@ impl Checkout<'_> {
         let disk = Disk { path: file.path.clone(), file: file.file, is_executable: file.is_executable, stat };
         shadow.at_once(|| shadow.put_disk(self.dataset, &disk, &content))?;
         Ok(())
+    }
+
+    /// Tells whether a file of the same path has the same content; nothing if the paths differ.
+    fn stands_for(&self, holder: i64, file: &Pending) -> rusqlite::Result<Option<bool>> {
+        let sql = self.sql("SELECT content IS ?3 AND coalesce(executable, 0) = ?4 FROM {} WHERE id = ?1 AND path = ?2");
+        let values = params![holder, file.path, file.content, file.is_executable];
+        self.sources.shadow.conn.prepare_cached(&sql)?.query_row(values, |row| row.get(0)).optional()
     }
 
     /// Gives what stands in the place of a file another name.

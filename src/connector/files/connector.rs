@@ -20,19 +20,20 @@ use super::watch::{Watch, picture};
 use crate::connector::applied::Applied;
 use crate::connector::catalogue::DatabaseSizes;
 use crate::connector::contract::{
-    Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError,
-    Standing, Surveyed,
+    Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
-use crate::connector::error::Error;
+use crate::connector::error::{Error, OPEN_DIRECTORY};
 use crate::connector::mapping::model::Mapping;
 use crate::connector::sql::connector::SqlConnector;
 use crate::connector::sqlite;
 use crate::connector::sqlite::options::Options;
+use crate::connector::standing::{Blemish, Standing};
+use crate::connector::twin::Twin;
 use crate::id::name::{DatasetName, ScopeName};
 use crate::record::fieldtype::{FieldType, Kind};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
-use crate::scope::audience::Audience;
+use crate::scope::audience::{Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::beneath::Beneath;
 use crate::sys::clock::{self, UnixMillis};
@@ -126,7 +127,7 @@ impl FilesConnector {
         for (name, section) in &self.sections {
             let path = self.place.root.join(&section.dir);
             let beneath = Beneath::open(&path);
-            let beneath = beneath.map_err(|source| Error::File { doing: "open the directory", path, source })?;
+            let beneath = beneath.map_err(|source| Error::File { doing: OPEN_DIRECTORY, path, source })?;
             self.places.insert(name.to_string(), beneath);
         }
         Ok(())
@@ -146,7 +147,7 @@ impl FilesConnector {
     }
 
     /// Writes to the disk what is still to be written.
-    fn check_out(&mut self) -> Result<(), Error> {
+    pub(super) fn check_out(&mut self) -> Result<(), Error> {
         self.lacking.clear();
         let now_ns = now_ns();
         let mut is_due = false;
@@ -406,23 +407,7 @@ impl Connector for FilesConnector {
     }
 
     fn drop_rows(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error> {
-        if let Dropped::Unused(records) = dropped {
-            // Which files use a piece is no reference that the tables know of: nothing here counts as unused.
-            return Ok(Applied { kept: records.clone(), ..Applied::default() });
-        }
-        let applied = self.inner.drop_rows(dropped, progress)?;
-        for dataset in self.sections.keys() {
-            let pieces = self.pieces(dataset);
-            let done = match dropped {
-                Dropped::Origin(origin) => pieces.drop_origin(origin),
-                Dropped::Record(id) if id.dataset == *dataset => pieces.name(id, None, &[]),
-                Dropped::Record(id) if id.dataset == pieces_of(dataset) => pieces.remove(id),
-                Dropped::Record(_) | Dropped::Unused(_) => Ok(()),
-            };
-            done.map_err(self.failed("give up files"))?;
-        }
-        self.check_out()?;
-        Ok(applied)
+        self.give_up(dropped, progress)
     }
 
     fn count_rows(&mut self, dropped: &Dropped) -> Result<BTreeMap<DatasetName, u64>, Error> {
@@ -445,6 +430,18 @@ impl Connector for FilesConnector {
     fn wait_for_change(&mut self, at_most: Duration) -> Result<bool, Error> {
         self.look_around()?;
         Ok(self.watch.wait(&self.sections, &self.places, at_most))
+    }
+
+    fn private(&mut self) -> Result<BTreeMap<(DatasetName, Reason), u64>, Error> {
+        self.inner.private()
+    }
+
+    fn twins(&mut self) -> Result<Vec<Twin>, Error> {
+        Ok(self.rivals()?.into_iter().map(|rival| rival.twin).collect())
+    }
+
+    fn give_way(&mut self, twins: &[Twin]) -> Result<(), Error> {
+        self.yield_places(twins)
     }
 
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {

@@ -11,6 +11,7 @@ pub mod path;
 mod pieces;
 mod read;
 mod report;
+mod rival;
 mod scan;
 pub mod section;
 mod shadow;

@@ -73,9 +73,11 @@ impl Scan<'_> {
         match check().map_err(|source| self.shadow.failed(DOING, source))? {
             true => Ok(()),
             false => {
-                let dir = self.beneath.path().display();
-                let why = format!("{dir} is another directory than it was, and empty: is a disk not mounted?");
-                Err(Error::Unfit { dataset: self.dataset.clone(), why })
+                let dir = self.beneath.path().to_owned();
+                Err(Error::Directory {
+                    dir,
+                    why: "it is another directory than it was, and empty: is a disk not mounted?",
+                })
             }
         }
     }

@@ -151,6 +151,8 @@ impl Shadow {
                      INSERT INTO fresh VALUES('{name}'); COMMIT"
                 ))?;
             }
+            let sql = format!("CREATE INDEX IF NOT EXISTS \"{table}_path\" ON \"{table}\"(path)");
+            self.conn.execute_batch(&sql)?;
         }
         Ok(None)
     }

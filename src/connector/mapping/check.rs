@@ -42,16 +42,12 @@ fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Re
         return bad(at("fields"), "a record needs at least one field without a scope of its own");
     }
     check_columns(mapping, name, dataset)?;
-    let mut columns = BTreeSet::new();
     for (field_name, field) in &dataset.fields {
         check_field(mapping, &at(&format!("fields.{field_name}")), field)?;
-        // A reference by several columns may share some with other fields.
-        if let [column] = field.columns(field_name)[..]
-            && !columns.insert(column)
-        {
-            return bad(at("fields"), format!("two fields have the column {column:?}"));
-        }
     }
+    super::when::check(name, dataset)?;
+    // A reference by several columns may share some with other fields.
+    let columns = dataset.fields.iter().filter_map(|(name, field)| field.single_column(name)).collect::<BTreeSet<_>>();
     check_scope(name, dataset)?;
     check_groups(name, dataset)?;
     let known = |key: &str, field: &FieldName| match dataset.fields.get(field) {
@@ -164,7 +160,8 @@ fn check_scope(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
         && constant != "private"
         && scope_of(constant).is_none()
     {
-        return bad(at, format!("{constant:?} is none of public, trusted, group:NAME, peers:NAME,NAME, private"));
+        let why = format!("{constant:?} is none of public, trusted, group:NAME, peers:NAME,NAME, private");
+        return bad(at, format!("{why}; if a column says it, write {{ column = {constant:?} }}"));
     }
     let parents = scope.parents.as_deref();
     if parents.is_some_and(<[FieldName]>::is_empty) {
@@ -250,7 +247,7 @@ fn check_purge(name: &DatasetName, dataset: &Dataset) -> Result<(), Error> {
     Ok(())
 }
 
-fn bad<T>(at: impl Into<String>, why: impl Into<String>) -> Result<T, Error> {
+pub(super) fn bad<T>(at: impl Into<String>, why: impl Into<String>) -> Result<T, Error> {
     Err(Error::BadMapping { at: at.into(), why: why.into() })
 }
 
@@ -307,6 +304,11 @@ mod tests {
             ("{ type = \"text\" }", "{ type = \"text\", required = true }", "for references"),
             ("{ type = \"text\" }", "{ }", "either `type` or `ref`"),
             ("table = \"p\"", "table = \"U\"", "another dataset"),
+            (
+                "fields.by =",
+                "fields.as = { column = \"by\", type = \"int\" }\nfields.by =",
+                "two fields have the column",
+            ),
         ] {
             assert!(GOOD.contains(from), "{from}");
             let error = Mapping::parse(&GOOD.replacen(from, to, 1), "test").unwrap_err();

@@ -12,5 +12,7 @@ pub mod preset;
 pub mod propose;
 pub mod review;
 pub mod schema;
+pub mod scope;
 pub mod template;
+mod when;
 pub mod words;

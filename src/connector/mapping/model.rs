@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::preset;
+use super::scope::Scope;
 use crate::connector::error::Error;
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::fieldtype::Kind;
@@ -88,22 +89,7 @@ pub struct Dataset {
     pub purge: Purge,
 }
 
-/// Where a row's audience comes from: exactly one of the three. A required parent always caps it.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scope {
-    /// A column of the row.
-    #[serde(default)]
-    pub column: Option<String>,
-    /// The same for all rows.
-    #[serde(default)]
-    pub constant: Option<String>,
-    /// The narrowest audience of these references.
-    #[serde(default)]
-    pub parents: Option<Vec<FieldName>>,
-}
-
-/// A column and the values that let a row leave.
+/// A column and some of its values: those that let a row leave, or that make another column this field.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
@@ -135,6 +121,9 @@ pub struct Field {
     /// Whether the reference says in whose name the row speaks: it must be of the record's own origin.
     #[serde(default)]
     pub author: bool,
+    /// In which rows the column is this field; in others it is another, or none.
+    #[serde(default)]
+    pub when: Option<Filter>,
     /// How concurrent values are shown.
     #[serde(default)]
     pub merge: Strategy,
@@ -245,7 +234,7 @@ impl Mapping {
             Some(name) => preset::table(name)?,
             None => toml::Table::new(),
         };
-        overlay(&mut table, own);
+        overlay(&mut table, own, 0);
         let failed = |source| Error::ReadMapping { from: from.to_owned(), source };
         let mut mapping: Self = toml::Value::Table(table).try_into().map_err(failed)?;
         mapping.dataset.retain(|_, dataset| dataset.enabled);
@@ -277,22 +266,35 @@ impl Field {
         }
     }
 
+    /// Returns the column if it is one.
+    pub fn single_column<'a>(&'a self, name: &'a FieldName) -> Option<&'a str> {
+        match self.columns(name)[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     /// Tells whether the field is this column and no other.
     pub fn is_column(&self, name: &FieldName, column: &str) -> bool {
         self.columns(name) == [column]
     }
 }
 
-fn overlay(base: &mut toml::Table, over: toml::Table) {
+/// Lays keys over others, table by table. The scope of a dataset is one thing, however it is said.
+fn overlay(base: &mut toml::Table, over: toml::Table, depth: usize) {
     for (key, value) in over {
+        let is_whole = depth == DATASET_DEPTH && key == "scope";
         match (base.get_mut(&key), value) {
-            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => overlay(base, over),
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) if !is_whole => overlay(base, over, depth + 1),
             (_, value) => {
                 base.insert(key, value);
             }
         }
     }
 }
+
+/// How deep the keys of a dataset lie: below `dataset` and its name.
+const DATASET_DEPTH: usize = 2;
 
 fn yes() -> bool {
     true

@@ -5,8 +5,9 @@
 use super::finding::{Finding, Weight};
 use super::model::{Constant, Dataset, Field, Mapping, Missing};
 use super::words::{self, Sound};
-use crate::connector::catalogue::{Table, TableKind};
+use crate::connector::catalogue::{Column, Table, TableKind};
 use crate::id::name::{DatasetName, FieldName};
+use crate::record::fieldtype::Kind;
 
 /// Reviews a mapping.
 pub fn review(mapping: &Mapping, tables: &[Table]) -> Vec<Finding> {
@@ -69,6 +70,12 @@ fn review_dataset(
                 _ => {}
             }
         }
+        if let Some(other) = sounds_like_key(mapping, field_name, field) {
+            let why =
+                format!("it sounds like the key of a row of {other}: as a plain value it means another row elsewhere");
+            let next = format!("map it with `ref = \"{other}\"`, or take the field out");
+            find(Weight::Warning, "reference", &key, why, Some(next));
+        }
         if let Some(why) = no_stand_in(mapping, field) {
             find(
                 Weight::Warning,
@@ -101,7 +108,18 @@ fn review_dataset(
         });
         let made_up =
             |column: &String| matches!(dataset.insert.get(column), Some(Constant::Text(text)) if text.contains("{id"));
-        if !is_named && !set.iter().any(made_up) && !set.iter().all(|column| dataset.key.names().contains(column)) {
+        // What stays home and may be NULL is NULL in rows of others, and NULLs are never equal.
+        let is_null = |column: &String| {
+            let travels = dataset.fields.iter().any(|(name, field)| field.columns(name).contains(&column.as_str()));
+            let is_given = dataset.insert.contains_key(column);
+            let can_be = |column: &Column| !column.not_null && !column.has_default;
+            !travels && !is_given && table.column(column).is_some_and(can_be)
+        };
+        if !is_named
+            && !set.iter().any(is_null)
+            && !set.iter().any(made_up)
+            && !set.iter().all(|column| dataset.key.names().contains(column))
+        {
             let why = format!(
                 "{} is unique in {:?}: a record waits where a row here has the same",
                 set.join(", "),
@@ -115,7 +133,8 @@ fn review_dataset(
     let is_chosen = dataset.key.single().and_then(|key| table.column(key)).is_some_and(|column| column.is_chosen);
     if is_chosen && table.reuses_keys && dataset.birth.is_empty() {
         let why = "SQLite hands the key of a deleted last row out again: without `birth` such a row counts as an edit of the deleted one";
-        find(Weight::Warning, "reused-key", "birth", why.to_owned(), None);
+        let next = "declare the key AUTOINCREMENT, or name columns that never change in `birth`".to_owned();
+        find(Weight::Warning, "reused-key", "birth", why.to_owned(), Some(next));
     }
     if let [trigger, ..] = &table.triggers[..] {
         let why = format!(
@@ -140,12 +159,23 @@ fn goes(field: &Field) -> &str {
     field.scope.as_deref().unwrap_or("wherever its record goes")
 }
 
+/// Returns the dataset whose keys a plain field seems to hold: those that the database chooses, which differ everywhere.
+fn sounds_like_key<'a>(mapping: &'a Mapping, name: &FieldName, field: &Field) -> Option<&'a DatasetName> {
+    let column = field.single_column(name).filter(|_| field.kind == Some(Kind::Int))?;
+    let is_it = |(_, other): &(&DatasetName, &Dataset)| words::names_row_of(column, &other.table);
+    mapping.dataset.iter().find(is_it).map(|(name, _)| name)
+}
+
 /// Tells why no placeholder can be made where a reference wants one.
 fn no_stand_in(mapping: &Mapping, field: &Field) -> Option<String> {
     let name = field.reference.as_ref().filter(|_| field.missing == Some(Missing::Stub))?;
     let parent = mapping.dataset.get(name)?;
-    let needed: Vec<&str> =
-        parent.fields.iter().filter(|(_, field)| field.required).map(|(name, _)| name.as_str()).collect();
+    let needed: Vec<&str> = parent
+        .fields
+        .iter()
+        .filter(|(_, field)| field.required && field.when.is_none())
+        .map(|(name, _)| name.as_str())
+        .collect();
     (!needed.is_empty())
         .then(|| format!("a placeholder of {name} needs other rows ({}), so it can't be made", needed.join(", ")))
 }

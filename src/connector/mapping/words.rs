@@ -86,6 +86,42 @@ pub fn speaks(column: &str) -> bool {
     ) || words.iter().any(|word| ["author", "owner", "creator", "poster", "sender", "writer"].contains(word))
 }
 
+/// Tells whether a column's name says that it holds the key of a row of a table: `user_id`, `created_by_user_id` of `users`.
+pub fn names_row_of(column: &str, table: &str) -> bool {
+    let (column, mut table) = (words(column), words(table));
+    let Some(last) = table.pop() else { return false };
+    table.push(singular(&last));
+    match column.split_last() {
+        Some((end, stem)) if matches!(end.as_str(), "id" | "uuid" | "fk") => !stem.is_empty() && stem.ends_with(&table),
+        _ => false,
+    }
+}
+
+/// Tells whether a column says what kind of row another refers to: `about_type` of `about_id`.
+pub fn names_type_of(column: &str, reference: &str) -> bool {
+    let (column, reference) = (words(column), words(reference));
+    match (column.split_last(), reference.split_last()) {
+        (Some((kind, of)), Some((end, stem))) => {
+            matches!(kind.as_str(), "type" | "kind")
+                && matches!(end.as_str(), "id" | "uuid")
+                && of == stem
+                && !of.is_empty()
+        }
+        _ => false,
+    }
+}
+
+fn singular(word: &str) -> String {
+    if word == "people" {
+        return "person".to_owned();
+    }
+    if let Some(stem) = word.strip_suffix("ies") {
+        return format!("{stem}y");
+    }
+    let sibilant = ["ses", "xes", "ches", "shes"].iter().any(|end| word.ends_with(end));
+    word.strip_suffix(if sibilant { "es" } else { "s" }).unwrap_or(word).to_owned()
+}
+
 /// Tells whether a column says when a row was made.
 pub fn is_birth(column: &str) -> bool {
     matches!(
@@ -223,6 +259,27 @@ mod tests {
         for fine in ["title", "hashtag", "pinned", "tokens_used", "key", "mailbox", "created_at", "tips"] {
             assert_eq!(sound(fine), None, "{fine}");
         }
+    }
+
+    #[test]
+    fn names_say_what_refers_to_what() {
+        for (column, table) in [
+            ("user_id", "users"),
+            ("created_by_user_id", "users"),
+            ("CustomerID", "Customer"),
+            ("category_id", "categories"),
+            ("person_id", "people"),
+            ("box_id", "boxes"),
+            ("blog_post_id", "blog_posts"),
+        ] {
+            assert!(names_row_of(column, table), "{column} {table}");
+        }
+        for (column, table) in [("id", "ids"), ("user", "users"), ("paid", "pas"), ("user_id", "posts"), ("uid", "us")]
+        {
+            assert!(!names_row_of(column, table), "{column} {table}");
+        }
+        assert!(names_type_of("about_type", "about_id") && names_type_of("commentableType", "commentable_id"));
+        assert!(!names_type_of("type", "id") && !names_type_of("about_type", "post_id"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! It holds while nothing is written but what `together` writes, in one transaction; the bookkeeping changes by nobody
 //! else there, and rows that count are locked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::apply::{Apply, Current, Fail};
 use super::books::{Books, Entry, Mapped};
@@ -23,6 +23,8 @@ pub(super) struct Ahead {
     /// Rows that others refer to, by dataset and key.
     pub(super) parents: HashMap<(usize, Key), Option<Parent>>,
     names: Names,
+    /// Records that get placeholders where somebody needs one; while it is only tried what would come of some.
+    pub(super) promised: HashSet<RecordId>,
 }
 
 /// By dataset, who has a name.
@@ -134,7 +136,9 @@ impl Apply<'_> {
             let parent = reference.parent;
             let mut keys = BTreeSet::new();
             for row in rows.clone() {
-                keys.extend(Key::of(row.raw(index + 1)?));
+                if field.has_turn(row)? {
+                    keys.extend(reference.key_of(row.raw(index + 1)?));
+                }
             }
             let new = |key: &Key| !self.ahead.parents.contains_key(&(parent, key.clone()));
             let keys: Vec<Key> = keys.into_iter().filter(new).collect();

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::guard;
 use super::key::{KeyColumn, KeyColumns};
-use super::plan::{Content, FieldPlan, Plan, Plans, RefPlan, ScopePlan, quote};
+use super::plan::{Content, FieldPlan, Plan, Plans, ScopePlan, quote};
+use super::reference::{RefPlan, Turn};
 use super::session::{Declared, Session, SqlError};
 use crate::connector::catalogue::ForeignKey;
 use crate::connector::error::Error;
-use crate::connector::mapping::model::{Dataset, Field, Mapping, Missing};
+use crate::connector::mapping::model::{Dataset, Field, Filter, Mapping, Missing};
 use crate::connector::mapping::order;
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::fieldtype::Kind;
@@ -58,22 +60,26 @@ impl Plans {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let keys = conn.foreign_keys().map_err(|error| vec![sql(error)])?;
-        let tables: Vec<String> = list.iter().map(|plan: &Plan| conn.fold(&plan.spec.table)).collect();
-        for plan in &mut list {
-            plan.sql_guards = guards(plan, conn, &keys, &tables);
-        }
-        let circles: Vec<Option<usize>> = list.iter().map(|plan| plan.circle).collect();
+        let circles: Vec<Option<usize>> = list.iter().map(|plan: &Plan| plan.circle).collect();
+        let are_text: Vec<bool> = list.iter().map(|plan| holds_text(conn, &plan.key_declared)).collect();
         for plan in &mut list {
             for field in &mut plan.fields {
                 if let Content::Ref(reference) = &mut field.content {
                     reference.in_circle = plan.circle.is_some() && circles[reference.parent] == plan.circle;
+                    reference.is_spelled = field.columns.single().is_some()
+                        && holds_text(conn, &field.declared)
+                        && !are_text[reference.parent];
                 }
             }
         }
         let parents: Vec<usize> = list.iter().flat_map(Plan::refs).map(|(_, reference)| reference.parent).collect();
         for parent in parents {
             list[parent].is_parent = true;
+        }
+        let keys = conn.foreign_keys().map_err(|error| vec![sql(error)])?;
+        let guards: Vec<_> = (0..list.len()).map(|at| guard::guards(&list, at, conn, &keys)).collect();
+        for (plan, guards) in list.iter_mut().zip(guards) {
+            plan.guards = guards;
         }
         let plans = Self { list, by_name };
         plans.check_circles(mapping, conn, &keys).map_err(|error| vec![error])?;
@@ -198,6 +204,10 @@ impl Plan {
         let (places, expressions) = (BTreeMap::new(), Vec::new());
         let mut select = Select { dataset: &name, spec: &spec, table, conn, places, expressions };
         let key = key(&mut select)?;
+        let key_declared = match key.single() {
+            Some(only) => select.find(&only.name)?.kind.clone(),
+            None => String::new(),
+        };
         let mut fields = Vec::new();
         for (field_name, field) in &spec.fields {
             fields.push(bind_field(&mut select, by_name, field_name, field)?);
@@ -243,13 +253,14 @@ impl Plan {
             width,
             sql_select: select,
             sql_row,
-            sql_guards: Vec::new(),
+            guards: Vec::new(),
             sql_delete: format!("DELETE FROM {table} WHERE {test}"),
             table,
             name,
             spec,
             fields,
             key,
+            key_declared,
             scope,
             addressees: addressees.clone(),
             filters,
@@ -306,6 +317,7 @@ fn bind_field<'a>(
             parent: by_name[parent],
             in_circle: false,
             to_itself: parent == select.dataset,
+            is_spelled: false,
             missing: field.missing.unwrap_or(Missing::Park),
             required: field.required,
             author: field.author,
@@ -339,8 +351,23 @@ fn bind_field<'a>(
         declared: declared.iter().map(|column| column.kind.as_str()).collect::<Vec<_>>().join(", "),
         columns,
         content,
+        turns: turns(select.spec, name, field),
         least,
     })
+}
+
+/// Returns what other fields have to say, so that the column is this field.
+fn turns(spec: &Dataset, name: &FieldName, field: &Field) -> Vec<Turn> {
+    let turn = |when: &Filter, wanted| {
+        let at = spec.fields.iter().position(|(other, field)| field.is_column(other, &when.column));
+        Turn { field: at.expect("a checked mapping names a field's column"), values: when.any.clone(), wanted }
+    };
+    if let Some(when) = &field.when {
+        return vec![turn(when, true)];
+    }
+    let columns = field.columns(name);
+    let others = spec.fields.iter().filter(|(other, field)| *other != name && field.columns(other) == columns);
+    others.filter_map(|(_, other)| other.when.as_ref()).map(|when| turn(when, false)).collect()
 }
 
 /// Checks that a new row gets everything that it needs.
@@ -370,31 +397,9 @@ fn check_needs(select: &Select<'_>, fields: &[FieldPlan], key: &KeyColumns) -> R
     Ok(())
 }
 
-/// Returns queries for rows that refer to a row of the plan's, by foreign keys that wouldn't refuse to delete it at once: those
-/// that would take rows of mapped tables along, and those that the database checks too late for us.
-fn guards(plan: &Plan, conn: &dyn Session, keys: &[ForeignKey], mapped: &[String]) -> Vec<String> {
-    let table = conn.fold(&plan.spec.table);
-    let takes_along = |key: &ForeignKey| key.acts && mapped.contains(&conn.fold(&key.table));
-    let is_late = |key: &ForeignKey| key.is_deferred && !conn.checks_deferred();
-    let wanted = keys.iter().filter(|key| conn.fold(&key.parent) == table && (takes_along(key) || is_late(key)));
-    wanted.map(|key| referring(plan, conn, key)).collect()
-}
-
-/// Returns a query for rows that refer by a foreign key to a row of the plan's; its key is the first parameters.
-pub(super) fn referring(plan: &Plan, conn: &dyn Session, key: &ForeignKey) -> String {
-    let table = conn.fold(&plan.spec.table);
-    let primary: Vec<String> = plan.key.0.iter().map(|column| column.name.clone()).collect();
-    let to = if key.parent_columns.is_empty() { &primary } else { &key.parent_columns };
-    let mut tests: Vec<String> =
-        key.columns.iter().zip(to).map(|(from, to)| format!("c.{} = t.{}", quote(from), quote(to))).collect();
-    tests.push(plan.key.test_of(conn, "t.", 1));
-    if conn.fold(&key.table) == table {
-        // A row that refers to itself goes with itself.
-        let same = plan.key.0.iter().map(|column| format!("c.{0} = t.{0}", quote(&column.name)));
-        tests.push(format!("NOT ({})", same.collect::<Vec<_>>().join(" AND ")));
-    }
-    let tests = tests.join(" AND ");
-    format!("SELECT 1 FROM {} t, {} c WHERE {tests} LIMIT 1", conn.table(&plan.spec.table), conn.table(&key.table))
+/// Tells whether a column holds texts and nothing else.
+pub(super) fn holds_text(conn: &dyn Session, declared: &str) -> bool {
+    conn.keeps(declared, Kind::Text) && !conn.keeps(declared, Kind::Int)
 }
 
 /// Cache tables come and go with versions of the application: one that isn't there has no rows.

@@ -95,7 +95,10 @@ fn links(plan: &Plan, row: &dyn Row) -> Result<Option<Vec<Link>>, SqlError> {
     for (index, reference) in plan.refs().filter(|(_, reference)| reference.in_circle) {
         let caps = plan.caps(index, reference);
         let raw = row.raw(index + 1)?;
-        match Key::of(raw) {
+        if !plan.fields[index].has_turn(row)? {
+            continue;
+        }
+        match reference.key_of(raw) {
             // The root of a tree hangs on nothing.
             None if raw == RawRef::Null && (!caps || reference.to_itself) => {}
             None if !caps && !plan.fields[index].not_null => {}

@@ -19,11 +19,11 @@ use crate::connector::applied::Applied;
 use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::connector::catalogue::DatabaseSizes;
 use crate::connector::contract::{
-    Blemish, Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError,
-    Standing, Surveyed,
+    Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
+use crate::connector::standing::{Blemish, Standing};
 use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
@@ -434,8 +434,8 @@ impl Connector for SqlConnector {
         let doing = "count the placeholders";
         let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
         let read = || -> Result<BTreeMap<DatasetName, u64>, SqlError> {
-            // Spelled as the index on them is.
-            let sql = format!("SELECT count(*) FROM _wbsync_map WHERE dataset = ?1 AND flags & {STUB} <> 0");
+            // Spelled as the index on them is; the sign keeps SQLite from preferring the primary key.
+            let sql = format!("SELECT count(*) FROM _wbsync_map WHERE +dataset = ?1 AND flags & {STUB} <> 0");
             let mut counts = BTreeMap::new();
             for (number, plan) in books.datasets.iter().zip(&self.plans.list) {
                 let count: i64 = self.session().only(&sql, &bind![number], |row| row.get(0))?;

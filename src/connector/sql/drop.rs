@@ -1,15 +1,13 @@
 //! Rows that this instance gives up: which they are, and what waits of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::apply::Removal;
-use super::bind;
 use super::books::{Books, STUB};
-use super::key::KeyColumns;
+use super::guard;
 use super::look::OWN;
-use super::plan::{Plan, Plans};
+use super::plan::Plans;
 use super::session::{Row, Session, SqlError};
-use crate::connector::catalogue::ForeignKey;
 use crate::connector::contract::Dropped;
 use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
@@ -51,32 +49,6 @@ pub(super) fn records(
     Ok(ids)
 }
 
-/// Returns by dataset the queries that tell whether any row refers to one: by a foreign key, or by a reference of the mapping.
-fn referring(conn: &dyn Session, plans: &Plans) -> Result<Vec<Vec<String>>, SqlError> {
-    let mut keys = conn.foreign_keys()?;
-    for plan in &plans.list {
-        for (field, reference) in plan.refs() {
-            let parent = &plans.list[reference.parent];
-            let names = |columns: &KeyColumns| columns.0.iter().map(|column| column.name.clone()).collect();
-            keys.push(ForeignKey {
-                table: plan.spec.table.clone(),
-                columns: names(&plan.fields[field].columns),
-                parent: parent.spec.table.clone(),
-                parent_columns: names(&parent.key),
-                acts: false,
-                is_deferred: false,
-                is_deferrable: false,
-            });
-        }
-    }
-    let to = |plan: &Plan| {
-        let table = conn.fold(&plan.spec.table);
-        let to_it = keys.iter().filter(|key| conn.fold(&key.parent) == table);
-        to_it.map(|key| bind::referring(plan, conn, key)).collect::<BTreeSet<_>>().into_iter().collect()
-    };
-    Ok(plans.list.iter().map(to).collect())
-}
-
 /// Counts the rows that are given up, by dataset.
 pub(super) fn counts(
     conn: &dyn Session,
@@ -115,7 +87,10 @@ pub(super) fn waiting(conn: &dyn Session, plans: &Plans, books: &Books, dropped:
 /// Tells how rows can be given up in this database: to delete one must not delete or alter any other.
 pub(super) fn removal(conn: &dyn Session, plans: &Plans, dropped: &Dropped) -> Result<Removal, SqlError> {
     Ok(match dropped {
-        Dropped::Unused(_) => Removal::Unused(referring(conn, plans)?),
+        Dropped::Unused(_) => {
+            let keys = conn.foreign_keys()?;
+            Removal::Unused((0..plans.list.len()).map(|dataset| guard::all(plans, dataset, conn, &keys)).collect())
+        }
         Dropped::Origin(_) | Dropped::Record(_) if !conn.has_acting_keys()? => Removal::GivenUp,
         Dropped::Origin(_) | Dropped::Record(_) => Removal::BlankedOnly,
     })

@@ -103,10 +103,12 @@ pub(super) fn values<'r>(
         let hidden = overrides.iter().any(|known| known.field == field.name && RawRef::from(&known.shown) == raw);
         values.push(match &field.content {
             _ if hidden => Logical::Hidden,
+            // The column is another field in this row.
+            _ if !field.has_turn(row)? => Logical::Null,
             Content::Plain(kind) => Logical::read(*kind, raw),
             Content::Ref(_) if raw == RawRef::Null => Logical::Null,
             Content::Ref(reference) if reference.in_circle && caps == Caps::OutsideCircle => Logical::Hidden,
-            Content::Ref(reference) => match Key::of(raw) {
+            Content::Ref(reference) => match reference.key_of(raw) {
                 None => Logical::Dangling,
                 Some(key) => parents.find(reference.parent, &key)?.map_or(Logical::Dangling, Logical::Ref),
             },
@@ -187,6 +189,9 @@ pub(super) fn decide(
     }
     for (index, reference) in plan.refs().filter(|(_, reference)| caps == Caps::All || !reference.in_circle) {
         let value = &values[index];
+        if !plan.fields[index].has_turn(row)? {
+            continue;
+        }
         let before = decision.audience.clone();
         if plan.caps(index, reference) {
             decision.audience = match value {

@@ -73,8 +73,9 @@ impl Notes {
             })?;
         }
         for dataset in 0..plans.list.len() {
-            // What refers to nothing may have got what it refers to.
-            let sql = "SELECT key FROM _wbsync_map WHERE dataset = ?1 AND flags & 2 <> 0";
+            // What refers to nothing may have got what it refers to. The sign keeps SQLite from preferring the primary key, and with
+            // it all rows of the dataset, to the index on these few.
+            let sql = "SELECT key FROM _wbsync_map WHERE +dataset = ?1 AND flags & 2 <> 0";
             conn.each(sql, &bind![books.datasets[dataset]], &mut |row| {
                 notes.keys[dataset].insert(books.key(dataset, row, 0)?);
                 Ok(true)

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::guard::Guard;
 use super::key::{Key, KeyColumns};
 use super::raw::Raw;
-use crate::connector::mapping::model::{Constant, Dataset, Missing};
+use super::reference::{RefPlan, Turn};
+use crate::connector::mapping::model::{Constant, Dataset};
 use crate::id::name::{DatasetName, FieldName, ScopeName};
 use crate::record::fieldtype::Kind;
 use crate::scope::audience::{Addressees, Audience};
@@ -27,6 +29,8 @@ pub(super) struct Plan {
     /// The table, as statements spell it.
     pub(super) table: String,
     pub(super) key: KeyColumns,
+    /// The type that the table declares for a key of one column.
+    pub(super) key_declared: String,
     pub(super) scope: ScopePlan,
     pub(super) addressees: Arc<Addressees>,
     /// Columns and the values or prefixes that let a row leave.
@@ -49,7 +53,7 @@ pub(super) struct Plan {
     pub(super) sql_locked: String,
     pub(super) sql_delete: String,
     /// Queries for rows that refer to a row, where the database wouldn't refuse at once to delete that.
-    pub(super) sql_guards: Vec<String>,
+    pub(super) guards: Vec<Guard>,
     /// Statements that delete the cache rows with values in a list, each with the template of a value.
     pub(super) purge_rows: Vec<(String, String)>,
 }
@@ -68,6 +72,8 @@ pub(super) struct FieldPlan {
     /// The type that the table declares for the column.
     pub(super) declared: String,
     pub(super) content: Content,
+    /// What other fields have to say, so that the column is this field; nothing for nearly all.
+    pub(super) turns: Vec<Turn>,
     /// The widest scope that the field may travel in, if it has one of its own.
     pub(super) least: Option<ScopeName>,
 }
@@ -77,19 +83,6 @@ pub(super) struct FieldPlan {
 pub(super) enum Content {
     Plain(Kind),
     Ref(RefPlan),
-}
-
-/// A reference.
-#[derive(Debug)]
-pub(super) struct RefPlan {
-    pub(super) parent: usize,
-    /// Whether it lies in a circle of references.
-    pub(super) in_circle: bool,
-    /// Whether it refers to the same table.
-    pub(super) to_itself: bool,
-    pub(super) missing: Missing,
-    pub(super) required: bool,
-    pub(super) author: bool,
 }
 
 /// Where the audience comes from.

@@ -2,19 +2,18 @@
 
 use super::apply::{Apply, Current, Done, Fail};
 use super::books::{Entry, STUB};
-use super::circular::stand_in;
 use super::convert;
 use super::key::Key;
 use super::look::{OWN, Override};
-use super::plan::{Content as Column, Plan, RefPlan, constant, matches};
+use super::plan::{Content as Column, Plan, constant, matches};
 use super::raw::Raw;
+use super::resolve::Target;
 use super::timestamp;
 use crate::connector::contract::Content;
-use crate::connector::mapping::model::Missing;
 use crate::connector::mapping::template;
 use crate::record::recordid::{self, RecordId};
 use crate::record::value::Value;
-use crate::scope::audience::{Audience, Reason};
+use crate::scope::audience::Audience;
 
 /// What the columns of a row are to hold.
 #[derive(Debug, Default)]
@@ -24,16 +23,6 @@ pub(super) struct Wanted {
     pub(super) overrides: Vec<Override>,
     /// References shown as NULL, or to a row that means the same, with what they wait for.
     pub(super) open: Vec<(usize, RecordId)>,
-}
-
-/// What a reference shows for a record.
-enum Target {
-    /// Its row, or its placeholder.
-    Row(Key),
-    /// The row that means the same.
-    Same(Key),
-    /// Nothing yet.
-    None,
 }
 
 impl<'a> Apply<'a> {
@@ -166,7 +155,8 @@ impl<'a> Apply<'a> {
         let mut wanted = Wanted::default();
         for (index, field) in plan.fields.iter().enumerate() {
             let shown = current.map(|row| &row.raws[index + 1]);
-            let Some(value) = content.fields.get(&field.name) else {
+            let has_turn = field.will_have_turn(plan, content, current.map(|row| row.raws.as_slice()));
+            let Some(value) = content.fields.get(&field.name).filter(|_| has_turn) else {
                 wanted.raws.push(None);
                 continue;
             };
@@ -192,8 +182,8 @@ impl<'a> Apply<'a> {
                     }
                 },
                 (Column::Ref(_), Value::Null) => Raw::Null,
-                (Column::Ref(_), Value::Ref(target)) if target == id && entry.is_some() => {
-                    entry.expect("it was just there").key.raw()
+                (Column::Ref(reference), Value::Ref(target)) if target == id && entry.is_some() => {
+                    reference.shown(&entry.expect("it was just there").key)
                 }
                 (Column::Ref(_), Value::Ref(target)) if target == id && field.not_null => {
                     return Err(Fail::park(format!("the field {} refers to the record itself", field.name)));
@@ -201,8 +191,8 @@ impl<'a> Apply<'a> {
                 (Column::Ref(reference), Value::Ref(target)) if target.dataset == plans.list[reference.parent].name => {
                     let found = if target == id { Target::None } else { self.resolve(reference, target)? };
                     let (shown, reason) = match found {
-                        Target::Row(key) => (key.raw(), None),
-                        Target::Same(key) => (key.raw(), Some(format!("means the same as {target}"))),
+                        Target::Row(key) => (reference.shown(&key), None),
+                        Target::Same(key) => (reference.shown(&key), Some(format!("means the same as {target}"))),
                         Target::None => (Raw::Null, Some(format!("waits for {target}"))),
                     };
                     if let Some(reason) = reason {
@@ -241,60 +231,6 @@ impl<'a> Apply<'a> {
             wanted.raws.push(Some(raw));
         }
         Ok(wanted)
-    }
-
-    /// Finds the local key of a record that is referred to.
-    fn resolve(&mut self, reference: &RefPlan, target: &RecordId) -> Result<Target, Fail> {
-        let parent = reference.parent;
-        let is_tied = self.tied.contains(target);
-        if let Some(entry) = self.find(parent, target)?
-            && (is_tied || !(entry.is_stub() && reference.missing == Missing::Park))
-        {
-            if self.is_there(parent, &entry)? {
-                return Ok(Target::Row(entry.key));
-            }
-            if !entry.is_stub() {
-                return Err(Fail::Dirty);
-            }
-            self.books.remove(self.conn, parent, &entry)?;
-        }
-        if !self.plans.list[parent].spec.same.is_empty()
-            && let Some(entry) = self.books.find_covering(self.conn, parent, target)?
-        {
-            return if self.is_there(parent, &entry)? { Ok(Target::Same(entry.key)) } else { Err(Fail::Dirty) };
-        }
-        match reference.missing {
-            _ if is_tied => Ok(Target::Row(stand_in(&self.plans.list[parent]))),
-            Missing::Park => Err(Fail::Park { reason: format!("waits for {target}"), waits: Some(target.clone()) }),
-            Missing::Null => Ok(Target::None),
-            Missing::Stub => self.insert_stub(parent, target).map(Target::Row),
-        }
-    }
-
-    /// Tells whether the row of a map entry is there, and no other with its key.
-    fn is_there(&mut self, dataset: usize, entry: &Entry) -> Result<bool, Fail> {
-        let at = (dataset, entry.key.clone());
-        if self.verified.contains(&at) {
-            return Ok(true);
-        }
-        let birth = self.current(dataset, &entry.key, entry.origin, &[])?.map(|row| row.birth);
-        let is_there = birth == Some(entry.birth);
-        if is_there {
-            self.verified.insert(at);
-        }
-        Ok(is_there)
-    }
-
-    /// Writes a placeholder row for a record that isn't here.
-    fn insert_stub(&mut self, dataset: usize, id: &RecordId) -> Result<Key, Fail> {
-        let plan = &self.plans.list[dataset];
-        let origin = self.books.intern(self.conn, &id.origin)?;
-        let raws = self.stub_raws(plan, id, None)?;
-        let key = self.insert(dataset, id, &raws, "private")?;
-        self.write_down(dataset, id, origin, &key, Audience::Private(Reason::Withheld), STUB, &[])?;
-        self.verified.insert((dataset, key.clone()));
-        self.pending.stubs.push(dataset);
-        Ok(key)
     }
 
     /// Returns what the fields of a placeholder show where the mapping says so.

@@ -125,25 +125,38 @@ impl<'a> Apply<'a> {
     ) -> Result<Vec<Option<Became>>, Fail> {
         let mut became = Vec::with_capacity(run.len());
         let names = self.ahead.names();
-        self.tied = missing.keys().cloned().collect();
+        self.ahead.promised = missing.keys().cloned().collect();
         let mut needed: BTreeMap<usize, BTreeSet<&RecordId>> = BTreeMap::new();
         for (at, change) in run.iter().enumerate() {
             let item = self.decide(dataset, (at, change), found)?;
-            for value in item.iter().flat_map(|item| item.content.fields.values()) {
-                if let Value::Ref(id) = value
-                    && let Some(parent) = missing.get(id)
-                {
-                    needed.entry(*parent).or_default().insert(id);
+            if let Ok(item) = &item {
+                for id in self.shown_targets(dataset, item.content, item.current.as_ref()) {
+                    if let Some(parent) = missing.get(id) {
+                        needed.entry(*parent).or_default().insert(id);
+                    }
                 }
             }
             became.push(item.err());
         }
-        self.tied.clear();
+        self.ahead.promised.clear();
         self.ahead.set_names(names);
         for (parent, ids) in needed {
             self.insert_stubs(parent, &ids.into_iter().collect::<Vec<_>>())?;
         }
         Ok(became)
+    }
+
+    /// Returns the records that the row of a record is going to refer to.
+    fn shown_targets<'c>(&self, dataset: usize, content: &'c Content, current: Option<&Current>) -> Vec<&'c RecordId> {
+        let plan = &self.plans.list[dataset];
+        let shown = current.map(|row| row.raws.as_slice());
+        let fields = plan.refs().map(|(index, _)| &plan.fields[index]);
+        let values = fields.filter(|field| field.will_have_turn(plan, content, shown));
+        let targets = values.filter_map(|field| match content.fields.get(&field.name) {
+            Some(Value::Ref(target)) => Some(target),
+            _ => None,
+        });
+        targets.collect()
     }
 
     /// Writes placeholder rows for records that aren't here.

@@ -7,6 +7,7 @@ use super::look::OWN;
 use super::plan::{Content, Plan, ScopePlan};
 use super::put::stays_home;
 use super::raw::Raw;
+use super::reference::assign;
 use super::session::Meaning;
 use crate::record::fieldtype::Kind;
 use crate::record::recordid::RecordId;
@@ -78,8 +79,8 @@ impl Apply<'_> {
     /// Deletes a row unless others refer to it.
     fn delete(&mut self, plan: &Plan, entry: &Entry) -> Result<bool, Fail> {
         let given = plan.key.given(&entry.key);
-        for guard in &plan.sql_guards {
-            if self.conn.exists(guard, &bound(&given))? {
+        for guard in &plan.guards {
+            if self.conn.exists(&guard.one, &bound(&given))? {
                 return Ok(false);
             }
         }
@@ -110,7 +111,7 @@ impl Apply<'_> {
                 (None, Content::Ref(_)) => continue,
                 (None, Content::Plain(kind)) => empty(*kind),
             };
-            set.extend(field.assigned(&raw));
+            assign(&mut set, field.assigned(&raw));
         }
         if let (ScopePlan::Column(_), Some(column), true) =
             (&plan.scope, plan.spec.scope.column.as_deref(), entry.origin != OWN)

@@ -10,6 +10,7 @@ use super::many::{rows, rows_max};
 use super::plan::{self, Plan, constant, quote};
 use super::put::fill;
 use super::raw::{Bind, Raw, RawRef};
+use super::reference::assign;
 use super::session::{Held, Row, SqlError};
 use crate::record::recordid::RecordId;
 
@@ -28,18 +29,22 @@ impl<'a> Apply<'a> {
         let plan = &self.plans.list[dataset];
         let mut columns: Vec<(&'a str, Cow<'r, Raw>)> = Vec::with_capacity(raws.len() + 4);
         for (field, raw) in plan.fields.iter().zip(raws) {
-            if let (Some(raw), Some(column)) = (raw, field.columns.single()) {
-                columns.push((&column.name, Cow::Borrowed(raw)));
-                continue;
-            }
-            let raw = match raw {
-                None if field.not_null => {
-                    plan.spec.stub.get(&field.name).map(|value| constant(value, |text| fill(text, id)))
+            match (raw, field.columns.single()) {
+                (Some(raw), Some(column)) if field.turns.is_empty() => {
+                    columns.push((&column.name, Cow::Borrowed(raw)));
                 }
-                raw => raw.clone(),
-            };
-            if let Some(raw) = raw {
-                columns.extend(field.assigned(&raw).into_iter().map(|(column, raw)| (column, Cow::Owned(raw))));
+                // Another field may be the same column.
+                (Some(raw), Some(column)) => assign(&mut columns, [(column.name.as_str(), Cow::Borrowed(raw))]),
+                (Some(raw), None) => {
+                    columns.extend(field.assigned(raw).into_iter().map(|(column, raw)| (column, Cow::Owned(raw))));
+                }
+                (None, _) => {}
+            }
+        }
+        for (field, _) in plan.fields.iter().zip(raws).filter(|(field, raw)| raw.is_none() && field.not_null) {
+            if let Some(value) = plan.spec.stub.get(&field.name) {
+                let raw = constant(value, |text| fill(text, id));
+                assign(&mut columns, field.assigned(&raw).into_iter().map(|(column, raw)| (column, Cow::Owned(raw))));
             }
         }
         for (column, value) in &plan.spec.insert {

@@ -192,7 +192,8 @@ impl Now<'_> {
             None => None,
             Some(index) => {
                 let parent = match &plan.fields[index].content {
-                    Content::Ref(reference) => Key::of(row.raw(index + 1)?)
+                    Content::Ref(reference) => reference
+                        .key_of(row.raw(index + 1)?)
                         .map(|key| (plans.list[reference.parent].name.clone(), key.to_string())),
                     Content::Plain(_) => None,
                 };

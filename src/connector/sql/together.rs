@@ -109,8 +109,8 @@ impl Apply<'_> {
         };
         let plan = &self.plans.list[dataset];
         let is_removal = run[0].content.is_none();
-        let is_plain =
-            !is_removal || self.removal == Removal::Gone && plan.spec.same.is_empty() && plan.sql_guards.is_empty();
+        let can_be_guarded = plan.guards.iter().all(|guard| guard.some.is_some());
+        let is_plain = !is_removal || self.removal == Removal::Gone && plan.spec.same.is_empty() && can_be_guarded;
         if run.len() == 1 || !is_plain {
             self.alone.extend(run);
             return Ok(());
@@ -184,6 +184,7 @@ impl Apply<'_> {
 
     /// Deletes the rows of records that are gone; where something refers to one, the whole is refused.
     fn remove_run(&mut self, dataset: usize, run: &[Change]) -> Result<Vec<Became>, Fail> {
+        let plan = &self.plans.list[dataset];
         let ids: Vec<&RecordId> = run.iter().map(|change| &change.id).collect();
         self.learn_entries(dataset, &ids)?;
         let (rows, olds) = self.rows_of(dataset, &ids)?;
@@ -213,6 +214,12 @@ impl Apply<'_> {
         }
         if !leaving.is_empty() {
             let keys: Vec<Key> = leaving.iter().map(|entry| entry.key.clone()).collect();
+            let list = self.conn.list(&keys, plan.key.is_integer());
+            for guard in plan.guards.iter().filter_map(|guard| guard.some.as_deref()) {
+                if self.conn.exists(guard, &bind![list])? {
+                    return Err(Fail::park("something refers to one of them"));
+                }
+            }
             self.delete_all(dataset, &keys)?;
             self.books.remove_all(self.conn, dataset, &leaving)?;
             for key in keys {

@@ -14,6 +14,7 @@ use super::look::{Parent, Parents};
 use super::outbox::{FORGET, Notes};
 use super::pace::Pace;
 use super::plan::{Plan, Plans, quote};
+use super::raw::Raw;
 use super::session::{Row, Session, SqlError, Transaction};
 use super::watch::Watch;
 
@@ -197,6 +198,11 @@ impl Run<'_> {
                     .filter(|(dataset, _, only)| *dataset == reference.parent && (caps || !only))
                     .map(|(_, key, _)| key.clone())
                     .collect();
+                let spelled = |key: Key| match reference.shown(&key) {
+                    Raw::Text(text) => Key::Text(text.into()),
+                    _ => key,
+                };
+                let keys = keys.into_iter().map(spelled).collect();
                 referring(conn, plan, index, keys, &mut touched.keys[child])?;
             }
         }

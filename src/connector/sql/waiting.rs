@@ -2,6 +2,7 @@
 
 use super::apply::{Apply, Fail, Giver};
 use super::convert;
+use super::key::Key;
 use super::look::Override;
 use super::plan::Content as Column;
 use super::raw::Raw;
@@ -176,11 +177,13 @@ impl Apply<'_> {
             let shown = &row.raws[index + 1];
             let shows = match (&field.content, content.fields.get(&field.name)) {
                 (_, None) => true,
+                // The row says nothing of it.
+                (_, Some(value)) if !field.has_turn_among(&row.raws) => *value == Value::Null,
                 (Column::Plain(kind), Some(value)) => convert::shows(*kind, shown, value),
                 (Column::Ref(_), Some(Value::Null)) => *shown == Raw::Null,
                 (Column::Ref(reference), Some(Value::Ref(target))) => {
                     let found = self.books.find(self.conn, reference.parent, target)?;
-                    found.is_some_and(|found| found.key.raw() == *shown)
+                    found.is_some_and(|found| reference.shown(&found.key) == *shown)
                 }
                 (Column::Ref(_), Some(_)) => false,
             };
@@ -203,11 +206,12 @@ impl Apply<'_> {
         let sql = "SELECT t.key FROM _wbsync_waiting w JOIN _wbsync_map t
                    ON t.dataset = w.for_dataset AND t.origin = w.for_origin AND t.record = w.for_record
                    WHERE w.id = ?1";
-        let Some(target) = self.conn.one(sql, &bind![waiting], |row| Ok(row.raw(0)?.to_raw()))? else {
-            return Ok(());
-        };
         let Some(entry) = self.books.find(self.conn, dataset, id)? else { return self.forget(waiting) };
         let Some(index) = plan.fields.iter().position(|known| known.name.as_str() == field) else { return Ok(()) };
+        let Column::Ref(reference) = &plan.fields[index].content else { return Ok(()) };
+        let is_integer = plans.list[reference.parent].key.is_integer();
+        let target = self.conn.one(sql, &bind![waiting], |row| Ok(Key::noted(row.raw(0)?, is_integer)))?;
+        let Some(target) = target.flatten().map(|key| reference.shown(&key)) else { return Ok(()) };
         let mut overrides = self.books.overrides(self.conn, dataset, &entry.key)?;
         // The application gave the field a value of its own, and a capture has seen it.
         if !overrides.iter().any(|known| known.field.as_str() == field) {

@@ -53,6 +53,7 @@ fn vectors_hold() {
             "delta-older-than-snapshot",
             with(&|h| h.segments = vec![segment(0, 3, 1), segment(1, 2, 1), segment(2, 3, 1)]),
         ),
+        Case::reject("two-snapshots", with(&|h| h.segments = vec![segment(0, 3, 1), segment(0, 3, 1)])),
         Case::accept("first", with(&|h| (h.seq, h.prev, h.segments) = (1, None, vec![segment(0, 1, 1)]))),
         Case::accept("writer", with(&|h| (h.base, h.segments) = (base(), vec![segment(2, 3, 1)]))),
         Case::accept("writer-without-writes", with(&|h| (h.base, h.writes, h.segments) = (base(), 0, vec![]))),

@@ -12,14 +12,14 @@ use crate::sys::disk;
 use crate::transport::bundle::store::{BundleStore, Part};
 
 /// An open bundle, with the files that live as long as it.
-pub(super) struct Opened {
-    pub(super) store: BundleStore,
+pub(in crate::sync) struct Opened {
+    pub(in crate::sync) store: BundleStore,
     _plain: Vec<NamedTempFile>,
 }
 
 /// Opens all parts of a bundle; `-` is standard input. What is sealed is opened into files beside the instance, which
 /// go with it.
-pub(super) fn open(files: &[PathBuf], instance: Option<&Instance>) -> Result<Opened, BundleError> {
+pub(in crate::sync) fn open(files: &[PathBuf], instance: Option<&Instance>) -> Result<Opened, BundleError> {
     let (mut plain, mut parts) = (Vec::new(), Vec::new());
     for path in files {
         let read = |source| BundleError::Io { doing: "read", source };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, Report};
-use crate::connector::contract::Standing;
+use crate::connector::standing::Standing;
 use crate::id::bytes::{InstanceId, RecordKey};
 use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
@@ -82,6 +82,16 @@ impl Instance {
         Ok(())
     }
 
+    /// Tells whether the bookkeeping can be read.
+    ///
+    /// # Errors
+    /// As `look_at_rows`.
+    pub(in crate::sync) fn has_sound_books(&self) -> Result<bool, Error> {
+        let mut report = Report::default();
+        self.look_at_rows(false, &mut report)?;
+        Ok(!report.is_damaged())
+    }
+
     /// Gives every record of a view, some perhaps twice.
     fn each_record(&self, view: &View, see: &mut dyn FnMut(&RecordId)) -> Result<(), Error> {
         for row in self.state.scopes()? {
@@ -121,7 +131,7 @@ impl Known {
     /// Orders the records so that they can be found; of several with one key the last counts.
     fn sort(&mut self) {
         for records in self.records.values_mut() {
-            records.sort_by(|a, b| a.key.cmp(&b.key));
+            records.sort_by_key(|record| record.key);
             records.reverse();
             records.dedup_by_key(|record| record.key);
             records.reverse();
@@ -147,5 +157,6 @@ impl Known {
     }
 }
 
-const RESTORE: &str = "`wbsync restore`: it recognises rows and records again";
+const RESTORE: &str = "put back a backup of the application's database, then `wbsync restore`; that alone where there is none, and rows of \
+                       others may come twice";
 const APPLICATION: &str = "put back a backup of the application's database, then `wbsync restore`";

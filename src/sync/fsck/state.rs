@@ -11,6 +11,7 @@ use crate::id::bytes::{CommitId, NodeId, ScopeId};
 use crate::keys::card::SignedCard;
 use crate::keys::document::hash_of;
 use crate::scope::manifest::Manifest;
+use crate::state::census::Miscount;
 use crate::state::error::Error as StateError;
 use crate::state::scopes::ScopeRow;
 use crate::sync::error::Error;
@@ -22,6 +23,9 @@ use crate::tree::walk::walk;
 const STATE: &str = "state";
 const MEND: &str = "wbsync repair";
 const MEND_RESTORE: &str = "move .wbsync/state.db away, then `wbsync restore`";
+
+/// Tables of the state without which the others mean nothing.
+pub(in crate::sync) const ESSENTIAL: &[&str] = &["head", "meta", "peer", "published", "scope"];
 
 /// What the trees of the state lack.
 #[derive(Debug, Default)]
@@ -51,7 +55,8 @@ impl Instance {
         }
         let missing = self.state.missing_tables()?;
         for table in &missing {
-            find("missing table", table, "the table isn't there".into(), MEND);
+            let mend = if ESSENTIAL.contains(&table.as_str()) { MEND_RESTORE } else { MEND };
+            find("missing table", table, "the table isn't there".into(), mend);
         }
         for (table, why) in self.state.unreadable_tables() {
             if !missing.iter().any(|missing| missing == table) {
@@ -61,6 +66,7 @@ impl Instance {
         if report.findings.len() > before {
             return Ok(());
         }
+        self.look_at_census(report)?;
         // What can't be read as what it should be is a finding of its own.
         let documents = self.look_at_documents(report);
         note(documents, "documents", report)?;
@@ -75,6 +81,23 @@ impl Instance {
                 mend: MEND,
                 damage: false,
             });
+        }
+        Ok(())
+    }
+
+    /// Names the tables that something else than us has changed.
+    fn look_at_census(&self, report: &mut Report) -> Result<(), Error> {
+        for Miscount { table, written, found } in self.state.miscounts()? {
+            let (place, detail) = match written {
+                Some(written) if written != found => {
+                    (table, format!("{written} rows were written to it, and {found} are there"))
+                }
+                Some(_) => (table, "its rows aren't those that were written".to_owned()),
+                None => ("census", format!("it doesn't count {table} any more")),
+            };
+            let mend = if ESSENTIAL.contains(&place) { MEND_RESTORE } else { MEND };
+            let (what, place) = ("damaged table", place.to_owned());
+            report.findings.push(Finding { part: STATE, what, place, detail, mend, damage: true });
         }
         Ok(())
     }

@@ -321,6 +321,10 @@ impl Store for BundleStore {
         self.read_only(StorePath::Object(*object))
     }
 
+    fn heal_object(&self, object: &ObjectId, _: u64, _: &mut dyn Read) -> Result<bool, StoreError> {
+        self.read_only(StorePath::Object(*object))
+    }
+
     fn remove_object(&self, object: &ObjectId, _: UnixMillis) -> Result<bool, StoreError> {
         self.read_only(StorePath::Object(*object))
     }

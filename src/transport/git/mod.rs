@@ -7,6 +7,7 @@ mod branch;
 mod cache;
 mod error;
 mod gathered;
+pub(crate) mod heard;
 mod http;
 mod hub;
 pub mod mirror;

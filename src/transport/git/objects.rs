@@ -127,15 +127,26 @@ impl Packs {
     /// Takes a pack in, from `pack` to its end, with an index made for it.
     ///
     /// # Errors
-    /// `Spoken` if it isn't a whole, self-contained pack; `Local`.
+    /// `Spoken` if it isn't a whole, self-contained pack of at most 4,194,304 objects; `Local`.
     pub(crate) fn take(&self, pack: &mut dyn BufRead) -> Result<(), GitError> {
+        // Room for all objects is reserved by their count before any has come.
+        let mut header = [0; PACK_HEADER_BYTES];
+        pack.read_exact(&mut header).map_err(|error| GitError::said(format!("the pack is none: {error}")))?;
+        let [.., a, b, c, d] = header;
+        let count = u32::from_be_bytes([a, b, c, d]);
+        if count > PACK_OBJECTS_MAX {
+            return Err(GitError::said(format!(
+                "the pack claims {count} objects, at most {PACK_OBJECTS_MAX} are taken"
+            )));
+        }
+        let mut pack = (&header[..]).chain(pack);
         let options = gix_pack::bundle::write::Options {
             thread_limit: Some(1),
             alloc_limit_bytes: Some(OBJECT_BYTES_MAX),
             ..gix_pack::bundle::write::Options::default()
         };
         let taken = Bundle::write_to_directory(
-            pack,
+            &mut pack,
             Some(&self.dir),
             &mut Discard,
             &AtomicBool::new(false),
@@ -272,5 +283,36 @@ fn write_entries(objects: impl Iterator<Item = (Oid, Kind, Vec<u8>)>, count: usi
 /// The most bytes of a git object that is taken: an object of a store, and a little more.
 const OBJECT_BYTES_MAX: usize = (crate::exchange::layout::OBJECT_BYTES_MAX as usize) + (1 << 20);
 
+/// The most objects of a pack that is taken: 64 bytes are reserved for each.
+const PACK_OBJECTS_MAX: u32 = 1 << 22;
+/// `PACK`, the version, and how many objects there are.
+const PACK_HEADER_BYTES: usize = 12;
+
 /// Larger blobs are taken for sealed.
 const TEXT_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a server claims costs nothing before it has sent it.
+    #[test]
+    fn a_pack_that_claims_too_much_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let packs = Packs::open(dir.path()).unwrap();
+        let empty = [
+            &b"PACK\0\0\0\x02\0\0\0\0"[..],
+            &[0x02, 0x9d, 0x08, 0x82, 0x3b, 0xd8, 0xa8, 0xea, 0xb5, 0x10],
+            &[0xad, 0x6a, 0xc7, 0x5c, 0x82, 0x3c, 0xfd, 0x3e, 0xd3, 0x1e],
+        ]
+        .concat();
+        packs.take(&mut &empty[..]).unwrap();
+        for claimed in [PACK_OBJECTS_MAX + 1, u32::MAX] {
+            let mut pack = empty.clone();
+            pack[8..12].copy_from_slice(&claimed.to_be_bytes());
+            let error = packs.take(&mut &pack[..]).unwrap_err();
+            assert!(format!("{error:?}").contains("at most"), "{error:?}");
+        }
+        assert!(packs.take(&mut &empty[..11]).is_err());
+    }
+}

@@ -11,6 +11,7 @@ use gix_hash::ObjectId as Oid;
 use gix_object::Kind;
 
 use crate::exchange::check::{ObjectCheck, PumpError, object_id, pump};
+use crate::exchange::copy::verify;
 use crate::exchange::layout::{OBJECT_BYTES_MAX, StorePath};
 use crate::exchange::store::{Doing, Store, StoreError, StoredObject};
 use crate::id::bytes::{DocHash, InstanceId, ObjectId, ScopeId};
@@ -140,6 +141,33 @@ impl GitStore {
             state.gathered.named.insert((home, *object), path);
         }
         Ok(true)
+    }
+
+    /// Takes the bytes of an object for the next flush, verified.
+    fn gather(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError> {
+        let doing = Doing::Write(StorePath::Object(*object));
+        let failed = |error| self.fail(doing, error);
+        let damaged = |damage| StoreError::Damaged { store: self.describe(), object: *object, damage };
+        let local = |error| failed(GitError::Local(error));
+        let staging = self.cache.staging().map_err(failed)?;
+        let file = tempfile::NamedTempFile::new_in(staging).map_err(local)?;
+        let mut check = ObjectCheck::new(*object, size);
+        let mut blob = Blob { file, hasher: blob_hasher(size) };
+        pump(bytes, &mut check, &mut blob).map_err(|error| match error {
+            PumpError::Read(source) => StoreError::Source { store: self.describe(), object: *object, source },
+            PumpError::Damaged(damage) => damaged(damage),
+            PumpError::Write(error) => local(error),
+        })?;
+        check.finish().map_err(damaged)?;
+        let oid = blob.hasher.try_finalize().map_err(|error| failed(GitError::said(format!("{error:#}"))))?;
+        let (_, path) = blob.file.keep().map_err(|error| local(error.error))?;
+        let mut state = self.state();
+        state.gathered.removed.remove(object);
+        state.gathered.objects.insert(*object, Sealed { path, size, oid });
+        let is_much = state.gathered.bytes() > GATHERED_BYTES_MAX;
+        drop(state);
+        // So that a long upload that breaks needn't begin again, and no server refuses it as too large.
+        if is_much { self.flush() } else { Ok(()) }
     }
 
     fn check_writer(&self, doing: Doing) -> Result<(), StoreError> {
@@ -322,31 +350,22 @@ impl Store for GitStore {
             return Err(StoreError::TooLarge { store: self.describe(), path, bound: path.bytes_max() });
         }
         self.check_writer(doing)?;
-        if self.object_size(object)? == Some(size) {
-            return Ok(());
+        match self.object_size(object)? == Some(size) {
+            true => Ok(()),
+            false => self.gather(object, size, bytes),
         }
-        let failed = |error| self.fail(doing, error);
-        let damaged = |damage| StoreError::Damaged { store: self.describe(), object: *object, damage };
-        let local = |error| failed(GitError::Local(error));
-        let staging = self.cache.staging().map_err(failed)?;
-        let file = tempfile::NamedTempFile::new_in(staging).map_err(local)?;
-        let mut check = ObjectCheck::new(*object, size);
-        let mut blob = Blob { file, hasher: blob_hasher(size) };
-        pump(bytes, &mut check, &mut blob).map_err(|error| match error {
-            PumpError::Read(source) => StoreError::Source { store: self.describe(), object: *object, source },
-            PumpError::Damaged(damage) => damaged(damage),
-            PumpError::Write(error) => local(error),
-        })?;
-        check.finish().map_err(damaged)?;
-        let oid = blob.hasher.try_finalize().map_err(|error| failed(GitError::said(format!("{error:#}"))))?;
-        let (_, path) = blob.file.keep().map_err(|error| local(error.error))?;
-        let mut state = self.state();
-        state.gathered.removed.remove(object);
-        state.gathered.objects.insert(*object, Sealed { path, size, oid });
-        let is_much = state.gathered.bytes() > GATHERED_BYTES_MAX;
-        drop(state);
-        // So that a long upload that breaks needn't begin again, and no server refuses it as too large.
-        if is_much { self.flush() } else { Ok(()) }
+    }
+
+    fn heal_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<bool, StoreError> {
+        let path = StorePath::Object(*object);
+        if size > path.bytes_max() {
+            return Err(StoreError::TooLarge { store: self.describe(), path, bound: path.bytes_max() });
+        }
+        self.check_writer(Doing::Write(path))?;
+        if verify(self, *object, size).is_ok() {
+            return Ok(false);
+        }
+        self.gather(object, size, bytes).map(|()| true)
     }
 
     fn remove_object(&self, object: &ObjectId, unused_since: UnixMillis) -> Result<bool, StoreError> {

@@ -197,6 +197,20 @@ impl HttpStore {
         Ok(wanted)
     }
 
+    /// Says why an upload failed: where its bytes stopped coming, whatever the hub made of that.
+    fn outcome<T>(
+        &self,
+        object: ObjectId,
+        stopped: Option<Stopped>,
+        put: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match stopped {
+            Some(Stopped::Source(source)) => Err(StoreError::Source { store: self.describe(), object, source }),
+            Some(Stopped::Damaged(damage)) => Err(StoreError::Damaged { store: self.describe(), object, damage }),
+            None => put,
+        }
+    }
+
     fn malformed(&self, doing: Doing) -> StoreError {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer names something that is no id");
         StoreError::Io { store: self.describe(), doing, source }
@@ -357,15 +371,24 @@ impl Store for HttpStore {
             request = request.header("content-range", format!("bytes {known}-{}/{size}", size - 1));
         }
         let put = self.client.call(request).map(drop);
-        match upload.stopped {
-            Some(Stopped::Source(source)) => {
-                Err(StoreError::Source { store: self.describe(), object: *object, source })
-            }
-            Some(Stopped::Damaged(damage)) => {
-                Err(StoreError::Damaged { store: self.describe(), object: *object, damage })
-            }
-            None => put,
+        self.outcome(*object, upload.stopped, put)
+    }
+
+    /// The hub is asked first which of its objects are damaged; one that doesn't know the question heals nothing.
+    fn heal_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<bool, StoreError> {
+        let path = StorePath::Object(*object);
+        let doing = Doing::Write(path);
+        let asked = Request::post(doing, "damaged", &Objects::of(&[(*object, size)])).about(path);
+        match self.client.json::<Names>(asked) {
+            Ok(damaged) if damaged.names.is_empty() => return Ok(false),
+            Ok(_) => {}
+            Err(StoreError::Missing { .. }) => return Ok(false),
+            Err(error) => return Err(error),
         }
+        let mut upload = Upload::new(*object, size, 0, bytes);
+        let request = Request::upload(path, size, &mut upload).query(wire::HEAL.into());
+        let put = self.client.call(request).map(|answer| answer.status() == 201);
+        self.outcome(*object, upload.stopped, put)
     }
 
     fn remove_object(&self, object: &ObjectId, unused_since: UnixMillis) -> Result<bool, StoreError> {

@@ -154,6 +154,9 @@ pub struct Problem {
     pub time: Option<u64>,
 }
 
+/// The query of a `PUT` that puts an object in the place of a damaged one.
+pub const HEAL: &str = "heal";
+
 /// Returns the list of heads of a scope.
 pub fn heads_path(scope: &ScopeId) -> String {
     format!("scopes/{scope}/heads")

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::guess::guess;
 use super::tables::{Chosen, Link, needs_value};
 use super::{kinds, note, warning};
 use crate::connector::catalogue::Column;
@@ -84,7 +85,10 @@ pub(super) fn draft(chosen: &[Chosen<'_>], index: usize, findings: &mut Vec<Find
             Some(link) => draft.refer(chosen, index, link, column),
             None if in_several => {}
             None if is_key && is_chosen => {}
-            None => draft.take(column, is_key, findings),
+            None => match guess(chosen, index, column).filter(|_| column.is_known && !column.is_generated) {
+                Some(guess) => draft.suppose(chosen, index, (guess, column), findings),
+                None => draft.take(column, is_key, findings),
+            },
         }
     }
     for link in links.iter().filter(|link| link.columns.len() > 1) {
@@ -142,10 +146,12 @@ impl Draft {
     }
 
     /// Makes a field of a foreign key.
-    fn refer(&mut self, chosen: &[Chosen<'_>], index: usize, link: &Link<'_>, column: &Column) {
+    pub(super) fn refer(&mut self, chosen: &[Chosen<'_>], index: usize, link: &Link<'_>, column: &Column) {
         let parent = &chosen[link.parent];
         let table = chosen[index].table;
-        let is_open = link.columns.iter().any(|name| table.column(name).is_some_and(|column| !column.not_null));
+        // SQLite lets NULL into most keys; a row whose key is NULL is none that could be found again.
+        let can_be_null = |name: &&str| table.column(name).is_some_and(|column| !column.not_null);
+        let is_open = link.columns.iter().any(|name| can_be_null(name) && !chosen[index].key.contains(name));
         let people = words::are_people(&parent.table.name) && can_stand_in(parent);
         let author = words::are_people(&parent.table.name) && words::speaks(&column.name) && link.parent != index;
         let (missing, required, why) = match (link.parent == index, is_open, people) {
@@ -163,6 +169,17 @@ impl Draft {
         let columns = link.columns.iter().map(|name| (*name).to_owned()).collect();
         let name = self.free_name(&base, link.columns[0]);
         self.fields.push(Field { name, columns, holds, is_never: false, why: Some(why.to_owned()) });
+    }
+
+    /// Leaves a column out; where new rows can't do without it they get a constant.
+    pub(super) fn left_out(&mut self, column: &Column, why: &str) {
+        let mut why = why.to_owned();
+        if needs_value(column) {
+            let value = closed_value(column, kinds::kind(&column.declared));
+            why = format!("{why}; rows of others get {value}");
+            self.insert.push((column.name.clone(), value, format!("{} stays home", column.name)));
+        }
+        self.left.push((column.name.clone(), why));
     }
 
     /// Makes a field of a plain column, or says why not.
@@ -195,7 +212,9 @@ impl Draft {
                 why = format!("{why}; rows of others get {value}");
                 self.insert.push((column.name.clone(), value.into(), why.clone()));
             }
-            findings.push(warning("type", at, format!("left out: {why}")));
+            let name = &column.name;
+            let next = format!("map it as what the application keeps in it, such as `{name} = {{ type = \"text\" }}`");
+            findings.push(warning("type", at, format!("left out: {why}")).next(next));
             self.left.push((column.name.clone(), why));
             return;
         };
@@ -233,7 +252,14 @@ impl Draft {
             let columns = set.join(", ");
             let is_made_up =
                 |column: &&str| self.insert.iter().any(|(name, value, _)| name == column && value.contains("{id"));
-            if set.iter().any(is_made_up) {
+            // What stays home and may be NULL is NULL in rows of others, and NULLs are never equal.
+            let is_null = |name: &&str| {
+                let stays =
+                    !self.fields.iter().any(|field| !field.is_never && field.columns.iter().any(|known| known == name));
+                let is_given = self.insert.iter().any(|(known, ..)| known == name);
+                stays && !is_given && table.column(name).is_some_and(|column| !column.not_null && !column.has_default)
+            };
+            if set.iter().any(is_made_up) || set.iter().any(is_null) {
                 continue;
             }
             let Some(mut fields) = set.iter().map(field).collect::<Option<Vec<String>>>() else {
@@ -255,7 +281,9 @@ impl Draft {
                     .any(|field| field.name == fields[0] && matches!(field.holds, Holds::Value(Kind::Text)));
             let column = table.column(set[0]);
             let is_random = column.is_some_and(|column| column.declared.to_ascii_lowercase().contains("uuid"))
-                || set[0].to_ascii_lowercase().ends_with("uuid");
+                || set[0].to_ascii_lowercase().ends_with("uuid")
+                // A text that is called so is no name that people choose.
+                || words::words(set[0]).last().is_some_and(|word| matches!(word.as_str(), "id" | "guid" | "ulid"));
             if self.same.is_empty() && (all_refer || is_text && words::are_vocabulary(&table.name)) {
                 self.same.clone_from(&fields);
             } else if self.same.is_empty() && self.alias.is_none() && is_text && !is_random {
@@ -326,9 +354,8 @@ fn quoted_list(names: &[String]) -> String {
 
 /// Tells whether a placeholder can be made of a row: it needs no other row, and every value has a stand-in.
 fn can_stand_in(chosen: &Chosen<'_>) -> bool {
-    let needs_row = |link: &Link<'_>| {
-        link.columns.iter().all(|name| chosen.table.column(name).is_some_and(|column| column.not_null))
-    };
+    let is_needed = |column: &Column| column.not_null || column.primary > 0;
+    let needs_row = |link: &Link<'_>| link.columns.iter().all(|name| chosen.table.column(name).is_some_and(is_needed));
     let has_stand_in = |column: &Column| match kinds::kind(&column.declared) {
         // What an enumeration doesn't have can't be made up.
         Some(Kind::Bytes) | None => !needs_value(column),

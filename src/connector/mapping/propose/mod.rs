@@ -1,9 +1,10 @@
 //! A mapping proposed from what a database says of its tables: everything that can travel, and nothing of it shared.
 //!
-//! `tables` decides which tables take part and by which key, `dataset` what becomes of their columns, `write` spells it as
+//! `tables` decides which tables take part and by which key, `dataset` what becomes of their columns, `guess` what their names say, `write` spells it as
 //! TOML with the reason beside each choice. Names are only hints (`words`), and a hint never shares anything.
 
 mod dataset;
+mod guess;
 mod kinds;
 mod tables;
 mod write;

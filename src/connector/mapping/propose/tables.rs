@@ -47,7 +47,7 @@ pub(super) fn choose<'a>(tables: &'a [Table], findings: &mut Vec<Finding>) -> Ve
     // A table that can't do without one that takes no part takes none either, and so on.
     while let Some(at) = chosen.iter().position(|candidate| lacking(candidate, &chosen).is_some()) {
         let why = lacking(&chosen[at], &chosen).expect("it was found just above");
-        findings.push(warning("reference", &chosen[at].table.name, format!("left out: {why}")));
+        findings.push(unsupported(&chosen[at], &why));
         chosen.remove(at);
     }
     while let Some(circle) = closed(&chosen) {
@@ -61,7 +61,7 @@ pub(super) fn choose<'a>(tables: &'a [Table], findings: &mut Vec<Finding>) -> Ve
         chosen.remove(circle[0]);
         while let Some(at) = chosen.iter().position(|candidate| lacking(candidate, &chosen).is_some()) {
             let why = lacking(&chosen[at], &chosen).expect("it was found just above");
-            findings.push(warning("reference", &chosen[at].table.name, format!("left out: {why}")));
+            findings.push(unsupported(&chosen[at], &why));
             chosen.remove(at);
         }
     }
@@ -100,7 +100,8 @@ fn key_of(table: &Table) -> Result<Vec<&str>, Box<Finding>> {
     if !primary.is_empty() {
         if let Some(name) = primary.iter().find(|name| !can_be(name)) {
             let why = format!("keys like {name} can't be mapped, only integers and texts");
-            return Err(Box::new(warning("key-type", &table.name, format!("left out: {why}"))));
+            let finding = warning("key-type", &table.name, format!("left out: {why}"));
+            return Err(Box::new(finding.next("make the key an integer or a text")));
         }
         return Ok(primary);
     }
@@ -117,6 +118,12 @@ fn key_of(table: &Table) -> Result<Vec<&str>, Box<Finding>> {
             Err(Box::new(finding.next("give it a primary key, or a unique index on columns that name a row")))
         }
     }
+}
+
+/// Says that a table can't do without one that takes no part.
+fn unsupported(candidate: &Chosen<'_>, why: &str) -> Finding {
+    warning("reference", &candidate.table.name, format!("left out: {why}"))
+        .next("map that table too, or give the column a constant in `insert`")
 }
 
 /// Tells what a table needs that takes no part.
@@ -178,9 +185,9 @@ fn links<'a>(table: &'a Table, chosen: &[Chosen<'a>]) -> Vec<Link<'a>> {
 /// Finds a circle of foreign keys none of which can be left open at first.
 fn closed(chosen: &[Chosen<'_>]) -> Option<Vec<usize>> {
     let next = |at: usize| -> Vec<usize> {
-        let table = chosen[at].table;
-        let is_closed =
-            |link: &Link<'_>| link.columns.iter().all(|name| table.column(name).is_some_and(|column| column.not_null));
+        let Chosen { table, key, .. } = &chosen[at];
+        let is_needed = |name: &&str| key.contains(name) || table.column(name).is_some_and(|column| column.not_null);
+        let is_closed = |link: &Link<'_>| link.columns.iter().all(is_needed);
         let links = links(table, chosen);
         links
             .iter()

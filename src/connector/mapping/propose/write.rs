@@ -31,7 +31,7 @@ pub(super) fn write(drafts: &[Draft], findings: &[Finding], place: &str) -> Stri
     let mut text = format!(
         "# A mapping proposed from the tables of {}. Every key is explained in docs/mapping.md.\n\
          #\n\
-         # Nothing is shared yet: every dataset is private. To share one, say for whom: `scope = {{ constant = \"public\" }}`,\n\
+         # Nothing is shared yet: every dataset is private. To share one, say for whom: `scope = \"public\"`,\n\
          # or \"trusted\", \"group:NAME\", \"peers:NAME,NAME\". Or leave it, and say `wbsync privacy default DATASET public`, or of single rows\n\
          # `wbsync privacy set`. Then look at `wbsync db map --check` and `wbsync privacy list` before the first commit.\n\
          # What isn't named here never leaves, and is never written.\n",
@@ -86,7 +86,7 @@ fn dataset(text: &mut String, draft: &Draft, findings: &[Finding]) -> std::fmt::
                 .as_ref()
                 .map(|column| format!("; or {{ column = {} }}, if that says it", quoted(column)));
             let why = format!("for whom the rows are{}", hint.unwrap_or_default());
-            line(text, "scope = { constant = \"private\" }", &why)?;
+            line(text, "scope = \"private\"", &why)?;
         }
         false => {
             let parents = list(&draft.parents);
