@@ -37,6 +37,9 @@ pub struct Global {
     /// How `run`, `run-once` and `serve` write their log: text or json
     #[arg(long, value_name = "FORMAT", hide_possible_values = true, global = true)]
     pub log_format: Option<LogFormat>,
+    /// Don't put long output through a pager
+    #[arg(long, global = true)]
+    pub no_pager: bool,
     /// When to use colours: auto, always, never
     #[arg(
         long,
@@ -134,5 +137,6 @@ Environment:
   WBSYNC_SSH   what to run instead of `ssh`, with options, for ssh:// remotes
   HTTPS_PROXY, SSL_CERT_FILE   the way to hubs, and whose certificates count
   NO_COLOR     no colours
+  WBSYNC_PAGER, PAGER   what shows output that is longer than the terminal, instead of `less`; empty: nothing
 
 Exit codes are listed in docs/exit-codes.md.";

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::arguments::{Color, Global, LogFormat};
 use super::failure::{Failure, json_of, text_of};
-use super::progress;
 use super::text::{HINT, WARNING, grouped};
+use super::{pager, progress};
 use crate::id::name::PeerName;
 use crate::sync::commit::CommitSummary;
 use crate::sync::error::{Error, exit};
@@ -85,18 +85,26 @@ impl Context {
     /// # Errors
     /// `Output`.
     pub fn answer(&self, value: &impl Serialize, text: &str) -> Result<(), Failure> {
-        let mut out = anstream::stdout().lock();
-        let written = if self.global.json {
-            let mut object = serde_json::Map::from_iter([("schema".to_owned(), Value::from(SCHEMA))]);
-            match serde_json::to_value(value).expect("results have text keys") {
-                Value::Object(members) => object.extend(members),
-                other => panic!("a result is an object, not {other}"),
-            }
-            serde_json::to_writer_pretty(&mut out, &object).map_err(io::Error::from).and_then(|()| writeln!(out))
-        } else {
-            write!(out, "{text}")
-        };
-        written.and_then(|()| out.flush()).map_err(Failure::Output)
+        match self.global.json {
+            true => put(&format!("{:#}\n", numbered(value))),
+            false if self.global.no_pager => put(text),
+            false => match pager::paged(text) {
+                Ok(true) => Ok(()),
+                Ok(false) => put(text),
+                Err(error) => Err(Failure::Output(error)),
+            },
+        }
+    }
+
+    /// Gives one of several results: as `answer`, with `--json` in one line.
+    ///
+    /// # Errors
+    /// `Output`.
+    pub fn answer_line(&self, value: &impl Serialize, text: &str) -> Result<(), Failure> {
+        match self.global.json {
+            true => put(&format!("{}\n", numbered(value))),
+            false => put(text),
+        }
     }
 
     /// Says something on the side: stderr, unless asked for quiet or JSON.
@@ -221,6 +229,21 @@ impl Context {
     pub fn exit_code(&self) -> u8 {
         self.exit_code
     }
+}
+
+/// Puts the number of the answers' schema before the members of a result.
+fn numbered(value: &impl Serialize) -> Value {
+    let mut object = serde_json::Map::from_iter([("schema".to_owned(), Value::from(SCHEMA))]);
+    match serde_json::to_value(value).expect("results have text keys") {
+        Value::Object(members) => object.extend(members),
+        other => panic!("a result is an object, not {other}"),
+    }
+    Value::Object(object)
+}
+
+fn put(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    write!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::Output)
 }
 
 /// Writes a line to stderr; if that fails there is nobody left to tell.

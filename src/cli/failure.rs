@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::text::{ERROR, HINT};
 use crate::daemon;
 use crate::hub;
-use crate::sync::error::{Error, exit};
+use crate::sync::error::{Error, exit, io_hint};
 
 /// Why a command stopped.
 #[derive(Debug)]
@@ -42,12 +42,15 @@ impl Failure {
     pub fn text(&self) -> Option<String> {
         match self {
             Self::Sync(error) => Some(text_of(error, None)),
-            Self::Hub(error) => Some(written(error, error.to_string(), error.hint())),
+            Self::Hub(error) => Some(written(error, error.to_string(), Some(error.hint()))),
             Self::Worker(error) => Some(written(error, error.to_string(), error.hint().as_deref())),
             Self::Usage(message) => Some(format!("{ERROR}error:{ERROR:#} {message}")),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => {
-                Some(format!("{ERROR}error:{ERROR:#} cannot write the output\n  caused by: {error}"))
+                let hint = io_hint(error);
+                Some(format!(
+                    "{ERROR}error:{ERROR:#} cannot write the output\n  caused by: {error}\n{HINT}hint:{HINT:#} {hint}"
+                ))
             }
         }
     }
@@ -68,7 +71,11 @@ impl Failure {
             }
             Self::Usage(message) => Some(plain_json("usage", message, &[])),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            Self::Output(error) => Some(plain_json("output", "cannot write the output", &[error.to_string()])),
+            Self::Output(error) => {
+                let mut json = plain_json("output", "cannot write the output", &[error.to_string()]);
+                json["error"]["hint"] = io_hint(error).into();
+                Some(json)
+            }
         }
     }
 }

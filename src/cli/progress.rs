@@ -1,9 +1,10 @@
 //! Progress of long work: a bar on a terminal, elsewhere a plain line every thirty seconds.
 
 use std::cell::RefCell;
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::context::say;
 use super::text::grouped;
@@ -23,13 +24,17 @@ pub fn bars(verbose: bool) -> Watcher {
             Event::Phase { name, total } => {
                 let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
                 let template = match total {
-                    Some(_) => "{spinner} {msg} {wide_bar} {percent}% {eta}",
-                    None => "{spinner} {msg} {human_pos}",
+                    Some(_) => "{spinner} {msg} {wide_bar} {percent}% {rate}/s {eta}",
+                    None => "{spinner} {msg} {human_pos} {rate}/s",
                 };
-                bar.set_style(ProgressStyle::with_template(template).expect("the template is sound"));
+                let style = ProgressStyle::with_template(template).expect("the template is sound");
+                bar.set_style(style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
+                    // A terminal that takes nothing shows nothing.
+                    let _ = to.write_str(&grouped(state.per_sec() as u64));
+                }));
                 bar.set_message(name.to_owned());
                 bar.enable_steady_tick(TICK);
-                *current = Some((bar, Phase::new(name)));
+                *current = Some((bar, Phase::new(name, total)));
             }
             Event::Done(done) => {
                 if let Some((bar, phase)) = current.as_mut() {
@@ -53,13 +58,13 @@ pub fn lines(verbose: bool) -> Watcher {
     Box::new(move |event| {
         let mut current = current.borrow_mut();
         match event {
-            Event::Phase { name, .. } => *current = Some(Phase::new(name)),
+            Event::Phase { name, total } => *current = Some(Phase::new(name, total)),
             Event::Done(done) => {
                 if let Some(phase) = current.as_mut() {
                     phase.done = done;
                     if phase.told.elapsed() >= LINE_EVERY {
                         phase.told = Instant::now();
-                        say(&phase.to_string());
+                        say(&phase.under_way(phase.began.elapsed()));
                     }
                 }
             }
@@ -78,12 +83,31 @@ struct Phase {
     began: Instant,
     told: Instant,
     done: u64,
+    total: Option<u64>,
 }
 
 impl Phase {
-    fn new(name: &str) -> Self {
+    fn new(name: &str, total: Option<u64>) -> Self {
         let now = Instant::now();
-        Self { name: name.to_owned(), began: now, told: now, done: 0 }
+        Self { name: name.to_owned(), began: now, told: now, done: 0, total }
+    }
+
+    /// How far it is after so long, how fast it goes, and how long it will take at that.
+    fn under_way(&self, lasted: Duration) -> String {
+        let seconds = lasted.as_secs_f64().max(0.001);
+        let speed = self.done as f64 / seconds;
+        let mut text = format!("{}: {}", self.name, grouped(self.done));
+        if let Some(total) = self.total {
+            text += &format!(" of {}", grouped(total));
+        }
+        text += &format!(" ({seconds:.1} s, {}/s", grouped(speed as u64));
+        if let Some(total) = self.total
+            && self.done > 0
+        {
+            let left = total.saturating_sub(self.done) as f64 / speed;
+            text += &format!(", about {} s left", grouped(left.ceil() as u64));
+        }
+        text + ")"
     }
 
     fn close(&self, verbose: bool) {
@@ -100,5 +124,19 @@ impl std::fmt::Display for Phase {
             write!(f, ": {}", grouped(self.done))?;
         }
         write!(f, " ({:.1} s)", self.began.elapsed().as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_rate_and_remaining_time() {
+        let at = |done, total| Phase { done, ..Phase::new("packing", total) }.under_way(Duration::from_secs(30));
+        assert_eq!(at(60_000, Some(240_000)), "packing: 60,000 of 240,000 (30.0 s, 2,000/s, about 90 s left)");
+        assert_eq!(at(60_000, None), "packing: 60,000 (30.0 s, 2,000/s)");
+        assert_eq!(at(0, Some(9)), "packing: 0 of 9 (30.0 s, 0/s)");
+        assert_eq!(at(10, Some(9)), "packing: 10 of 9 (30.0 s, 0/s, about 0 s left)");
     }
 }

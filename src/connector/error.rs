@@ -370,9 +370,14 @@ impl Error {
             Self::File { doing: OPEN_DIRECTORY, path, .. } if !path.exists() => {
                 format!("make {}, or correct `dir` in wbsync.toml", path.display())
             }
-            Self::File { .. } | Self::Sqlite { .. } | Self::Postgres { .. } | Self::Sink(_) | Self::Source(_) => {
-                return None;
+            Self::File { .. } => "check the path, and that this user may read and write what is there".into(),
+            Self::Sqlite { .. } => {
+                "see that its disk has room and is sound; `sqlite3 FILE 'PRAGMA integrity_check'` looks closer".into()
             }
+            Self::Postgres { .. } => {
+                "the reason is the server's; its log says more. docs/postgres.md lists what is needed".into()
+            }
+            Self::Sink(_) | Self::Source(_) => return None,
         })
     }
 }

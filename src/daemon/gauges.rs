@@ -14,6 +14,8 @@ pub struct Gauges {
     pub conflicts: u64,
     /// Own rows that stayed home at the last commit.
     pub private: u64,
+    /// Those of them that refer to what can't travel.
+    pub withheld: u64,
     /// Records that wait to be written.
     pub parked: u64,
     /// Signers that published two histories.
@@ -41,6 +43,8 @@ pub struct RemoteGauges {
     pub last: Option<UnixMillis>,
     /// Heads and bytes that it has not been sent yet.
     pub waiting: (u64, u64),
+    /// Heads that came from it and wait to be merged.
+    pub behind: u64,
 }
 
 impl Gauges {
@@ -53,6 +57,7 @@ impl Gauges {
         let mut gauges = Self {
             conflicts: status.conflicts.len() as u64,
             private: status.private.values().sum(),
+            withheld: status.private.iter().filter(|(key, _)| key.ends_with(": withheld")).map(|(_, rows)| rows).sum(),
             parked: status.parked_total,
             forks: status.scopes.iter().map(|scope| scope.forked.len() as u64).sum(),
             free: room::free_bytes(instance.dir()).ok().flatten(),
@@ -68,6 +73,7 @@ impl Gauges {
                 next: failing.map(|failing| failing.next),
                 last: row.fetched.max(row.pushed),
                 waiting: (waiting.heads, waiting.bytes),
+                behind: status.remotes.iter().find(|told| told.name == row.name.as_str()).map_or(0, |told| told.behind),
             });
         }
         for peer in instance.state.peers()? {

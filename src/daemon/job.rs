@@ -9,6 +9,7 @@ use crate::daemon::event::{Outcome, Trouble};
 use crate::daemon::gauges::Gauges;
 use crate::daemon::log::{Log, Told};
 use crate::daemon::target::Targets;
+use crate::exchange::pace::Terms;
 use crate::id::name::PeerName;
 use crate::sync::code::Code;
 use crate::sync::commit::{CommitSummary, Mode};
@@ -53,7 +54,10 @@ pub fn perform(root: &Path, job: &Job, beat: &Beat, log: &Log) -> Done {
     let opened = Instance::open(root, Purpose::Change, Box::new(move |_| pulse.worked()));
     let mut done = Done::default();
     match opened {
-        Ok(instance) => {
+        Ok(mut instance) => {
+            // Nobody waits behind the only one.
+            let is_among_others = instance.state.remotes().is_ok_and(|remotes| remotes.len() > 1);
+            instance.terms = is_among_others.then_some(Terms::AMONG_OTHERS);
             let result = match job {
                 Job::Look => look(&instance, &mut done),
                 Job::Exchange { remotes, afresh } => exchange(&instance, remotes, *afresh, &mut done),

@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use crate::daemon::error::Error;
-use crate::daemon::report::Report;
 use crate::sync;
-use crate::sys::disk::Lock;
+use crate::sys::disk::{self, Lock};
 
 /// The worker's lock.
 #[derive(Debug)]
 pub struct WorkerLock {
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl WorkerLock {
@@ -20,8 +19,12 @@ impl WorkerLock {
     /// `Running`; `Sync` if it can't be locked at all.
     pub fn take(dir: &Path) -> Result<Self, Error> {
         match Self::try_take(dir)? {
-            Some(lock) => Ok(lock),
-            None => Err(Error::Running { pid: Report::read(dir).map(|report| report.pid) }),
+            Some(mut lock) => {
+                // Whoever can't read it is told all but the number.
+                let _ = lock.lock.note(&format!("{:<10}\n", std::process::id()));
+                Ok(lock)
+            }
+            None => Err(Error::Running { pid: holder(dir) }),
         }
     }
 
@@ -36,10 +39,17 @@ impl WorkerLock {
     fn try_take(dir: &Path) -> Result<Option<Self>, Error> {
         let path = dir.join(LOCK_FILE);
         let lock = Lock::try_take(&path).map_err(sync::error::Error::io("lock", &path))?;
-        Ok(lock.map(|lock| Self { _lock: lock }))
+        Ok(lock.map(|lock| Self { lock }))
     }
 }
 
+/// Returns the process that holds the lock, as it said itself.
+fn holder(dir: &Path) -> Option<u32> {
+    let bytes = disk::read_bounded(&dir.join(LOCK_FILE), LOCK_BYTES_MAX).ok()??;
+    std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
+}
+
+const LOCK_BYTES_MAX: u64 = 64;
 const LOCK_FILE: &str = "worker.lock";
 
 #[cfg(test)]
@@ -52,8 +62,11 @@ mod tests {
         assert!(!WorkerLock::is_taken(dir.path()).unwrap());
         let first = WorkerLock::take(dir.path()).unwrap();
         assert!(WorkerLock::is_taken(dir.path()).unwrap());
-        assert!(matches!(WorkerLock::take(dir.path()), Err(Error::Running { pid: None })));
+        let own = std::process::id();
+        assert!(matches!(WorkerLock::take(dir.path()), Err(Error::Running { pid: Some(pid) }) if pid == own));
         drop(first);
-        WorkerLock::take(dir.path()).unwrap();
+        std::fs::write(dir.path().join(LOCK_FILE), "4294967295\nof another").unwrap();
+        let _second = WorkerLock::take(dir.path()).unwrap();
+        assert_eq!(holder(dir.path()), None, "what is no number is none");
     }
 }

@@ -38,6 +38,7 @@ pub struct Metrics {
     errors: Counts,
     conflicts: Numbers,
     private: Numbers,
+    withheld: Numbers,
     parked: Numbers,
     forks: Numbers,
     store_bytes: Numbers,
@@ -48,6 +49,7 @@ pub struct Metrics {
     last: Numbers,
     queue_heads: Numbers,
     queue_bytes: Numbers,
+    behind: Numbers,
     heard: Numbers,
     here: Numbers,
 }
@@ -81,6 +83,7 @@ impl Metrics {
         };
         let conflicts = numbers("conflicts", "Fields that hold more than one concurrent value");
         let private = numbers("private_rows", "Own rows that stayed home at the last commit");
+        let withheld = numbers("withheld_rows", "Those of them that refer to what can't travel");
         let parked = numbers("waiting_records", "Records that wait to be written into the application's rows");
         let forks = numbers("forked_signers", "Signers that published two histories");
         let store_bytes = numbers("store_bytes", "Bytes of the own store");
@@ -91,8 +94,12 @@ impl Metrics {
         let last = numbers("remote_last_success_timestamp_seconds", "When an exchange with a remote last went well");
         let queue_heads = numbers("queue_heads", "Heads that a remote has not been sent yet");
         let queue_bytes = numbers("queue_bytes", "Bytes of new objects that a remote has not been sent yet");
+        let behind = numbers("behind_heads", "Heads that came from a remote and wait to be merged");
         let heard = numbers("peer_head_timestamp_seconds", "When the newest head of a peer came");
         let here = numbers("stopped", "1 while nothing can be exchanged because something is wrong here");
+        numbers("build_info", "1, with the version as a label")
+            .get_or_create(&of("version", env!("CARGO_PKG_VERSION")))
+            .set(1.0);
         let jobs = Histogram::new(exponential_buckets(0.05, 2.0, 14));
         registry.register("job_duration_seconds", "How long exchanges and looks took", jobs.clone());
         Self {
@@ -110,6 +117,7 @@ impl Metrics {
             errors,
             conflicts,
             private,
+            withheld,
             parked,
             forks,
             store_bytes,
@@ -120,6 +128,7 @@ impl Metrics {
             last,
             queue_heads,
             queue_bytes,
+            behind,
             heard,
             here,
         }
@@ -162,6 +171,7 @@ impl Metrics {
     pub fn show(&self, gauges: &Gauges) {
         set(&self.conflicts, gauges.conflicts as f64);
         set(&self.private, gauges.private as f64);
+        set(&self.withheld, gauges.withheld as f64);
         set(&self.parked, gauges.parked as f64);
         set(&self.forks, gauges.forks as f64);
         set(&self.store_bytes, gauges.store.0 as f64);
@@ -169,7 +179,7 @@ impl Metrics {
         if let Some(free) = gauges.free {
             set(&self.free, free as f64);
         }
-        let by_remote = [&self.failures, &self.backoff, &self.last, &self.queue_heads, &self.queue_bytes];
+        let by_remote = [&self.failures, &self.backoff, &self.last, &self.queue_heads, &self.queue_bytes, &self.behind];
         by_remote.into_iter().chain([&self.heard]).for_each(|family| family.clear());
         for remote in &gauges.remotes {
             let put = |family: &Numbers, value: f64| {
@@ -183,6 +193,7 @@ impl Metrics {
             }
             put(&self.queue_heads, remote.waiting.0 as f64);
             put(&self.queue_bytes, remote.waiting.1 as f64);
+            put(&self.behind, remote.behind as f64);
         }
         for (peer, time) in &gauges.heard {
             self.heard.get_or_create(&of("peer", peer)).set(seconds(*time));

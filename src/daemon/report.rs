@@ -79,7 +79,7 @@ impl Report {
         let needed = schedule.remotes().any(|(_, remote)| !remote.target.reserve && remote.failures > 0);
         let remotes = schedule.remotes().map(|(name, remote)| RemoteReport {
             name: name.to_string(),
-            next: (needed || !remote.target.reserve).then(|| at(remote.ready().max(here.rest_until))),
+            next: (needed || !remote.target.reserve).then(|| at(schedule.begins(remote))),
             succeeded: remote.succeeded.map(|time| time.to_string()),
             failures: remote.failures,
             error: remote.trouble.as_ref().map(Wrong::of),
@@ -99,10 +99,14 @@ impl Report {
         }
     }
 
-    /// Writes it into the directory of the instance's own files. A disk that is full loses it: then it tells of before.
+    /// Writes it into the directory of the instance's own files, also onto a disk that is full: there over the last one, which
+    /// left room for that.
     pub fn write(&self, dir: &Path) -> bool {
+        let path = dir.join(FILE);
         let bytes = serde_json::to_vec(self).expect("a report has text keys");
-        disk::replace(&dir.join(FILE), &bytes, Access::Shared).is_ok()
+        let mut whole = bytes.clone();
+        whole.resize((bytes.len() + SPARE_BYTES).next_multiple_of(SPARE_BYTES), b' ');
+        disk::replace(&path, &whole, Access::Shared).or_else(|_| disk::overwrite(&path, &bytes)).is_ok()
     }
 
     /// Reads the last one; `None` if there is none that this version understands.
@@ -119,4 +123,6 @@ impl Wrong {
 }
 
 const FILE: &str = "worker.json";
+/// More than the words of a failure; and file systems give room in such pieces.
+const SPARE_BYTES: usize = 4096;
 const BYTES_MAX: u64 = 16 << 20;

@@ -23,6 +23,8 @@ pub struct Schedule {
     /// The remotes of the job at work; none for a look.
     at_work: Option<Vec<PeerName>>,
     here: Here,
+    /// No remote that fails is tried before, while others may be.
+    alone_from: Duration,
     last: Moment,
     /// When the last jump of the clock was answered, and when the next one will be.
     resumed: Option<Duration>,
@@ -60,6 +62,7 @@ impl Schedule {
             look: Look { every: TICK, due: now.running, started: None, took: Duration::ZERO },
             at_work: None,
             here: Here::default(),
+            alone_from: Duration::ZERO,
             last: now,
             resumed: None,
             to_resume: None,
@@ -124,8 +127,8 @@ impl Schedule {
             Some(by) => Some(by),
             None if self.at_work.is_some() => polls.min(),
             None => {
-                let dues = self.active().map(|(_, remote)| remote.ready()).chain([self.look.ready()]);
-                dues.map(|due| due.max(self.here.rest_until)).chain(polls).min()
+                let dues = self.active().map(|(_, remote)| self.begins(remote));
+                dues.chain([self.look.ready().max(self.here.rest_until)]).chain(polls).min()
             }
         };
         let next = next.into_iter().chain(self.to_resume.map(|(at, _)| at)).min();
@@ -136,6 +139,12 @@ impl Schedule {
     /// Returns the remotes.
     pub fn remotes(&self) -> impl Iterator<Item = (&PeerName, &Remote)> {
         self.remotes.iter()
+    }
+
+    /// Returns when the next exchange with a remote may begin, if no job is at work then.
+    pub fn begins(&self, remote: &Remote) -> Duration {
+        let from = if remote.failures > 0 { self.alone_from } else { Duration::ZERO };
+        remote.ready().max(self.here.rest_until).max(from)
     }
 
     /// Returns what is wrong here.
@@ -169,12 +178,12 @@ impl Schedule {
         }
     }
 
-    /// Chooses the job that is to begin, if one is due: all that work at once, those that fail one by one, so that a hub
-    /// that lets us wait doesn't hold up the others.
+    /// Chooses the job that is to begin, if one is due: all that work at once, those that fail one by one and for a part of the
+    /// time only, so that hubs that let us wait don't hold up the others.
     fn job(&mut self, now: Duration) -> Option<Action> {
         let due: Vec<(Duration, u32, PeerName)> = self
             .active()
-            .filter(|(_, remote)| remote.ready() <= now)
+            .filter(|(_, remote)| self.begins(remote) <= now)
             .map(|(name, remote)| (remote.due, remote.failures, name.clone()))
             .collect();
         let mut chosen: Vec<PeerName> =
@@ -214,6 +223,9 @@ impl Schedule {
     fn end(&mut self, now: Moment, outcome: Outcome) {
         let Some(job) = self.at_work.take() else { return };
         self.look.took = self.look.started.map_or(Duration::ZERO, |started| now.running.saturating_sub(started));
+        if outcome.remotes.iter().any(|(_, result)| result.is_err()) {
+            self.alone_from = now.running + self.look.took * ALONE_SHARE;
+        }
         for (name, result) in outcome.remotes {
             if let Some(remote) = self.remotes.get_mut(&name) {
                 remote.end(result, now, &mut self.chance);
@@ -258,6 +270,7 @@ impl Schedule {
             remote.forgive(now + self.chance.up_to(SPREAD));
         }
         self.here.rest_until = self.here.rest_until.min(now);
+        self.alone_from = now;
         self.look.due = self.look.due.min(now);
     }
 }
@@ -285,5 +298,7 @@ const JUMP_MIN: Duration = Duration::from_secs(30);
 const LOOK_GAP_MIN: Duration = Duration::from_secs(5);
 /// And take one part in so many of the time.
 const LOOK_SHARE: u32 = 10;
+/// After a remote failed, for so many times as long as that took, only those that work are exchanged with.
+const ALONE_SHARE: u32 = 3;
 const RESUME_GAP_MIN: Duration = Duration::from_secs(60);
 const WAIT_SHORTEST: Duration = Duration::from_millis(10);

@@ -30,6 +30,8 @@ pub struct Targets {
     pub list: Vec<Target>,
     /// How often at least to look at the application's database.
     pub look: Duration,
+    /// Whether to watch the database for changes.
+    pub watch: bool,
 }
 
 impl Targets {
@@ -60,7 +62,7 @@ impl Targets {
                 name,
             });
         }
-        Ok(Self { list, look: run.look() })
+        Ok(Self { list, look: run.look(), watch: run.watches() })
     }
 }
 

@@ -26,7 +26,7 @@ use crate::daemon::probe::{self, Answer, Probe};
 use crate::daemon::report::Report;
 use crate::daemon::schedule::Schedule;
 use crate::daemon::target::Targets;
-use crate::daemon::watch;
+use crate::daemon::watch::Watch;
 use crate::sync;
 use crate::sync::instance::{Instance, Purpose};
 use crate::sync::progress::silent;
@@ -45,6 +45,7 @@ struct Worker {
     jobs: Sender<Job>,
     doing: JoinHandle<()>,
     pollers: Pollers,
+    watch: Watch,
     beat: Beat,
     listening: Option<String>,
     shown: Arc<Shown>,
@@ -104,6 +105,7 @@ impl Worker {
         // Whoever reads that it has started may tell it to end.
         listen(root, events.clone(), log.clone())?;
         log(&Told::Started { remotes: targets.list.len() as u64 });
+        let is_watched = targets.watch;
         schedule.take(now, Event::Targets(targets));
         let shown = Arc::new(Shown::default());
         if let Ok(gauges) = Gauges::of(&instance) {
@@ -118,13 +120,25 @@ impl Worker {
         }
         let place = JobPlace { root: root.to_owned(), textfile: options.textfile.clone(), shown: Arc::clone(&shown) };
         let (jobs, doing) = worker_thread(place, &events, &beat, &log)?;
-        if instance.config.run.watches() {
-            watch::start(root, events.clone()).map_err(Error::Start)?;
-        }
+        let mut watch = Watch::new(root, events.clone());
+        watch.set(is_watched).map_err(Error::Start)?;
         let pollers = Pollers::new(root, events.clone());
         let (dir, started) = (instance.dir().to_owned(), now.wall);
-        let worker =
-            Self { dir, log, schedule, started, events, jobs, doing, pollers, beat, listening, shown, _lock: lock };
+        let worker = Self {
+            dir,
+            log,
+            schedule,
+            started,
+            events,
+            jobs,
+            doing,
+            pollers,
+            watch,
+            beat,
+            listening,
+            shown,
+            _lock: lock,
+        };
         worker.report();
         notify(&[NotifyState::Ready]);
         Ok(worker)
@@ -134,6 +148,10 @@ impl Worker {
         let is_quiet = matches!(event, Event::Polled(_, Polled::Quiet) | Event::Noticed);
         if let Event::Polled(remote, Polled::Changed) = &event {
             (self.log)(&Told::Heard { remote: remote.clone() });
+        }
+        if let Event::Targets(targets) = &event {
+            // Without the thread, changes are found when it is time to look.
+            let _ = self.watch.set(targets.watch);
         }
         if matches!(event, Event::Stop) && !self.schedule.is_stopping() {
             (self.log)(&Told::Ending);

@@ -190,10 +190,13 @@ pub enum CopyError {
 impl CopyError {
     /// Tells whether calling again later may succeed without anybody doing anything about it.
     pub fn is_transient(&self) -> bool {
+        self.of_store().is_transient()
+    }
+
+    /// Returns what the store said.
+    pub fn of_store(&self) -> &StoreError {
         match self {
-            CopyError::Ask { source } | CopyError::Source { source, .. } | CopyError::Target { source, .. } => {
-                source.is_transient()
-            }
+            CopyError::Ask { source } | CopyError::Source { source, .. } | CopyError::Target { source, .. } => source,
         }
     }
 }

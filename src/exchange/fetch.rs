@@ -43,7 +43,7 @@ pub fn fetch_object(from: &dyn Store, id: &ObjectId, size: u64, dir: &Path) -> R
         Err(Stopped { resumed: true, garbled: true, .. }) => fetch.go_on(&mut file).map_err(|stopped| stopped.error)?,
         Err(stopped) => return Err(stopped.error),
     }
-    file.sync_all().map_err(local)?;
+    disk::sync(&file, &whole).map_err(local)?;
     disk::rename(&part, &whole).map_err(local)?;
     Ok(whole)
 }

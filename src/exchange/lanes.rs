@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
+use crate::sys::rig;
+
 /// What came of some items.
 #[derive(Debug)]
 pub(crate) struct Outcome<T, E> {
@@ -40,11 +42,14 @@ pub(crate) fn in_lanes<I: Sync, T: Send, E: Send>(
 ) -> Outcome<T, E> {
     let (next, end) = (AtomicUsize::new(0), AtomicUsize::new(items.len()));
     let mut outcome = Outcome { done: items.iter().map(|_| None).collect(), failed: None };
+    let world = rig::share();
+    let lanes = if world.is_simulated() { 1 } else { lanes.clamp(1, LANES_MAX) };
     std::thread::scope(|scope| {
         let (sender, told) = channel::<Told<T, E>>();
-        for _ in 0..lanes.clamp(1, LANES_MAX).min(items.len()) {
-            let (sender, next, end, work) = (sender.clone(), &next, &end, &work);
+        for _ in 0..lanes.min(items.len()) {
+            let (sender, next, end, work, world) = (sender.clone(), &next, &end, &work, &world);
             scope.spawn(move || {
+                world.enter();
                 // Whoever listens waits for every worker, so that nothing sent is lost.
                 let step = |bytes| drop(sender.send(Told::Step(bytes)));
                 loop {

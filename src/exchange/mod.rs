@@ -10,6 +10,7 @@ pub mod head;
 pub mod health;
 pub(crate) mod lanes;
 pub mod layout;
+pub mod pace;
 pub mod receipt;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -105,18 +105,29 @@ impl Error {
     }
 
     /// Returns what to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> &'static str {
         match self {
-            Self::NoMember { .. } => Some("`wbsync hub list` shows who is"),
-            Self::Bare { .. } => Some(
+            Self::Store(_) => {
+                "give a directory that is a store, or is empty; `wbsync fsck DIRECTORY` tells what is wrong in one"
+            }
+            Self::Members { .. } => {
+                "see that this user may write it and that there is room; from a backup it can be put back alone"
+            }
+            Self::NewerMembers { .. } => "update wbsync on this machine",
+            Self::NoMember { .. } => "`wbsync hub list` shows who is",
+            Self::Listen { .. } => "choose an address of this machine and a port that is free, with --listen",
+            Self::Bare { .. } => {
                 "give --tls-cert and --tls-key, or --behind-proxy if a proxy on the way does TLS, \
-                 or --insecure if the network itself is trusted, such as a VPN",
-            ),
-            Self::Nameless => Some(
-                "give the URL that clients use, as --url https://hub.example/, so that no other hub can pass requests on to this one",
-            ),
-            Self::NewerMembers { .. } => Some("update wbsync on this machine"),
-            _ => None,
+                 or --insecure if the network itself is trusted, such as a VPN"
+            }
+            Self::Nameless => {
+                "give the URL that clients use, as --url https://hub.example/, so that no other hub can pass requests on to this one"
+            }
+            Self::Certificate { .. } | Self::Tls(_) => {
+                "give the certificate with its chain as --tls-cert and its own key as --tls-key, both in PEM"
+            }
+            Self::Start(_) => "the system may be out of threads or memory; try again",
+            Self::Pipe(_) => "whoever called has gone; it will call again",
         }
     }
 }

@@ -46,6 +46,17 @@ impl State {
         Ok(())
     }
 
+    /// Tells whether a scope has open conflicts.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn has_conflicts(&self, scope: &ScopeId) -> Result<bool, Error> {
+        self.connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM conflict WHERE scope = ?1)")
+            .and_then(|mut statement| statement.query_row([scope.as_bytes()], |row| row.get(0)))
+            .map_err(Error::query("look for conflicts"))
+    }
+
     /// Returns all open conflicts.
     ///
     /// # Errors

@@ -50,6 +50,12 @@ impl Error {
         Self::Damaged { what: what.into() }
     }
 
+    /// Tells whether the disk has no room left.
+    pub fn is_full(&self) -> bool {
+        let (Self::Open { source, .. } | Self::Query { source, .. }) = self else { return false };
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+
     /// Tells whether another process holds the database.
     pub fn is_busy(&self) -> bool {
         let (Self::Open { source, .. } | Self::Query { source, .. }) = self else { return false };

@@ -62,6 +62,25 @@ impl State {
         self.set_meta(&failing_key(remote), &format!("{failures} {} {contact}", next.0))
     }
 
+    /// Reads how the last exchange with a remote failed, as it was noted.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn trouble(&self, remote: &PeerName) -> Result<Option<String>, Error> {
+        self.meta(&trouble_key(remote))
+    }
+
+    /// Notes how the last exchange with a remote failed, or that it didn't.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn put_trouble(&self, remote: &PeerName, trouble: Option<&str>) -> Result<(), Error> {
+        match trouble {
+            Some(text) => self.set_meta(&trouble_key(remote), text),
+            None => self.forget_meta(&trouble_key(remote)),
+        }
+    }
+
     /// Reads which heads a remote was sent.
     ///
     /// # Errors
@@ -88,15 +107,20 @@ impl State {
         self.set_meta(&sent_key(remote), &sent.iter().map(line).collect::<String>())
     }
 
-    /// Forgets both of a remote.
+    /// Forgets all that of a remote.
     pub(super) fn forget_queue(&self, remote: &PeerName) -> Result<(), Error> {
         self.forget_meta(&failing_key(remote))?;
+        self.forget_meta(&trouble_key(remote))?;
         self.forget_meta(&sent_key(remote))
     }
 }
 
 fn failing_key(remote: &PeerName) -> String {
     format!("failing:{remote}")
+}
+
+fn trouble_key(remote: &PeerName) -> String {
+    format!("trouble:{remote}")
 }
 
 fn sent_key(remote: &PeerName) -> String {
@@ -120,7 +144,10 @@ mod tests {
         state.put_sent(&hub, &sent).unwrap();
         assert_eq!((state.failing(&hub).unwrap(), state.sent(&hub).unwrap()), (Some(failing), sent));
         assert_eq!(state.failing(&PeerName::new("hub2").unwrap()).unwrap(), None);
+        state.put_trouble(&hub, Some("away")).unwrap();
+        assert_eq!(state.trouble(&hub).unwrap().as_deref(), Some("away"));
         state.remove_remote(&hub).unwrap();
+        assert_eq!(state.trouble(&hub).unwrap(), None);
         assert_eq!((state.failing(&hub).unwrap(), state.sent(&hub).unwrap().len()), (None, 0));
     }
 }

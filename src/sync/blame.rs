@@ -151,7 +151,7 @@ impl Instance {
                 let known = self.state.commit(&scope.row.id, parent)?;
                 parents.push(known.map(|known| self.held(scope, &known, dataset, key)).transpose()?.flatten());
             }
-            let name = format!("{dataset}/{key}");
+            let name = format!("{}/{key}", dataset.base());
             let is_merge = matches!(known.commit.making, Making::Merge(_));
             let held: Vec<&Option<Record>> = parents.iter().flatten().collect();
             let change = match &now {

@@ -15,7 +15,7 @@ use self::lack::Lacking;
 use self::open::Opened;
 use super::code::Code;
 use super::commit::{CommitSummary, Mode};
-use super::error::Error;
+use super::error::{Error, io_hint};
 use super::fetch::FetchSummary;
 use super::instance::Instance;
 use super::progress::Event;
@@ -111,7 +111,16 @@ pub enum BundleError {
     /// A request doesn't count.
     #[error("the request doesn't count")]
     Request(#[source] index::Error),
-    /// The input or the file for it can't be used.
+    /// The input can't be read.
+    #[error("cannot read {from}")]
+    Read {
+        /// The file, or standard input.
+        from: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file for it can't be used.
     #[error("cannot {doing} the bundle")]
     Io {
         /// What was being done.
@@ -144,7 +153,7 @@ impl BundleError {
             Self::Open(_) | Self::Request(_) => Code::BundleDamaged,
             Self::Sealed(sealing::Error::Read(_) | sealing::Error::Header) => Code::BundleDamaged,
             Self::Sealed(_) | Self::NoKeys => Code::BundleSealed,
-            Self::Write(_) | Self::Io { .. } | Self::NoRoom { .. } => Code::Bundle,
+            Self::Write(_) | Self::Read { .. } | Self::Io { .. } | Self::NoRoom { .. } => Code::Bundle,
         }
     }
 
@@ -159,7 +168,8 @@ impl BundleError {
             Self::NoKeys => {
                 "`wbsync init` makes keys; whoever packs names the card that `wbsync id` prints then, with `--to`"
             }
-            Self::Write(_) | Self::Io { .. } => "what was written is no bundle; run it again",
+            Self::Read { source, .. } | Self::Io { source, .. } => io_hint(source),
+            Self::Write(_) => "what was written is no bundle; run it again",
             Self::NoRoom { .. } => "give larger parts with `--split`",
         }
     }

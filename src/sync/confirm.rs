@@ -49,7 +49,7 @@ impl Instance {
                 scope.manifest.readers()
             };
             for Withdrawal { dataset, record: key, time, head } in self.state.withdrawals(&scope.row.id)? {
-                let name = format!("{dataset}/{key}");
+                let name = format!("{}/{key}", dataset.base());
                 if record.is_some_and(|wanted| !name.starts_with(wanted) && !key.to_string().starts_with(wanted)) {
                     continue;
                 }

@@ -62,8 +62,8 @@ pub enum Error {
     ManifestDraft { scope: String, source: scope::manifest::draft::DraftError },
     #[error("{found:?} is nobody that rows can be shared with")]
     UnknownAudience { found: String, groups: Vec<String>, peers: Vec<String> },
-    #[error("this row belongs to another instance, which decides who sees it")]
-    NotOurs,
+    #[error("{row} belongs to another instance, which decides who sees it")]
+    NotOurs { row: String },
     #[error("cannot read the records of scope {scope}")]
     Tree { scope: String, source: tree::error::TreeError },
     #[error("cannot merge scope {scope}")]
@@ -169,8 +169,8 @@ pub enum Error {
     LostCommit { id: CommitId },
     #[error("the bookkeeping in the application's database is damaged")]
     Bookkeeping(#[source] cbor::error::Error),
-    #[error("this store holds no instance to clone from")]
-    NothingToClone,
+    #[error("{url} holds no instance to clone from")]
+    NothingToClone { url: String },
     #[error("cannot clone {url}, which is for its members")]
     MembersOnly { url: String, invited: bool, source: Box<StoreError> },
     #[error("cannot read {what}")]
@@ -268,7 +268,7 @@ impl Error {
             },
             Self::State(state::error::Error::Newer { .. }) => "use the version of wbsync that made it".into(),
             Self::Store { source, .. } | Self::Garbage { source: exchange::garbage::Error::Store(source), .. } => {
-                return store_hint(source);
+                store_hint(source)
             }
             Self::Bundle(source) => source.hint().into(),
             Self::Garbage { .. } => "`wbsync fsck` tells what is wrong there".into(),
@@ -348,7 +348,7 @@ impl Error {
                 }
                 format!("give one of {}", known.join(", "))
             }
-            Self::NotOurs => "ask its operator; `wbsync shun` keeps a record out of this instance".into(),
+            Self::NotOurs { .. } => "ask its operator; `wbsync shun` keeps a record out of this instance".into(),
             Self::Incompatible { .. } => {
                 "no row was written. Bring both applications to the same version, or correct the mapping in wbsync.toml, and \
                  run the command again; with `--despite-schema` such records wait, named in `wbsync status`"
@@ -360,6 +360,37 @@ impl Error {
             Self::MembersOnly { invited: true, .. } => {
                 "ask for another invitation, since one ends and is used up; the same command with it goes on from here".into()
             }
+            Self::NothingToClone { .. } => "check the URL; an instance must have pushed to it".into(),
+            Self::Io { source, .. } => io_hint(source).into(),
+            Self::State(state::error::Error::Damaged { .. }) | Self::Record { .. } | Self::Tree { .. } => {
+                "`wbsync fsck` lists what is damaged, `wbsync repair` mends what can be mended".into()
+            }
+            Self::State(source) if source.is_busy() => "wait until the other command is done, then try again".into(),
+            Self::State(source) if source.is_full() => FULL.into(),
+            Self::State(_) => "see that this user may write .wbsync, and that its disk is sound; `wbsync fsck` looks closer".into(),
+            Self::Copy { source, .. } => store_hint(source.of_store()),
+            Self::Url { .. } => "docs/hub.md and docs/git.md list the forms; a directory is given by its path".into(),
+            Self::Manifest { .. } | Self::Schema { .. } => {
+                "`wbsync fsck` tells whether it is damaged; if it isn't, a later version of wbsync may have written it".into()
+            }
+            Self::ManifestDraft { .. } => "`wbsync scope show SCOPE` shows who reads and writes it now".into(),
+            Self::Join { .. } => "nothing was written; `wbsync fsck` tells whether something of it is damaged".into(),
+            Self::Changeset { .. } | Self::Seal { .. } => "nothing was published; run the same command again".into(),
+            Self::NameTakenByScope { .. } => "choose another name".into(),
+            Self::NoHub { .. } => "it is pushed to and fetched from as it is: `wbsync sync`".into(),
+            #[cfg(feature = "git")]
+            Self::Mirror { .. } => "give a directory that is empty, or an earlier mirror of this instance".into(),
+            Self::Name(_) => "choose a name that keeps the rule".into(),
+            Self::BadValue { .. } => "`wbsync show RECORD` shows how its values are written".into(),
+            Self::NotEdited { .. } => "edit it again, or take a side with `--take`".into(),
+            Self::NotRevertible { .. } => "`wbsync log` lists commits, `wbsync show COMMIT` what one did".into(),
+            Self::DifferentScopes { .. } => "compare two commits of one scope: `wbsync log SCOPE` lists them".into(),
+            Self::Bookkeeping(_) => {
+                "restore the application's database, and .wbsync with it, from a backup of the same time; then `wbsync restore`"
+                    .into()
+            }
+            Self::Document { .. } => "see that it is the file that was meant, and whole; its owner may send it again".into(),
+            Self::Output(source) => io_hint(source).into(),
             Self::Proof { source, .. } => match **source {
                 super::proof::ProofError::OtherOrigin { .. } => {
                     "compare the fingerprint with the one that the origin's operator reads out (`wbsync id --fingerprint`)".into()
@@ -374,11 +405,28 @@ impl Error {
             Self::Reveals { .. } => {
                 "`--dry-run` says what would be in it; with `--reveal` it is written, for whom you trust with all of that".into()
             }
-            Self::NothingToClone => "check the URL; an instance must have pushed to it".into(),
-            _ => return None,
         })
     }
 }
+
+/// Says what to do about what the operating system refused.
+pub fn io_hint(error: &io::Error) -> &'static str {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::NotFound => "check the path, from the directory where the command runs",
+        Kind::PermissionDenied => "let this user read and write it, or run the command as its owner",
+        Kind::StorageFull | Kind::QuotaExceeded => FULL,
+        Kind::ReadOnlyFilesystem => "mount it writable, or choose another place",
+        Kind::AlreadyExists => "choose another name, or remove what is there",
+        Kind::InvalidData => {
+            "the file is larger than it may be, or something else: see that it is the one that was meant"
+        }
+        _ => "the reason is the system's; if it lasts, look at the disk or the mount",
+    }
+}
+
+const FULL: &str =
+    "make room (`wbsync status --size` shows what takes it, `wbsync gc` removes what nothing needs), then run it again";
 
 /// Guesses which of the known keys an unknown one was meant to be, from what toml says of it.
 fn meant(message: &str) -> Option<(&str, &str)> {

@@ -25,11 +25,7 @@ impl Error {
             Self::State(_) => Code::State,
             Self::Database(source) => database_code(source),
             Self::Store { source, .. } => store_code(source),
-            Self::Copy { source, .. } => match source {
-                exchange::copy::CopyError::Ask { source }
-                | exchange::copy::CopyError::Source { source, .. }
-                | exchange::copy::CopyError::Target { source, .. } => store_code(source),
-            },
+            Self::Copy { source, .. } => store_code(source.of_store()),
             Self::Garbage { source: exchange::garbage::Error::Unread { .. }, .. } => Code::StoreDamaged,
             Self::Garbage { source: exchange::garbage::Error::Store(source), .. } => store_code(source),
             Self::Bundle(source) => source.code(),
@@ -79,8 +75,8 @@ impl Error {
             Self::Restless => Code::Restless,
             Self::Refused { .. } => Code::Refused,
             Self::UnknownAudience { .. } => Code::UnknownAudience,
-            Self::NotOurs => Code::NotOurs,
-            Self::NothingToClone => Code::NothingToClone,
+            Self::NotOurs { .. } => Code::NotOurs,
+            Self::NothingToClone { .. } => Code::NothingToClone,
             Self::MembersOnly { .. } => Code::MembersOnly,
             Self::Document { .. } => Code::Document,
             Self::Proof { source, .. } => match **source {

@@ -254,7 +254,7 @@ fn chosen(store: &dyn Store, place: &str, options: &CloneOptions) -> Result<(Vec
     };
     let wanted: Vec<&SignedCard> = cards.iter().filter(is_wanted).collect();
     if cards.is_empty() {
-        return Err(Error::NothingToClone);
+        return Err(Error::NothingToClone { url: place.to_owned() });
     }
     if let Some(name) = options.follow.iter().find(|name| wanted.iter().all(|card| card.card.name.as_str() != *name)) {
         let mut known: Vec<_> = cards.iter().map(|card| card.card.name.to_string()).collect();

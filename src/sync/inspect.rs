@@ -349,7 +349,7 @@ impl Instance {
                 None => None,
             };
             let new = self.record_at(&open, &to, &dataset, &key)?;
-            diffs.push(record_diff(format!("{dataset}/{key}"), old.as_ref(), new.as_ref()));
+            diffs.push(record_diff(format!("{}/{key}", dataset.base()), old.as_ref(), new.as_ref()));
         }
         Ok(diffs)
     }

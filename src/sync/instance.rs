@@ -11,6 +11,7 @@ use super::config::{self, Config};
 use super::error::Error;
 use super::progress::{Event, Watcher};
 use super::restore;
+use super::scopes::OpenScope;
 use crate::connector::both::Both;
 use crate::connector::contract::{Connector, Context};
 use crate::connector::dburl::{self, Address};
@@ -21,7 +22,8 @@ use crate::connector::postgres;
 use crate::connector::postgres::options::Options as PostgresOptions;
 use crate::connector::sqlite;
 use crate::connector::sqlite::options::Options as SqliteOptions;
-use crate::id::bytes::InstanceId;
+use crate::exchange::pace::Terms;
+use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::{PeerName, ScopeName};
 use crate::keys::card::SignedCard;
 use crate::keys::identity::Identity;
@@ -54,7 +56,11 @@ pub struct Instance {
     pub state: State,
     /// Whoever watches long work.
     pub watcher: Watcher,
+    /// How long to be patient with each remote; `None` is as long as it moves at all.
+    pub terms: Option<Terms>,
     connector: RefCell<Option<Box<dyn Connector>>>,
+    /// Scopes as they were last opened.
+    pub(super) unlocked: RefCell<BTreeMap<ScopeId, OpenScope>>,
     /// Whether a restore is at work: what remotes have of ours counts more than what we have.
     restoring: bool,
     _lock: Option<Lock>,
@@ -147,7 +153,9 @@ impl Instance {
             card,
             state,
             watcher,
+            terms: None,
             connector: RefCell::new(None),
+            unlocked: RefCell::default(),
             restoring: false,
             _lock: lock,
         })

@@ -85,7 +85,8 @@ impl Instance {
     pub fn late_edits(&self, record: Option<&str>) -> Result<Vec<LateEdit>, Error> {
         let mut list = Vec::new();
         for late in self.late_rows(record)? {
-            let id = crate::record::recordid::RecordId { origin: self.id(), dataset: late.dataset, key: late.record };
+            let id =
+                crate::record::recordid::RecordId { origin: self.id(), dataset: late.dataset.base(), key: late.record };
             list.push(LateEdit {
                 row: self.with_database(|database| Ok(database.locate(&id)?))?,
                 record: format!("{}/{}", id.dataset, id.key),
@@ -116,7 +117,7 @@ impl Instance {
         if let Some(record) = record {
             rows.retain(|late| {
                 let key = late.record.to_string();
-                format!("{}/{key}", late.dataset).starts_with(record) || key.starts_with(record)
+                format!("{}/{key}", late.dataset.base()).starts_with(record) || key.starts_with(record)
             });
             if rows.is_empty() {
                 return Err(Error::NotFound { what: format!("late edit of record {record:?}") });

@@ -170,10 +170,14 @@ impl Instance {
             return Ok(());
         }
         let before = old.map(|known| known.commit);
+        let had_conflicts = self.state.has_conflicts(&row.id)?;
         self.each_difference(scope, before.as_ref(), &new.commit, &mut |dataset, key, bytes| {
             let record = bytes.map(|bytes| decode_record(bytes, &row.origin, dataset, key)).transpose()?;
             let open: Vec<FieldName> = record.iter().flat_map(|record| open_fields(scope, dataset, record)).collect();
-            Ok(self.state.set_conflicts(&row.id, dataset, key, &open)?)
+            match had_conflicts || !open.is_empty() {
+                true => Ok(self.state.set_conflicts(&row.id, dataset, key, &open)?),
+                false => Ok(()),
+            }
         })
     }
 

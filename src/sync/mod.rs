@@ -63,6 +63,7 @@ pub mod settings;
 pub mod show;
 pub mod shun;
 pub mod size;
+pub mod standing;
 pub mod status;
 pub mod sweep;
 pub mod timing;

@@ -99,11 +99,12 @@ impl Instance {
             let bytes = Some(codec::encode(&record, &open.row.origin));
             return Ok(Wanted { open, dataset: id.dataset, key: id.key, bytes });
         }
-        let not_found = || Error::NotFound { what: format!("record {:?}, whole as `dataset/key`,", asked.record) };
+        let not_found = || Error::NotFound { what: format!("whole record {:?}", asked.record) };
         let (dataset, key) = asked.record.split_once('/').ok_or_else(not_found)?;
         let (dataset, key) = (DatasetName::new(dataset)?, key.parse().map_err(|_| not_found())?);
         let label = asked.scope.ok_or_else(|| Error::NotFound { what: "scope \"\"".into() })?;
-        let open = self.scopes_labelled(Some(label))?.into_iter().next().ok_or_else(not_found)?;
+        let unknown = || Error::NotFound { what: format!("scope {label:?}") };
+        let open = self.scopes_labelled(Some(label))?.into_iter().next().ok_or_else(unknown)?;
         Ok(Wanted { open, dataset, key, bytes: None })
     }
 

@@ -124,13 +124,15 @@ impl Instance {
         let is_origin = row.origin == self.id();
         let base = if is_origin { None } else { Some(self.base_of(scope, &tip)?) };
         let refold = last.is_some() && self.state.refold_due(&row.id)?;
-        // A writer whose words the origin has merged says nothing, unless its last head still carries what was
-        // withdrawn: then an empty one takes its place.
+        // A writer whose words the origin has merged says nothing, unless its last head still carries what was withdrawn, or
+        // what the origin's newest snapshot stands for: then an empty one takes its place. An origin that made a fresh ladder
+        // takes such heads out of stores, and we would send them again for ever.
         let mut supersedes = false;
         if let Some(base) = &base {
             let Some((_, known)) = base else { return Ok(None) };
             if known.commit.clock.contains(&tip.commit.clock) {
-                supersedes = refold && carries_objects(last.as_ref(), self)?;
+                supersedes =
+                    carries_objects(last.as_ref(), self)? && (refold || self.is_built_over(scope, last.as_ref())?);
                 if !supersedes {
                     if refold {
                         self.state.clear_refold(&row.id)?;
@@ -179,6 +181,17 @@ impl Instance {
         self.keep_head(store, scope, &head)?;
         self.tell(Event::End);
         Ok(Some(Published { seq, objects, bytes, segments: head.segments.len() }))
+    }
+
+    /// Tells whether the origin of a scope made its snapshot after our last head there.
+    fn is_built_over(&self, scope: &OpenScope, last: Option<&TrackedHead>) -> Result<bool, Error> {
+        let (Some(last), Some(origin)) = (last, self.state.head(&scope.row.id, &scope.row.origin)?) else {
+            return Ok(false);
+        };
+        let damaged = |error| crate::state::error::Error::damaged(format!("a tracked head: {error}"));
+        let (head, _) = Head::open(&origin.document, &origin.signer).map_err(damaged)?;
+        let base = open_own(last, self)?.base;
+        Ok(base.zip(head.segments.first()).is_some_and(|(base, snapshot)| base.seq < snapshot.to_seq))
     }
 
     /// Tells whether what we wrote in another's scope, and its origin has not merged, has to be sealed to a newer epoch: else

@@ -104,8 +104,11 @@ impl Instance {
     pub fn push(&self, remote: &PeerName) -> Result<PushSummary, Error> {
         // Nothing is signed before the remote has shown that it knows no later state of ours.
         let seen = if self.is_restoring() { None } else { self.open_remote(remote).ok().flatten() };
-        if let Some(store) = &seen {
-            self.check_own(store.as_ref(), remote.as_str())?;
+        if let Some(store) = &seen
+            && let Err(error) = self.check_own(store.as_ref(), remote.as_str())
+        {
+            self.note_outcome(remote, Contact::Push, Some(&error))?;
+            return Err(error);
         }
         // What was fetched is merged first: a writer's head builds on the newest head of the origin.
         self.merge()?;

@@ -106,11 +106,13 @@ impl Instance {
             let exchange = if contact == Contact::Push { Exchange::Pushed } else { Exchange::Fetched };
             self.state.note_exchange(remote, exchange, now)?;
             // That it can be read doesn't say that it takes anything.
-            if contact == Contact::Push || failing.is_some_and(|failing| failing.contact == Contact::Fetch) {
+            if contact == Contact::Push || failing.is_none_or(|failing| failing.contact == Contact::Fetch) {
                 self.state.put_failing(remote, None)?;
+                self.state.put_trouble(remote, None)?;
             }
             return Ok(());
         };
+        self.note_failure(remote, error)?;
         self.state.note_exchange(remote, Exchange::Failed(&error.to_string()), now)?;
         if matches!(error, Error::Store { .. } | Error::Copy { .. }) && !error.is_race() {
             let failures = failing.map_or(0, |failing| failing.failures).saturating_add(1);

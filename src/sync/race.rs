@@ -12,7 +12,7 @@ use super::push::PushSummary;
 use crate::exchange::copy::CopyError;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::name::PeerName;
-use crate::sys::random;
+use crate::sys::{clock, random};
 
 /// What is left of the tries after a lost race.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Tries {
         self.left -= 1;
         // Anything up to the bound: who met once must not meet again.
         let [byte] = random::bytes();
-        std::thread::sleep(self.wait.mul_f64(f64::from(byte) / 255.0));
+        clock::pause(self.wait.mul_f64(f64::from(byte) / 255.0));
         self.wait = (self.wait * 2).min(WAIT_MAX);
         true
     }

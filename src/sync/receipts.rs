@@ -236,7 +236,8 @@ impl Instance {
         let broken = |error: &dyn std::error::Error| Refusal::new("", error, HINT_DAMAGED).damaged();
         let (receipt, hash) = Receipt::open(&document, reader).map_err(|error| broken(&error))?;
         if receipt.scope != scope.row.id {
-            return Err(Refusal::because("", format!("it is a receipt of scope {}", receipt.scope), HINT_DAMAGED));
+            let other = self.scope_called(&receipt.scope).unwrap_or_else(|_| "another scope".into());
+            return Err(Refusal::because("", format!("it is a receipt of {other}"), HINT_DAMAGED));
         }
         let statement = match receipt.epoch {
             None if scope.manifest.public => receipt.body,

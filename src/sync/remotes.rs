@@ -6,6 +6,7 @@ use super::error::Error;
 use super::instance::Instance;
 use super::network::NetworkMode;
 use crate::connector::dburl::redact;
+use crate::exchange::pace::Paced;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::name::PeerName;
 use crate::state::remotes::RemoteRow;
@@ -103,13 +104,8 @@ impl Instance {
     /// # Errors
     /// `Store` if it can't be reached or refuses; `NoHub` if the remote is none.
     pub fn join_hub(&self, name: &PeerName, token: &str) -> Result<(), Error> {
-        let row = self.remote_row(name)?;
-        let hub = match parse(&row.url, &self.root)? {
-            RemoteUrl::Http(url) => HttpStore::open(&url, Some(&self.identity)),
-            RemoteUrl::Ssh(url) => ssh::open(&url, Some(&self.identity)),
-            _ => return Err(Error::NoHub { name: name.to_string() }),
-        };
-        hub.and_then(|hub| hub.join(token)).map_err(Error::store(name.as_str()))
+        self.remote_row(name)?;
+        self.open_hub(name)?.join(token).map_err(Error::store(name.as_str()))
     }
 
     /// Returns as whom stores are opened, and where caches of them are.
@@ -121,12 +117,13 @@ impl Instance {
         }
     }
 
-    /// Tells whether a remote, or a peer's own store, is reached over HTTP, and can say what changed.
+    /// Tells whether a remote, or a peer's own store, is reached over HTTP or SSH, and can say what changed.
     ///
     /// # Errors
     /// `UnknownRemote`, `Url`.
     pub fn is_hub(&self, name: &PeerName) -> Result<bool, Error> {
-        Ok(self.is_peer_source(name)? || matches!(parse(&self.remote_row(name)?.url, &self.root)?, RemoteUrl::Http(_)))
+        let is_hub = |url| matches!(url, RemoteUrl::Http(_) | RemoteUrl::Ssh(_));
+        Ok(self.is_peer_source(name)? || is_hub(parse(&self.remote_row(name)?.url, &self.root)?))
     }
 
     /// Finds out whether a remote is there, and returns its clock if it has one. A directory that nobody pushed to yet counts
@@ -151,6 +148,7 @@ impl Instance {
         }
         match parse(&self.remote_row(name)?.url, &self.root)? {
             RemoteUrl::Http(url) => HttpStore::open(&url, Some(&self.identity)).map_err(Error::store(name.as_str())),
+            RemoteUrl::Ssh(url) => ssh::open(&url, Some(&self.identity)).map_err(Error::store(name.as_str())),
             _ => Err(Error::NoHub { name: name.to_string() }),
         }
     }
@@ -185,13 +183,13 @@ impl Instance {
 
     fn open_remote_as(&self, name: &PeerName, access: Access<'_>) -> Result<Option<Box<dyn Store>>, Error> {
         if self.is_peer_source(name)? {
-            return self.open_peer(name).map(Some);
+            return Ok(Some(self.on_terms(self.open_peer(name)?)));
         }
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
         match url::open(&url, access) {
             Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => Ok(None),
-            other => other.map(Some).map_err(Error::store(name.as_str())),
+            other => Ok(Some(self.on_terms(other.map_err(Error::store(name.as_str()))?))),
         }
     }
 
@@ -238,15 +236,23 @@ impl Instance {
     /// `Store`.
     pub(super) fn open_remote_for_writing(&self, name: &PeerName) -> Result<Box<dyn Store>, Error> {
         if self.is_peer_source(name)? {
-            return self.open_peer(name);
+            return Ok(self.on_terms(self.open_peer(name)?));
         }
         let row = self.remote_row(name)?;
         let url = parse(&row.url, &self.root)?;
-        match url::open_for_writing(&url, self.access()) {
+        let opened = match url::open_for_writing(&url, self.access()) {
             Err(StoreError::NotAStore { .. } | StoreError::Unreachable { .. }) if is_new(&row, &url) => {
-                url::create(&url, self.access()).map_err(Error::store(name.as_str()))
+                url::create(&url, self.access())
             }
-            other => other.map_err(Error::store(name.as_str())),
+            other => other,
+        };
+        Ok(self.on_terms(opened.map_err(Error::store(name.as_str()))?))
+    }
+
+    fn on_terms(&self, store: Box<dyn Store>) -> Box<dyn Store> {
+        match self.terms {
+            Some(terms) => Box::new(Paced::new(store, terms)),
+            None => store,
         }
     }
 }

@@ -234,7 +234,7 @@ impl Instance {
         let (scope, local) = (open.label(self)?, !open.manifest.may_write(&self.id()));
         let resolved = chosen.iter().map(|Chosen { found, value, .. }| Resolved {
             scope: scope.clone(),
-            record: format!("{}/{}", found.dataset, found.key),
+            record: format!("{}/{}", found.dataset.base(), found.key),
             field: found.field.to_string(),
             value: value.to_json(),
             local,
@@ -372,14 +372,14 @@ impl Instance {
 
 impl Found {
     fn name(&self) -> String {
-        format!("{}/{}.{}", self.dataset, self.key, self.field)
+        format!("{}/{}.{}", self.dataset.base(), self.key, self.field)
     }
 }
 
 /// Tells whether `wanted`, as `dataset/key` or `key` with at least four digits of the key, names the record.
 fn names(wanted: &str, open: &OpenConflict) -> bool {
     let (dataset, key) = wanted.split_once('/').map_or((None, wanted), |(dataset, key)| (Some(dataset), key));
-    dataset.is_none_or(|dataset| open.dataset.as_str() == dataset) && open.record.matches_prefix(key)
+    dataset.is_none_or(|dataset| open.dataset.base().as_str() == dataset) && open.record.matches_prefix(key)
 }
 
 fn newest_first(cell: &Cell) -> Vec<&Element> {

@@ -264,11 +264,11 @@ impl Work<'_> {
         record: Option<Record>,
         fields: BTreeMap<FieldName, serde_json::Value>,
     ) {
-        self.records.push(RevertedRecord { record: format!("{}/{}", at.0, at.1), change, fields });
+        self.records.push(RevertedRecord { record: format!("{}/{}", at.0.base(), at.1), change, fields });
         self.edits.insert(at, record);
     }
 
     fn leave(&mut self, dataset: &DatasetName, key: &RecordKey, field: Option<FieldName>, reason: &'static str) {
-        self.left.push(Left { record: format!("{dataset}/{key}"), field, reason });
+        self.left.push(Left { record: format!("{}/{key}", dataset.base()), field, reason });
     }
 }

@@ -202,7 +202,7 @@ impl Instance {
     pub fn open_conflicts(&self) -> Result<Vec<String>, Error> {
         let conflicts = self.state.conflicts()?.into_iter().map(|open| {
             let label = self.scope_label(&self.scope_row(&open.scope)?)?;
-            Ok(format!("{label} {}/{}.{}", open.dataset, open.record, open.field))
+            Ok(format!("{label} {}/{}.{}", open.dataset.base(), open.record, open.field))
         });
         conflicts.collect()
     }

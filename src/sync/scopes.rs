@@ -16,7 +16,7 @@ use crate::sys::clock;
 use crate::tree::key::IdKey;
 
 /// A scope with its verified manifest and our keys to it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OpenScope {
     /// The row of the local state.
     pub row: ScopeRow,
@@ -106,6 +106,21 @@ impl Instance {
     /// # Errors
     /// `Manifest` if the stored manifest doesn't verify or we can't read it (any more).
     pub fn open_scope(&self, row: ScopeRow) -> Result<Option<OpenScope>, Error> {
+        // The same manifest is asked for again and again, and to verify and unlock it is dear.
+        if let Some(known) = self.unlocked.borrow().get(&row.id)
+            && known.row.manifest == row.manifest
+            && known.row.origin == row.origin
+        {
+            return Ok(Some(OpenScope { row, ..known.clone() }));
+        }
+        let open = self.unlock_scope(row)?;
+        if let Some(open) = &open {
+            self.unlocked.borrow_mut().insert(open.row.id, open.clone());
+        }
+        Ok(open)
+    }
+
+    fn unlock_scope(&self, row: ScopeRow) -> Result<Option<OpenScope>, Error> {
         let error = |source| Error::Manifest { scope: row.name.to_string(), source };
         let (manifest, _) = Manifest::open(&row.manifest, &row.origin).map_err(error)?;
         let error = |source| Error::Manifest { scope: row.name.to_string(), source };
@@ -160,6 +175,17 @@ impl Instance {
             return Ok(row.name.to_string());
         }
         Ok(format!("{}/{}", self.instance_label(&row.origin)?, row.name))
+    }
+
+    /// Returns what we call a scope by its id: its label, or if we don't know it the first digits.
+    ///
+    /// # Errors
+    /// `State`.
+    pub(super) fn scope_called(&self, id: &ScopeId) -> Result<String, Error> {
+        match self.state.scope(id)? {
+            Some(row) => self.scope_label(&row),
+            None => Ok(format!("an unknown scope ({})", &id.to_string()[..8])),
+        }
     }
 
     /// Returns what we call an instance: our own name, a peer's, or the first digits of the id.

@@ -52,7 +52,7 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Variables that mean something else than a setting.
 pub const OTHER_VARIABLES: &[&str] =
-    &["WBSYNC_DIR", "WBSYNC_SSH", "WBSYNC_INVITE", "WBSYNC_PASSPHRASE", "WBSYNC_GIT_PASSWORD"];
+    &["WBSYNC_DIR", "WBSYNC_SSH", "WBSYNC_PAGER", "WBSYNC_INVITE", "WBSYNC_PASSPHRASE", "WBSYNC_GIT_PASSWORD"];
 
 /// A setting as it is.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

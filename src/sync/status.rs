@@ -8,10 +8,12 @@ use super::fit::{Fit, Misfit};
 use super::instance::Instance;
 use super::network::{NetworkMode, peer_urls};
 use super::queue::Waiting;
+use super::standing::{Failed, Reach, Room, ToMerge};
 use super::view::View;
 use crate::connector::capturing::Capturing;
 use crate::connector::contract::Parked;
 use crate::exchange::receipt::fork::ForkKind;
+use crate::history::join::Known;
 use crate::id::bytes::{CommitId, InstanceId};
 use crate::id::name::DatasetName;
 use crate::keys::identity::fingerprint_of;
@@ -57,6 +59,8 @@ pub struct Status {
     pub misfits: Vec<Misfit>,
     /// Why the application's database can't be looked at, if so.
     pub database_error: Option<String>,
+    /// How much room it takes, of what can be told without reading.
+    pub sizes: Room,
 }
 
 /// A scope.
@@ -82,6 +86,9 @@ pub struct ScopeStatus {
     pub unmerged: Vec<String>,
     /// Signers that published two histories.
     pub forked: Vec<String>,
+    /// The heads of `unmerged`.
+    #[serde(skip)]
+    pub to_merge: Vec<ToMerge>,
 }
 
 /// A peer.
@@ -99,12 +106,24 @@ pub struct PeerStatus {
     pub follows: Vec<String>,
     /// When we last got a head of it, and by which remote.
     pub heard: Option<String>,
+    /// When that was.
+    pub heard_at: Option<String>,
+    /// By which remote.
+    pub heard_via: Option<String>,
+    /// Heads of it that wait to be merged: we are behind.
+    pub behind: u64,
+    /// Heads of ours that it may read and hasn't told that it shows; `None` if it never told anything.
+    pub ahead: Option<u64>,
+    /// When it last told what it shows, by its own clock.
+    pub told_at: Option<String>,
     /// Where its own store is read, in the modes `p2p` and `hybrid`.
     pub reached_at: Vec<String>,
     /// How often in a row its store was not there, or refused.
     pub failures: u32,
     /// When `sync --due` tries it again, if it failed.
     pub next_try: Option<String>,
+    /// Why the last exchange with its store failed, if it did.
+    pub failed: Option<Failed>,
 }
 
 /// A remote.
@@ -126,6 +145,14 @@ pub struct RemoteStatus {
     pub next_try: Option<String>,
     /// What it has not been sent yet.
     pub waiting: Waiting,
+    /// Whether it is there, as the last exchange found.
+    pub reach: Reach,
+    /// Why the last exchange failed, if it did.
+    pub failed: Option<Failed>,
+    /// Heads that came from it and wait to be merged: we are behind.
+    pub behind: u64,
+    /// Heads that it has not been sent, and scopes with something that isn't sealed yet: we are ahead.
+    pub ahead: u64,
 }
 
 /// The key under which the last commit's private rows are kept.
@@ -159,14 +186,15 @@ impl Instance {
         }
         // Our own first; ids would give another order on every instance.
         scopes.sort_by(|a, b| (a.scope.contains('/'), &a.scope).cmp(&(b.scope.contains('/'), &b.scope)));
+        let (peers, remotes) = (self.peers_standing(&scopes)?, self.remotes_standing(&scopes)?);
         Ok(Status {
             name: self.card.card.name.to_string(),
             mode: self.config.network.mode,
             id: self.id(),
             fingerprint: fingerprint_of(&self.id()),
             scopes,
-            peers: self.peers_status()?,
-            remotes: self.remotes_status()?,
+            peers,
+            remotes,
             conflicts: self.open_conflicts()?,
             parked,
             parked_total,
@@ -179,6 +207,7 @@ impl Instance {
             fits,
             misfits,
             database_error,
+            sizes: self.room()?,
         })
     }
 
@@ -213,9 +242,10 @@ impl Instance {
                 local_edits: false,
                 unmerged: Vec::new(),
                 forked: Vec::new(),
+                to_merge: Vec::new(),
             });
         };
-        let (mut unmerged, mut forked) = (Vec::new(), Vec::new());
+        let (mut unmerged, mut forked, mut to_merge) = (Vec::new(), Vec::new(), Vec::new());
         for tracked in self.state.heads(&row.id)? {
             let theirs = self.state.known_commit(&row.id, &tracked.commit)?;
             let contained = head.as_ref().is_some_and(|head| head.commit.clock.contains(&theirs.commit.clock));
@@ -224,6 +254,7 @@ impl Instance {
                 forked.push(signer);
             } else if !contained && open.manifest.may_write(&tracked.signer) {
                 unmerged.push(signer);
+                to_merge.push(ToMerge { signer: tracked.signer, via: tracked.via });
             }
         }
         for fork in self.state.forks(&row.id)? {
@@ -240,9 +271,13 @@ impl Instance {
         let own = self.state.head(&row.id, &self.id())?;
         let origin = self.state.head(&row.id, &row.origin)?;
         let published = own.as_ref().map(|own| own.commit) == row.local_head
-            || row.origin != self.id() && origin.map(|origin| origin.commit) == row.local_head;
+            || row.origin != self.id() && origin.as_ref().map(|origin| origin.commit) == row.local_head;
         let refold = row.origin == self.id() && self.state.refold_due(&row.id)?;
-        let own_writes = head.as_ref().map_or(0, |head| head.commit.clock.seen(&self.id(), self.card.card.incarnation));
+        let writes_in = |known: &Known| known.commit.clock.seen(&self.id(), self.card.card.incarnation);
+        let own_writes = head.as_ref().map_or(0, writes_in);
+        // What we wrote while we might is no longer ours alone once the origin has it.
+        let taken = origin.map(|origin| self.state.known_commit(&row.id, &origin.commit)).transpose()?;
+        let taken = taken.as_ref().map_or(0, writes_in);
         Ok(ScopeStatus {
             scope: self.scope_label(row)?,
             followed: self.follows(row)?,
@@ -254,9 +289,10 @@ impl Instance {
                 && !self.state.is_shut_out(&row.id)?
                 && row.local_head.is_some()
                 && (!published || own.is_some() && refold),
-            local_edits: !may_write && own_writes > 0,
+            local_edits: !may_write && own_writes > taken,
             unmerged,
             forked,
+            to_merge,
         })
     }
 
@@ -265,6 +301,10 @@ impl Instance {
     /// # Errors
     /// `State`.
     pub fn peers_status(&self) -> Result<Vec<PeerStatus>, Error> {
+        self.peers_standing(&self.scopes_standing()?)
+    }
+
+    fn peers_standing(&self, scopes: &[ScopeStatus]) -> Result<Vec<PeerStatus>, Error> {
         let (rules, sources) = (self.state.follows()?, self.peer_sources()?);
         let mut peers = Vec::new();
         for peer in self.state.peers()? {
@@ -277,6 +317,8 @@ impl Instance {
             let is_source = sources.contains(&peer.name);
             let failing = if is_source { self.state.failing(&peer.name)? } else { None };
             let urls = if is_source { peer_urls(&peer) } else { Vec::new() };
+            let shows = self.shown_by(&peer)?;
+            let to_merge = scopes.iter().flat_map(|scope| &scope.to_merge);
             let of_peer = rules.iter().filter(|rule| rule.origin == peer.id);
             peers.push(PeerStatus {
                 name: peer.name.to_string(),
@@ -284,10 +326,16 @@ impl Instance {
                 fingerprint: fingerprint_of(&peer.id),
                 trust: peer.trust,
                 follows: of_peer.map(|rule| rule.scope.as_ref().map_or("*".into(), ToString::to_string)).collect(),
-                heard: last.map(|(time, via)| format!("{time} via {via}")),
+                heard: last.as_ref().map(|(time, via)| format!("{time} via {via}")),
+                heard_at: last.as_ref().map(|(time, _)| time.to_string()),
+                heard_via: last.map(|(_, via)| via),
+                behind: to_merge.filter(|head| head.signer == peer.id).count() as u64,
+                ahead: shows.at.and(shows.lacks),
+                told_at: shows.at.map(|time| time.to_string()),
                 reached_at: urls.iter().map(ToString::to_string).collect(),
                 failures: failing.map_or(0, |failing| failing.failures),
                 next_try: failing.map(|failing| failing.next.to_string()),
+                failed: if is_source { self.last_failure(&peer.name)? } else { None },
             });
         }
         Ok(peers)
@@ -298,9 +346,20 @@ impl Instance {
     /// # Errors
     /// `State`; our own store can't be read.
     pub fn remotes_status(&self) -> Result<Vec<RemoteStatus>, Error> {
+        self.remotes_standing(&self.scopes_standing()?)
+    }
+
+    fn remotes_standing(&self, scopes: &[ScopeStatus]) -> Result<Vec<RemoteStatus>, Error> {
+        let unpublished = scopes.iter().filter(|scope| scope.unpublished).count() as u64;
         let remotes = self.state.remotes()?.into_iter().map(|remote| {
-            let failing = self.state.failing(&remote.name)?;
+            let (failing, failed) = (self.state.failing(&remote.name)?, self.last_failure(&remote.name)?);
+            let waiting = self.waiting(&remote.name)?;
+            let to_merge = scopes.iter().flat_map(|scope| &scope.to_merge);
             Ok(RemoteStatus {
+                reach: Reach::of(remote.fetched.max(remote.pushed), failed.as_ref()),
+                behind: to_merge.filter(|head| head.via == remote.name.as_str()).count() as u64,
+                ahead: waiting.heads + unpublished,
+                failed,
                 name: remote.name.to_string(),
                 url: remote.url,
                 fetched: remote.fetched.map(|time| time.to_string()),
@@ -308,10 +367,16 @@ impl Instance {
                 error: remote.error,
                 failures: failing.map_or(0, |failing| failing.failures),
                 next_try: failing.map(|failing| failing.next.to_string()),
-                waiting: self.waiting(&remote.name)?,
+                waiting,
             })
         });
         remotes.collect()
+    }
+
+    /// Tells where the scopes stand, whatever the application's rows show.
+    fn scopes_standing(&self) -> Result<Vec<ScopeStatus>, Error> {
+        let nothing = View::default();
+        self.state.scopes()?.iter().map(|row| self.scope_status(row, &nothing)).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a failed call to a store means for a command: its code, and what to do next.
 
+use std::io;
+
 use super::code::Code;
 use crate::exchange::store::StoreError;
 
@@ -20,12 +22,12 @@ pub(super) fn store_code(error: &StoreError) -> Code {
 }
 
 /// Says what to do about it.
-pub(super) fn store_hint(error: &StoreError) -> Option<String> {
-    Some(match error {
+pub(super) fn store_hint(error: &StoreError) -> String {
+    match error {
         StoreError::Unreachable { .. } => {
-            "is the stick plugged in, the disk mounted, the hub running? (lost for good: `wbsync repair REMOTE --recreate`)"
+            "is the stick plugged in, the disk mounted, the hub running? If it is lost for good: `wbsync repair REMOTE --recreate`"
                 .into()
-        },
+        }
         StoreError::NotAStore { .. } => {
             "give a hub, or the directory of a store, or one that is empty: the first push makes it a store. If a remote's \
              store is damaged or lost: `wbsync repair REMOTE`, with `--recreate` to make a new one"
@@ -45,6 +47,18 @@ pub(super) fn store_hint(error: &StoreError) -> Option<String> {
             "ask the instance that wrote it to push again, or fetch from another remote".into()
         }
         StoreError::Busy { .. } => "wait until it is done, then try again".into(),
-        _ => return None,
-    })
+        StoreError::Incomplete { .. } => {
+            "run the same command again: it sends the object too; if that doesn't help, `wbsync fsck`".into()
+        }
+        StoreError::TooLarge { .. } | StoreError::Irregular { .. } => {
+            "whoever keeps that store must look at it: wbsync writes no such thing; `wbsync fsck URL` lists what is wrong".into()
+        }
+        StoreError::Source { .. } => "`wbsync fsck` tells what is wrong with the store that they come from".into(),
+        StoreError::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut => {
+            "try again when the line is better; what came so far isn't fetched twice".into()
+        }
+        StoreError::Io { .. } => {
+            "the reason is the system's or the hub's own; if it lasts, whoever keeps that store must look at it".into()
+        }
+    }
 }

@@ -21,6 +21,14 @@ pub fn now() -> UnixMillis {
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Waits; a simulated clock goes on at once.
+pub fn pause(time: Duration) {
+    match rig::installed() {
+        Some(rig) => rig.pause(time),
+        None => std::thread::sleep(time),
+    }
+}
+
 /// One moment by both clocks. Where they disagree about how long it was since another moment, the machine slept or its
 /// wall clock was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

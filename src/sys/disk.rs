@@ -34,11 +34,25 @@ pub fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
 /// # Errors
 /// As the operating system says; `path` is untouched then, unless only the last sync failed.
 pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
-    rig::before(Call::Sync, path)?;
-    file.as_file().sync_all()?;
+    sync(file.as_file(), path)?;
     rig::before(Call::Rename, path)?;
     file.persist(path).map_err(|error| error.error)?;
+    date(path)?;
     sync_dir(parent_of(path))
+}
+
+/// Makes the bytes of a file durable before it gets its name, `path`.
+///
+/// # Errors
+/// As the operating system says.
+pub fn sync(file: &File, path: &Path) -> io::Result<()> {
+    rig::before(Call::Sync, path)?;
+    file.sync_all()
+}
+
+/// Lets a simulated clock, where there is one, say when a file was written.
+fn date(path: &Path) -> io::Result<()> {
+    rig::installed().map_or(Ok(()), |rig| set_modified(path, rig.now()))
 }
 
 /// How the names of files begin that are still being written.
@@ -250,7 +264,23 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     rig::before(Call::Create, path)?;
     let mut file = File::options().create_new(true).write(true).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    sync(&file, path)
+}
+
+/// Writes over a file where it lies, which needs no room: the rest of it becomes blank. A crash may leave it half written.
+///
+/// # Errors
+/// `FileTooLarge` if the file is shorter; else as the operating system says.
+pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    rig::before(Call::Create, path)?;
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    let room = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if room < bytes.len() {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut whole = bytes.to_vec();
+    whole.resize(room, b' ');
+    file.write_all(&whole)
 }
 
 /// Renames a file within its directory, durably.
@@ -311,7 +341,7 @@ pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// An advisory lock on a file, released when dropped or when the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -322,11 +352,20 @@ impl Lock {
     pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) if means_no_locks(&error) => Err(io::ErrorKind::Unsupported.into()),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// Writes a line for those who find the file locked. One of the same length needs no room, so it is written on a full disk too.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn note(&mut self, line: &str) -> io::Result<()> {
+        self.file.rewind()?;
+        self.file.write_all(line.as_bytes())
     }
 
     /// Takes the lock, waiting for whoever holds it.
@@ -336,7 +375,7 @@ impl Lock {
     pub fn take(path: &Path) -> io::Result<Self> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         file.lock()?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
@@ -368,6 +407,9 @@ mod tests {
         assert_eq!(read_bounded(&path, 4).unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(read_bounded(&dir.path().join("none"), 4).unwrap(), None);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
+        overwrite(&path, b"two").unwrap();
+        assert_eq!(read_bounded(&path, 5).unwrap().unwrap(), b"two  ");
+        assert_eq!(overwrite(&path, b"longer").unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

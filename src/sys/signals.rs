@@ -11,6 +11,19 @@ pub enum Signal {
     Reload,
 }
 
+/// Lets interrupts from the terminal pass, for as long as the program runs: another one in the foreground takes them.
+///
+/// # Errors
+/// The system refuses the handler.
+pub fn hold_interrupts() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let ignored = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGINT, ignored)?;
+    }
+    Ok(())
+}
+
 /// Calls `take` for each signal, on a thread of its own, as long as the program runs.
 ///
 /// Where there are no such signals, it is never called.

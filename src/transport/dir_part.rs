@@ -68,7 +68,7 @@ impl DirStore {
             Err(Damage::Short { .. }) => return Err(source(io::ErrorKind::UnexpectedEof.into())),
             Err(damage) => return Err(damaged(damage)),
         }
-        part.file.sync_all().and_then(|()| disk::rename(&part.path, &target)).map_err(failed)?;
+        disk::sync(&part.file, &target).and_then(|()| disk::rename(&part.path, &target)).map_err(failed)?;
         self.root.check(doing)
     }
 }

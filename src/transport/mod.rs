@@ -7,7 +7,9 @@ pub mod dir_part;
 mod dir_root;
 #[cfg(feature = "git")]
 pub mod git;
+pub(crate) mod guard;
 pub mod http;
 pub mod ssh;
 pub mod strays;
+mod unreliable;
 pub mod url;

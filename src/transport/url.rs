@@ -27,6 +27,7 @@ use crate::transport::http::store::HttpStore;
 use crate::transport::http::url::{HttpUrl, HttpUrlError};
 use crate::transport::ssh;
 use crate::transport::ssh::url::{SshUrl, SshUrlError};
+use crate::transport::unreliable::beyond;
 
 /// Where a remote store is.
 ///
@@ -176,7 +177,7 @@ impl<'a> From<&'a Identity> for Access<'a> {
 pub fn open<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<dyn Store>, StoreError> {
     let access = access.into();
     match url {
-        RemoteUrl::Directory(path) => Ok(Box::new(DirStore::open(path)?)),
+        RemoteUrl::Directory(path) => Ok(beyond(Box::new(DirStore::open(path)?))),
         RemoteUrl::Http(url) => Ok(Box::new(open_hub(url, &access)?)),
         RemoteUrl::Ssh(url) => Ok(Box::new(ssh::open(url, access.identity)?)),
         #[cfg(feature = "git")]
@@ -190,7 +191,7 @@ pub fn open<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<dy
 /// As the transport's own `open_for_writing`.
 pub fn open_for_writing<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<dyn Store>, StoreError> {
     match url {
-        RemoteUrl::Directory(path) => Ok(Box::new(DirStore::open_for_writing(path)?)),
+        RemoteUrl::Directory(path) => Ok(beyond(Box::new(DirStore::open_for_writing(path)?))),
         // What is left there is for whoever serves it to clear away.
         _ => open(url, access),
     }
@@ -203,7 +204,7 @@ pub fn open_for_writing<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> R
 pub fn create<'a>(url: &RemoteUrl, access: impl Into<Access<'a>>) -> Result<Box<dyn Store>, StoreError> {
     let access = access.into();
     match url {
-        RemoteUrl::Directory(path) => Ok(Box::new(DirStore::create(path)?)),
+        RemoteUrl::Directory(path) => Ok(beyond(Box::new(DirStore::create(path)?))),
         // `wbsync serve` makes the store that it serves.
         RemoteUrl::Http(_) | RemoteUrl::Ssh(_) => open(url, access),
         #[cfg(feature = "git")]

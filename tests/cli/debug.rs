@@ -74,6 +74,9 @@ fn objects_trees_and_keys() {
     let object = files(&pair, ".age").iter().map(|file| path(file)).find(opens).unwrap();
     check!("debug_object", pair.alpha.wbsync(&["debug", "object", &object]).ok());
     check!("debug_epoch_key", key);
+    check!("debug_epoch_key_json", pair.alpha.wbsync(&["--json", "debug", "epoch-key", "public"]).ok());
+    check!("debug_epoch_key_unknown", pair.alpha.wbsync(&["debug", "epoch-key", "everyone"]).exits(1));
+    check!("debug_fork_json", pair.alpha.wbsync(&["--json", "debug", "fork"]).ok());
     check!("debug_object_key_json", wbsync(place.path(), &["--json", "debug", "object", &object, "--key", "key"]).ok());
     check!("debug_object_no_key", Pair::strangers().alpha.wbsync(&["debug", "object", &object]).exits(5));
     check!("debug_tree", pair.alpha.wbsync(&["debug", "tree", "public", "requests"]).ok());

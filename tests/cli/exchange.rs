@@ -53,6 +53,7 @@ fn pull_and_sync() {
     check!("pull", pair.alpha.wbsync(&["pull", "stick"]).ok());
     check!("sync_nothing", pair.alpha.wbsync(&["sync"]).ok());
     check!("sync_nothing_json", pair.alpha.wbsync(&["sync", "--json"]).ok());
+    check!("pull_nothing", pair.alpha.wbsync(&["pull"]).ok());
     check!("pull_json", pair.alpha.wbsync(&["pull", "--json"]).ok());
     assert_eq!(
         pair.alpha.value("SELECT username FROM users ORDER BY id DESC LIMIT 1"),

@@ -13,10 +13,13 @@ fn trust_and_its_end() {
     check!("peer_show_writer", alpha.wbsync(&["peer", "show", "beta"]).ok());
     check!("peer_untrust", alpha.wbsync(&["peer", "untrust", "beta"]).ok());
     check!("peer_untrust_again", alpha.wbsync(&["peer", "untrust", "beta"]).ok());
+    check!("peer_untrust_json", alpha.wbsync(&["--json", "peer", "untrust", "beta"]).ok());
+    check!("peer_untrust_unknown", alpha.wbsync(&["peer", "untrust", "gamma"]).exits(1));
     check!("peer_trust_from_now", alpha.wbsync(&["peer", "trust", "beta", "--from-now"]).ok());
     check!("peer_trust_from_now_again", alpha.wbsync(&["peer", "trust", "beta", "--from-now"]).ok());
     check!("peer_show_from_now", alpha.wbsync(&["--json", "peer", "show", "beta"]).ok());
     check!("peer_revoke", alpha.wbsync(&["peer", "revoke", "beta"]).ok());
+    check!("peer_revoke_again", alpha.wbsync(&["peer", "revoke", "beta"]).ok());
     check!("peer_revoke_own", alpha.wbsync(&["peer", "revoke", "alpha"]).exits(5));
     check!("peer_revoke_unknown", alpha.wbsync(&["peer", "revoke", "gamma"]).exits(1));
     check!("peer_list_revoked", alpha.wbsync(&["peer", "list"]).ok());
@@ -37,6 +40,7 @@ fn groups() {
     check!("group_list_empty", alpha.wbsync(&["group", "list"]).ok());
     check!("group_unknown_before_any", alpha.wbsync(&["group", "show", "board"]).exits(1));
     check!("group_create", alpha.wbsync(&["group", "create", "board"]).ok());
+    check!("group_show_nobody", alpha.wbsync(&["group", "show", "board"]).ok());
     check!("group_create_again", alpha.wbsync(&["group", "create", "board"]).exits(1));
     check!("group_create_bad_name", alpha.wbsync(&["group", "create", "The Board"]).exits(1));
     check!("group_add", alpha.wbsync(&["group", "add", "board", "beta"]).ok());
@@ -50,6 +54,12 @@ fn groups() {
     check!("group_delete_in_use", alpha.wbsync(&["group", "delete", "board"]).exits(1));
     check!("group_remove", alpha.wbsync(&["group", "remove", "board", "beta"]).ok());
     check!("group_remove_again", alpha.wbsync(&["group", "remove", "board", "beta"]).ok());
+    check!("group_remove_unknown", alpha.wbsync(&["group", "remove", "kitchen", "beta"]).exits(1));
+    check!("group_add_json", alpha.wbsync(&["--json", "group", "add", "board", "beta"]).ok());
+    check!("group_remove_json", alpha.wbsync(&["--json", "group", "remove", "board", "beta"]).ok());
+    check!("group_list_json", alpha.wbsync(&["--json", "group", "list"]).ok());
+    check!("group_create_json", alpha.wbsync(&["--json", "group", "create", "garden"]).ok());
+    check!("group_delete_json", alpha.wbsync(&["--json", "group", "delete", "garden"]).ok());
     check!("group_unknown", alpha.wbsync(&["group", "show", "kitchen"]).exits(1));
     alpha.wbsync(&["group", "create", "kitchen"]).ok();
     check!("group_delete", alpha.wbsync(&["group", "delete", "kitchen"]).ok());
@@ -110,6 +120,8 @@ fn shunning() {
     check!("shun_list", alpha.wbsync(&["shun", "--list"]).ok());
     check!("unshun_dry", alpha.wbsync(&["unshun", &record, "--dry-run"]).ok());
     check!("unshun", alpha.wbsync(&["unshun", &record]).ok());
+    alpha.wbsync(&["shun", &record]).ok();
+    check!("unshun_json", alpha.wbsync(&["unshun", &record, "--json"]).ok());
     check!("shun_json", alpha.wbsync(&["--json", "shun", &record]).ok());
 }
 

@@ -87,6 +87,7 @@ fn diff_with_the_database() {
 #[test]
 fn scopes() {
     let pair = Pair::new();
+    check!("scope_list_new", pair.alpha.wbsync(&["scope", "list"]).ok());
     pair.sync();
     check!("scope_list", pair.alpha.wbsync(&["scope", "list"]).ok());
     check!("scope_list_json", pair.alpha.wbsync(&["scope", "list", "--json"]).ok());

@@ -8,19 +8,25 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absent;
 mod carried;
 mod conflict_round;
+mod covered;
 mod debug;
 mod directories;
 mod documented;
 mod exchange;
 mod habits;
 mod help;
+mod kept;
 mod lifecycle;
 mod looking;
+mod mended;
 mod misconfigured;
+mod paged;
 mod people;
 mod printed;
+mod private;
 mod proven;
 mod pruned;
 mod restoring;
@@ -28,6 +34,8 @@ mod schemas;
 mod served;
 mod settling;
 mod shown;
+mod standing;
 mod triggers;
 mod withdrawn;
+mod worded;
 mod working;

@@ -41,6 +41,7 @@ fn peers() {
     check!("peer_add_fingerprint", alpha.wbsync(&["peer", "add", card.trim(), "--expect", &wrong]).exits(5));
     let own = alpha.wbsync(&["id"]).ok().stdout;
     check!("peer_add_own", alpha.wbsync(&["peer", "add", own.trim()]).exits(1));
+    check!("peer_add_json", alpha.wbsync(&["--json", "peer", "add", "beta.card"]).ok());
     check!("peer_list", alpha.wbsync(&["peer", "list"]).ok());
     check!("peer_list_json", alpha.wbsync(&["peer", "list", "--json"]).ok());
     check!("peer_show", alpha.wbsync(&["peer", "show", "beta"]).ok());
@@ -102,6 +103,8 @@ fn remotes() {
     check!("remote_list", alpha.wbsync(&["remote", "list"]).ok());
     check!("remote_list_json", alpha.wbsync(&["remote", "list", "--json"]).ok());
     check!("remote_unknown", alpha.wbsync(&["fetch", "nowhere"]).exits(1));
+    alpha.wbsync(&["remote", "add", "attic", "/mnt/attic/wbsync"]).ok();
+    check!("remote_remove_json", alpha.wbsync(&["--json", "remote", "remove", "attic"]).ok());
     check!("remote_remove", alpha.wbsync(&["remote", "remove", "nas"]).ok());
     check!("remote_remove_again", alpha.wbsync(&["remote", "remove", "nas"]).exits(1));
 }

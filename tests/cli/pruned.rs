@@ -14,6 +14,7 @@ fn prune_says_what_went_and_undo_what_came_back() {
         "prune_unknown_peer",
         beta.wbsync(&["prune", "--remote-records-older-than", "0d", "--from", "delta"]).exits(1)
     );
+    check!("prune_json", beta.wbsync(&["prune", "--remote-records-older-than", "0d", "-n", "--json"]).ok());
     check!("prune_dry_run", beta.wbsync(&["prune", "--remote-records-older-than", "0d", "-n"]).ok());
     check!("prune", beta.wbsync(&["prune", "--remote-records-older-than", "0d"]).ok());
     assert_eq!(beta.value("SELECT count(*) FROM help_requests WHERE description = 'a ladder, please'"), "0");

@@ -35,10 +35,12 @@ fn a_restore_says_what_it_does() {
     let pair = set_back();
     check!("restore_needed", pair.alpha.wbsync(&["sync"]).exits(5));
     check!("restore_dry_run", pair.alpha.wbsync(&["restore", "--dry-run"]).exits(0));
+    check!("restore_json", pair.alpha.wbsync(&["restore", "--dry-run", "--json"]).exits(0));
     check!("restore", pair.alpha.wbsync(&["restore"]).exits(0));
     pair.alpha.wbsync(&["sync"]).exits(0);
     pair.beta.wbsync(&["sync"]).exits(0);
     check!("peer_accept_nothing", pair.beta.wbsync(&["peer", "accept", "alpha"]).exits(0));
+    check!("peer_accept_json", pair.beta.wbsync(&["peer", "accept", "alpha", "--json"]).exits(0));
 }
 
 #[test]

@@ -18,6 +18,16 @@ fn members_of_a_hub() {
     check!("hub_deny_unknown_json", hub(&["--json", "deny", &two]).exits(1));
     check!("hub_allow_nonsense", hub(&["allow", "beta"]).exits(2));
     check!("hub_quota_nonsense", hub(&["quota", &one, "much"]).exits(2));
+    check!("hub_allow_json", hub(&["--json", "allow", &one]).ok());
+    check!("hub_quota_json", hub(&["--json", "quota", &one, "30G"]).ok());
+    check!("hub_list_json", hub(&["--json", "list"]).ok());
+    check!("hub_deny_json", hub(&["--json", "deny", &one]).ok());
+    check!("hub_invite", hub(&["invite", "--days", "1"]).ok());
+    check!("hub_invite_json", hub(&["--json", "invite", "--days", "1"]).ok());
+    std::fs::write(dir.path().join("letter"), "no store").unwrap();
+    let elsewhere = |args: &[&str]| wbsync(dir.path(), &[&["hub"], args, &["--store", "letter"]].concat());
+    check!("hub_list_elsewhere", elsewhere(&["list"]).exits(1));
+    check!("hub_invite_elsewhere", elsewhere(&["invite"]).exits(1));
     let token = hub(&["invite", "--days", "1"]).ok().stdout;
     assert!(token.starts_with("wbsync-invite1:") && token.trim().len() == 79, "{token}");
 }

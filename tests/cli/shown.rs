@@ -20,6 +20,17 @@ macro_rules! check {
 }
 pub(crate) use check;
 
+/// Compares what several runs showed, as `stable` says it, with the snapshot of this name.
+macro_rules! check_all {
+    ($name:literal, $said:expr) => {{
+        insta::with_settings!(
+            { filters => crate::shown::FILTERS.to_vec(), omit_expression => true, prepend_module_to_snapshot => false },
+            { insta::assert_snapshot!($name, $said.join("\n")) }
+        );
+    }};
+}
+pub(crate) use check_all;
+
 /// What differs from run to run, and what stands for it.
 pub const FILTERS: &[(&str, &str)] = &[
     (r"\b[0-9a-f]{64}\b", "[id64]"),
@@ -28,12 +39,18 @@ pub const FILTERS: &[(&str, &str)] = &[
     (r"\b[0-9a-f]{8}\b", "[id8]"),
     (r"objects/[0-9a-f]{2}/", "objects/[id2]/"),
     (r"SHA256:[A-Za-z0-9+/]{43}", "SHA256:[fingerprint]"),
+    (r"wbsync-invite1:[A-Za-z0-9_-]{30,}", "wbsync-invite1:[token]"),
     (r"wbsync-card1:[A-Za-z0-9_-]{100,}", "wbsync-card1:[card]"),
     (r"age1[a-z0-9]{58}", "age1[recipient]"),
     (r"AGE-SECRET-KEY-1[A-Z0-9]{58}", "AGE-SECRET-KEY-1[key]"),
     (r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
     (r"\b1[789]\d{11}\b", "[millis]"),
-    (r"[\d.,]+ (bytes|KiB)", "[size]"),
+    (r"[\d.,]+ (bytes|KiB|MiB|GiB|TiB)\b", "[size]"),
+    (r#""(state|store|free)_bytes": \d+"#, r#""${1}_bytes": [bytes]"#),
+    (r"\b[0-9a-f]{40}\b", "[id40]"),
+    (r#""object_bytes": \d+"#, r#""object_bytes": [bytes]"#),
+    (r"(?m)^( {8})\d+$", "${1}[bytes]"),
+    (r"(?m)^ +\d+  (format|objects/|scopes/|instances/|receipts/)", "[bytes]  $1"),
     (r#""bytes": \d+"#, r#""bytes": [bytes]"#),
     (r"in \d+\.\d s \([\d,]+ rows/s\)", "in [seconds] s ([speed] rows/s)"),
     (r"\(\d+\.\d s\)", "([seconds] s)"),

@@ -3,6 +3,18 @@
 use std::fs;
 
 use crate::shown::{Pair, check};
+use crate::support::app::App;
+
+#[test]
+fn triggers_for_scripts() {
+    let app = App::new();
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    check!("db_install_json", app.wbsync(&["db", "install", "--json"]).ok());
+    check!("db_uninstall_json", app.wbsync(&["db", "uninstall", "--json"]).ok());
+    check!("db_map", app.wbsync(&["db", "map", "--db", "data/app.db"]).ok());
+    check!("db_map_check_json", app.wbsync(&["db", "map", "--check", "--json"]).ok());
+    check!("db_map_nowhere", app.wbsync(&["db", "map", "--db", "nothing.db"]).exits(1));
+}
 
 #[test]
 fn triggers_come_and_go() {

@@ -27,6 +27,7 @@ fn receipts_of_a_withdrawal_and_a_late_edit() {
     check!("privacy_receipts_unknown", alpha.wbsync(&["privacy", "receipts", "requests/zz"]).exits(1));
     check!("status_late", alpha.wbsync(&["status"]).ok());
     check!("privacy_late", alpha.wbsync(&["privacy", "late"]).ok());
+    check!("privacy_late_json", alpha.wbsync(&["privacy", "late", "--json"]).ok());
     check!("privacy_late_forget", alpha.wbsync(&["privacy", "late", "--forget"]).ok());
     check!("privacy_late_unknown", alpha.wbsync(&["privacy", "late", "requests/zz"]).exits(1));
     check!("debug_fork_none", alpha.wbsync(&["debug", "fork"]).ok());

@@ -296,6 +296,27 @@ fn a_writers_edit_under_an_old_key_waits_and_is_sealed_anew() {
     assert_eq!(alpha.roots(&alpha, &ScopeName::trusted()), beta.roots(&alpha, &ScopeName::trusted()));
 }
 
+/// Found by the simulation: the writer sent its old head again at each push, and the origin removed it again at each of its own.
+#[test]
+fn a_writer_whose_words_were_merged_does_not_send_them_again_after_a_rotation() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "trusted");
+    alpha.request(alice, "ladder", "trusted");
+    alpha.sync();
+    beta.sync();
+    beta.app.execute("UPDATE help_requests SET description = 'by beta' WHERE title = 'ladder'", &[]);
+    for site in [&beta, &alpha, &beta] {
+        site.sync();
+    }
+    alpha.open().scope_rotate("trusted", Resealing::AtNextPush, Mode::Keep).unwrap();
+    for site in [&alpha, &beta, &alpha, &beta, &alpha] {
+        site.sync();
+    }
+    let (there, back) = (beta.push(), alpha.push());
+    assert_eq!((there.heads, there.objects, back.removed), (0, 0, 0), "{there:?} {back:?}");
+    assert_eq!(alpha.roots(&alpha, &ScopeName::trusted()), beta.roots(&alpha, &ScopeName::trusted()));
+}
+
 #[test]
 fn a_group_is_read_by_its_members_only() {
     let (stick, alpha, beta) = pair(Some(Trust::Trusted));

@@ -80,7 +80,13 @@ pub fn copy_tree(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
+        let kind = entry.file_type().unwrap();
+        #[cfg(unix)]
+        if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), &target).unwrap();
+            continue;
+        }
+        if kind.is_dir() {
             copy_tree(&entry.path(), &target);
         } else {
             fs::copy(entry.path(), &target).unwrap();
@@ -115,6 +121,11 @@ impl Site {
 
     pub fn open(&self) -> Instance {
         Instance::open(self.app.dir(), Purpose::Change, silent()).unwrap()
+    }
+
+    /// Opens it only to look, whatever state it is in.
+    pub fn look(&self) -> Instance {
+        Instance::open(self.app.dir(), Purpose::Look, silent()).unwrap()
     }
 
     pub fn card(&self) -> SignedCard {
@@ -171,7 +182,7 @@ impl Site {
 
     /// Every tracked head as `scope/signer`, with the hash of its document.
     pub fn heads(&self) -> BTreeMap<String, String> {
-        let instance = self.open();
+        let instance = self.look();
         let mut heads = BTreeMap::new();
         for row in instance.state.scopes().unwrap() {
             for head in instance.state.heads(&row.id).unwrap() {
@@ -183,13 +194,13 @@ impl Site {
 
     /// The commit that each scope's local head names.
     pub fn local_heads(&self) -> BTreeMap<String, String> {
-        let rows = self.open().state.scopes().unwrap();
+        let rows = self.look().state.scopes().unwrap();
         rows.into_iter().filter_map(|row| Some((row.id.to_string(), row.local_head?.to_string()))).collect()
     }
 
     /// Every record of every scope's local head: scope id, dataset and key, and the record.
     pub fn records(&self) -> Vec<(String, String, Record)> {
-        let instance = self.open();
+        let instance = self.look();
         let mut records = Vec::new();
         for row in instance.state.scopes().unwrap() {
             let Some(head) = row.local_head else { continue };

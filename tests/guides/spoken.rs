@@ -36,8 +36,9 @@ fn options_that_stand_alone_exist_somewhere() {
     let mut known = BTreeSet::new();
     options(&wbsync, &mut known);
     let option = Regex::new("^--[a-z]").unwrap();
-    // Of other programs: cargo, PostgreSQL, node_exporter, git, systemd.
-    let others = ["--nocapture", "--locked", "--profile", "--collector.textfile.directory", "--offline", "--ignored"];
+    // Of other programs: cargo and its tools, PostgreSQL, node_exporter, git, systemd.
+    let others =
+        ["--shard", "--nocapture", "--locked", "--profile", "--collector.textfile.directory", "--offline", "--ignored"];
     let mut complaints = Vec::new();
     for page in pages::of_today() {
         for code in page.code().iter().filter(|code| !code.is_block && option.is_match(&code.text)) {
@@ -53,6 +54,7 @@ fn options_that_stand_alone_exist_somewhere() {
 #[test]
 fn variables_files_and_tests_that_documents_name_are_there() {
     let sources = texts(&["src", "tests", "scripts", "examples"]);
+    let tables = fs::read_to_string(root().join("fixtures/whiteballoon/schema.sql")).unwrap();
     let variable = Regex::new(r"\bWBSYNC_[A-Z][A-Z_]*[A-Z]\b").unwrap();
     let file = Regex::new(r"^(docs|format|scripts|tests|src|examples|fixtures)/[\w./@*-]+$").unwrap();
     let test = Regex::new(r"^[a-z0-9]+(_[a-z0-9]+){3,}$").unwrap();
@@ -71,8 +73,9 @@ fn variables_files_and_tests_that_documents_name_are_there() {
             if file.is_match(text) && !text.contains('*') && !is_there(text) {
                 complain(code.line, text);
             }
-            let is_named = text.starts_with("wbsync_") || text.starts_with("sqlite_");
-            if test.is_match(text) && !is_named && !sources.contains(&format!("fn {text}(")) {
+            let is_data = || tables.contains(&format!("{text} ")) || sources.contains(&format!("\"{text}\""));
+            let is_named = || text.starts_with("wbsync_") || text.starts_with("sqlite_") || is_data();
+            if test.is_match(text) && !is_named() && !sources.contains(&format!("fn {text}(")) {
                 complain(code.line, &format!("test {text}"));
             }
         }

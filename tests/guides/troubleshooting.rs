@@ -102,6 +102,7 @@ fn every_command_in_a_sentence_of_the_guides_can_be_typed() {
         ("REMOTE", "stick"),
         ("HUB", "stick"),
         ("PEER", "beta"),
+        ("NAME", "another"),
         ("GROUP", "board"),
         ("CARD", card.trim()),
         ("ROW", "requests#1"),

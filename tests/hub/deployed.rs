@@ -45,6 +45,50 @@ fn every_command_line_is_understood() {
     wbsync(here.path(), &["serve", "--no-such-option", "--help"]).exits(2);
 }
 
+/// No builder of images is asked: this reads the file as one would.
+#[test]
+fn the_dockerfile_has_known_instructions_stages_and_versions() {
+    let text = text("Dockerfile").replace("\\\n", " ");
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let (mut stages, mut user, mut entry) = (Vec::new(), "root".to_owned(), false);
+    for line in lines {
+        let (instruction, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match instruction {
+            "FROM" => {
+                let words: Vec<&str> = rest.split(' ').collect();
+                stages.push((words[0].to_owned(), words.get(2).map(|name| (*name).to_owned())));
+                "root".clone_into(&mut user);
+            }
+            "COPY" => {
+                let from = rest.split(' ').find_map(|word| word.strip_prefix("--from="));
+                let is_stage = |name| stages.iter().any(|(_, stage)| stage.as_deref() == Some(name));
+                assert!(from.is_none_or(is_stage), "{line}");
+            }
+            "USER" => rest.clone_into(&mut user),
+            "CMD" | "ENTRYPOINT" => {
+                serde_json::from_str::<Vec<String>>(rest).unwrap_or_else(|error| panic!("{line}: {error}"));
+                entry |= instruction == "ENTRYPOINT";
+            }
+            "HEALTHCHECK" => {
+                let command = rest.split_once(" CMD ").expect("a health check has a command").1;
+                serde_json::from_str::<Vec<String>>(command.trim()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            }
+            "RUN" | "WORKDIR" | "VOLUME" | "EXPOSE" | "STOPSIGNAL" | "ENV" | "LABEL" => {
+                assert!(!rest.is_empty(), "{line}")
+            }
+            other => panic!("{other} is no instruction of a Dockerfile"),
+        }
+    }
+    assert!(entry && user != "root" && stages.len() == 2, "{stages:?} {user}");
+    let manifest = fs::read_to_string(dir().join("../../Cargo.toml")).unwrap();
+    let version =
+        manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")).unwrap().trim_end_matches('"');
+    assert!(stages[0].0.starts_with(&format!("rust:{version}-")), "{stages:?} builds with another Rust than {version}");
+    // Built and run on the same system: the C library is the one that it was built with.
+    let system = |image: &str| image.rsplit(['-', ':']).find(|word| *word != "slim").unwrap().to_owned();
+    assert_eq!(system(&stages[0].0), system(&stages[1].0), "{stages:?}");
+}
+
 #[test]
 fn the_installer_installs_and_removes() {
     let here = tempfile::tempdir().unwrap();

@@ -29,6 +29,10 @@ pub struct Outcome {
     pub bundles: u64,
     pub restores: u64,
     pub revoked: u64,
+    pub rotations: u64,
+    pub prunes: u64,
+    pub collected: u64,
+    pub requests: u64,
 }
 
 impl Outcome {
@@ -43,6 +47,10 @@ impl Outcome {
         self.bundles += other.bundles;
         self.restores += other.restores;
         self.revoked += other.revoked;
+        self.rotations += other.rotations;
+        self.prunes += other.prunes;
+        self.collected += other.collected;
+        self.requests += other.requests;
     }
 }
 
@@ -50,18 +58,22 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} sites, {} steps, {} texts, {} exchanges, {} power cuts and full disks, {} lies of stores, {} answers refused or \
-             failed, {} bundles, {} restores, {} revocations",
+            "{} sites, {} steps, {} texts, {} exchanges, {} stops and full disks, {} bad requests, {} lies of stores, {} answers \
+             refused or failed, {} bundles, {} restores, {} took back trust, {} new keys, {} prunes, {} objects collected",
             self.sites,
             self.steps,
             self.texts,
             self.exchanges,
             self.cuts,
+            self.requests,
             self.lies,
             self.refused,
             self.bundles,
             self.restores,
-            self.revoked
+            self.revoked,
+            self.rotations,
+            self.prunes,
+            self.collected
         )
     }
 }
@@ -98,7 +110,7 @@ impl History {
             }
             town.heal();
             town.check();
-            Outcome { steps: self.steps.len() as u64, ..town.outcome }
+            Outcome { steps: self.steps.len() as u64, requests: town.machine.lost(), ..town.outcome }
         }));
         rig::install(None);
         run.map_err(|_| SAID.lock().unwrap_or_else(PoisonError::into_inner).clone())

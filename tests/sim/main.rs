@@ -20,10 +20,13 @@ mod world;
 
 mod check;
 mod deeds;
+mod exchange;
 mod history;
 mod model;
+mod people;
 mod rig;
 mod town;
+mod volatile;
 mod weather;
 
 use std::process::ExitCode;
@@ -35,6 +38,7 @@ struct Options {
     runs: u64,
     tells: bool,
     shrinks: bool,
+    goes_on: bool,
 }
 
 fn options() -> Options {
@@ -45,6 +49,7 @@ fn options() -> Options {
         runs: if one.is_some() { 1 } else { number("WBSYNC_SEEDS").unwrap_or(12) },
         tells: one.is_some(),
         shrinks: true,
+        goes_on: false,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -54,6 +59,7 @@ fn options() -> Options {
             "--runs" => options.runs = value(),
             "--tell" => options.tells = true,
             "--no-shrink" => options.shrinks = false,
+            "--go-on" => options.goes_on = true,
             // What the test runner of cargo says to every binary.
             _ => {}
         }
@@ -68,23 +74,41 @@ fn main() -> ExitCode {
     let options = options();
     history::keep_panics();
     let mut total = history::Outcome::default();
+    let (mut good, mut failed) = (0, Vec::new());
     for seed in options.first..options.first + options.runs {
         let history = History::of(seed);
         match history.run(options.tells) {
-            Ok(outcome) => total.add(&outcome),
+            Ok(outcome) => {
+                total.add(&outcome);
+                good += 1;
+            }
             Err(failure) => {
                 println!("seed {seed} FAILED: {failure}");
+                failed.push(seed);
                 if options.shrinks {
                     let small = history.shrink();
                     println!("\nit needs {} of its {} steps:", small.steps(), history.steps());
                     let failure = small.run(true).err().unwrap_or_else(|| "it passed now: a race".into());
                     println!("{failure}");
                 }
-                println!("\nreplay with: scripts/sim --seed {seed} --runs 1 --tell");
-                return ExitCode::FAILURE;
+                println!("replay with: scripts/sim --seed {seed} --runs 1 --tell\n");
+                if !options.goes_on {
+                    break;
+                }
             }
         }
+        if (seed - options.first + 1).is_multiple_of(100) {
+            println!("{good} histories from seed {}, and {} with a violation so far", options.first, failed.len());
+        }
     }
-    println!("{} histories from seed {}: no violation; {total}", options.runs, options.first);
+    if !failed.is_empty() {
+        println!(
+            "{good} histories from seed {} without a violation, and {} with one: {failed:?}",
+            options.first,
+            failed.len()
+        );
+        return ExitCode::FAILURE;
+    }
+    println!("{good} histories from seed {}: no violation; {total}", options.first);
     ExitCode::SUCCESS
 }

@@ -2,6 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wbsync::id::bytes::InstanceId;
+use wbsync::record::cell::Record;
+use wbsync::record::value::Value;
+
 /// A site by its number.
 pub type At = usize;
 
@@ -13,8 +17,8 @@ pub struct Model {
     pub author: BTreeMap<String, At>,
     /// Sites that may ever have it.
     pub allowed: BTreeMap<String, BTreeSet<At>>,
-    /// Texts that were meant for an origin's trusted readers at some time.
-    pub trusted: BTreeMap<At, BTreeSet<String>>,
+    /// Texts that were meant for an origin's trusted readers, or its group, at some time.
+    pub meant: BTreeMap<(At, &'static str), BTreeSet<String>>,
     /// Every text that was seen committed, with its record and the request that a comment stands under.
     pub committed: BTreeMap<String, (String, Option<String>)>,
     /// Texts that somebody who saw them replaced or deleted.
@@ -25,6 +29,8 @@ pub struct Model {
     pub withdrawn: BTreeSet<String>,
     /// Requests that somebody deleted: what stands under them is withdrawn by its own origin.
     pub deleted: BTreeSet<String>,
+    /// What was written under each stamp, by record and field.
+    pub written: BTreeMap<(String, String, InstanceId, u32, u64), String>,
 }
 
 impl Model {
@@ -42,6 +48,23 @@ impl Model {
         self.count
     }
 
+    /// Notes the writes of a record as somebody holds it: a stamp is of one write.
+    pub fn note_writes(&mut self, id: &str, record: &Record) {
+        for (field, element) in record.elements() {
+            // What is merged of several texts isn't what anybody wrote.
+            if !["title", "body", "contact_email"].contains(&field.as_str()) {
+                continue;
+            }
+            let (stamp, value) = (&element.stamp, format!("{:?}", element.value));
+            let write = (id.to_owned(), field.to_string(), stamp.author, stamp.incarnation, stamp.sequence);
+            if let Some(known) = self.written.get(&write) {
+                assert_eq!(*known, value, "two writes of {id}.{field} have one stamp: {stamp:?}");
+            } else {
+                self.written.insert(write, value);
+            }
+        }
+    }
+
     /// Returns every text in some bytes.
     pub fn find(bytes: &[u8]) -> BTreeSet<String> {
         let is_text = |window: &&[u8]| {
@@ -50,4 +73,14 @@ impl Model {
         let found = bytes.windows(8).filter(is_text);
         found.map(|window| String::from_utf8_lossy(window).into_owned()).collect()
     }
+}
+
+/// The text of a value.
+pub fn text_of(value: &Value) -> Option<&String> {
+    if let Value::Text(text) = value { Some(text) } else { None }
+}
+
+/// The record that a record belongs to: fields with a scope of their own lie apart.
+pub fn whole_of(id: &str) -> String {
+    id.replacen("+/", "/", 1)
 }

@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod app;
+pub mod described;
 pub mod document;
 pub mod pair;
 pub mod pgwire;

@@ -68,6 +68,27 @@ fn a_remote_that_is_away_for_a_day_is_asked_ever_more_seldom_and_found_again_at_
 }
 
 #[test]
+fn hubs_that_hang_take_a_part_of_the_time_and_the_others_the_rest() {
+    let mut world = World::new(14, CALM);
+    world.live(10 * MINUTE);
+    ["hub", "stick"].iter().for_each(|name| world.hang(name));
+    let (before, ran) = (world.attempts("office"), world.ran());
+    // Both take two minutes once, and then one of them a quarter of the time at most.
+    world.live(5 * MINUTE);
+    for _ in 0..300 {
+        world.edit();
+        world.live(4 * MINUTE);
+        assert!(world.is_synced_with("office"), "what is written is there although others hang");
+    }
+    let (hung, ran) = (world.hung, world.ran() - ran);
+    assert!(hung > Duration::from_secs(1200) && hung < ran / 4 + 8 * MINUTE, "{hung:?} of {ran:?}");
+    assert!(world.attempts("office") - before >= 300, "{} exchanges", world.attempts("office") - before);
+    world.calm();
+    world.live(HOUR + 10 * MINUTE);
+    assert!(world.is_synced());
+}
+
+#[test]
 fn after_a_sleep_everybody_is_asked_whatever_failed_before() {
     for (seed, slept) in [(4, 2 * MINUTE), (5, 9 * HOUR), (6, 40 * 24 * HOUR)] {
         let mut world = World::new(seed, CALM);

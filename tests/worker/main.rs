@@ -12,4 +12,6 @@ mod site;
 mod day;
 mod metrics;
 mod process;
+#[cfg(target_os = "linux")]
+mod trouble;
 mod world;

@@ -21,11 +21,16 @@ impl Worker {
     }
 
     pub(crate) fn start_with(app: &App, options: &[&str]) -> Self {
+        Self::start_in(app, options, &[])
+    }
+
+    pub(crate) fn start_in(app: &App, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_wbsync"))
             .args(["run", "--log-format", "json", "-v"])
             .args(options)
             .current_dir(app.dir())
             .env_clear()
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -47,6 +52,10 @@ impl Worker {
         self.log.lock().unwrap().clone()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
     }
@@ -54,7 +63,8 @@ impl Worker {
     pub(crate) fn stop(mut self) {
         self.signal("-TERM");
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
-        assert!(self.log().contains("\"ending\""));
+        // Its last lines may still be on their way to us.
+        until("it said that it ends", || self.log().contains("\"ending\""));
     }
 }
 
@@ -135,6 +145,46 @@ fn a_broken_configuration_is_told_and_the_worker_goes_on() {
     worker.signal("-HUP");
     until("it reads it again", || worker.log().contains("\"reloaded\""));
     worker.stop();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn systemd_is_told_of_every_step() {
+    use std::os::unix::net::UnixDatagram;
+
+    let (app, place) = (instance("alpha"), tempfile::tempdir().unwrap());
+    let at = place.path().join("notify");
+    let socket = UnixDatagram::bind(&at).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut said = String::new();
+    let mut told = |what: &str, times: usize| {
+        until(what, || {
+            let mut buffer = [0; 1024];
+            while let Ok(count) = socket.recv(&mut buffer) {
+                said += std::str::from_utf8(&buffer[..count]).unwrap().trim_end();
+                said += "\n";
+            }
+            said.lines().filter(|line| line.starts_with(what)).count() >= times
+        });
+    };
+    let variables = [("NOTIFY_SOCKET", at.to_str().unwrap()), ("WATCHDOG_USEC", "300000")];
+    let worker = Worker::start_in(&app, &[], &variables);
+    told("READY=1", 1);
+    told("WATCHDOG=1", 3);
+    worker.signal("-HUP");
+    told("RELOADING=1", 1);
+    told("MONOTONIC_USEC=", 1);
+    told("READY=1", 2);
+    // Who is stopped is not alive: systemd, which waits for the next word, would start another.
+    worker.signal("-STOP");
+    std::thread::sleep(Duration::from_millis(500));
+    while socket.recv(&mut [0; 1024]).is_ok() {}
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(socket.recv(&mut [0; 1024]).is_err(), "a process that was stopped said something");
+    worker.signal("-CONT");
+    until("it is alive again", || socket.recv(&mut [0; 1024]).is_ok());
+    worker.stop();
+    told("STOPPING=1", 1);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct Weather {
 #[derive(Debug, Default)]
 struct Place {
     is_up: bool,
+    /// Whether it takes connections and says nothing, while it isn't up.
+    hangs: bool,
     /// What it holds, and what of that we have.
     theirs: u64,
     fetched: u64,
@@ -72,6 +74,8 @@ pub struct World {
     pub wakes: u64,
     pub jobs: u64,
     pub resumes: u64,
+    /// How long jobs took in which a remote hung.
+    pub hung: Duration,
     pub exited: bool,
     began: Moment,
 }
@@ -102,6 +106,7 @@ impl World {
             wakes: 0,
             jobs: 0,
             resumes: 0,
+            hung: Duration::ZERO,
             exited: false,
             began: now,
             schedule: schedule.clone(),
@@ -127,6 +132,12 @@ impl World {
 
     pub fn take_down(&mut self, name: &str) {
         self.places.get_mut(name_of(name)).unwrap().is_up = false;
+    }
+
+    /// A hub takes connections and says nothing.
+    pub fn hang(&mut self, name: &str) {
+        let place = self.places.get_mut(name_of(name)).unwrap();
+        (place.is_up, place.hangs) = (false, true);
     }
 
     /// The machine sleeps: the wall clock goes on, the other doesn't.
@@ -286,8 +297,11 @@ impl World {
         assert!(self.job.is_none(), "two jobs are at work at once");
         self.jobs += 1;
         let is_slow = remotes.iter().any(|name| !self.places[name].is_up);
+        let hanging = remotes.iter().filter(|name| self.places[*name].hangs && !self.places[*name].is_up).count();
         let most = Duration::from_secs(if is_slow { 15 } else { 3 });
-        let long = Duration::from_millis(50) + self.chance.up_to(most);
+        let hung = Duration::from_secs(120) * u32::try_from(hanging).unwrap();
+        self.hung += hung;
+        let long = Duration::from_millis(50) + self.chance.up_to(most) + hung;
         self.job = Some(remotes);
         self.due.push((self.now.running + long, Due::JobEnds));
     }
@@ -367,7 +381,7 @@ impl World {
                 .failing
                 .map(|(failures, next)| (failures, Duration::from_millis(next.0.saturating_sub(self.now.wall.0)))),
         });
-        Targets { list: list.collect(), look: LOOK }
+        Targets { list: list.collect(), look: LOOK, watch: true }
     }
 
     /// What the worker tells is what happened, and nothing is given up.
@@ -404,7 +418,7 @@ pub fn keeps_its_word(world: &mut World, long: Duration) {
         let promised: Vec<(PeerName, Duration, u64)> = world
             .schedule
             .remotes()
-            .map(|(name, remote)| (name.clone(), remote.ready().max(world.schedule.here().rest_until), 0))
+            .map(|(name, remote)| (name.clone(), world.schedule.begins(remote), 0))
             .map(|(name, due, _)| (name.clone(), due, world.places[&name].attempts))
             .collect();
         let latest = promised.iter().map(|(_, due, _)| *due).max().unwrap();

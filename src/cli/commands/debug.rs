@@ -125,7 +125,8 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             context.answer(&shown, &describe_object(&shown))
         }
         Command::Cbor { file } => {
-            let items = plain::read(&read(&context.dir.join(file), OBJECT_BYTES_MAX)?)?;
+            let bytes = read(&context.dir.join(&file), OBJECT_BYTES_MAX)?;
+            let items = plain::read(&bytes).map_err(|error| in_file(error, &file))?;
             let pictures: Vec<_> = items.iter().map(plain::json).collect();
             context.answer(&json!({ "items": pictures }), &plain::diagnostic(&items))
         }
@@ -159,8 +160,9 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
 }
 
 fn doc(context: &mut Context, file: &Path, armored: Option<&Path>) -> Result<(), Failure> {
-    let bytes = document::bytes_of(read(&context.dir.join(file), document::FILE_BYTES_MAX)?)?;
-    let shown = document::describe(&bytes)?;
+    let bytes = read(&context.dir.join(file), document::FILE_BYTES_MAX)?;
+    let bytes = document::bytes_of(bytes).map_err(|error| in_file(error, file))?;
+    let shown = document::describe(&bytes).map_err(|error| in_file(error, file))?;
     context.answer(&shown, &describe_document(&shown))?;
     if !shown.valid {
         context.exit_with(exit::DAMAGED);
@@ -232,6 +234,14 @@ fn describe_object(shown: &ObjectShown) -> String {
         text += &format!("{HEADING}{} {}{HEADING:#}{size}{fields}\n", entry.change, entry.record);
     }
     text
+}
+
+/// Says in which file something isn't what it should be.
+fn in_file(error: Error, file: &Path) -> Error {
+    match error {
+        Error::Document { what, source } => Error::Document { what: format!("{what} in {}", file.display()), source },
+        other => other,
+    }
 }
 
 fn read(path: &Path, bound: u64) -> Result<Vec<u8>, Failure> {

@@ -44,6 +44,7 @@ pub mod scope;
 pub mod serve;
 pub mod show;
 pub mod shun;
+pub mod standing;
 pub mod status;
 pub mod sync;
 pub mod unfollow;

@@ -1,6 +1,6 @@
 //! `wbsync privacy`: who is shown what, why, and how to say so.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use serde_json::json;
 
@@ -294,9 +294,15 @@ fn late(list: &[LateEdit]) -> String {
 fn preview(context: &mut Context, peer: &str) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Look)?;
     let mut records = Vec::new();
+    let mut lines = String::new();
     let scopes = if context.global.json {
         instance.preview(peer, &mut |record| {
             records.push(record);
+            Ok(())
+        })?
+    } else if std::io::stdout().is_terminal() {
+        instance.preview(peer, &mut |record| {
+            lines += &format!("{}\n", serde_json::to_string(&record).expect("a record has text keys"));
             Ok(())
         })?
     } else {
@@ -310,7 +316,7 @@ fn preview(context: &mut Context, peer: &str) -> Result<(), Failure> {
             other => other?,
         }
     };
-    context.answer(&json!({ "peer": peer, "scopes": scopes, "records": records }), "")?;
+    context.answer(&json!({ "peer": peer, "scopes": scopes, "records": records }), &lines)?;
     let names: Vec<String> = scopes.iter().map(ToString::to_string).collect();
     context.note(&format!("{peer} reads {} of ours, as of the last commit", names.join(", ")));
     Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::cli::commands::status::waiting;
+use crate::cli::commands::standing::waiting;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{bytes, count};

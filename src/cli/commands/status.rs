@@ -3,16 +3,16 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use super::peer::followed;
 use super::scope;
+use super::standing;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::{HEADING, HINT, WARNING, by_name, bytes, count, private, table, tame, too_large};
 use crate::daemon::lock::WorkerLock;
 use crate::daemon::report::Report;
 use crate::sync::instance::Purpose;
-use crate::sync::queue::Waiting;
 use crate::sync::size::{Sizes, StoreSize};
+use crate::sync::standing::Room;
 use crate::sync::status::Status;
 
 /// Show where this instance stands: scopes, peers, remotes, conflicts, what waits
@@ -26,7 +26,7 @@ Examples:
   wbsync status --size
   wbsync --json status")]
 pub struct Args {
-    /// Show it again whenever it changed, until interrupted
+    /// Show it again whenever it changed, until interrupted; with --json one object a line
     #[arg(long)]
     watch: bool,
     /// Show instead how much room everything takes: state, store, each remote (they are asked), the bookkeeping in the
@@ -82,11 +82,13 @@ fn watch(context: &Context) -> Result<(), Failure> {
     loop {
         let told = told(context)?;
         let text = describe(&told.status) + &worker(told.worker.as_ref());
-        let now =
-            if context.global.json { serde_json::to_string(&told).expect("it has text keys") } else { text.clone() };
+        // How much is free changes by whatever else the machine does.
+        let mut seen = serde_json::to_value(&told).expect("it has text keys");
+        seen["sizes"]["free_bytes"] = serde_json::Value::Null;
+        let now = seen.to_string();
         if now != shown {
             let clear = if io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
-            context.answer(&told, &format!("{clear}{text}"))?;
+            context.answer_line(&told, &format!("{clear}{text}"))?;
             shown = now;
         }
         std::thread::sleep(WATCH_EVERY);
@@ -120,36 +122,8 @@ fn describe(status: &Status) -> String {
     const LISTED_MAX: usize = 20;
     let mut text = format!("{HEADING}{}{HEADING:#}  {}\n", status.name, status.fingerprint);
     text += &format!("\n{HEADING}scopes{HEADING:#}\n{}", scope::lines("  ", status));
-    let peers: Vec<_> = status
-        .peers
-        .iter()
-        .map(|peer| {
-            let heard =
-                peer.heard.as_ref().map_or_else(|| "nothing heard yet".into(), |heard| format!("heard {heard}"));
-            let mut reached = peer.reached_at.first().cloned().unwrap_or_default();
-            if let Some(next) = &peer.next_try {
-                reached += &format!(" {}, next try {next}", count(peer.failures.into(), "failure"));
-            }
-            [peer.name.clone(), peer.trust.to_string(), followed(&peer.follows), heard, reached]
-        })
-        .collect();
-    text += &section("peers", &table("  ", &peers));
-    let at = |time: &Option<String>| time.clone().unwrap_or_else(|| "never".into());
-    let remotes: Vec<_> = status
-        .remotes
-        .iter()
-        .map(|remote| {
-            let mut failed: Vec<String> = remote.error.iter().map(|error| format!("failed: {}", tame(error))).collect();
-            if let Some(next) = &remote.next_try {
-                failed.push(format!("{}, next try {next}", count(remote.failures.into(), "failure")));
-            }
-            failed.extend(waiting(&remote.waiting));
-            let failed = failed.join("; ");
-            let (fetched, pushed) = (at(&remote.fetched), at(&remote.pushed));
-            [remote.name.clone(), remote.url.clone(), format!("fetched {fetched}"), format!("pushed {pushed}"), failed]
-        })
-        .collect();
-    text += &section("remotes", &table("  ", &remotes));
+    text += &standing::peers(&status.peers);
+    text += &standing::remotes(&status.remotes);
     if !status.conflicts.is_empty() {
         let shown: String = status.conflicts.iter().take(LISTED_MAX).map(|line| format!("  {line}\n")).collect();
         let number = count(status.conflicts.len() as u64, "conflict");
@@ -186,6 +160,9 @@ fn describe(status: &Status) -> String {
     if !status.private.is_empty() {
         text += &format!("\nprivate: {}\n", private(&status.private));
     }
+    let Room { state_bytes, store_bytes, free_bytes, .. } = status.sizes;
+    let free = free_bytes.map(|free| format!(", {} free", bytes(free))).unwrap_or_default();
+    text += &format!("\nsizes: state {}, store {}{free}\n", bytes(state_bytes), bytes(store_bytes));
     text
 }
 
@@ -214,20 +191,6 @@ fn describe_sizes(sizes: &Sizes) -> String {
         rows.push([format!("remote {}", tame(name)), "unknown".into(), tame(why)]);
     }
     table("", &rows)
-}
-
-/// Says what waits for a remote, if anything does.
-pub fn waiting(waiting: &Waiting) -> Option<String> {
-    let text = || format!("waiting: {}, {}", count(waiting.heads, "head"), bytes(waiting.bytes));
-    (waiting.heads > 0).then(text)
-}
-
-fn section(name: &str, body: &str) -> String {
-    if body.is_empty() {
-        format!("\n{HEADING}{name}{HEADING:#}\n  none\n")
-    } else {
-        format!("\n{HEADING}{name}{HEADING:#}\n{body}")
-    }
 }
 
 fn rest(total: usize, shown: usize) -> String {

@@ -354,7 +354,8 @@ impl Session for SqliteSession {
     }
 
     fn key_in_map(&self, column: &str) -> String {
-        column.to_owned()
+        // The sign takes the column's affinity away, with which the map's primary key couldn't be used: its keys have none.
+        format!("+{column}")
     }
 
     fn map_order(&self, _is_integer: bool) -> &'static str {

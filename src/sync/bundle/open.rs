@@ -22,9 +22,10 @@ pub(in crate::sync) struct Opened {
 pub(in crate::sync) fn open(files: &[PathBuf], instance: Option<&Instance>) -> Result<Opened, BundleError> {
     let (mut plain, mut parts) = (Vec::new(), Vec::new());
     for path in files {
-        let read = |source| BundleError::Io { doing: "read", source };
         let is_stdin = path.as_os_str() == "-";
         let name = if is_stdin { "from standard input".to_owned() } else { path.display().to_string() };
+        let of = if is_stdin { "standard input" } else { &*name }.to_owned();
+        let read = |source| BundleError::Read { from: of.clone(), source };
         let mut from: Box<dyn Read> = match is_stdin {
             true => Box::new(io::stdin().lock()),
             false => Box::new(disk::open_at(path, 0).map_err(read)?),

@@ -85,13 +85,13 @@ impl Instance {
         })?;
         match rows {
             Rows::Key(..) | Rows::Record(..) if marked.rows.is_empty() && marked.foreign > 0 => {
-                return Err(Error::NotOurs);
+                return Err(Error::NotOurs { row: called(rows) });
             }
             Rows::Record(..) if marked.rows.len() > 1 => {
-                return Err(Error::Ambiguous { what: "record".into(), count: marked.rows.len() });
+                return Err(Error::Ambiguous { what: format!("record {}", called(rows)), count: marked.rows.len() });
             }
             Rows::Key(..) | Rows::Record(..) if marked.rows.is_empty() => {
-                return Err(Error::NotFound { what: "row".into() });
+                return Err(Error::NotFound { what: format!("row {}", called(rows)) });
             }
             _ => {}
         }
@@ -194,5 +194,16 @@ fn describe_reason(reason: Reason) -> &'static str {
         Reason::Parent => "narrowed by a parent",
         Reason::SoftDeleted => "deleted in the application",
         Reason::Withheld => "refers to what can't travel",
+    }
+}
+
+/// How whoever asked called the rows.
+fn called(rows: &Rows) -> String {
+    match rows {
+        Rows::Key(dataset, key) => format!("{dataset}#{key}"),
+        Rows::Record(Some(dataset), digits) => format!("{dataset}/{digits}"),
+        Rows::Record(None, digits) => digits.clone(),
+        Rows::Own(Some(dataset)) | Rows::Where(dataset, _) => format!("of {dataset}"),
+        Rows::Own(None) => "of any dataset".into(),
     }
 }

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::transport::git::error::GitError;
 use crate::transport::git::wire::{Link, Service, Talk, shown};
+use crate::transport::guard::Guard;
 use crate::transport::ssh;
 use crate::transport::ssh::url::SshUrl;
 
@@ -58,7 +59,9 @@ impl Link for Programs {
             GitError::Unreachable(io::Error::new(error.kind(), format!("cannot run {program}: {error}")))
         })?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("it was asked for"));
-        Ok(Box::new(Program { child, stdin, stdout }))
+        let guard = Guard::new(child);
+        let stdin = stdin.map(|pipe| Guarded { pipe, guard: guard.clone() });
+        Ok(Box::new(Program { stdin, stdout: Guarded { pipe: stdout, guard: guard.clone() }, guard }))
     }
 }
 
@@ -81,9 +84,33 @@ pub(super) fn forget_repository(command: &mut Command) {
 }
 
 struct Program {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: ChildStdout,
+    guard: Guard,
+    stdin: Option<Guarded<ChildStdin>>,
+    stdout: Guarded<ChildStdout>,
+}
+
+/// A pipe whose program is guarded while it is waited for.
+struct Guarded<T> {
+    pipe: T,
+    guard: Guard,
+}
+
+impl<T: Read> Read for Guarded<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.guard.during(|| self.pipe.read(buffer))
+    }
+}
+
+impl<T: Write> Write for Guarded<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A pipe takes all at once or lets us wait: each part has its own time.
+        let part = &bytes[..bytes.len().min(PART_BYTES)];
+        self.guard.during(|| self.pipe.write(part))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.guard.during(|| self.pipe.flush())
+    }
 }
 
 impl Talk for Program {
@@ -108,10 +135,14 @@ impl Talk for Program {
     }
 
     fn explain(&mut self, error: io::Error) -> GitError {
+        if error.kind() == io::ErrorKind::TimedOut {
+            return GitError::Unreachable(error);
+        }
         // Only what ended by itself has a reason of its own; the others are ended by our not understanding them.
-        let Some(status) = ended(&mut self.child) else { return GitError::Spoken(error) };
+        let Some(status) = ended(&self.guard) else { return GitError::Spoken(error) };
         let mut said = Vec::new();
-        if let Some(stderr) = self.child.stderr.take() {
+        let stderr = self.guard.child().stderr.take();
+        if let Some(stderr) = stderr {
             // What is lost of a reason is no failure of its own.
             let _ = stderr.take(SAID_BYTES_MAX).read_to_end(&mut said);
         }
@@ -134,18 +165,19 @@ impl Talk for Program {
 impl Drop for Program {
     fn drop(&mut self) {
         drop(self.stdin.take());
-        if ended(&mut self.child).is_none() {
+        if ended(&self.guard).is_none() {
             // It may have ended just now; then there is nothing to do.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            let _ = self.guard.child().kill();
+            let _ = self.guard.child().wait();
         }
     }
 }
 
-fn ended(child: &mut Child) -> Option<std::process::ExitStatus> {
+fn ended(guard: &Guard) -> Option<ExitStatus> {
     let until = Instant::now() + END_TIMEOUT;
     loop {
-        match child.try_wait() {
+        let status = guard.child().try_wait();
+        match status {
             Ok(Some(status)) => return Some(status),
             Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
             _ => return None,
@@ -154,4 +186,5 @@ fn ended(child: &mut Child) -> Option<std::process::ExitStatus> {
 }
 
 const END_TIMEOUT: Duration = Duration::from_secs(2);
+const PART_BYTES: usize = 32 << 10;
 const SAID_BYTES_MAX: u64 = 4 << 10;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ureq::http;
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use crate::exchange::layout::StorePath;
 use crate::exchange::store::{Doing, StoreError};
@@ -40,6 +40,8 @@ pub(crate) struct Request<'a> {
     headers: Vec<(&'static str, String)>,
     content: Content<'a>,
     signed: bool,
+    /// How long an answer may take to begin.
+    answer_within: Duration,
 }
 
 enum Content<'a> {
@@ -98,6 +100,12 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Waits so much longer for the answer to begin.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.answer_within += wait;
+        self
+    }
+
     /// Leaves the signature out: whoever isn't a member yet may ask for this too.
     pub(crate) fn unsigned(mut self) -> Self {
         self.signed = false;
@@ -111,7 +119,13 @@ impl<'a> Request<'a> {
     }
 
     fn new(doing: Doing, method: &'static str, path: String, content: Content<'a>) -> Self {
-        Self { doing, about: None, method, path, query: String::new(), headers: Vec::new(), content, signed: true }
+        let answer_within = match (doing, method) {
+            (Doing::Open, _) => OPEN_WITHIN,
+            (_, "GET" | "HEAD") => READ_WITHIN,
+            _ => WRITE_WITHIN,
+        };
+        let (query, headers) = (String::new(), Vec::new());
+        Self { doing, about: None, method, path, query, headers, content, signed: true, answer_within }
     }
 }
 
@@ -227,14 +241,24 @@ impl Client {
             let fields = signature::sign(identity, &covered, u64::try_from(created).unwrap_or(0));
             builder = builder.header("signature-input", fields.input).header("signature", fields.signature);
         }
+        let within = request.answer_within;
         match &mut request.content {
-            Content::None => self.agent.run(builder.body(())?),
-            Content::Bytes(_, bytes) => self.agent.run(builder.body(&bytes[..])?),
+            Content::None => self.run(builder.body(())?, within),
+            Content::Bytes(_, bytes) => self.run(builder.body(&bytes[..])?, within),
             Content::Object(size, upload) => {
                 let builder = builder.header("content-length", size.to_string());
-                self.agent.run(builder.body(SendBody::from_reader(*upload))?)
+                self.run(builder.body(SendBody::from_reader(*upload))?, within)
             }
         }
+    }
+
+    fn run<S: AsSendBody>(
+        &self,
+        request: http::Request<S>,
+        within: Duration,
+    ) -> Result<http::Response<Body>, ureq::Error> {
+        let request = self.agent.configure_request(request).timeout_recv_response(Some(within)).build();
+        self.agent.run(request)
     }
 }
 
@@ -297,5 +321,10 @@ impl fmt::Debug for Client {
 }
 
 /// A list of a million ids has 67 MB; a page of anything else is far below.
+/// A hub that takes a connection and says nothing is not to be waited for.
+const OPEN_WITHIN: Duration = Duration::from_secs(20);
+const READ_WITHIN: Duration = Duration::from_secs(45);
+/// A hub that syncs a large object to a slow disk needs a while.
+const WRITE_WITHIN: Duration = Duration::from_secs(120);
 const JSON_BYTES_MAX: u64 = 80 << 20;
 const PROBLEM_BYTES_MAX: u64 = 64 << 10;

@@ -36,7 +36,8 @@ impl Patience {
     }
 }
 
-/// Tells whether a connection that failed so is worth another.
+/// Tells whether a connection that failed so is worth another. One that was silent until our patience ended is not: whoever waits
+/// would wait as long again.
 pub(crate) fn is_passing(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -45,7 +46,6 @@ pub(crate) fn is_passing(kind: ErrorKind) -> bool {
             | ErrorKind::BrokenPipe
             | ErrorKind::UnexpectedEof
             | ErrorKind::Interrupted
-            | ErrorKind::TimedOut
     )
 }
 

@@ -39,7 +39,7 @@ impl HttpStore {
     /// # Errors
     /// `Unreachable`; `NotAStore` if something else answers; `NewerFormat`.
     pub fn open(url: &HttpUrl, identity: Option<&Identity>) -> Result<Self, StoreError> {
-        Self::over(client(url, identity)).map(Self::with_lanes)
+        Self::over(client(url, identity), Duration::ZERO).map(Self::with_lanes)
     }
 
     /// As `open`, but what is read is kept below `dir`, and asked for again only if the hub says that it changed.
@@ -57,7 +57,7 @@ impl HttpStore {
             let store = Self { client: Arc::new(client), info, lanes: 1, recall: Some(recall) };
             return Ok(store.with_lanes());
         }
-        let store = Self::over(client)?.with_lanes();
+        let store = Self::over(client, Duration::ZERO)?.with_lanes();
         // Whoever may not ask what changed keeps nothing, and is told why by what it asks for next.
         let Ok(changes) = resume(&store.client, "") else { return Ok(store) };
         recall.renew(&changes);
@@ -70,13 +70,14 @@ impl HttpStore {
         Self { lanes: uploads.clamp(1, LANES), ..self }
     }
 
-    /// Opens the hub that `client` speaks with.
+    /// Opens the hub that `client` speaks with, once whoever brings us there was asked what it wants to know: that takes at most
+    /// so long.
     ///
     /// # Errors
     /// As `open`.
-    pub(crate) fn over(client: Client) -> Result<Self, StoreError> {
+    pub(crate) fn over(client: Client, asked: Duration) -> Result<Self, StoreError> {
         let not_a_store = |why| StoreError::NotAStore { store: client.name.clone(), why };
-        let info: Info = match client.json(Request::get(Doing::Open, "info".into()).unsigned()) {
+        let info: Info = match client.json(Request::get(Doing::Open, "info".into()).unsigned().after(asked)) {
             Ok(info) => info,
             Err(StoreError::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::InvalidData && !is_tls(&source) =>
@@ -130,7 +131,7 @@ impl HttpStore {
             query.push_str("&since=");
             query.push_str(cursor);
         }
-        self.client.json(Request::get(Doing::List("changes"), "changes".into()).query(query))
+        self.client.json(Request::get(Doing::List("changes"), "changes".into()).query(query).after(wait))
     }
 
     fn names<T: std::str::FromStr>(&self, what: &'static str, path: String) -> Result<Vec<T>, StoreError> {
@@ -429,7 +430,7 @@ const AGENT: &str = concat!("wbsync/", env!("CARGO_PKG_VERSION"));
 /// Enough to hide the way there and back; more would take the line from others.
 const LANES: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// A hub that syncs a large object to a slow disk needs a while; a long poll waits 55 seconds.
+/// Where a request doesn't say it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// A connection on which nothing moved for so long is dead.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -44,14 +44,13 @@ pub fn over(
         .max_redirects(0)
         .max_redirects_will_error(false)
         .proxy(None)
-        .timeout_recv_response(Some(ANSWER_TIMEOUT))
         .timeout_per_read(Some(IDLE_TIMEOUT))
         // The next connection would be another `ssh`.
         .max_idle_age(Duration::from_secs(12))
         .build();
     let agent = Agent::with_parts(config, PipeConnector::new(Arc::new(command)), Nowhere);
     let url = HttpUrl { tls: false, authority: AUTHORITY.to_owned(), prefix: String::new() };
-    HttpStore::over(Client::new(agent, url, name, identity.cloned()))
+    HttpStore::over(Client::new(agent, url, name, identity.cloned()), ASKED_WITHIN)
 }
 
 /// Makes the command that runs `remote` where `url` leads, by the `ssh` that the environment names.
@@ -70,7 +69,7 @@ fn command(url: &SshUrl, custom: Option<&str>, remote: &str) -> Command {
             command
         }
     };
-    command.args(["-T", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]);
+    command.args(["-T", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]);
     if let Some(port) = url.port {
         command.args(["-p", &port.to_string()]);
     }
@@ -89,7 +88,8 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// What requests over a pipe name as their host, and sign.
 pub const AUTHORITY: &str = "stdio";
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// A person may have to type a passphrase, or to look up a fingerprint.
+const ASKED_WITHIN: Duration = Duration::from_secs(100);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 #[cfg(test)]
@@ -105,8 +105,8 @@ mod tests {
 
     #[test]
     fn nothing_of_a_url_becomes_an_option_or_a_second_command() {
-        insta::assert_snapshot!(args("ssh://eve@host:2222/srv/a", None), @"ssh -T -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -p 2222 -- eve@host wbsync serve --stdio --store='/srv/a'");
-        insta::assert_snapshot!(args("host:a'; rm -rf b", None), @r"ssh -T -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -- host wbsync serve --stdio --store='a'\''; rm -rf b'");
-        insta::assert_snapshot!(args("host:--listen", Some("ssh -F none")), @r#"sh -c ssh -F none "$@" ssh -T -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -- host wbsync serve --stdio --store='--listen'"#);
+        insta::assert_snapshot!(args("ssh://eve@host:2222/srv/a", None), @"ssh -T -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -p 2222 -- eve@host wbsync serve --stdio --store='/srv/a'");
+        insta::assert_snapshot!(args("host:a'; rm -rf b", None), @r"ssh -T -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -- host wbsync serve --stdio --store='a'\''; rm -rf b'");
+        insta::assert_snapshot!(args("host:--listen", Some("ssh -F none")), @r#"sh -c ssh -F none "$@" ssh -T -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -- host wbsync serve --stdio --store='--listen'"#);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
+
+use crate::transport::guard::Guard;
 
 /// Starts the program for each connection.
 #[derive(Clone)]
@@ -64,7 +66,7 @@ impl Connector<()> for PipeConnector {
             }
         });
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        let program = Program { child, stdin: Some(stdin) };
+        let program = Program { guard: Guard::new(child), stdin: Some(stdin) };
         Ok(Some(Pipe { buffers, program, from: Mutex::new(receiver), part: Vec::new(), taken: 0, ended: false }))
     }
 }
@@ -93,7 +95,8 @@ impl Transport for Pipe {
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
         let stdin = self.program.stdin.as_mut().expect("it is closed only when dropped");
-        let sent = stdin.write_all(&self.buffers.output()[..amount]).and_then(|()| stdin.flush());
+        let output = &self.buffers.output()[..amount];
+        let sent = self.program.guard.during(|| stdin.write_all(output).and_then(|()| stdin.flush()));
         sent.map_err(|error| match self.program.ended() {
             Some(reason) => Error::Io(reason),
             None => Error::Io(error),
@@ -126,13 +129,13 @@ impl Transport for Pipe {
     }
 
     fn is_open(&mut self) -> bool {
-        !self.ended && matches!(self.program.child.try_wait(), Ok(None))
+        !self.ended && matches!(self.program.guard.child().try_wait(), Ok(None))
     }
 }
 
 /// A running program; ends when its input does.
 struct Program {
-    child: Child,
+    guard: Guard,
     stdin: Option<ChildStdin>,
 }
 
@@ -141,7 +144,8 @@ impl Program {
     fn ended(&mut self) -> Option<io::Error> {
         let until = Instant::now() + END_TIMEOUT;
         let status = loop {
-            match self.child.try_wait() {
+            let status = self.guard.child().try_wait();
+            match status {
                 Ok(Some(status)) => break status,
                 Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
                 _ => return None,
@@ -160,12 +164,13 @@ impl Drop for Program {
     fn drop(&mut self) {
         drop(self.stdin.take());
         let until = Instant::now() + END_TIMEOUT;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+        let is_running = || matches!(self.guard.child().try_wait(), Ok(None));
+        while is_running() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(2));
         }
         // It may have ended just now; then there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.guard.child().kill();
+        let _ = self.guard.child().wait();
     }
 }
 
