@@ -18,7 +18,7 @@ use crate::exchange::receipt::fork::ForkKind;
 use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::PeerName;
-use crate::keys::document::{Unverified, hash_of};
+use crate::keys::document::Unverified;
 use crate::record::clock::Clock;
 use crate::scope::manifest::{Manifest, Succession, succession};
 use crate::state::accepted::Jump;
@@ -243,7 +243,7 @@ impl Instance {
         scope: &OpenScope,
         summary: &mut FetchSummary,
     ) -> Result<(), Error> {
-        let mut incoming = Vec::new();
+        let (mut incoming, mut own) = (Vec::new(), None);
         self.fetch_receipts(store, remote, scope, summary)?;
         let mut writes: Writes = BTreeMap::new();
         for (signer, signed) in self.state.signed_writes(&scope.row.id)? {
@@ -258,6 +258,9 @@ impl Instance {
                 false => self.fetch_head(store, remote, scope, &signer, summary)?,
             };
             let Some((head, fetched)) = found else { continue };
+            if signer == self.id() {
+                own = Some(head.clone());
+            }
             let best = writes.entry(signer).or_insert((0, 0));
             *best = (*best).max((head.incarnation, head.writes));
             // A former writer's head proves what it wrote, and is merged no more.
@@ -282,6 +285,12 @@ impl Instance {
                     break;
                 }
             }
+        }
+        if let Some(own) = own
+            && self.is_merged_by_origin(scope, &own)?
+        {
+            // Nothing of it is lost here, even if it couldn't be taken in.
+            self.note_restored_from(&scope.row.id, own.incarnation, own.seq)?;
         }
         Ok(())
     }
@@ -452,31 +461,6 @@ impl Instance {
             return Ok(None);
         }
         Ok(Some((head.clone(), Incoming { head, hash, document: bytes, taking: Taking::Head })))
-    }
-
-    /// Takes a head of our own as anybody else's, while a restore is at work.
-    fn fetch_own_head(
-        &self,
-        store: &dyn Store,
-        remote: &str,
-        scope: &OpenScope,
-    ) -> Result<Option<(Head, Incoming)>, Error> {
-        let Some((head, document)) = self.own_head_in(store, remote, &scope.row)? else { return Ok(None) };
-        let known = self.state.head(&scope.row.id, &self.id())?;
-        let hash = hash_of(&document);
-        let is_known = known.as_ref().is_some_and(|known| known.hash == hash);
-        if head.base.is_none() != (scope.row.origin == self.id()) || is_known {
-            return Ok(None);
-        }
-        let taking = match Self::is_newer_own(known.as_ref(), &head, &hash) {
-            true => Taking::Head,
-            false => Taking::Records,
-        };
-        // What it replaces may be on another line, published elsewhere by one of two copies.
-        if let Some(known) = known.filter(|_| taking == Taking::Head) {
-            self.note_rescued(&scope.row.id, &known.commit)?;
-        }
-        Ok(Some((head.clone(), Incoming { head, hash, document, taking })))
     }
 
     /// Records damage of one document; an error of the whole store ends the fetch.

@@ -6,11 +6,14 @@
 use std::fmt;
 
 use super::error::Error;
+use super::ingest::{Incoming, Taking};
 use super::instance::Instance;
+use super::scopes::OpenScope;
 use crate::exchange::head::Head;
 use crate::exchange::store::Store;
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::keys::card::SignedCard;
+use crate::keys::document::hash_of;
 use crate::state::heads::TrackedHead;
 use crate::state::scopes::ScopeRow;
 
@@ -122,6 +125,10 @@ impl Instance {
         let scope = || self.scope_label(row);
         let lost = |what| Err(Error::LostHistory { remote: remote.into(), what });
         let marks = known.as_ref().map_or((0, 0), |known| (known.incarnation, known.seq));
+        let found_before = self.restored_from(&row.id)?;
+        if (head.incarnation, head.seq) > marks && (head.incarnation, head.seq) <= found_before {
+            return Ok(());
+        }
         if (head.incarnation, head.seq) > marks {
             return lost(Lost::Head { scope: scope()?, ours: marks.1, theirs: head.seq });
         }
@@ -135,7 +142,7 @@ impl Instance {
         match self.state.published(&row.id, head.seq, head.seq)?.first() {
             Some((_, commit)) if *commit != head.commit => lost(Lost::Fork { scope: scope()?, seq: head.seq }),
             // From before the last restore; later than what was found then, nobody has seen it yet.
-            None if (head.incarnation, head.seq) > self.restored_from(&row.id)? && head.incarnation < marks.0 => {
+            None if (head.incarnation, head.seq) > found_before && head.incarnation < marks.0 => {
                 lost(Lost::Head { scope: scope()?, ours: marks.1, theirs: head.seq })
             }
             _ => Ok(()),
@@ -156,6 +163,31 @@ impl Instance {
         let Some(bytes) = store.head(&row.id, &self.id()).map_err(Error::store(remote))? else { return Ok(None) };
         let opened = Head::open(&bytes, &self.id()).ok().filter(|(head, _)| head.scope == row.id);
         Ok(opened.map(|(head, _)| (head, bytes)))
+    }
+
+    /// Takes a head of our own as anybody else's, while a restore is at work.
+    pub(super) fn fetch_own_head(
+        &self,
+        store: &dyn Store,
+        remote: &str,
+        scope: &OpenScope,
+    ) -> Result<Option<(Head, Incoming)>, Error> {
+        let Some((head, document)) = self.own_head_in(store, remote, &scope.row)? else { return Ok(None) };
+        let known = self.state.head(&scope.row.id, &self.id())?;
+        let hash = hash_of(&document);
+        let is_known = known.as_ref().is_some_and(|known| known.hash == hash);
+        if head.base.is_none() != (scope.row.origin == self.id()) || is_known {
+            return Ok(None);
+        }
+        let taking = match Self::is_newer_own(known.as_ref(), &head, &hash) {
+            true => Taking::Head,
+            false => Taking::Records,
+        };
+        // What it replaces may be on another line, published elsewhere by one of two copies.
+        if let Some(known) = known.filter(|_| taking == Taking::Head) {
+            self.note_rescued(&scope.row.id, &known.commit)?;
+        }
+        Ok(Some((head.clone(), Incoming { head, hash, document, taking })))
     }
 
     /// Remembers that a remote holds one of our heads: it can't be a branch that nobody has seen.

@@ -126,7 +126,11 @@ impl Instance {
             }
             let position = self.with_database(|database| Ok(database.position()?))?;
             let applied = View::decode(&position.applied).map_err(Error::Bookkeeping)?;
-            let candidates = self.old_records(&applied, wanted)?;
+            let away = self.state.pruned()?;
+            let mut candidates = self.old_records(&applied, wanted)?;
+            // Looked for once: whatever is kept loses its note below.
+            let begun = if round == 0 { self.begun(&away, &candidates)? } else { BTreeSet::new() };
+            candidates.retain(|(id, _)| !away.contains_key(id) || begun.contains(id));
             let ids = candidates.iter().map(|(id, _)| id.clone()).collect();
             let dropped = Dropped::Unused(ids);
             if mode == Mode::DryRun {
@@ -138,7 +142,7 @@ impl Instance {
             }
             // Known before they go: a row without one, and without this note, would be missing.
             let transaction = self.state.transaction()?;
-            for (id, content) in &candidates {
+            for (id, content) in candidates.iter().filter(|(id, _)| !away.contains_key(id)) {
                 self.state.put_pruned(id, content, clock::now())?;
             }
             database::commit(transaction)?;
@@ -171,13 +175,34 @@ impl Instance {
         Err(Error::Restless)
     }
 
+    /// Finds the records that are noted as pruned and still have their rows, because pruning was interrupted.
+    fn begun(
+        &self,
+        away: &BTreeMap<RecordId, ContentHash>,
+        candidates: &Candidates,
+    ) -> Result<BTreeSet<RecordId>, Error> {
+        let noted = candidates.iter().filter(|(id, content)| away.get(id) == Some(content));
+        let noted: Vec<RecordId> = noted.map(|(id, _)| id.clone()).collect();
+        self.with_database(|database| {
+            let mut begun = BTreeSet::new();
+            if database.count_rows(&Dropped::Unused(noted.clone()))?.is_empty() {
+                return Ok(begun);
+            }
+            for id in noted {
+                if !database.count_rows(&Dropped::Unused(vec![id.clone()]))?.is_empty() {
+                    begun.insert(id);
+                }
+            }
+            Ok(begun)
+        })
+    }
+
     /// Lists the records of others that nobody has written since, and whose fields nobody disputes.
     fn old_records(
         &self,
         view: &View,
         (before, datasets, from): (UnixMillis, &[DatasetName], Option<InstanceId>),
     ) -> Result<Candidates, Error> {
-        let away = self.state.pruned()?;
         let mut found = Vec::new();
         for (origin, spans) in self.spans(&View::default(), view)? {
             if origin == self.id() || from.is_some_and(|from| from != origin) {
@@ -188,9 +213,6 @@ impl Instance {
             for dataset in here.iter().filter(|dataset| datasets.is_empty() || datasets.contains(dataset)) {
                 for key in self.old_keys(&origin, &spans, dataset, before)? {
                     let id = RecordId { origin, dataset: dataset.clone(), key };
-                    if away.contains_key(&id) {
-                        continue;
-                    }
                     if let Some(content) = self.content_after(&spans, &id)? {
                         let hash = content_hash(&content, &origin);
                         found.push((id, hash));

@@ -13,6 +13,7 @@ use super::view::View;
 use crate::connector::capturing::Capturing;
 use crate::connector::contract::Parked;
 use crate::exchange::receipt::fork::ForkKind;
+use crate::history::join::Known;
 use crate::id::bytes::{CommitId, InstanceId};
 use crate::id::name::DatasetName;
 use crate::keys::identity::fingerprint_of;
@@ -270,9 +271,13 @@ impl Instance {
         let own = self.state.head(&row.id, &self.id())?;
         let origin = self.state.head(&row.id, &row.origin)?;
         let published = own.as_ref().map(|own| own.commit) == row.local_head
-            || row.origin != self.id() && origin.map(|origin| origin.commit) == row.local_head;
+            || row.origin != self.id() && origin.as_ref().map(|origin| origin.commit) == row.local_head;
         let refold = row.origin == self.id() && self.state.refold_due(&row.id)?;
-        let own_writes = head.as_ref().map_or(0, |head| head.commit.clock.seen(&self.id(), self.card.card.incarnation));
+        let writes_in = |known: &Known| known.commit.clock.seen(&self.id(), self.card.card.incarnation);
+        let own_writes = head.as_ref().map_or(0, writes_in);
+        // What we wrote while we might is no longer ours alone once the origin has it.
+        let taken = origin.map(|origin| self.state.known_commit(&row.id, &origin.commit)).transpose()?;
+        let taken = taken.as_ref().map_or(0, writes_in);
         Ok(ScopeStatus {
             scope: self.scope_label(row)?,
             followed: self.follows(row)?,
@@ -284,7 +289,7 @@ impl Instance {
                 && !self.state.is_shut_out(&row.id)?
                 && row.local_head.is_some()
                 && (!published || own.is_some() && refold),
-            local_edits: !may_write && own_writes > 0,
+            local_edits: !may_write && own_writes > taken,
             unmerged,
             forked,
             to_merge,

@@ -8,6 +8,7 @@ use wbsync::sync::error::Error;
 use wbsync::sync::prune::{OldRecords, PruneOptions, Pruned};
 use wbsync::sys::clock::{self, UnixMillis};
 
+use super::crash::{Part, put_back};
 use super::world::{Site, Stick, pair};
 
 fn records(before: UnixMillis) -> PruneOptions {
@@ -305,4 +306,22 @@ fn below_the_floor_a_snapshot_serves_and_nothing_of_old_is_in_any_object() {
     for site in [&alpha, &beta] {
         assert_sound(site);
     }
+}
+
+/// The process ends after it has noted what goes and before the rows went.
+#[test]
+fn pruning_that_was_interrupted_is_finished_by_the_next() {
+    let (_stick, _alpha, beta, _, moment) = old();
+    // Captures and applies what it finds, and removes no row.
+    beta.open().prune(&records(UnixMillis(0)), Mode::Keep).unwrap();
+    let before = beta.save();
+    let first = prune(&beta, &records(moment));
+    assert!(!first.rows.is_empty());
+    put_back(&beta, &before, Part::App);
+    assert!(has(&beta, "plain"), "the rows are there, and noted as pruned");
+    assert_eq!(prune(&beta, &records(moment)).rows, first.rows);
+    assert!(!has(&beta, "plain"));
+    assert_sound(&beta);
+    let third = prune(&beta, &records(moment));
+    assert!(third.rows.is_empty(), "{third:?}");
 }

@@ -14,6 +14,7 @@ use wbsync::sync::error::Error;
 use wbsync::sync::instance::{Instance, Purpose};
 use wbsync::sync::progress::silent;
 use wbsync::sync::restore::{RestoreOptions, RestoreSummary, bare};
+use wbsync::sync::rotate::Resealing;
 
 use super::crash::{Part, put_back};
 use super::support::app::App;
@@ -535,4 +536,75 @@ fn a_field_of_a_narrower_scope_comes_back_too() {
             assert_eq!(site.open().open_conflicts().unwrap(), Vec::<String>::new(), "{part} was old");
         }
     }
+}
+
+/// An address that is written while a restore isn't finished, for a record that had none: the first restore, which failed
+/// half-way, had lost the row's bookkeeping.
+#[test]
+fn a_field_of_a_narrower_scope_that_came_between_two_restores_travels() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    for site in [&alpha, &beta] {
+        let path = site.app.dir().join("wbsync.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text + "\n[dataset.requests.fields.contact_email]\nscope = \"trusted\"\n").unwrap();
+    }
+    let email = |site: &Site, title: &str| {
+        site.app.value(&format!("SELECT coalesce(contact_email, '') FROM help_requests WHERE title = '{title}'"))
+    };
+    let alice = alpha.app.insert_user("alice", "public");
+    for title in ["own", "of another"] {
+        alpha.request(alice, title, "public");
+    }
+    let before = alpha.save();
+    for site in [&alpha, &beta, &alpha] {
+        site.sync();
+    }
+    let known = beta.save();
+    put_back(&alpha, &before, Part::App);
+    alpha.edit(id_of(&alpha, "own"), "contact_email", "ann@example.org");
+    restore(&alpha);
+    for site in [&alpha, &beta, &alpha] {
+        site.sync();
+    }
+    assert_eq!([email(&alpha, "own"), email(&beta, "own")], ["ann@example.org", "ann@example.org"]);
+    // The same by a writer, in a row that is known.
+    put_back(&beta, &known, Part::App);
+    beta.edit(id_of(&beta, "of another"), "contact_email", "bea@example.org");
+    restore(&beta);
+    for site in [&beta, &alpha, &beta] {
+        site.sync();
+    }
+    assert_eq!([email(&alpha, "of another"), email(&beta, "of another")], ["bea@example.org", "bea@example.org"]);
+    assert_eq!(alpha.local_heads(), beta.local_heads());
+}
+
+/// A writer's own head builds on one of the origin's that the origin's newest ladder has no more: it can't be taken in again,
+/// and what it said has come with the origin's.
+#[test]
+fn a_head_of_our_own_that_its_origin_has_merged_and_folded_is_not_missed() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let request = alpha.request(alice, "soup", "trusted");
+    alpha.sync();
+    let backup = beta.save();
+    beta.sync();
+    describe(&beta, "soup", "by a writer");
+    for site in [&beta, &alpha] {
+        site.sync();
+    }
+    alpha.open().scope_rotate("trusted", Resealing::AtNextPush, Mode::Keep).unwrap();
+    alpha.edit(request, "title", "hot soup");
+    alpha.sync();
+    backup.restore(beta.app.dir());
+    restore(&beta);
+    for site in [&beta, &alpha, &beta] {
+        site.sync();
+    }
+    assert_eq!(description(&beta, "hot soup"), "by a writer");
+    describe(&beta, "hot soup", "by a writer, again");
+    for site in [&beta, &alpha, &beta] {
+        site.sync();
+    }
+    assert_eq!(description(&alpha, "hot soup"), "by a writer, again");
+    assert_eq!(alpha.local_heads(), beta.local_heads());
 }

@@ -250,6 +250,9 @@ impl Town {
         for at in self.sites() {
             let mine = self.players[at].site.local_heads();
             let instance = self.players[at].site.open();
+            let status = instance.status().unwrap();
+            let own_ways: Vec<&str> =
+                status.scopes.iter().filter(|scope| scope.local_edits).map(|scope| scope.scope.as_str()).collect();
             let mut scopes = BTreeSet::new();
             for (scope, head) in mine {
                 let row = instance.state.scopes().unwrap().into_iter().find(|row| row.id.to_string() == scope).unwrap();
@@ -257,7 +260,10 @@ impl Town {
                 // Who was revoked keeps what it had of what it may read no more.
                 let player = &self.players[origin];
                 let is_lost = player.lost.iter().any(|(peer, scope)| *peer == at && *scope == row.name.as_str());
-                if is_lost || player.revoked.contains(&at) || self.players[at].revoked.contains(&origin) {
+                // What a writer wrote when it no longer might stays where it is, and `status` says so.
+                let is_own_way = player.lost.contains(&(at, "trusted"))
+                    && own_ways.contains(&format!("{}/{}", self.name(origin), row.name).as_str());
+                if is_lost || is_own_way || player.revoked.contains(&at) || self.players[at].revoked.contains(&origin) {
                     continue;
                 }
                 let label = format!("{} of {}", row.name, self.name(origin));

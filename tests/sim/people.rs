@@ -88,6 +88,10 @@ impl Town {
 
     /// Rows of others, and history, go at one site, up to now or some days ago.
     pub fn prune(&mut self, at: At) {
+        // It commits first, and what is committed by whoever doesn't know what it had published is another record.
+        if self.players[at].is_behind {
+            return;
+        }
         let back = self.random.below(3) * self.random.below(5) * 86_400_000;
         let dataset = self.random.pick(&["", "", "comments", "requests"]);
         let datasets = Some(dataset).filter(|name| !name.is_empty()).map(|name| DatasetName::new(name).unwrap());

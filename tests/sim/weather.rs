@@ -15,6 +15,10 @@ impl Town {
         let which = self.random.below(self.places.len() as u64) as usize;
         let dir = self.places[which].store();
         let chance = self.random.below(8);
+        // Nobody has sent anything there yet.
+        if !dir.exists() {
+            return;
+        }
         if chance == 0 || self.places[which].old.is_none() {
             self.places[which].old = Some(Saved::of(&dir));
             return;

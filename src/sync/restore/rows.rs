@@ -227,15 +227,21 @@ impl Survey<'_> {
                 self.rows.withdrawn.push(id.to_string());
             }
         }
+        let is_in_place = audience.scope().is_some_and(|name| holders.contains(&(self.named(name), id.clone())));
         for (name, fields) in &routed {
             let (index, piece) = (self.named(name), piece_in(name));
             if holders.contains(&(index, piece.clone())) {
                 self.join(&piece, index, base, doubt, fields)?;
-            } else if doubt == Doubt::Edited {
+            } else if doubt == Doubt::Edited || is_in_place && self.is_unheard(index, &piece)? {
                 self.put_new(&piece, index, fields);
             }
         }
         Ok(())
+    }
+
+    /// Tells whether fields for fewer readers never were in their scope: the row got them after all that is held.
+    fn is_unheard(&self, index: usize, piece: &RecordId) -> Result<bool, Error> {
+        Ok(piece.dataset.is_overlay() && !self.sides[index].was_there(self.instance, piece)?)
     }
 
     /// Makes a record in a scope; one that holds only fields for fewer readers needs something in them.
@@ -301,8 +307,12 @@ impl Survey<'_> {
         let mut routed = route::foreign(&self.least, &id.dataset, scopes, fields.clone());
         for (index, record) in &held {
             let piece = if record.is_some() { id.clone() } else { overlay(id) };
-            if let Some(fields) = routed.remove(&self.sides[*index].open.row.name) {
+            let Some(fields) = routed.remove(&self.sides[*index].open.row.name) else { continue };
+            let side = &self.sides[*index];
+            if side.at(self.instance, side.tip.as_ref(), &piece)?.is_some() {
                 self.join(&piece, *index, base, doubt, &fields)?;
+            } else if is_held && (doubt == Doubt::Edited || self.is_unheard(*index, &piece)?) {
+                self.put_new(&piece, *index, &fields);
             }
         }
         if is_held || all.is_empty() {
