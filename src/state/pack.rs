@@ -57,8 +57,8 @@ impl fmt::Debug for Packer {
     }
 }
 
-/// The fastest level that looks for repetitions everywhere: nodes are packed once and read often.
-const LEVEL: i32 = 1;
+/// Of the nodes of 93,769 made-up records it saves 35 % at 345 MB/s, where level 1 saves 52 % at 160 (`zstd -b -B4096`).
+const LEVEL: i32 = -3;
 
 /// What a frame begins with.
 const MAGIC: [u8; 4] = zstd_safe::MAGICNUMBER.to_le_bytes();
@@ -81,7 +81,7 @@ mod tests {
             assert!(kept.len() <= bytes.len());
             assert_eq!(packer.unpack(kept), bytes);
         }
-        assert!(packer.pack(&text).len() * 10 < text.len());
+        assert!(packer.pack(&text).len() * 5 < text.len());
     }
 
     #[test]
