@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::edits::{Edit, Edited, Edits};
 use super::error::Error;
 use super::instance::Instance;
-use super::route::{self, Routed};
+use super::route::{self, Holds, Place, Routed};
 use super::scopes::OpenScope;
 use super::status::TOO_LARGE_KEY;
 use super::view::View;
@@ -122,9 +122,16 @@ impl<'a> Collector<'a> {
             }
         }
         if let (Some(fields), false) = (fields, is_own) {
-            let is_home = |index: &usize, whole: &Option<Record>| whole.is_some() || homes.contains(index);
-            let scopes = held.iter().map(|(index, whole, _)| (&self.scopes[*index].open, is_home(index, whole)));
-            routed = route::foreign(&self.least, &id.dataset, scopes, fields);
+            let places = held.iter().map(|(index, whole, overlaid)| {
+                let holds = match (whole, overlaid) {
+                    (Some(record), _) => Holds::Record(Some(record)),
+                    (None, _) if homes.contains(index) => Holds::Record(None),
+                    (None, Some(_)) => Holds::Fields,
+                    (None, None) => Holds::Nothing,
+                };
+                Place { scope: &self.scopes[*index].open, holds }
+            });
+            routed = route::foreign(&self.least, &id.dataset, places, fields);
         }
         let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
         let row = audience.as_ref().and_then(Audience::scope);

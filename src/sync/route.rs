@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::scopes::OpenScope;
 use crate::id::name::{DatasetName, FieldName, ScopeName};
+use crate::record::cell::Record;
 use crate::record::value::Value;
 use crate::scope::fields::LeastScopes;
 
@@ -30,40 +31,65 @@ pub(super) fn own(
     routed
 }
 
-/// Splits the row of another instance's record, given its scopes that we read and whether each holds the record
-/// itself.
+/// A scope of another instance that we read, and what it holds of a record.
+pub(super) struct Place<'a> {
+    /// The scope.
+    pub(super) scope: &'a OpenScope,
+    /// What it holds.
+    pub(super) holds: Holds<'a>,
+}
+
+/// What a scope holds of a record.
+pub(super) enum Holds<'a> {
+    /// The record itself; nothing yet, if it is about to be made there.
+    Record(Option<&'a Record>),
+    /// Fields for fewer readers than the record has.
+    Fields,
+    /// Nothing.
+    Nothing,
+}
+
+/// Splits the row of another instance's record, given its scopes that we read.
 ///
-/// Its origin's rules count: a field that one of them claims goes there, any other where the record is. A field that
-/// would be meant for fewer readers if the row were ours goes nowhere else than to a scope of that name.
+/// Its origin's rules count, as far as they are known here: a field that one of them claims goes there if the origin has put
+/// fields of this very record there, or if the record is public. Else nobody here knows who is meant by both, as of a
+/// group's record and what is for trusted readers: such a field goes nowhere but into the record itself, if it is there
+/// already. Any other goes where the record is. A field that would be meant for fewer readers if the row were ours goes
+/// nowhere else than to a scope of that name.
 pub(super) fn foreign<'a>(
     least: &LeastScopes,
     dataset: &DatasetName,
-    scopes: impl Iterator<Item = (&'a OpenScope, bool)>,
+    places: impl Iterator<Item = Place<'a>>,
     fields: BTreeMap<FieldName, Value>,
 ) -> Routed {
     let mut routed = Routed::new();
-    let mut wholes = Vec::new();
-    let mut claims: BTreeMap<FieldName, ScopeName> = BTreeMap::new();
-    let overlay = dataset.overlay();
-    for (scope, is_whole) in scopes {
-        if is_whole {
-            wholes.push(&scope.row.name);
-            continue;
-        }
-        for field in fields.keys().filter(|field| scope.schema.names(&overlay, field)) {
-            claims.insert(field.clone(), scope.row.name.clone());
+    let (mut wholes, mut others) = (Vec::new(), Vec::new());
+    for Place { scope, holds } in places {
+        match holds {
+            Holds::Record(record) => wholes.push((&scope.row.name, record)),
+            Holds::Fields => others.push((scope, true)),
+            Holds::Nothing => others.push((scope, false)),
         }
     }
     if wholes.is_empty() {
         return routed;
     }
+    let overlay = dataset.overlay();
+    let is_public = wholes.iter().any(|(whole, _)| whole.is_public());
     for (field, value) in fields {
-        if let Some(scope) = claims.get(&field) {
-            routed.entry(scope.clone()).or_default().insert(field, value);
+        let mut claims = others.iter().filter(|(scope, _)| scope.schema.names(&overlay, &field)).peekable();
+        let is_claimed = claims.peek().is_some();
+        let is_here = wholes.iter().any(|(_, record)| record.is_some_and(|record| record.cells.contains_key(&field)));
+        // Where fields of the record lie already counts more than where they might.
+        if let Some((scope, _)) = claims.filter(|(_, holds)| *holds || is_public).max_by_key(|(_, holds)| *holds) {
+            routed.entry(scope.row.name.clone()).or_default().insert(field, value);
+            continue;
+        }
+        if is_claimed && !is_here {
             continue;
         }
         let own = least.of(dataset, &field);
-        for whole in wholes.iter().filter(|whole| own.is_none_or(|own| own == **whole)) {
+        for (whole, _) in wholes.iter().filter(|(whole, _)| own.is_none_or(|own| own == *whole)) {
             routed.entry((*whole).clone()).or_default().insert(field.clone(), value.clone());
         }
     }

@@ -5,6 +5,8 @@ use std::fs;
 use wbsync::id::name::ScopeName;
 use wbsync::scope::manifest::draft::{Reader, Since};
 use wbsync::state::peers::Trust;
+use wbsync::sync::commit::Mode;
+use wbsync::sync::trust::Right;
 
 use super::world::{Site, Stick};
 
@@ -91,7 +93,7 @@ fn a_field_of_a_narrower_scope_shows_in_one_row_to_its_readers_only() {
     }
     // Nothing of all this is taken for an edit.
     for site in [beta, gamma] {
-        let committed = site.open().commit(wbsync::sync::commit::Mode::DryRun).unwrap();
+        let committed = site.open().commit(Mode::DryRun).unwrap();
         assert!(committed.scopes.is_empty(), "{}: {:?}", site.name, committed.scopes);
     }
 }
@@ -141,7 +143,7 @@ fn a_field_that_is_narrowed_leaves_history_like_a_withdrawn_record() {
         assert!(!holds(&bytes), "gamma's {file} still has it");
     }
     for site in [beta, gamma] {
-        let committed = site.open().commit(wbsync::sync::commit::Mode::DryRun).unwrap();
+        let committed = site.open().commit(Mode::DryRun).unwrap();
         assert!(committed.scopes.is_empty(), "{}: {:?}", site.name, committed.scopes);
     }
 }
@@ -173,6 +175,41 @@ fn a_writer_edits_a_field_of_a_narrower_scope_there_and_nowhere_else() {
         assert!(!format!("{content:?}").contains("secret@gamma"), "{record} of {scope}");
     }
     assert!(request > 0);
+}
+
+/// What is for trusted readers at most and stands in a group's row is for nobody, also if a writer from the group writes it
+/// there: it must not reach trusted readers who aren't in the group.
+#[test]
+fn what_a_writer_puts_into_a_field_of_a_groups_row_goes_to_no_others() {
+    let (_stick, sites) = three();
+    let [alpha, beta, gamma] = &sites;
+    alpha.open().peer_trust("beta", Trust::Writer).unwrap();
+    alpha.open().peer_trust("gamma", Trust::Trusted).unwrap();
+    for site in &sites {
+        configure(site, "\n[dataset.requests.fields.contact_email]\nscope = \"trusted\"\n");
+    }
+    let instance = alpha.open();
+    instance.group_create("ring", Mode::Keep).unwrap();
+    instance.group_add("ring", "beta", Right::Write, Since::Beginning, Mode::Keep).unwrap();
+    drop(instance);
+    alpha.request(1, "alpha ladder", "public");
+    alpha.request(1, "alpha plan", "group:ring");
+    exchange(&sites);
+    let write = |title: &str, contact: &str| {
+        let sql = "UPDATE help_requests SET contact_email = ?2 WHERE title = ?1";
+        beta.app.execute(sql, &[&title, &contact]);
+    };
+    write("alpha plan", "hush@ring");
+    write("alpha ladder", "call@beta");
+    exchange(&sites);
+    let shown = |site: &Site| {
+        site.app.value("SELECT coalesce(group_concat(contact_email, ' '), '') FROM help_requests ORDER BY title")
+    };
+    assert_eq!(shown(gamma), "call@beta");
+    assert_eq!(shown(alpha), "call@beta");
+    for (scope, record, content) in sites.iter().flat_map(Site::records) {
+        assert!(!format!("{content:?}").contains("hush@ring"), "{record} of {scope}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::state::database;
 use crate::sync::error::{Error, through};
 use crate::sync::instance::Instance;
 use crate::sync::progress::Event;
-use crate::sync::route::{self, Routed};
+use crate::sync::route::{self, Holds, Place, Routed};
 use crate::sync::view::View;
 use crate::sys::clock;
 
@@ -300,16 +300,23 @@ impl Survey<'_> {
         let mut held = Vec::new();
         for index in &all {
             let side = &self.sides[*index];
-            held.push((*index, side.at(self.instance, side.tip.as_ref(), id)?));
+            let at = |id| side.at(self.instance, side.tip.as_ref(), id);
+            held.push((*index, at(id)?, at(&overlay(id))?.is_some()));
         }
-        let is_held = held.iter().any(|(_, record)| record.is_some());
-        let scopes = held.iter().map(|(index, record)| (&self.sides[*index].open, record.is_some()));
-        let mut routed = route::foreign(&self.least, &id.dataset, scopes, fields.clone());
-        for (index, record) in &held {
-            let piece = if record.is_some() { id.clone() } else { overlay(id) };
+        let is_held = held.iter().any(|(_, record, _)| record.is_some());
+        let places = held.iter().map(|(index, record, has_fields)| {
+            let holds = match record {
+                Some(record) => Holds::Record(Some(record)),
+                None if *has_fields => Holds::Fields,
+                None => Holds::Nothing,
+            };
+            Place { scope: &self.sides[*index].open, holds }
+        });
+        let mut routed = route::foreign(&self.least, &id.dataset, places, fields.clone());
+        for (index, record, has_fields) in &held {
             let Some(fields) = routed.remove(&self.sides[*index].open.row.name) else { continue };
-            let side = &self.sides[*index];
-            if side.at(self.instance, side.tip.as_ref(), &piece)?.is_some() {
+            let piece = if record.is_some() { id.clone() } else { overlay(id) };
+            if record.is_some() || *has_fields {
                 self.join(&piece, *index, base, doubt, &fields)?;
             } else if is_held && (doubt == Doubt::Edited || self.is_unheard(*index, &piece)?) {
                 self.put_new(&piece, *index, &fields);
