@@ -24,13 +24,16 @@ pub fn bars(verbose: bool) -> Watcher {
             Event::Phase { name, total } => {
                 let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
                 let template = match total {
-                    Some(_) => "{spinner} {msg} {wide_bar} {percent}% {rate}/s {eta}",
-                    None => "{spinner} {msg} {human_pos} {rate}/s",
+                    Some(_) => "{spinner} {msg} {wide_bar} {percent}%{rate} {eta}",
+                    None => "{spinner} {msg} {human_pos}{rate}",
                 };
                 let style = ProgressStyle::with_template(template).expect("the template is sound");
                 bar.set_style(style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
-                    // A terminal that takes nothing shows nothing.
-                    let _ = to.write_str(&grouped(state.per_sec() as u64));
+                    let speed = state.per_sec() as u64;
+                    if speed > 0 {
+                        // A terminal that takes nothing shows nothing.
+                        let _ = write!(to, " {}/s", grouped(speed));
+                    }
                 }));
                 bar.set_message(name.to_owned());
                 bar.enable_steady_tick(TICK);

@@ -66,6 +66,8 @@ pub struct ForeignKey {
     pub acts: bool,
     /// Whether it is checked at the end of a transaction, unless told otherwise.
     pub is_deferred: bool,
+    /// Whether it can be checked then.
+    pub is_deferrable: bool,
 }
 
 impl Table {

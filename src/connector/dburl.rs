@@ -272,15 +272,28 @@ pub fn redact(url: &str) -> String {
 /// `File`; `EnvLine` for a line that isn't understood.
 pub fn env_file(app_dir: &Path, name: &str) -> Result<Option<String>, Error> {
     let path = app_dir.join(".env");
-    let failed = |source| Error::File { doing: "read", path: path.clone(), source };
-    let Some(bytes) = disk::read_bounded(&path, ENV_BYTES_MAX).map_err(failed)? else { return Ok(None) };
-    let text = String::from_utf8(bytes)
-        .map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, "the file is not UTF-8")))?;
+    let Some(text) = env_text(&path)? else { return Ok(None) };
     // Whoever gives the address elsewhere need not have a file that we understand.
     if name != VARIABLE && !text.contains(name) {
         return Ok(None);
     }
     dotenv::lookup(&text, name).map_err(|bad| Error::EnvLine { path: path.clone(), line: bad.line, why: bad.why })
+}
+
+/// Returns the names that the application's `.env` gives values; none of a file that isn't understood.
+///
+/// # Errors
+/// `File`.
+pub fn env_file_names(app_dir: &Path) -> Result<Vec<String>, Error> {
+    let text = env_text(&app_dir.join(".env"))?.unwrap_or_default();
+    Ok(dotenv::names(&text).unwrap_or_default().into_iter().map(str::to_owned).collect())
+}
+
+fn env_text(path: &Path) -> Result<Option<String>, Error> {
+    let failed = |source| Error::File { doing: "read", path: path.to_owned(), source };
+    let Some(bytes) = disk::read_bounded(path, ENV_BYTES_MAX).map_err(failed)? else { return Ok(None) };
+    let text = String::from_utf8(bytes);
+    text.map(Some).map_err(|_| failed(io::Error::new(io::ErrorKind::InvalidData, "the file is not UTF-8")))
 }
 
 #[cfg(test)]

@@ -17,7 +17,19 @@ pub struct BadLine {
 /// # Errors
 /// The first line that isn't understood, wherever it is.
 pub fn lookup(text: &str, name: &str) -> Result<Option<String>, BadLine> {
-    let mut found = None;
+    Ok(entries(text)?.into_iter().rev().find(|(key, _)| *key == name).map(|(_, value)| value))
+}
+
+/// Returns the names that have a value, in the order of the file.
+///
+/// # Errors
+/// As `lookup`.
+pub fn names(text: &str) -> Result<Vec<&str>, BadLine> {
+    Ok(entries(text)?.into_iter().map(|(key, _)| key).collect())
+}
+
+fn entries(text: &str) -> Result<Vec<(&str, String)>, BadLine> {
+    let mut found = Vec::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     while !rest.is_empty() {
         let line = 1 + text[..text.len() - rest.len()].matches('\n').count();
@@ -52,9 +64,7 @@ pub fn lookup(text: &str, name: &str) -> Result<Option<String>, BadLine> {
             Some(quote @ ('\'' | '"')) => quoted(&value[1..], quote).map_err(bad)?,
             _ => plain(value),
         };
-        if key == name {
-            found = Some(value);
-        }
+        found.push((key, value));
         rest = after;
     }
     Ok(found)

@@ -226,7 +226,10 @@ fn exchange(instance: &Instance, name: &str, options: Options, checks: &mut Chec
     checks.add_about("exchange", name, verdict, format!("the last one that went well: {age}"), hint);
     let waiting = instance.waiting(&row.name)?;
     let verdict = if waiting.heads > 0 && failing.is_some() { Verdict::Warning } else { Verdict::Good };
-    let says = format!("{} heads with {} bytes wait to be sent", waiting.heads, waiting.bytes);
+    let says = match waiting.heads {
+        1 => format!("1 head with {} bytes waits to be sent", waiting.bytes),
+        heads => format!("{heads} heads with {} bytes wait to be sent", waiting.bytes),
+    };
     checks.add_about("queue", name, verdict, says, None);
     Ok(())
 }

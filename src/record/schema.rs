@@ -237,6 +237,12 @@ mod tests {
         });
         let typed = Schema { fields: BTreeMap::from([(DatasetName::new("typed").unwrap(), typed.collect())]) };
         assert_eq!(Schema::decode(&typed.encode()).unwrap(), typed);
+        let lists = fieldtype::NAMES.iter().map(|(kind, name)| {
+            let kind = Some(FieldType::Plain(fieldtype::Kind::List(kind)));
+            (FieldName::new(name).unwrap(), FieldRule { kind, ..Default::default() })
+        });
+        let lists = Schema { fields: BTreeMap::from([(DatasetName::new("lists").unwrap(), lists.collect())]) };
+        assert_eq!(Schema::decode(&lists.encode()).unwrap(), lists);
         let long_type = [b"\x83\x66latest\xf6\x78\x45ref:", "x".repeat(65).as_bytes()].concat();
         let wide = |count: usize| {
             let mut writer = Writer::new();
@@ -250,6 +256,7 @@ mod tests {
             Case::accept("every-strategy", all.encode()),
             Case::accept("dataset-without-fields", b"\xa1\x61d\xa0".to_vec()),
             Case::accept("every-type", typed.encode()),
+            Case::accept("list-types", lists.encode()),
             Case::accept("unknown-type", rule(b"\x83\x66latest\xf6\x64uuid")),
             Case::accept("unknown-strategy", rule(b"\x82\x65later\xf6")),
             Case::reject("empty-map", b"\xa0".to_vec()),

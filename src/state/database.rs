@@ -70,6 +70,7 @@ CREATE TABLE pending (what TEXT PRIMARY KEY, number INTEGER NOT NULL, applied BL
 pub struct State {
     pub(super) connection: Connection,
     pub(super) cache: super::nodes::Cache,
+    pub(super) packer: super::pack::Packer,
 }
 
 impl State {
@@ -89,7 +90,7 @@ impl State {
             )
             .map_err(open_error)?;
         connection.set_prepared_statement_cache_capacity(64);
-        let state = Self { connection, cache: super::nodes::Cache::default() };
+        let state = Self { connection, cache: super::nodes::Cache::default(), packer: super::pack::Packer::default() };
         state.prepare(path)?;
         census::keep(&state.connection).map_err(Error::query("watch the tables"))?;
         Ok(state)

@@ -12,6 +12,7 @@ pub mod forgotten;
 pub mod heads;
 pub mod late;
 pub mod nodes;
+mod pack;
 pub mod peers;
 pub mod pending;
 pub mod pruned;

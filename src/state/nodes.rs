@@ -55,7 +55,7 @@ impl NodeStore for State {
             .prepare_cached("SELECT bytes FROM node WHERE id = ?1")
             .and_then(|mut statement| statement.query_row([id.as_bytes()], |row| row.get(0)).optional())
             .map_err(failed)?;
-        let bytes = found.ok_or(StoreError::Missing)?;
+        let bytes = self.packer.unpack(found.ok_or(StoreError::Missing)?);
         self.cache.put(*id, &bytes);
         Ok(bytes)
     }
@@ -63,7 +63,7 @@ impl NodeStore for State {
     fn write(&self, id: &NodeId, bytes: &[u8]) -> Result<(), StoreError> {
         self.connection
             .prepare_cached("INSERT OR IGNORE INTO node (id, bytes) VALUES (?1, ?2)")
-            .and_then(|mut statement| statement.execute((id.as_bytes(), bytes)))
+            .and_then(|mut statement| statement.execute((id.as_bytes(), &*self.packer.pack(bytes))))
             .map_err(failed)?;
         self.cache.put(*id, bytes);
         Ok(())

@@ -177,14 +177,14 @@ impl Instance {
         Ok(format!("{}/{}", self.instance_label(&row.origin)?, row.name))
     }
 
-    /// Returns what we call a scope by its id: its label, or if we don't know it the first digits.
+    /// Returns what we call a scope by its id: its label, or the digits that its place in a store has.
     ///
     /// # Errors
     /// `State`.
     pub(super) fn scope_called(&self, id: &ScopeId) -> Result<String, Error> {
         match self.state.scope(id)? {
             Some(row) => self.scope_label(&row),
-            None => Ok(format!("an unknown scope ({})", &id.to_string()[..8])),
+            None => Ok(format!("an unknown scope ({id})")),
         }
     }
 

@@ -142,11 +142,24 @@ pub fn overlay(file: Table, variables: &Variables<'_>) -> Result<(Config, Vec<Sh
     Ok((config, shown))
 }
 
-/// Returns the variables of the environment that look like ours and mean nothing, each with the one that was perhaps meant.
+/// Returns the variables that look like ours and mean nothing, each with the one that was perhaps meant: all `WBSYNC_…`, and of
+/// `SYNC_…`, which may be the application's own, those that are nearly one.
 pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&'static str>)> {
     let known = || SETTINGS.iter().flat_map(|setting| setting.variables).chain(OTHER_VARIABLES).copied();
-    let stray = names.into_iter().filter(|name| name.starts_with("WBSYNC_") && !known().any(|known| known == name));
-    stray.map(|name| (nearest(&name, known()), name)).map(|(near, name)| (name, near)).collect()
+    let stray = names.into_iter().filter(|name| !known().any(|known| known == name)).filter_map(|name| {
+        // What all begin with makes none of them likely.
+        let near = |prefix: &str| {
+            let rests = || known().filter_map(|known| Some((known.strip_prefix(prefix)?, known)));
+            let rest = nearest(name.strip_prefix(prefix)?, rests().map(|(rest, _)| rest))?;
+            rests().find(|(known, _)| *known == rest).map(|(_, known)| known)
+        };
+        match name.split_once('_') {
+            Some(("WBSYNC", _)) => Some((near("WBSYNC_"), name)),
+            Some(("SYNC", _)) => near("SYNC_").map(|near| (Some(near), name)),
+            _ => None,
+        }
+    });
+    stray.map(|(near, name)| (name, near)).collect()
 }
 
 /// Returns the word that is nearest to another one, if one is near.
@@ -244,10 +257,14 @@ mod tests {
 
     #[test]
     fn mistyped_words_are_guessed() {
-        let names = ["WBSYNC_DATABSE", "WBSYNC_NOTHING_LIKE_IT", "WBSYNC_DIR", "PATH"].map(String::from);
+        let names = ["WBSYNC_DATABSE", "WBSYNC_NOTHING_LIKE_IT", "WBSYNC_DIR", "PATH", "SYNC_MODES", "SYNC_TOKEN"]
+            .map(String::from);
         let found = unknown(names);
-        let expected =
-            [("WBSYNC_DATABSE".to_owned(), Some("WBSYNC_DATABASE")), ("WBSYNC_NOTHING_LIKE_IT".to_owned(), None)];
+        let expected = [
+            ("WBSYNC_DATABSE".to_owned(), Some("WBSYNC_DATABASE")),
+            ("WBSYNC_NOTHING_LIKE_IT".to_owned(), None),
+            ("SYNC_MODES".to_owned(), Some("SYNC_MODE")),
+        ];
         assert_eq!(found, expected);
     }
 }

@@ -50,7 +50,9 @@ fn settings() {
     check!("config_show", app.wbsync(&["config", "show"]).ok());
     check!("config_check", app.wbsync(&["config", "check"]).ok());
     check!("config_check_json", app.wbsync(&["config", "check", "--json"]).ok());
-    std::fs::write(app.dir().join(".env"), "SYNC_MODE=hybrid\nDATABASE_URL=sqlite:///data/app.db\n").unwrap();
+    let lines =
+        "SYNC_MODE=hybrid\nDATABASE_URL=sqlite:///data/app.db\nSYNC_INTERVALL_SECONDS=20\nSYNC_TOKEN=x\nWBSYNC_X=1\n";
+    std::fs::write(app.dir().join(".env"), lines).unwrap();
     let variables = [("WBSYNC_RUN_WATCH", "no"), ("WBSYNC_DATABSE", "x")];
     check!("config_show_origin", wbsync_with(app.dir(), &["config", "show", "--origin"], &variables).ok());
     check!("config_show_origin_json", wbsync_with(app.dir(), &["--json", "config", "show"], &variables).ok());

@@ -3,12 +3,13 @@
 //! Its keys are the highest plus one, as SQLite's are, so that the same tests hold; `pair` has real sequences. The application's own
 //! connection doesn't enforce foreign keys, as it doesn't on SQLite.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 
 use postgres::types::Type;
 use postgres::{Client, SimpleQueryMessage};
 use wbsync::connector::capturing::Capturing;
+use wbsync::connector::contract::Context;
 use wbsync::connector::dburl::{self, Address};
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::postgres::options::Options;
@@ -66,6 +67,21 @@ CREATE AGGREGATE group_concat(integer) (SFUNC = concat_numbers, STYPE = text);
 SET session_replication_role = replica;
 ";
 
+/// Finds the schema of the bookkeeping.
+pub(crate) const BOOKS_ARE_A_SCHEMA: &str = "SELECT 1 FROM pg_namespace WHERE nspname = 'wbsync'";
+/// Two tables whose rows need each other; `late` says how their foreign keys are declared.
+pub(crate) fn circle(late: &str) -> String {
+    format!(
+        "CREATE TABLE ships (id SERIAL PRIMARY KEY, name TEXT NOT NULL, captain_id INTEGER NOT NULL);
+         CREATE TABLE captains (id SERIAL PRIMARY KEY, name TEXT NOT NULL,
+             ship_id INTEGER NOT NULL REFERENCES ships(id) {late});
+         ALTER TABLE ships ADD FOREIGN KEY (captain_id) REFERENCES captains(id) {late}"
+    )
+}
+/// Whether such rows can be deleted together: it takes a database that checks late constraints when it is asked to.
+pub(crate) const DELETES_CIRCLES: bool = true;
+/// A key that the database chooses.
+pub(crate) const SERIAL: &str = "SERIAL PRIMARY KEY";
 /// A text that this database holds: NUL is not for it.
 pub(crate) const ODD: &str = "line\r\nline\u{2028}";
 /// What is said where a NULL is refused, and a second row with equal values.
@@ -74,25 +90,60 @@ pub(crate) const REFUSALS: [&str; 2] = ["column \"description\" of relation \"he
 pub(crate) struct Database {
     client: RefCell<Client>,
     pub(crate) url: String,
+    /// How many records are written together.
+    pub(crate) batch_rows: Cell<Option<usize>>,
 }
 
 impl Database {
     pub(crate) fn new(_: &Path) -> Self {
-        let url = Cluster::or_skip().new_database();
+        Self::of(Cluster::or_skip())
+    }
+
+    /// Makes one in a cluster of a test's own.
+    pub(crate) fn of(cluster: &Cluster) -> Self {
+        let url = cluster.new_database();
         let mut client = connect(&url);
         client.batch_execute(SCHEMA).unwrap();
         client.batch_execute(LIKE_SQLITE).unwrap();
-        Self { client: RefCell::new(client), url }
+        Self { client: RefCell::new(client), url, batch_rows: Cell::new(None) }
     }
 
     pub(crate) fn connect(&self, dir: &Path, mapping: Mapping, capturing: Capturing) -> SqlConnector {
+        self.connect_in(dir, mapping, capturing, context())
+    }
+
+    pub(crate) fn connect_as(&self, dir: &Path, mapping: Mapping, context: Context) -> SqlConnector {
+        self.connect_in(dir, mapping, Capturing::Scan, context)
+    }
+
+    pub(crate) fn connect_in(
+        &self,
+        dir: &Path,
+        mapping: Mapping,
+        capturing: Capturing,
+        context: Context,
+    ) -> SqlConnector {
         let mut options = self.options(dir);
         options.capturing = capturing;
-        wbsync::connector::postgres::open(options, mapping, context()).unwrap()
+        wbsync::connector::postgres::open(options, mapping, context).unwrap()
     }
 
     pub(crate) fn options(&self, dir: &Path) -> Options {
-        match dburl::parse(&self.url, dir).unwrap() {
+        let mut options = self.options_by(&self.url, dir);
+        options.batch_rows = self.batch_rows.get().unwrap_or(options.batch_rows);
+        options
+    }
+
+    /// Connects anew, after the server ended what was open.
+    pub(crate) fn connect_again(&self) {
+        let mut client = connect(&self.url);
+        client.batch_execute("SET session_replication_role = replica").unwrap();
+        *self.client.borrow_mut() = client;
+    }
+
+    /// Returns the options for another way to the server.
+    pub(crate) fn options_by(&self, url: &str, dir: &Path) -> Options {
+        match dburl::parse(url, dir).unwrap() {
             Address::Postgres(url) => Options::new(*url, dir),
             Address::Sqlite(path) => panic!("{path:?}"),
         }
@@ -186,9 +237,11 @@ pub(crate) fn odd_edit(random: &mut Prng, time: &str, scope: &str) -> String {
 }
 
 impl Database {
-    /// Returns a connection of its own that writes, with foreign keys; it tells whether the database took it.
-    pub(crate) fn writer(&self) -> impl FnMut(&str) -> bool + Send + use<> {
+    /// Returns a connection of its own that writes, with foreign keys; it tells whether the database took it. It waits for no
+    /// lock longer than so many milliseconds: then it panics.
+    pub(crate) fn writer(&self, lock_ms: u64) -> impl FnMut(&str) -> bool + Send + use<> {
         let mut client = connect(&self.url);
+        client.batch_execute(&format!("SET lock_timeout = {lock_ms}")).unwrap();
         move |sql| match client.batch_execute(sql) {
             Ok(()) => true,
             Err(error) => {

@@ -158,6 +158,19 @@ fn deferred_constraints_are_checked_record_by_record() {
 }
 
 #[test]
+fn rows_that_lead_nowhere_are_found() {
+    let mut app = App::new();
+    app.settle();
+    assert!(app.sync.examine(&mut |_, _| {}).unwrap().is_empty());
+    // As a session may that switched the foreign keys off.
+    app.comment(77, 88, "orphan", "private");
+    let found = app.sync.examine(&mut |_, _| {}).unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|found| found.place == "request_comments"), "{found:?}");
+    assert!(found.iter().any(|found| found.detail == "a row refers by user_id to a row of users that isn't there"));
+}
+
+#[test]
 fn looking_leaves_nothing_behind() {
     let mut app = App::new();
     app.user("ann", "public");

@@ -16,14 +16,14 @@ use super::support::app::App;
 use super::support::postgres::{Cluster, connect};
 
 /// The application on PostgreSQL: keys from sequences, foreign keys enforced.
-struct Remote {
-    dir: TempDir,
+pub(crate) struct Remote {
+    pub(crate) dir: TempDir,
     db: Client,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Remote {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let url = Cluster::or_skip().new_database();
         let mut db = connect(&url);
         let schema = SCHEMA.replace("    id INTEGER NOT NULL", "    id SERIAL NOT NULL");
@@ -34,16 +34,31 @@ impl Remote {
         Self { dir: tempfile::tempdir().unwrap(), db, url }
     }
 
-    fn batch(&mut self, sql: &str) {
+    pub(crate) fn batch(&mut self, sql: &str) {
         self.db.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     /// The lines that a query gives, each of one text, in the order of their bytes.
-    fn lines(&mut self, sql: &str) -> Vec<String> {
+    pub(crate) fn lines(&mut self, sql: &str) -> Vec<String> {
         let rows = self.db.query(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let mut lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         lines.sort();
         lines
+    }
+}
+
+impl Remote {
+    /// Asserts that each row of the map stands for a row, and each of those that are shared has one.
+    pub(crate) fn whole(&mut self) {
+        let sql = "SELECT concat_ws(' ', d.name, m.key) FROM wbsync.map m JOIN wbsync.dataset d USING(dataset)
+                   WHERE d.name IN ('requests', 'comments', 'users') AND NOT EXISTS (
+                       SELECT 1 FROM help_requests t WHERE d.name = 'requests' AND t.id::text = m.key
+                       UNION ALL SELECT 1 FROM request_comments t WHERE d.name = 'comments' AND t.id::text = m.key
+                       UNION ALL SELECT 1 FROM users t WHERE d.name = 'users' AND t.id::text = m.key)";
+        assert_eq!(self.lines(sql), Vec::<String>::new(), "map rows without rows");
+        let sql = "SELECT t.id::text FROM help_requests t JOIN wbsync.dataset d ON d.name = 'requests'
+                   WHERE NOT EXISTS (SELECT 1 FROM wbsync.map m WHERE m.dataset = d.dataset AND m.key = t.id::text)";
+        assert_eq!(self.lines(sql), Vec::<String>::new(), "rows without map rows");
     }
 }
 
@@ -81,7 +96,7 @@ fn sync(dir: &Path) {
 }
 
 /// The roots of all scopes as an instance holds them, by origin and scope.
-fn roots(dir: &Path) -> Vec<String> {
+pub(crate) fn roots(dir: &Path) -> Vec<String> {
     let instance = open(dir);
     let mut roots: Vec<String> = instance
         .state

@@ -90,7 +90,7 @@ fn tables_with_parts_are_read_as_a_whole() {
     let mut app = App::with(parts, &(dataset("things") + &dataset("more"))).watched();
     let tables = app.sync.triggers().unwrap().tables;
     assert_eq!(tables.iter().filter(|table| table.uncovered.is_some()).count(), 2);
-    app.sql("INSERT INTO things_1 VALUES(7, 'part', 'public'); INSERT INTO heir VALUES(8, 'heir', 'public')");
+    app.sql("INSERT INTO things_1 OVERRIDING SYSTEM VALUE VALUES(7, 'part', 'public'); INSERT INTO heir VALUES(8, 'heir', 'public')");
     assert_eq!(app.settle_exactly().len(), 2);
     app.user("ann", "public");
     let (capture, _) = app.capture();

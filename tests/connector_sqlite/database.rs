@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use wbsync::connector::capturing::Capturing;
+use wbsync::connector::contract::Context;
 use wbsync::connector::mapping::model::Mapping;
 use wbsync::connector::sql::connector::SqlConnector;
 use wbsync::connector::sqlite;
@@ -42,6 +43,21 @@ CREATE TABLE invite_map_cache (user_id INTEGER NOT NULL, payload TEXT NOT NULL, 
 INSERT INTO users VALUES(1, 'admin', 1, 'admin@example.org', '2026-01-01 00:00:00.000000', 'private');
 ";
 
+/// Finds nothing: the bookkeeping's tables have names of their own.
+pub(crate) const BOOKS_ARE_A_SCHEMA: &str = "SELECT 1 FROM sqlite_schema WHERE name = 'map'";
+/// Two tables whose rows need each other; `late` says how their foreign keys are declared.
+pub(crate) fn circle(late: &str) -> String {
+    format!(
+        "CREATE TABLE ships (id INTEGER PRIMARY KEY, name TEXT NOT NULL,
+             captain_id INTEGER NOT NULL REFERENCES captains(id) {late});
+         CREATE TABLE captains (id INTEGER PRIMARY KEY, name TEXT NOT NULL,
+             ship_id INTEGER NOT NULL REFERENCES ships(id) {late})"
+    )
+}
+/// Whether such rows can be deleted together: it takes a database that checks late constraints when it is asked to.
+pub(crate) const DELETES_CIRCLES: bool = false;
+/// A key that the database chooses.
+pub(crate) const SERIAL: &str = "INTEGER PRIMARY KEY";
 /// A text that this database holds.
 pub(crate) const ODD: &str = "line\r\nline\u{2028}\0";
 /// What is said where a NULL is refused, and a second row with equal values.
@@ -62,9 +78,23 @@ impl Database {
     }
 
     pub(crate) fn connect(&self, dir: &Path, mapping: Mapping, capturing: Capturing) -> SqlConnector {
+        self.connect_in(dir, mapping, capturing, context())
+    }
+
+    pub(crate) fn connect_as(&self, dir: &Path, mapping: Mapping, context: Context) -> SqlConnector {
+        self.connect_in(dir, mapping, Capturing::Scan, context)
+    }
+
+    pub(crate) fn connect_in(
+        &self,
+        dir: &Path,
+        mapping: Mapping,
+        capturing: Capturing,
+        context: Context,
+    ) -> SqlConnector {
         let mut options = Options::new(&self.path, dir, dir);
         options.capturing = capturing;
-        sqlite::open(options, mapping, context()).unwrap()
+        sqlite::open(options, mapping, context).unwrap()
     }
 
     pub(crate) fn batch(&self, sql: &str) {
@@ -123,10 +153,11 @@ pub(crate) fn odd_edit(random: &mut Prng, time: &str, scope: &str) -> String {
 }
 
 impl Database {
-    /// Returns a connection of its own that writes; it tells whether the database took it.
-    pub(crate) fn writer(&self) -> impl FnMut(&str) -> bool + Send + use<> {
+    /// Returns a connection of its own that writes; it tells whether the database took it. It waits for no lock longer than
+    /// so many milliseconds: then it panics.
+    pub(crate) fn writer(&self, lock_ms: u64) -> impl FnMut(&str) -> bool + Send + use<> {
         let conn = Connection::open(&self.path).unwrap();
-        conn.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        conn.busy_timeout(std::time::Duration::from_millis(lock_ms)).unwrap();
         conn.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF").unwrap();
         move |sql| match conn.execute_batch(&sql.replace("BEGIN;", "BEGIN IMMEDIATE;")) {
             Ok(()) => true,

@@ -1,9 +1,10 @@
 //! A writer hammers the application's tables while captures and applies run in a loop: nothing is lost, nothing doubled.
 //!
+//! No write of the application's waits for a lock for more than 3 s, in a long run by itself 1 s: the database would tell it so.
 //! `WBSYNC_SECONDS=60` goes on for a minute in each way of capturing; how long the writer waited is printed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wbsync::connector::contract::{Connector, Seen};
@@ -25,11 +26,23 @@ fn triggers_lose_nothing_while_a_writer_hammers() {
     hammer(App::new().watched(), "by triggers");
 }
 
+/// Tells the writer that it is over, also where a test fails.
+struct Told<'a>(&'a AtomicBool);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[expect(clippy::print_stderr, reason = "what was measured is for reading")]
 fn hammer(mut app: App, way: &str) {
     let seconds = std::env::var("WBSYNC_SECONDS").map_or(2, |seconds| seconds.parse().unwrap());
-    let (end, done) = (Instant::now() + Duration::from_secs(seconds), AtomicBool::new(false));
-    let mut writer = app.db.writer();
+    let (end, done, writes) =
+        (Instant::now() + Duration::from_secs(seconds), AtomicBool::new(false), AtomicU64::new(0));
+    // In a long run by itself, what was promised; beside other tests a processor may be what is waited for.
+    let lock_ms = if std::env::var_os("WBSYNC_SECONDS").is_some() { 1_000 } else { 3_000 };
+    let mut writer = app.db.writer(lock_ms);
     let mut random = Prng::new(7);
     let mut known: BTreeMap<RecordId, Seen> = BTreeMap::new();
     // A row that the writer never comes to is reported by nobody.
@@ -39,33 +52,35 @@ fn hammer(mut app: App, way: &str) {
     });
     begun.unwrap();
     let (mut captures, mut dirty) = (0, 0);
-    let (longest, writes) = std::thread::scope(|scope| {
+    let longest = std::thread::scope(|scope| {
         let hammering = scope.spawn(|| {
             let mut random = Prng::new(11);
-            let (mut longest, mut writes) = (Duration::ZERO, 0);
+            let mut longest = Duration::ZERO;
             while !done.load(Ordering::Relaxed) {
                 let begin = Instant::now();
-                writes += u64::from(writer(&burst(&mut random)));
+                writes.fetch_add(u64::from(writer(&burst(&mut random))), Ordering::Relaxed);
                 longest = longest.max(begin.elapsed());
                 std::thread::sleep(Duration::from_micros(random.below(3_000)));
             }
-            (longest, writes)
+            longest
         });
-        while Instant::now() < end {
+        let told = Told(&done);
+        // A machine that is busy with other things takes longer to do enough.
+        let is_enough = |captures| Instant::now() >= end && captures >= 10 && writes.load(Ordering::Relaxed) >= 20;
+        while !is_enough(captures) && !hammering.is_finished() {
             take(&mut app, &mut known);
             captures += 1;
             if random.below(3) == 0 {
                 dirty += Edit::any_apply(&mut random).apply(&mut app);
             }
         }
-        done.store(true, Ordering::Relaxed);
+        drop(told);
         hammering.join().unwrap()
     });
+    let writes = writes.into_inner();
     eprintln!(
         "{way}: {writes} bursts of writes, the longest took {longest:?}; {captures} captures, {dirty} rows too late"
     );
-    assert!(longest < Duration::from_secs(5), "the application would have given up: {longest:?}");
-    assert!(writes > 10 && captures > 1);
     take(&mut app, &mut known);
     // Whatever is there now was reported as it is now, under one id; and nothing else was.
     let mut rows = BTreeSet::new();
@@ -162,7 +177,7 @@ fn few_of(rows: u64) {
     app.db.forget_counts();
     let sql = format!("UPDATE request_comments SET body = 'new', sync_scope = 'public' WHERE id % {} = 0", rows / 100);
     // By a connection that is closed then: what it read itself is counted by now.
-    assert!(app.db.writer()(&sql));
+    assert!(app.db.writer(60_000)(&sql));
     app.reopen();
     let before = app.db.rows_read();
     let begin = Instant::now();

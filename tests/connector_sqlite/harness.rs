@@ -30,6 +30,8 @@ pub(crate) struct App {
     pub(crate) sync: SqlConnector,
     pub(crate) own: String,
     pub(crate) capturing: Capturing,
+    /// Whether the rows are those of a backup, from the next `reopen` on.
+    pub(crate) restoring: bool,
 }
 
 impl App {
@@ -43,7 +45,7 @@ impl App {
         let db = Database::new(dir.path());
         db.batch(sql);
         let sync = db.connect(dir.path(), mapping(own), Capturing::Scan);
-        Self { dir, db, sync, own: own.to_owned(), capturing: Capturing::Scan }
+        Self { dir, db, sync, own: own.to_owned(), capturing: Capturing::Scan, restoring: false }
     }
 
     /// Captures by triggers from now on, and has captured everything once.
@@ -57,7 +59,8 @@ impl App {
 
     /// Forgets the connector as a crash does, and opens another.
     pub(crate) fn reopen(&mut self) {
-        self.sync = self.db.connect(self.dir.path(), mapping(&self.own), self.capturing);
+        let context = Context { restoring: self.restoring, ..context() };
+        self.sync = self.db.connect_in(self.dir.path(), mapping(&self.own), self.capturing, context);
     }
 
     pub(crate) fn sql(&self, sql: &str) {

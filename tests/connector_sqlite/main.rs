@@ -4,13 +4,16 @@
 
 mod apply;
 mod capture;
+mod circular;
 mod database;
 mod failing;
 mod files;
+mod given_up;
 mod hammer;
 mod harness;
 mod same;
 mod speed;
 mod triggers;
 mod triggers_own;
+mod triggers_shapes;
 mod turns;

@@ -259,19 +259,19 @@ fn both_ways_find_the_same() {
 }
 
 /// One application, and the numbers of its records in the order in which they were first met.
-struct Side {
-    app: App,
+pub(crate) struct Side {
+    pub(crate) app: App,
     numbers: BTreeMap<RecordKey, usize>,
-    private: BTreeMap<(wbsync::id::name::DatasetName, Reason), u64>,
+    pub(crate) private: BTreeMap<(wbsync::id::name::DatasetName, Reason), u64>,
 }
 
 impl Side {
-    fn new(app: App) -> Self {
+    pub(crate) fn new(app: App) -> Self {
         Self { app, numbers: BTreeMap::new(), private: BTreeMap::new() }
     }
 
     /// Edits, captures and settles; returns what was reported, without random ids.
-    fn step(&mut self, is_crash: bool, edits: &[Edit]) -> Vec<String> {
+    pub(crate) fn step(&mut self, is_crash: bool, edits: &[Edit]) -> Vec<String> {
         edits.iter().for_each(|edit| edit.run(&mut self.app));
         if is_crash {
             // A process that died before it settled.

@@ -15,7 +15,7 @@ fn attribute(app: &App, user: i64, key: &str, value: &str) {
 }
 
 /// A record of an attribute: what it says of `value` and `invited_by`.
-fn said(id: &RecordId, of: &RecordId, key: &str, value: Value, invited_by: Value) -> Change {
+pub(crate) fn said(id: &RecordId, of: &RecordId, key: &str, value: Value, invited_by: Value) -> Change {
     let fields = [
         ("user", Value::Ref(of.clone())),
         ("key", text(key)),
@@ -100,6 +100,41 @@ fn what_arrives_shows_the_number_of_this_instance() {
     let forged = said(&by, &dee, "profile_photo_url", text("q.jpg"), Value::Ref(bea.clone()));
     app.apply(vec![forged]);
     assert_eq!(app.text(value), "q.jpg");
+}
+
+/// Records that are written together need what each of them alone would need.
+#[test]
+fn of_many_at_once_only_references_make_placeholders() {
+    let mut app = App::with("", "[dataset.user_attributes.fields.invited_by]\nmissing = \"stub\"\n");
+    app.settle();
+    let people: Vec<RecordId> = (1..=40).map(|number| id(BETA, "users", number)).collect();
+    let mut changes: Vec<Change> = people.iter().map(|person| user(person, &format!("u{person}"))).collect();
+    changes.extend(people.iter().zip(1..).map(|(person, number)| {
+        let nobody = Value::Ref(id(BETA, "users", 100 + number));
+        let attribute = id(BETA, "user_attributes", number);
+        match number % 2 {
+            0 => said(&attribute, person, "invited_by_user_id", Value::Null, nobody),
+            // What it refers to is not the column of this row.
+            _ => said(&attribute, person, "profile_photo_url", text("p.jpg"), nobody),
+        }
+    }));
+    let applied = app.apply_quietly(changes.clone());
+    assert_eq!(applied.parked, [].into());
+    assert_eq!(applied.inserted.values().sum::<u64>(), 100);
+    let invited = "SELECT count(*) FROM user_attributes a JOIN users u ON a.value = CAST(u.id AS TEXT)";
+    assert_eq!((app.text("SELECT count(*) FROM users").as_str(), app.text(invited).as_str()), ("61", "20"));
+    // Now each is what the other was.
+    for (number, change) in (1..).zip(&mut changes[40..]) {
+        let (person, nobody) = (&people[number - 1], Value::Ref(id(BETA, "users", 100 + number as u8)));
+        *change = match number % 2 {
+            0 => said(&change.id, person, "profile_photo_url", text("q.jpg"), nobody),
+            _ => said(&change.id, person, "invited_by_user_id", text("1"), nobody),
+        };
+    }
+    let applied = app.apply_quietly(changes.split_off(40));
+    assert_eq!(applied.parked, [].into());
+    assert_eq!((app.text("SELECT count(*) FROM users").as_str(), app.text(invited).as_str()), ("81", "20"));
+    assert_eq!(app.text("SELECT count(*) FROM user_attributes WHERE value = 'q.jpg'"), "20");
 }
 
 #[test]

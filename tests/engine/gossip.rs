@@ -231,7 +231,7 @@ fn a_receipt_that_is_wrong_is_refused_and_one_of_a_stranger_ignored() {
         refused(&pulled).into_iter().map(|refusal| refusal.reason.clone()).collect::<Vec<_>>().join("; ")
     };
     let elsewhere = says(&|receipt, _| receipt.scope = ScopeId::from_bytes([7; 16]));
-    assert!(elsewhere.contains("receipt of scope"), "{elsewhere}");
+    assert!(elsewhere.contains("receipt of an unknown scope"), "{elsewhere}");
     let sealed = says(&|receipt, _| (receipt.epoch, receipt.body) = (Some(9), vec![1]));
     assert!(sealed.contains("no key of epoch 9"), "{sealed}");
     let garbled = says(&|receipt, _| receipt.body = vec![0xff; 10]);

@@ -381,7 +381,7 @@ fn a_head_grafted_from_another_scope_is_refused() {
     put_head(&stick.path(), &trusted, &id, &head);
     let summary = fetched(&beta);
     assert_eq!(summary.refused.len(), 1, "{summary:?}");
-    assert!(summary.refused[0].reason.contains("it is a head of scope"), "{summary:?}");
+    assert!(summary.refused[0].reason.contains("it is a head of alpha/public"), "{summary:?}");
     assert_eq!(summary.heads.len(), 1, "the true one still counts: {summary:?}");
 }
 

@@ -8,6 +8,7 @@ pub mod app;
 pub mod described;
 pub mod document;
 pub mod pair;
+pub mod pgwire;
 pub mod postgres;
 pub mod run;
 pub mod sshd;

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use postgres::{Client, NoTls};
 
@@ -13,25 +13,33 @@ use postgres::{Client, NoTls};
 pub struct Cluster {
     socket: PathBuf,
     databases: AtomicU32,
-    /// Ends when its input is closed, also by a crash of ours.
+    /// The script that runs it ends when its input is closed, also by a crash of ours; with each line it kills the server
+    /// and starts it again.
+    script: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     _server: Child,
 }
 
-/// Makes the cluster in `$1` with the programs in `$2` and the options in `$3`, tells when it runs, and removes it when its input ends.
+/// Makes the cluster in `$1` with the programs in `$2` and the options in `$3`, tells when it runs, kills and starts it again with each line, and removes it when its input ends.
 const SCRIPT: &str = r#"
 dir=$1 PATH=$2:$PATH
 trap 'kill -INT "$pid" 2>/dev/null; wait "$pid"; rm -rf "$dir"; exit' EXIT
 initdb -D "$dir/data" -A trust -U postgres -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
-postgres -D "$dir/data" -k "$dir" $3 -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-    -c max_connections=200 >>"$dir/log" 2>&1 </dev/null & pid=$!
-tries=0
-until psql -h "$dir" ${4:+-p "$4"} -U postgres -c 'SELECT 1' postgres >/dev/null 2>&1; do
-    tries=$((tries + 1))
-    [ $tries -gt 300 ] && { cat "$dir/log" >&2; exit 1; }
-    sleep 0.1
+start() {
+    postgres -D "$dir/data" -k "$dir" -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+        -c max_connections=200 $3 >>"$dir/log" 2>&1 </dev/null & pid=$!
+    tries=0
+    until psql -h "$dir" ${4:+-p "$4"} -U postgres -c 'SELECT 1' postgres >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -gt 300 ] && { cat "$dir/log" >&2; exit 1; }
+        sleep 0.1
+    done
+    echo ready
+}
+start "$@"
+while read -r _; do
+    kill -QUIT "$pid"; wait "$pid"
+    start "$@"
 done
-echo ready
-read -r _
 "#;
 
 impl Cluster {
@@ -43,6 +51,12 @@ impl Cluster {
 
     /// Starts one that takes TLS on a port of this machine, with a certificate and its key. It stops when the value is dropped.
     pub fn secured(port: u16, certificate: &str, key: &str) -> Option<Self> {
+        let configured = Command::new(programs()?.join("pg_config")).arg("--configure").output();
+        if configured.is_ok_and(|told| !String::from_utf8_lossy(&told.stdout).contains("ssl")) {
+            let told = b"\n!!! SKIPPED: TLS of PostgreSQL, which was built without it\n";
+            std::io::stderr().write_all(told).expect("standard error is open");
+            return None;
+        }
         let files = [("server.crt", certificate), ("server.key", key)];
         let options = format!(
             "-c listen_addresses=127.0.0.1 -p {port} -c ssl=on -c ssl_cert_file=../server.crt -c ssl_key_file=../server.key"
@@ -61,6 +75,11 @@ impl Cluster {
         let mut client = connect(&self.url("postgres"));
         client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).expect("a database is made");
         self.url(&name)
+    }
+
+    /// Returns the directory with its socket.
+    pub fn directory(&self) -> &Path {
+        &self.socket
     }
 
     fn url(&self, database: &str) -> String {
@@ -104,10 +123,29 @@ impl Cluster {
         )]
         let mut child =
             command.current_dir(&dir).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh runs");
+        let (input, output) = (child.stdin.take().expect("it is piped"), child.stdout.take().expect("it is piped"));
+        let script = Mutex::new((input, BufReader::new(output)));
+        let cluster = Self { socket: dir, databases: AtomicU32::new(0), script, _server: child };
+        cluster.is_ready();
+        Some(cluster)
+    }
+
+    /// Starts one that a test may stop, by a name of its own. It stops when the value is dropped.
+    pub fn alone(suffix: &str) -> Option<Self> {
+        // What was committed stays, though the server is killed.
+        Self::start(suffix, &[], "-c listen_addresses= -c synchronous_commit=on -c full_page_writes=on", "")
+    }
+
+    /// Kills the server as a crash does, and starts it again.
+    pub fn crash(&self) {
+        self.script.lock().expect("nobody panicked").0.write_all(b"again\n").expect("the script listens");
+        self.is_ready();
+    }
+
+    fn is_ready(&self) {
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
+        self.script.lock().expect("nobody panicked").1.read_line(&mut line).expect("a line");
         assert_eq!(line, "ready\n", "the server starts");
-        Some(Self { socket: dir, databases: AtomicU32::new(0), _server: child })
     }
 }
 
@@ -116,9 +154,13 @@ pub fn connect(url: &str) -> Client {
     Client::connect(&url.replace("+psycopg2", ""), NoTls).expect("the server answers")
 }
 
-/// Finds the directory with `initdb`.
+/// Finds the directory with `initdb`: that of `WBSYNC_PG_BIN`, or of the newest version here.
 fn programs() -> Option<PathBuf> {
     let has = |dir: &PathBuf| dir.join("initdb").is_file() && dir.join("postgres").is_file();
+    if let Some(dir) = std::env::var_os("WBSYNC_PG_BIN").map(PathBuf::from) {
+        assert!(has(&dir), "{} holds no initdb and postgres", dir.display());
+        return Some(dir);
+    }
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

@@ -5,8 +5,10 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::text::table;
+use crate::connector::dburl;
 use crate::daemon::worker;
 use crate::sync::config::Config;
+use crate::sync::error::Error;
 use crate::sync::instance::Purpose;
 use crate::sync::settings;
 
@@ -57,14 +59,18 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         Command::Check => {
             let instance = context.instance(Purpose::Look)?;
             instance.with_database(|database| Ok(database.position()?))?;
-            let unknown = settings::unknown(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
-            for (name, near) in &unknown {
-                let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                context.warn(&format!("{name} is in the environment and means nothing to wbsync{near}"));
+            let environment = settings::unknown(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
+            let file = settings::unknown(dburl::env_file_names(&root).map_err(Error::from)?);
+            let mut unknown = Vec::new();
+            for (place, names) in [("the environment", environment), (".env", file)] {
+                for (name, near) in names {
+                    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                    context.warn(&format!("{name} is in {place} and means nothing to wbsync{near}"));
+                    unknown.push(name);
+                }
             }
             let misfits = instance.misfits()?;
             context.warn_of_misfits(&misfits);
-            let unknown: Vec<&str> = unknown.iter().map(|(name, _)| name.as_str()).collect();
             let text = "the configuration is sound, and fits the application's database\n";
             context.answer(&json!({ "sound": true, "unknown": unknown, "misfits": misfits }), text)
         }

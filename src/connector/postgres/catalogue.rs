@@ -49,7 +49,7 @@ fn column(row: &dyn Row) -> Result<Column, SqlError> {
         is_generated: flag(4)?,
         primary: row.get(5)?,
         is_chosen: has_default && introspect::is_integer(&base),
-        is_known: flag(7)? || KNOWN.contains(&base.as_str()),
+        is_known: flag(7)? || KNOWN.contains(&row.str(8)?),
     })
 }
 
@@ -58,9 +58,9 @@ pub(super) fn foreign_keys(conn: &dyn Session, schema: &str) -> Result<Vec<Forei
     let mut keys: BTreeMap<i64, ForeignKey> = BTreeMap::new();
     conn.each(introspect::FOREIGN_KEYS, &bind![schema], &mut |row| {
         let (table, parent, flag) = (row.get(1)?, row.get(3)?, |at| Ok::<_, SqlError>(row.get::<i64>(at)? != 0));
-        let (acts, is_deferred) = (flag(5)?, flag(6)?);
+        let (acts, is_deferred, is_deferrable) = (flag(5)?, flag(6)?, flag(7)?);
         let (columns, parent_columns) = (Vec::new(), Vec::new());
-        let new = || ForeignKey { table, columns, parent, parent_columns, acts, is_deferred };
+        let new = || ForeignKey { table, columns, parent, parent_columns, acts, is_deferred, is_deferrable };
         let key = keys.entry(row.get(0)?).or_insert_with(new);
         key.columns.push(row.get(2)?);
         key.parent_columns.push(row.get(4)?);

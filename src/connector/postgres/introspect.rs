@@ -3,17 +3,19 @@
 /// Describes the columns of the table `$2` in the schema `$1`.
 pub(super) const COLUMNS: &str = "
 SELECT a.attname::text,
-       CASE WHEN b.typtype = 'e' THEN 'enum ' ELSE '' END || pg_catalog.format_type(a.atttypid, a.atttypmod),
+       CASE WHEN e.typtype = 'e' THEN 'enum ' ELSE '' END || pg_catalog.format_type(a.atttypid, a.atttypmod),
        a.attnotnull OR (t.typtype = 'd' AND t.typnotnull),
        a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '',
        coalesce(pg_catalog.array_position(k.conkey, a.attnum), 0),
        b.typname::text,
-       b.typtype = 'e'
+       e.typtype = 'e',
+       e.typname::text
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+JOIN pg_catalog.pg_type e ON e.oid = CASE WHEN b.typcategory = 'A' THEN b.typelem ELSE b.oid END
 LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
 WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped";
 
@@ -27,10 +29,10 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY((i.indke
 WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL";
 
 /// Lists the columns of the foreign keys between tables of the schema `$1`: number, table, column, parent, its column,
-/// whether deleting acts, whether it is deferred.
+/// whether deleting acts, whether it is deferred, whether it can be.
 pub(super) const FOREIGN_KEYS: &str = "
 SELECT k.oid::bigint, c.relname::text, a.attname::text, p.relname::text, b.attname::text,
-       k.confdeltype NOT IN ('a', 'r'), k.condeferred
+       k.confdeltype NOT IN ('a', 'r'), k.condeferred, k.condeferrable
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_class p ON p.oid = k.confrelid AND p.relnamespace = c.relnamespace
@@ -48,18 +50,20 @@ WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relisp
 /// Describes the columns of the table `$2` in the schema `$1`, in order.
 pub(super) const TABLE_COLUMNS: &str = "
 SELECT a.attname::text,
-       CASE WHEN b.typtype = 'e' THEN 'enum ' ELSE '' END || pg_catalog.format_type(a.atttypid, a.atttypmod),
+       CASE WHEN e.typtype = 'e' THEN 'enum ' ELSE '' END || pg_catalog.format_type(a.atttypid, a.atttypmod),
        a.attnotnull OR (t.typtype = 'd' AND t.typnotnull),
        a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '',
        a.attgenerated <> '' OR a.attidentity = 'a',
        coalesce(pg_catalog.array_position(k.conkey, a.attnum), 0),
        b.typname::text,
-       b.typtype = 'e'
+       e.typtype = 'e',
+       e.typname::text
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+JOIN pg_catalog.pg_type e ON e.oid = CASE WHEN b.typcategory = 'A' THEN b.typelem ELSE b.oid END
 LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
 WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 

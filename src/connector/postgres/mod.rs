@@ -1,10 +1,13 @@
 //! The connector for PostgreSQL databases: what is PostgreSQL's own about it. The rest is in `sql`.
 
+mod array;
 mod catalogue;
 pub(in crate::connector) mod error;
 mod introspect;
 mod number;
 pub mod options;
+mod orphans;
+mod pack;
 mod session;
 mod statement;
 mod tables;

@@ -16,11 +16,16 @@ pub struct Options {
     pub busy_ms: u64,
     /// How captures find what changed; by reading everything, by default.
     pub capturing: Capturing,
+    /// How many records are written with a few statements for all; 1 writes them one by one.
+    pub batch_rows: usize,
 }
+
+/// More would hold locks for longer, and save little.
+const BATCH_ROWS: usize = 256;
 
 impl Options {
     /// Makes options with the default waiting time of 10 s.
     pub fn new(url: PostgresUrl, app_dir: &Path) -> Self {
-        Self { url, app_dir: app_dir.into(), busy_ms: 10_000, capturing: Capturing::default() }
+        Self { url, app_dir: app_dir.into(), busy_ms: 10_000, capturing: Capturing::default(), batch_rows: BATCH_ROWS }
     }
 }

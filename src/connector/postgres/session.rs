@@ -14,15 +14,15 @@ use postgres::{Client, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::options::Options;
-use super::value::{Found, Given, KNOWN};
-use super::{catalogue, error, introspect, statement, tables, tls, triggers};
+use super::value::{self, Found, Given, KNOWN};
+use super::{catalogue, error, introspect, orphans, pack, statement, tables, tls, triggers};
 use crate::connector::catalogue::{DatabaseSizes, ForeignKey, Table};
 use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
 use crate::connector::sql::key::Key;
 use crate::connector::sql::raw::{Bind, Raw, RawRef};
 use crate::connector::sql::session::{
-    Declared, Outbox, ROW_LOCK_MS, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
+    Declared, Held, Outbox, ROW_LOCK_MS, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
 };
 use crate::record::fieldtype::Kind;
 
@@ -41,6 +41,7 @@ pub(super) struct PostgresSession {
     url: PostgresUrl,
     tls: MakeRustlsConnect,
     busy_ms: u64,
+    batch_rows: usize,
     prepared: RefCell<HashMap<String, Statement>>,
     /// Whether some constraint may be checked late; unknown at first.
     defers: Cell<Option<bool>>,
@@ -60,10 +61,15 @@ impl PostgresSession {
         let wrong = |why: String| Error::Tls { database: url.shown(), why };
         let tls = tls::connector(url.trust()).map_err(wrong)?;
         let sql = |source| error::explain("connect to the database", &url.shown(), options.busy_ms, source);
-        Self::connect(url.clone(), tls, options.busy_ms).map_err(sql)
+        Self::connect(url.clone(), tls, options.busy_ms, options.batch_rows.max(1)).map_err(sql)
     }
 
-    fn connect(url: PostgresUrl, tls: MakeRustlsConnect, busy_ms: u64) -> Result<Self, postgres::Error> {
+    fn connect(
+        url: PostgresUrl,
+        tls: MakeRustlsConnect,
+        busy_ms: u64,
+        batch_rows: usize,
+    ) -> Result<Self, postgres::Error> {
         let mut client = url.config().connect(tls.clone())?;
         let schema = quote(url.schema());
         // Fixed spellings: what we give is text that the server reads.
@@ -76,6 +82,7 @@ impl PostgresSession {
             url,
             tls,
             busy_ms,
+            batch_rows,
             prepared: RefCell::default(),
             defers: Cell::new(None),
             is_open: Cell::new(false),
@@ -124,20 +131,10 @@ impl From<postgres::Error> for SqlError {
     }
 }
 
-/// A row of an answer, read into our values.
-struct Answer(Vec<Raw>);
-
-impl Answer {
-    fn of(row: &postgres::Row) -> Result<Self, SqlError> {
-        let values: Result<_, postgres::Error> = (0..row.len()).map(|at| Ok(row.try_get::<_, Found>(at)?.0)).collect();
-        Ok(Self(values?))
-    }
-}
-
-impl Row for Answer {
-    fn raw(&self, at: usize) -> Result<RawRef<'_>, SqlError> {
-        self.0.get(at).map(RawRef::from).ok_or(SqlError::Column { at, wanted: "anything" })
-    }
+/// Reads a row of an answer into our values.
+fn held(row: &postgres::Row) -> Result<Held, SqlError> {
+    let values: Result<_, postgres::Error> = (0..row.len()).map(|at| Ok(row.try_get::<_, Found>(at)?.0)).collect();
+    Ok(Held(values?))
 }
 
 impl Session for PostgresSession {
@@ -165,7 +162,7 @@ impl Session for PostgresSession {
         let given: Vec<&(dyn ToSql + Sync)> = given.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
         let rows = self.client.borrow_mut().query(&statement, &given)?;
         for row in &rows {
-            if !visit(&Answer::of(row)?)? {
+            if !visit(&held(row)?)? {
                 break;
             }
         }
@@ -178,7 +175,7 @@ impl Session for PostgresSession {
         loop {
             let rows = self.client.borrow_mut().query(&fetch, &[])?;
             for row in &rows {
-                if !visit(&Answer::of(row)?)? {
+                if !visit(&held(row)?)? {
                     return self.batch("CLOSE wbsync_scan");
                 }
             }
@@ -236,9 +233,18 @@ impl Session for PostgresSession {
         }
     }
 
+    fn defer(&self) -> Result<(), SqlError> {
+        self.batch("SET CONSTRAINTS ALL DEFERRED")
+    }
+
+    /// Each record's constraints are checked before the next, deferred or not.
+    fn defer_no_more(&self) -> Result<(), SqlError> {
+        Ok(())
+    }
+
     fn snapshot(&self) -> Result<Snapshot, SqlError> {
         let (url, tls) = (self.url.clone(), self.tls.clone());
-        let session = Self::connect(url, tls, self.busy_ms)?;
+        let session = Self::connect(url, tls, self.busy_ms, self.batch_rows)?;
         session.begin_read()?;
         // A transaction's state is that of its first query.
         session.is_there("SELECT 1", &[])?;
@@ -277,7 +283,7 @@ impl Session for PostgresSession {
                 primary: row.get(4)?,
                 is_integer,
                 is_chosen: has_default,
-                is_known: flag(6)? || KNOWN.contains(&base.as_str()),
+                is_known: flag(6)? || KNOWN.contains(&row.str(7)?),
             };
             columns.insert(row.get(0)?, declared);
             Ok(true)
@@ -335,9 +341,9 @@ impl Session for PostgresSession {
         tried.and(back).map_err(|source| self.explain("check the database", source))
     }
 
-    /// PostgreSQL keeps its foreign keys, and checks its pages when they are read.
-    fn faults(&self, _: &[&str], _: usize) -> Result<Vec<(String, String)>, SqlError> {
-        Ok(Vec::new())
+    /// PostgreSQL checks its pages when they are read.
+    fn faults(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError> {
+        orphans::find(self, self.url.schema(), tables, limit)
     }
 
     fn has_books(&self) -> Result<bool, SqlError> {
@@ -445,41 +451,43 @@ impl Session for PostgresSession {
         " FOR NO KEY UPDATE"
     }
 
-    fn keeps(&self, declared: &str, kind: Kind) -> bool {
-        let is = |starts: &[&str]| starts.iter().any(|start| declared.starts_with(start));
-        match kind {
-            Kind::Text => is(&["text", "character", "name", "citext", "uuid", "date", "enum "]),
-            Kind::Int => is(&["smallint", "integer", "bigint"]),
-            Kind::Bool => is(&["boolean"]),
-            Kind::Float => is(&["double precision", "real"]),
-            Kind::Timestamp => is(&["timestamp"]),
-            Kind::Bytes => is(&["bytea"]),
-            Kind::Json => is(&["json"]),
-            Kind::Decimal => is(&["numeric"]),
+    fn row_lock_free(&self) -> &'static str {
+        " FOR NO KEY UPDATE SKIP LOCKED"
+    }
+
+    fn among_bytes(&self, column: &str, parameter: &str) -> String {
+        format!("{column} = ANY({parameter}::bytea[])")
+    }
+
+    fn list_bytes(&self, all: &[&[u8]]) -> String {
+        let spell = |bytes: &&[u8]| {
+            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("\"\\\\x{digits}\"")
+        };
+        format!("{{{}}}", all.iter().map(spell).collect::<Vec<_>>().join(","))
+    }
+
+    fn batch_rows(&self) -> usize {
+        self.batch_rows
+    }
+
+    fn lacks(&self, raw: &Raw) -> Option<&'static str> {
+        match raw {
+            Raw::Text(text) if text.contains('\0') => Some("a text with a NUL"),
+            _ => None,
         }
     }
 
+    fn keeps(&self, declared: &str, kind: Kind) -> bool {
+        value::keeps(declared, kind)
+    }
+
     fn pack(&self, raw: &Raw) -> Raw {
-        Raw::Blob(match raw {
-            Raw::Null => vec![b'n'],
-            Raw::Integer(value) => [b"i", &value.to_be_bytes()[..]].concat(),
-            Raw::Real(value) => [b"r", &value.to_be_bytes()[..]].concat(),
-            Raw::Text(text) => [b"t", text.as_bytes()].concat(),
-            Raw::Blob(bytes) => [b"b", bytes.as_slice()].concat(),
-        })
+        pack::pack(raw)
     }
 
     fn unpack(&self, raw: RawRef<'_>) -> Option<Raw> {
-        let RawRef::Blob(bytes) = raw else { return None };
-        let (kind, rest) = bytes.split_first()?;
-        Some(match kind {
-            b'n' => Raw::Null,
-            b'i' => Raw::Integer(i64::from_be_bytes(rest.try_into().ok()?)),
-            b'r' => Raw::Real(f64::from_be_bytes(rest.try_into().ok()?)),
-            b't' => Raw::Text(String::from_utf8(rest.to_vec()).ok()?),
-            b'b' => Raw::Blob(rest.to_vec()),
-            _ => return None,
-        })
+        pack::unpack(raw)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Local names for records whose unique name is taken here.
 
+use super::ahead::Taken;
 use super::apply::{Apply, Fail};
 use super::key::{Key, bound};
 use super::plan::{Plan, quote};
@@ -32,6 +33,11 @@ impl Apply<'_> {
     }
 
     fn is_taken(&self, plan: &Plan, index: usize, name: &str, own: Option<&Key>) -> Result<bool, Fail> {
+        match self.ahead.taken(plan, name, own) {
+            Taken::Yes => return Ok(true),
+            Taken::No => return Ok(false),
+            Taken::Unknown => {}
+        }
         let column = quote(&plan.fields[index].columns.0[0].name);
         let sql = format!("SELECT 1 FROM {} WHERE {column} = ?1", plan.table);
         let Some(own) = own else { return Ok(self.conn.exists(&sql, &bind![name])?) };

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Instant;
 
+use super::ahead::Ahead;
 use super::books::{Books, Mapped};
 use super::key::{Key, bound};
 use super::look::{self, OWN, Override};
@@ -28,16 +29,13 @@ const FETCH_CHANGES: usize = 4_096;
 /// About how many bytes of changes are fetched at once.
 const FETCH_BYTES: usize = 16 << 20;
 
-/// How many records share a savepoint.
-const TOGETHER: usize = 32;
-/// How many records are written one by one after one couldn't be written: there may be more of its kind.
-const ALONE: usize = 128;
-
 /// Why a record, or everything, could not be written.
 #[derive(Debug)]
 pub(super) enum Fail {
     /// This record has to wait: for a record, or until a constraint allows it.
     Park { reason: String, waits: Option<RecordId> },
+    /// The database refuses it, and what it was part of has to be taken back.
+    Refused(String),
     /// The row of another record means the same, and stands for this one too.
     Same { by: RecordId },
     /// The application changed the row.
@@ -54,9 +52,9 @@ impl From<SqlError> for Fail {
     fn from(error: SqlError) -> Self {
         match error.meaning() {
             Meaning::Constraint(Some(text)) | Meaning::Value(Some(text)) => {
-                Self::park(format!("the database refuses it: {text}"))
+                Self::Refused(format!("the database refuses it: {text}"))
             }
-            Meaning::Constraint(None) | Meaning::Value(None) => Self::park("the database refuses it"),
+            Meaning::Constraint(None) | Meaning::Value(None) => Self::Refused("the database refuses it".to_owned()),
             Meaning::Contended => Self::Dirty,
             Meaning::Whole => Self::Sql(error),
         }
@@ -132,19 +130,26 @@ pub(super) struct Apply<'a> {
     pub(super) has_waiting: bool,
     pub(super) has_gone: bool,
     pub(super) buffer: Vec<u8>,
+    /// What was read for changes that are written together.
+    pub(super) ahead: Ahead,
+    /// Changes that are tried together next, and those that are written one by one.
+    pub(super) runs: VecDeque<Vec<Change>>,
+    /// Records of a circle that is being written.
+    pub(super) tied: HashSet<RecordId>,
+    pub(super) alone: VecDeque<Change>,
     /// Whether own rows follow what was published of them.
     pub(super) restoring: bool,
     /// Rows of circles that became placeholders because others refer to them, which may go as well.
     pub(super) blanked: Vec<(usize, RecordId)>,
-    /// How many records are still to be written one by one, because one of some couldn't be written.
-    alone: usize,
+    /// How many records are still to get savepoints of their own, because one of some couldn't be written.
+    pub(super) separate: usize,
     /// What had to wait in this run and was counted.
     parked: HashSet<RecordId>,
     files: BTreeSet<String>,
     /// Whether triggers note what we write.
     has_outbox: bool,
     written: Vec<(usize, Key)>,
-    purged: HashSet<(usize, usize, String)>,
+    pub(super) purged: HashSet<(usize, usize, String)>,
     purge: Purge,
 }
 
@@ -182,9 +187,13 @@ impl<'a> Apply<'a> {
             has_waiting,
             has_gone,
             buffer: Vec::new(),
+            ahead: Ahead::default(),
+            runs: VecDeque::new(),
+            tied: HashSet::new(),
+            alone: VecDeque::new(),
             restoring: false,
             blanked: Vec::new(),
-            alone: 0,
+            separate: 0,
             parked: HashSet::new(),
             files: BTreeSet::new(),
             has_outbox: conn.has_outbox()?,
@@ -208,7 +217,7 @@ impl<'a> Apply<'a> {
                 self.sweep()?;
                 return Ok(self.applied);
             }
-            while !batch.is_empty() || !self.retries.is_empty() {
+            while !batch.is_empty() || self.has_more() {
                 let begin = Instant::now();
                 let origins = self.books.origins.len();
                 let transaction = Transaction::begin(self.conn)?;
@@ -236,11 +245,18 @@ impl<'a> Apply<'a> {
         while begin.elapsed() < HOLD {
             if let Some(waiting) = self.retries.pop_front() {
                 self.retry(waiting)?;
+            } else if let Some(change) = self.alone.pop_front() {
+                self.change(&change)?;
+            } else if let Some(run) = self.runs.pop_front() {
+                self.together(run)?;
+            } else if self.conn.batch_rows() > 1 && !batch.is_empty() {
+                let run = self.take_run(batch);
+                *done += run.len() as u64;
+                self.together(run)?;
             } else if !batch.is_empty() {
-                let count = batch.len().min(if self.alone > 0 { 1 } else { TOGETHER });
-                let changes: Vec<Change> = batch.drain(..count).collect();
-                *done += count as u64;
-                self.several(&changes)?;
+                let changes = self.take_few(batch);
+                *done += changes.len() as u64;
+                self.several(changes)?;
             } else {
                 break;
             }
@@ -252,54 +268,27 @@ impl<'a> Apply<'a> {
         Ok(())
     }
 
-    /// Writes some records in one savepoint, which costs much less than one for each; if one of them can't be written,
-    /// nothing of it holds, and each gets its own.
-    fn several(&mut self, changes: &[Change]) -> Result<(), Fail> {
-        self.alone = self.alone.saturating_sub(changes.len());
-        let mut known = Vec::with_capacity(changes.len());
-        for Change { id, content } in changes {
-            match self.plans.index(&id.dataset) {
-                Some(dataset) => known.push((dataset, id, content.as_ref())),
-                None => self.applied.unchanged += 1,
-            }
+    /// Tells whether something is left to do of what was taken.
+    fn has_more(&self) -> bool {
+        !self.retries.is_empty() || !self.alone.is_empty() || !self.runs.is_empty()
+    }
+
+    pub(super) fn change(&mut self, change: &Change) -> Result<(), Fail> {
+        match self.plans.index(&change.id.dataset) {
+            Some(dataset) => self.one(dataset, &change.id, change.content.as_ref(), Giver::Engine)?,
+            None => self.applied.unchanged += 1,
         }
-        if known.len() > 1 {
-            let (origins, kept) = (self.books.origins.len(), self.applied.kept.len());
-            let written = self.whole(|apply| {
-                let one = |(dataset, id, content): &(usize, &RecordId, Option<&Content>)| {
-                    let done = apply.act(*dataset, id, *content)?;
-                    Ok((done, std::mem::take(&mut apply.pending)))
-                };
-                known.iter().map(one).collect::<Result<Vec<_>, Fail>>()
-            })?;
-            if let Ok(written) = written {
-                for ((dataset, id, _), (done, pending)) in known.into_iter().zip(written) {
-                    self.pending = pending;
-                    self.done(dataset, id, done)?;
-                }
-                return Ok(());
-            }
-            self.books.truncate(origins);
-            self.applied.kept.truncate(kept);
-            self.pending = Pending::default();
-            self.verified.clear();
-            self.alone = ALONE;
-        }
-        known.into_iter().try_for_each(|(dataset, id, content)| self.one(dataset, id, content, Giver::Engine))
+        Ok(())
     }
 
     /// Writes or removes one record.
-    fn act(&mut self, dataset: usize, id: &RecordId, content: Option<&Content>) -> Result<Done, Fail> {
+    pub(super) fn act(&mut self, dataset: usize, id: &RecordId, content: Option<&Content>) -> Result<Done, Fail> {
         let done = match content {
             Some(content) => self.put(dataset, id, content)?,
             None => self.remove(dataset, id)?,
         };
         self.conn.check_deferred()?;
-        for stale in self.pending.rows.iter().filter(|stale| !self.purged.contains(*stale)) {
-            let (dataset, index, value) = stale;
-            let (sql, _) = &self.plans.list[*dataset].purge_rows[*index];
-            self.conn.execute(sql, &bind![value])?;
-        }
+        self.purge_all()?;
         Ok(done)
     }
 
@@ -313,26 +302,50 @@ impl<'a> Apply<'a> {
     ) -> Result<(), Fail> {
         let origins = self.books.origins.len();
         let written = self.whole(|apply| apply.act(dataset, id, content))?;
-        if written.is_err() {
-            self.books.truncate(origins);
-            self.pending = Pending::default();
-            self.verified.clear();
-        }
         match written {
             Ok(done) => self.done(dataset, id, done),
-            Err(Fail::Dirty) if from == Giver::Engine => {
+            Err(fail) => {
+                self.undo(origins);
+                self.not_written(dataset, id, content, from, fail)
+            }
+        }
+    }
+
+    /// Forgets what was done in a savepoint that is taken back.
+    pub(super) fn undo(&mut self, origins: usize) {
+        self.books.truncate(origins);
+        self.pending = Pending::default();
+        self.verified.clear();
+        self.tied.clear();
+    }
+
+    /// Notes what becomes of a record that wasn't written.
+    pub(super) fn not_written(
+        &mut self,
+        dataset: usize,
+        id: &RecordId,
+        content: Option<&Content>,
+        from: Giver,
+        fail: Fail,
+    ) -> Result<(), Fail> {
+        let (reason, waits) = match fail {
+            Fail::Dirty if from == Giver::Engine => {
                 self.applied.dirty.push(id.clone());
-                Ok(())
+                return Ok(());
             }
-            Err(Fail::Dirty) => Ok(()),
-            Err(Fail::Same { by }) => self.stand_behind(dataset, id, content, &by),
-            Err(Fail::Park { reason, waits }) => {
-                if from == Giver::Engine && self.parked.insert(id.clone()) {
-                    *self.applied.parked.entry(id.dataset.clone()).or_default() += 1;
-                }
-                self.park(dataset, id, content, &reason, waits.as_ref())
-            }
-            Err(fail) => Err(fail),
+            Fail::Dirty => return Ok(()),
+            Fail::Same { by } => return self.stand_behind(dataset, id, content, &by),
+            Fail::Park { reason, waits } => (reason, waits),
+            Fail::Refused(reason) => (reason, None),
+            fail => return Err(fail),
+        };
+        if from == Giver::Engine && self.parked.insert(id.clone()) {
+            *self.applied.parked.entry(id.dataset.clone()).or_default() += 1;
+        }
+        self.park(dataset, id, content, &reason, waits.as_ref())?;
+        match waits {
+            Some(_) => self.close_circle(dataset, id),
+            None => Ok(()),
         }
     }
 
@@ -348,7 +361,20 @@ impl<'a> Apply<'a> {
         Ok(done)
     }
 
-    fn done(&mut self, dataset: usize, id: &RecordId, done: Done) -> Result<(), Fail> {
+    pub(super) fn done(&mut self, dataset: usize, id: &RecordId, done: Done) -> Result<(), Fail> {
+        self.count(dataset, id, done);
+        self.keep_pending();
+        if self.has_waiting {
+            self.unpark(dataset, id)?;
+            if self.wakes(dataset, done) {
+                self.wake(dataset, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what became of a record.
+    pub(super) fn count(&mut self, dataset: usize, id: &RecordId, done: Done) {
         let count = match done {
             Done::Inserted => Some(&mut self.applied.inserted),
             Done::Updated | Done::Upgraded => Some(&mut self.applied.updated),
@@ -370,6 +396,10 @@ impl<'a> Apply<'a> {
         if done == Done::Blanked && self.plans.list[dataset].circle.is_some() {
             self.blanked.push((dataset, id.clone()));
         }
+    }
+
+    /// Keeps what a savepoint left to do, now that it holds.
+    pub(super) fn keep_pending(&mut self) {
         let pending = std::mem::take(&mut self.pending);
         for stub in pending.stubs {
             *self.applied.inserted.entry(self.plans.list[stub].name.clone()).or_default() += 1;
@@ -377,14 +407,12 @@ impl<'a> Apply<'a> {
         self.files.extend(pending.files);
         self.purged.extend(pending.rows);
         self.written.extend(pending.written);
-        if self.has_waiting {
-            self.unpark(dataset, id)?;
-            let makes_room = done != Done::Unchanged && !self.plans.list[dataset].spec.same.is_empty();
-            if matches!(done, Done::Inserted | Done::Upgraded) || makes_room {
-                self.wake(dataset, id)?;
-            }
-        }
-        Ok(())
+    }
+
+    /// Tells whether something may have waited for what became of a record.
+    pub(super) fn wakes(&self, dataset: usize, done: Done) -> bool {
+        let makes_room = done != Done::Unchanged && !self.plans.list[dataset].spec.same.is_empty();
+        matches!(done, Done::Inserted | Done::Upgraded) || makes_room
     }
 
     /// Reads a row and looks at it as capture does.
@@ -447,7 +475,7 @@ fn fetch(changes: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result
 }
 
 /// Returns about how many bytes a value takes.
-fn weight(value: &Value) -> usize {
+pub(super) fn weight(value: &Value) -> usize {
     match value {
         Value::Text(text) | Value::Json(text) | Value::Decimal(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),

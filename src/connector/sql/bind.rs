@@ -8,6 +8,7 @@ use super::key::{KeyColumn, KeyColumns};
 use super::plan::{Content, FieldPlan, Plan, Plans, ScopePlan, quote};
 use super::reference::{RefPlan, Turn};
 use super::session::{Declared, Session, SqlError};
+use crate::connector::catalogue::ForeignKey;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::{Dataset, Field, Filter, Mapping, Missing};
 use crate::connector::mapping::order;
@@ -76,20 +77,29 @@ impl Plans {
             list[parent].is_parent = true;
         }
         let keys = conn.foreign_keys().map_err(|error| vec![sql(error)])?;
-        let guards: Vec<Vec<String>> = (0..list.len()).map(|at| guard::guards(&list, at, conn, &keys)).collect();
+        let guards: Vec<_> = (0..list.len()).map(|at| guard::guards(&list, at, conn, &keys)).collect();
         for (plan, guards) in list.iter_mut().zip(guards) {
-            plan.sql_guards = guards;
+            plan.guards = guards;
         }
         let plans = Self { list, by_name };
-        plans.check_circles(mapping).map_err(|error| vec![error])?;
+        plans.check_circles(mapping, conn, &keys).map_err(|error| vec![error])?;
         Ok(plans)
     }
 
     /// Refuses a circle of tables in which no row can ever be the first.
-    fn check_circles(&self, mapping: &Mapping) -> Result<(), Error> {
+    fn check_circles(&self, mapping: &Mapping, conn: &dyn Session, keys: &[ForeignKey]) -> Result<(), Error> {
+        // Where nothing is declared, nothing is checked.
+        let waits_late = |plan: &Plan, field: &FieldPlan| {
+            let is_it = |key: &&ForeignKey| {
+                let has =
+                    |column: &KeyColumn| key.columns.iter().any(|name| conn.fold(name) == conn.fold(&column.name));
+                conn.fold(&key.table) == conn.fold(&plan.spec.table) && field.columns.0.iter().all(has)
+            };
+            keys.iter().filter(is_it).all(|key| key.is_deferrable)
+        };
         let is_open = |name: &DatasetName, field: &FieldName| {
             let plan = &self.list[self.by_name[name]];
-            let field = &plan.fields[plan.field(field).expect("a plan has its mapping's fields")];
+            let field: &FieldPlan = &plan.fields[plan.field(field).expect("a plan has its mapping's fields")];
             let Content::Ref(reference) = &field.content else { return true };
             let can_stub = || {
                 self.list[reference.parent].refs().all(|(at, _)| {
@@ -100,13 +110,13 @@ impl Plans {
             match reference.missing {
                 Missing::Null => !field.not_null,
                 Missing::Stub => can_stub(),
-                Missing::Park => false,
+                Missing::Park => waits_late(plan, field),
             }
         };
         let Some(circle) = order::closed_circle(mapping, is_open) else { return Ok(()) };
         let names: Vec<&str> = circle.iter().map(DatasetName::as_str).collect();
         let why = format!(
-            "in the circle {} each row waits for another: let the column of one reference be NULL, and give it `missing = \"null\"`",
+            "in the circle {} each row waits for another: let the column of one reference be NULL, and give it `missing = \"null\"`, or its foreign key be deferrable",
             names.join(" → ")
         );
         Err(Error::Unfit { dataset: circle[0].clone(), why })
@@ -229,7 +239,7 @@ impl Plan {
         }
         check_needs(&select, &fields, &key)?;
         let table = conn.table(&spec.table);
-        let columns = select.expressions.join(", ");
+        let (columns, width) = (select.expressions.join(", "), select.expressions.len());
         let select = format!("SELECT {columns} FROM {table}");
         let test = key.test(conn, 1);
         let sql_row = format!("{select} WHERE {test}");
@@ -240,8 +250,10 @@ impl Plan {
             }),
             sql_scan: format!("{select} ORDER BY {}", key.order(conn, "")),
             sql_locked: format!("{sql_row}{}", conn.row_lock()),
+            width,
+            sql_select: select,
             sql_row,
-            sql_guards: Vec::new(),
+            guards: Vec::new(),
             sql_delete: format!("DELETE FROM {table} WHERE {test}"),
             table,
             name,
@@ -395,7 +407,8 @@ fn purge_rows(conn: &dyn Session, spec: &Dataset) -> Result<Vec<(String, String)
     let mut statements = Vec::new();
     for rows in &spec.purge.rows {
         if conn.columns(&rows.table)?.contains_key(&conn.fold(&rows.column)) {
-            let sql = format!("DELETE FROM {} WHERE {} = ?1", conn.table(&rows.table), quote(&rows.column));
+            let among = conn.among(&quote(&rows.column), false, "?1");
+            let sql = format!("DELETE FROM {} WHERE {among}", conn.table(&rows.table));
             statements.push((sql, rows.value.clone()));
         }
     }

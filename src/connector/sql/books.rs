@@ -405,20 +405,6 @@ impl Books {
         conn.execute(sql, &bind![number, entry.origin, entry.record])?;
         Ok(())
     }
-
-    /// Removes the map row of a row that the application deleted, to be reported until it is settled.
-    pub(super) fn vanish(&self, conn: &dyn Session, dataset: usize, entry: &Entry) -> Result<(), SqlError> {
-        self.remove(conn, dataset, entry)?;
-        if entry.flags & STUB == 0 {
-            let sql = "INSERT INTO _wbsync_gone(dataset, origin, record, number, base)
-                       VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(dataset, origin, record)
-                       DO UPDATE SET number = excluded.number, base = excluded.base";
-            let number = self.settled + 1;
-            let row = bind![self.datasets[dataset], entry.origin, entry.record, number, entry.view];
-            conn.execute(sql, &row)?;
-        }
-        Ok(())
-    }
 }
 
 impl Entry {

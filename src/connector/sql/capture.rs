@@ -3,10 +3,9 @@
 //! What is found is written down before it is reported: an id that got out is never given again. Memory
 //! is flat but for the keys of parents and, with a rollback journal, what is reported.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
-use super::books::{Books, ENTRY, Entry, override_of};
+use super::books::{Books, ENTRY, Entry};
 use super::circle;
 use super::join::{Entries, Ids, Join, Map};
 use super::key::{Key, bound};
@@ -14,7 +13,6 @@ use super::look::{self, OWN, Override, Parent, Parents};
 use super::outbox;
 use super::pace::Pace;
 use super::plan::{Plan, Plans};
-use super::raw::Bind;
 use super::session::{Row, Session, Snapshot, SqlError, Transaction};
 use super::touched::{Noted, Touched};
 use crate::connector::contract::{Base, Capture, Seen, Sighting, SinkError};
@@ -68,6 +66,15 @@ enum Write {
     Flagged(Entry),
     /// The row is as it was known.
     Nothing,
+}
+
+impl Write {
+    fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Seen { entry, .. } | Self::Vanished(entry) | Self::Flagged(entry) => Some(entry),
+            Self::Nothing => None,
+        }
+    }
 }
 
 /// One capture.
@@ -212,7 +219,7 @@ impl Run<'_> {
     /// Looks at all rows of a dataset.
     pub(super) fn scan(&mut self, conn: &dyn Session, dataset: usize) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
-        let overrides = self.overrides(conn, dataset, None)?;
+        let overrides = self.books.overrides_in(conn, dataset, None)?;
         let map = Map::new(conn, self.books, dataset, plan.key.is_integer());
         let mut join = Join::new(dataset, Entries::All(map), overrides, Ids::default())?;
         conn.scan_into(&plan.sql_scan, |row| self.meet(conn, &mut join, row))?;
@@ -226,7 +233,7 @@ impl Run<'_> {
         let sql = format!("SELECT {ENTRY} FROM _wbsync_map WHERE dataset = ?1 AND {}", conn.among("key", false, "?2"));
         let mut entries = conn.all(&sql, &bind![number, list], |row| self.books.entry(dataset, row))?;
         entries.sort_by(|a, b| a.key.cmp(&b.key));
-        let overrides = self.overrides(conn, dataset, Some(list.as_str()))?;
+        let overrides = self.books.overrides_in(conn, dataset, Some(list.as_str()))?;
         let mut join = Join::new(dataset, Entries::Some(entries.into_iter()), overrides, ids)?;
         match &plan.sql_some {
             Some(sql) => conn.each_into(sql, &bind![list], |row| match Key::of(row.raw(0)?) {
@@ -372,27 +379,39 @@ impl Run<'_> {
         {
             let begin = Instant::now();
             let transaction = Transaction::begin(writer)?;
-            for found in batch {
-                match &found.write {
-                    Write::Seen { entry, edited, overrides } => {
-                        self.books.put(writer, found.dataset, entry)?;
-                        if self.touched.as_ref().is_some_and(|touched| touched.notes_reports(found.dataset)) {
-                            outbox::reported(writer, self.books, found.dataset, &entry.key)?;
-                        }
-                        if *edited {
-                            self.books.set_overrides(writer, found.dataset, &entry.key, overrides)?;
-                        }
-                    }
-                    Write::Nothing => {}
-                    Write::Flagged(entry) => self.books.put(writer, found.dataset, entry)?,
-                    Write::Vanished(entry) => self.books.vanish(writer, found.dataset, entry)?,
-                }
-            }
+            self.write_down(writer, batch)?;
             transaction.commit()?;
             self.pace.ended(begin, true);
         }
         for sighting in found.into_iter().filter_map(|found| found.report) {
             self.report(sighting)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what was found, in few statements. A row that vanished makes room for one with its key, so the order stays.
+    fn write_down(&self, writer: &dyn Session, batch: &[Found]) -> Result<(), SqlError> {
+        let kind = |found: &Found| (found.dataset, matches!(found.write, Write::Vanished(_)));
+        let written: Vec<&Found> = batch.iter().filter(|found| !matches!(found.write, Write::Nothing)).collect();
+        for found in written.chunk_by(|a, b| kind(a) == kind(b)) {
+            let (dataset, is_vanished) = kind(found[0]);
+            let entries: Vec<Entry> = found.iter().filter_map(|found| found.write.entry().cloned()).collect();
+            if is_vanished {
+                self.books.vanish_all(writer, dataset, &entries)?;
+                continue;
+            }
+            self.books.put_all(writer, dataset, &entries)?;
+            let (mut reported, mut edited) = (Vec::new(), Vec::new());
+            for found in found {
+                if let Write::Seen { entry, edited: is_edited, overrides } = &found.write {
+                    reported.push(entry.key.clone());
+                    edited.extend(is_edited.then_some((&entry.key, &overrides[..])));
+                }
+            }
+            if self.touched.as_ref().is_some_and(|touched| touched.notes_reports(dataset)) {
+                outbox::reported(writer, self.books, dataset, &reported)?;
+            }
+            self.books.set_all_overrides(writer, dataset, &edited)?;
         }
         Ok(())
     }
@@ -412,28 +431,6 @@ impl Run<'_> {
 
     fn count_private(&mut self, plan: &Plan, reason: Reason) {
         *self.capture.private.entry((plan.name.clone(), reason)).or_default() += 1;
-    }
-
-    /// Reads the overrides of all rows, or of those with keys in a list.
-    pub(super) fn overrides(
-        &self,
-        conn: &dyn Session,
-        dataset: usize,
-        list: Option<&str>,
-    ) -> Result<HashMap<Key, Vec<Override>>, SqlError> {
-        let mut all: HashMap<Key, Vec<Override>> = HashMap::new();
-        let sql = "SELECT key, field, shown, reason FROM _wbsync_override WHERE dataset = ?1";
-        let number = self.books.datasets[dataset];
-        let (sql, values) = match &list {
-            None => (sql.to_owned(), vec![number.bind()]),
-            Some(list) => (format!("{sql} AND {}", conn.among("key", false, "?2")), vec![number.bind(), list.bind()]),
-        };
-        conn.each(&sql, &values, &mut |row| {
-            let key = self.books.key(dataset, row, 0)?;
-            all.entry(key).or_default().push(override_of(conn, row, 1)?);
-            Ok(true)
-        })?;
-        Ok(all)
     }
 
     fn base(&self, view: i64) -> Base {

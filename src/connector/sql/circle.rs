@@ -48,7 +48,7 @@ pub(super) fn learn(run: &mut Run<'_>, conn: &dyn Session, datasets: &[usize]) -
 fn list(run: &mut Run<'_>, conn: &dyn Session, dataset: usize, narrowed: &mut Vec<Narrowed>) -> Result<(), Stop> {
     let (plans, books) = (run.plans, run.books);
     let plan = &plans.list[dataset];
-    let overrides = run.overrides(conn, dataset, None)?;
+    let overrides = books.overrides_in(conn, dataset, None)?;
     let mut map = Map::new(conn, books, dataset, plan.key.is_integer());
     let mut mapped = map.next()?;
     let mut ids = Ids::default();

@@ -121,7 +121,9 @@ impl SqlConnector {
             Fail::Sql(source) => self.failed(doing, source),
             Fail::Source(source) => Error::Source(source),
             Fail::Books(why) => self.damaged(why),
-            Fail::Park { reason, .. } => self.damaged(format!("a record can't even wait: {reason}")),
+            Fail::Park { reason, .. } | Fail::Refused(reason) => {
+                self.damaged(format!("a record can't even wait: {reason}"))
+            }
             Fail::Dirty => Error::Locked { doing, database: self.session.place(), waited_ms: ROW_LOCK_MS },
             Fail::Same { .. } => unreachable!("what becomes of one record is never an error of the whole"),
         }

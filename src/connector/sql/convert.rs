@@ -3,9 +3,12 @@
 //! Reading never fails: what isn't of the column's type is carried as what it is. Writing is strict: a
 //! foreign value of another type would break the application.
 
+use super::list;
 use super::look::Parent;
 use super::raw::{Raw, RawRef};
 use super::timestamp;
+use crate::cbor::writer::Writer;
+use crate::id::bytes::InstanceId;
 use crate::record::fieldtype::Kind;
 use crate::record::value::Value;
 
@@ -23,6 +26,7 @@ pub(super) enum Logical<'r> {
     Timestamp(i64),
     Decimal(String),
     Json(&'r str),
+    List(Vec<Value>),
     Ref(Parent),
     /// A reference to a row that isn't there.
     Dangling,
@@ -48,6 +52,7 @@ impl<'r> Logical<'r> {
                     Kind::Timestamp => timestamp::parse(text).map_or(Self::Text(text), Self::Timestamp),
                     Kind::Decimal => decimal(text).map_or(Self::Text(text), Self::Decimal),
                     Kind::Json => Self::Json(text),
+                    Kind::List(item) => list::read(*item, text).map_or(Self::Text(text), Self::List),
                     _ => Self::Text(text),
                 },
             },
@@ -77,6 +82,11 @@ impl<'r> Logical<'r> {
                 buffer.extend_from_slice(&parent.origin.to_le_bytes());
             }
             Self::Dangling => sized(10, &[]),
+            Self::List(items) => {
+                let mut writer = Writer::new();
+                Value::List(items.clone()).encode(&mut writer, &InstanceId::from_bytes([0; 32]));
+                sized(11, &writer.finish());
+            }
         }
     }
 
@@ -93,6 +103,7 @@ impl<'r> Logical<'r> {
             Self::Timestamp(micros) => Value::Timestamp(*micros),
             Self::Decimal(text) => Value::Decimal(text.clone()),
             Self::Json(text) => Value::Json((*text).to_owned()),
+            Self::List(items) => Value::List(items.clone()),
         })
     }
 }
@@ -121,6 +132,7 @@ pub(super) fn write(kind: Kind, value: &Value) -> Result<Raw, String> {
             Raw::Text(timestamp::format(*micros).ok_or("holds a time outside the years 1 to 9999")?)
         }
         (Kind::Decimal, Value::Decimal(text)) => Raw::Text(decimal(text).ok_or("holds no decimal number")?),
+        (Kind::List(item), Value::List(items)) => Raw::Text(list::write(*item, items)?),
         (kind, value) => return Err(format!("holds {} where this database wants {}", called(value), wanted(kind))),
     })
 }
@@ -169,6 +181,7 @@ fn wanted(kind: Kind) -> &'static str {
         Kind::Bytes => "bytes",
         Kind::Json => "JSON",
         Kind::Decimal => "a decimal",
+        Kind::List(_) => "a list",
     }
 }
 
@@ -187,6 +200,7 @@ mod tests {
             (Kind::Bytes, Value::Bytes(vec![0, 255])),
             (Kind::Json, Value::Json("{\"a\": 1}".into())),
             (Kind::Decimal, Value::Decimal("-12.5".into())),
+            (Kind::List(&Kind::Int), Value::List(vec![Value::Int(1), Value::Null])),
         ];
         for (kind, value) in &cases {
             assert!(shows(*kind, &write(*kind, value).unwrap(), value), "{value:?}");

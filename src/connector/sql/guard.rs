@@ -6,16 +6,26 @@ use super::reference::Turn;
 use super::session::Session;
 use crate::connector::catalogue::ForeignKey;
 
+/// Queries for rows that refer to rows.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Guard {
+    /// To one row; its key is the parameters.
+    pub(super) one: String,
+    /// To any of those whose keys are in a list; none where keys have several columns, or rows of the table may refer to each
+    /// other.
+    pub(super) some: Option<String>,
+}
+
 /// Returns queries for rows that refer to a row where the database wouldn't refuse at once to delete that: by foreign keys that
 /// would take rows of mapped tables along or that are checked too late for us, and by references that it knows nothing of.
-pub(super) fn guards(plans: &[Plan], parent: usize, conn: &dyn Session, keys: &[ForeignKey]) -> Vec<String> {
+pub(super) fn guards(plans: &[Plan], parent: usize, conn: &dyn Session, keys: &[ForeignKey]) -> Vec<Guard> {
     let plan = &plans[parent];
     let table = conn.fold(&plan.spec.table);
     let is_mapped = |key: &ForeignKey| plans.iter().any(|plan| conn.fold(&plan.spec.table) == conn.fold(&key.table));
     let is_late = |key: &ForeignKey| key.is_deferred && !conn.checks_deferred();
     let to_it: Vec<&ForeignKey> = keys.iter().filter(|key| conn.fold(&key.parent) == table).collect();
     let wanted = to_it.iter().filter(|key| key.acts && is_mapped(key) || is_late(key));
-    let mut queries: Vec<String> = wanted.map(|key| referring(plan, conn, key)).collect();
+    let mut queries: Vec<Guard> = wanted.map(|key| referring(plan, conn, key)).collect();
     for child in plans {
         for (field, _) in child.refs().filter(|(_, reference)| reference.parent == parent) {
             let columns = folded(conn, child.fields[field].columns.0.iter().map(|column| column.name.as_str()));
@@ -36,26 +46,26 @@ pub(super) fn all(plans: &Plans, parent: usize, conn: &dyn Session, keys: &[Fore
     let plan = &plans.list[parent];
     let table = conn.fold(&plan.spec.table);
     let declared = keys.iter().filter(|key| conn.fold(&key.parent) == table).map(|key| referring(plan, conn, key));
-    let mut queries: Vec<String> = declared.collect();
+    let mut queries: Vec<Guard> = declared.collect();
     for child in &plans.list {
         let refs = child.refs().filter(|(_, reference)| reference.parent == parent);
         queries.extend(refs.map(|(field, _)| referring_by(plan, conn, child, field)));
     }
     queries.sort();
     queries.dedup();
-    queries
+    queries.into_iter().map(|guard| guard.one).collect()
 }
 
-/// Returns a query for rows that refer by a foreign key to a row of the plan's; its key is the first parameters.
-fn referring(plan: &Plan, conn: &dyn Session, key: &ForeignKey) -> String {
+/// Returns the queries for rows that refer by a foreign key to rows of the plan's.
+fn referring(plan: &Plan, conn: &dyn Session, key: &ForeignKey) -> Guard {
     let primary: Vec<String> = plan.key.0.iter().map(|column| column.name.clone()).collect();
     let to = if key.parent_columns.is_empty() { &primary } else { &key.parent_columns };
     let tests = key.columns.iter().zip(to).map(|(from, to)| format!("c.{} = t.{}", quote(from), quote(to))).collect();
     query(plan, conn, &key.table, tests)
 }
 
-/// Returns such a query for the rows that refer to it by a field.
-fn referring_by(plan: &Plan, conn: &dyn Session, child: &Plan, field: usize) -> String {
+/// Returns such queries for rows that refer to them by a field.
+fn referring_by(plan: &Plan, conn: &dyn Session, child: &Plan, field: usize) -> Guard {
     let field = &child.fields[field];
     // A text is only equal to a text.
     let is_text = field.declared != plan.key_declared && holds_text(conn, &field.declared);
@@ -81,15 +91,20 @@ fn turns(plan: &Plan, field: &FieldPlan) -> Vec<String> {
     field.turns.iter().map(test).collect()
 }
 
-fn query(plan: &Plan, conn: &dyn Session, from: &str, mut tests: Vec<String>) -> String {
-    tests.push(plan.key.test_of(conn, "t.", 1));
-    if conn.fold(from) == conn.fold(&plan.spec.table) {
+fn query(plan: &Plan, conn: &dyn Session, from: &str, mut tests: Vec<String>) -> Guard {
+    let is_own = conn.fold(from) == conn.fold(&plan.spec.table);
+    if is_own {
         // A row that refers to itself goes with itself.
         let same = plan.key.0.iter().map(|column| format!("c.{0} = t.{0}", quote(&column.name)));
         tests.push(format!("NOT ({})", same.collect::<Vec<_>>().join(" AND ")));
     }
-    let tests = tests.join(" AND ");
-    format!("SELECT 1 FROM {} t, {} c WHERE {tests} LIMIT 1", conn.table(&plan.spec.table), conn.table(from))
+    let (tests, to, from) = (tests.join(" AND "), conn.table(&plan.spec.table), conn.table(from));
+    let spell = |test: &str| format!("SELECT 1 FROM {to} t, {from} c WHERE {tests} AND {test} LIMIT 1");
+    let key = plan.key.single().filter(|_| !is_own);
+    Guard {
+        one: spell(&plan.key.test_of(conn, "t.", 1)),
+        some: key.map(|key| spell(&conn.among(&format!("t.{}", quote(&key.name)), key.is_integer, "?1"))),
+    }
 }
 
 fn folded<'a>(conn: &dyn Session, names: impl Iterator<Item = &'a str>) -> Vec<String> {

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::books::Books;
 use super::key::Key;
+use super::many::{rows, rows_max};
 use super::plan::Plans;
-use super::raw::RawRef;
+use super::raw::{Bind, RawRef};
 use super::session::{Session, SqlError};
 
 /// The most notes that are worked off one by one; with more their tables are read as a whole.
@@ -112,10 +113,15 @@ pub(super) fn note(conn: &dyn Session, plans: &Plans, dataset: usize, key: &Key)
     Ok(())
 }
 
-/// Notes that a row was reported, until that is settled; the caller holds a write transaction.
-pub(super) fn reported(conn: &dyn Session, books: &Books, dataset: usize, key: &Key) -> Result<(), SqlError> {
-    let sql = "INSERT INTO _wbsync_unsettled VALUES(?1, ?2) ON CONFLICT(dataset, key) DO NOTHING";
-    conn.execute(sql, &bind![books.datasets[dataset], key])?;
+/// Notes that rows were reported, until that is settled; the caller holds a write transaction.
+pub(super) fn reported(conn: &dyn Session, books: &Books, dataset: usize, keys: &[Key]) -> Result<(), SqlError> {
+    let number = books.datasets[dataset];
+    for keys in keys.chunks(rows_max(conn, 2)) {
+        let rows = rows(2, keys.len());
+        let sql = format!("INSERT INTO _wbsync_unsettled VALUES {rows} ON CONFLICT(dataset, key) DO NOTHING");
+        let values: Vec<_> = keys.iter().flat_map(|key| [number.bind(), key.bind()]).collect();
+        conn.execute(&sql, &values)?;
+    }
     Ok(())
 }
 

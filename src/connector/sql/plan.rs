@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::guard::Guard;
 use super::key::{Key, KeyColumns};
 use super::raw::Raw;
 use super::reference::{RefPlan, Turn};
@@ -40,6 +41,10 @@ pub(super) struct Plan {
     pub(super) is_parent: bool,
     /// The number of the circle of datasets that refer to each other, or to itself, that this one lies in.
     pub(super) circle: Option<usize>,
+    /// How many columns are read.
+    pub(super) width: usize,
+    /// Reads them of all rows, in no order.
+    pub(super) sql_select: String,
     pub(super) sql_scan: String,
     pub(super) sql_row: String,
     /// The rows with keys in a list, in order; none where keys have several columns.
@@ -48,8 +53,8 @@ pub(super) struct Plan {
     pub(super) sql_locked: String,
     pub(super) sql_delete: String,
     /// Queries for rows that refer to a row, where the database wouldn't refuse at once to delete that.
-    pub(super) sql_guards: Vec<String>,
-    /// Statements that delete stale cache rows, each with the template of its value.
+    pub(super) guards: Vec<Guard>,
+    /// Statements that delete the cache rows with values in a list, each with the template of a value.
     pub(super) purge_rows: Vec<(String, String)>,
 }
 
@@ -118,6 +123,14 @@ impl Plan {
     /// Tells whether the row is meant for nobody that the one it refers to isn't meant for.
     pub(super) fn caps(&self, field: usize, reference: &RefPlan) -> bool {
         reference.required || matches!(&self.scope, ScopePlan::Parents(fields) if fields.contains(&field))
+    }
+
+    /// Returns the column that says for whom a row is meant, if one does.
+    pub(super) fn scope_column(&self) -> Option<&str> {
+        match &self.scope {
+            ScopePlan::Column(_) => self.spec.scope.column.as_deref(),
+            ScopePlan::Constant(_) | ScopePlan::Parents(_) => None,
+        }
     }
 
     pub(super) fn field(&self, name: &FieldName) -> Option<usize> {

@@ -1,15 +1,12 @@
 //! Writes one record: inserts its row, turns its placeholder into it, or updates what differs.
 
-use std::borrow::Cow;
-
 use super::apply::{Apply, Current, Done, Fail};
 use super::books::{Entry, STUB};
 use super::convert;
-use super::key::{Key, bound, spell};
+use super::key::Key;
 use super::look::{OWN, Override};
-use super::plan::{self, Content as Column, Plan, ScopePlan, constant, matches, quote};
-use super::raw::{Bind, Raw, RawRef};
-use super::reference::assign;
+use super::plan::{Content as Column, Plan, constant, matches};
+use super::raw::Raw;
 use super::resolve::Target;
 use super::timestamp;
 use crate::connector::contract::Content;
@@ -28,7 +25,7 @@ pub(super) struct Wanted {
     pub(super) open: Vec<(usize, RecordId)>,
 }
 
-impl Apply<'_> {
+impl<'a> Apply<'a> {
     /// Makes the row of a record show its content.
     pub(super) fn put(&mut self, dataset: usize, id: &RecordId, content: &Content) -> Result<Done, Fail> {
         let plan = &self.plans.list[dataset];
@@ -62,22 +59,9 @@ impl Apply<'_> {
         {
             return Err(Fail::Same { by });
         }
-        let scope = match &plan.scope {
-            ScopePlan::Column(_) => plan.spec.scope.column.as_deref(),
-            _ => None,
-        };
         let (key, done) = match (&entry, &current) {
             (Some(entry), Some(current)) => {
-                let mut set: Vec<(&str, Raw)> = Vec::new();
-                for (index, raw) in wanted.raws.iter().enumerate() {
-                    if let Some(raw) = raw.as_ref().filter(|raw| **raw != current.raws[index + 1]) {
-                        set.extend(plan.fields[index].assigned(raw));
-                    }
-                }
-                let moves = entry.is_stub() || entry.audience.scope() != Some(&content.scope);
-                if let Some(column) = scope.filter(|_| (origin != OWN || self.restoring) && moves) {
-                    set.push((column, Raw::Text(content.scope.to_string())));
-                }
+                let set = self.differing(dataset, entry, current, content, &wanted);
                 let touched = !set.is_empty();
                 let key = self.update_key(dataset, entry, set)?;
                 let done = match (entry.is_stub(), touched) {
@@ -87,10 +71,7 @@ impl Apply<'_> {
                 };
                 (key, done)
             }
-            _ => {
-                let scope = scope.map(|column| (column, content.scope.as_str()));
-                (self.insert(dataset, id, &wanted.raws, scope)?, Done::Inserted)
-            }
+            _ => (self.insert(dataset, id, &wanted.raws, content.scope.as_str())?, Done::Inserted),
         };
         let audience = Audience::Shared(content.scope.clone());
         let same_books = done == Done::Unchanged
@@ -119,6 +100,29 @@ impl Apply<'_> {
             self.stale(dataset, &key, &raws);
         }
         Ok(done)
+    }
+
+    /// Returns the columns of a row that are to hold something else.
+    pub(super) fn differing(
+        &self,
+        dataset: usize,
+        entry: &Entry,
+        current: &Current,
+        content: &Content,
+        wanted: &Wanted,
+    ) -> Vec<(&'a str, Raw)> {
+        let plan = &self.plans.list[dataset];
+        let mut set: Vec<(&str, Raw)> = Vec::new();
+        for (index, raw) in wanted.raws.iter().enumerate() {
+            if let Some(raw) = raw.as_ref().filter(|raw| **raw != current.raws[index + 1]) {
+                set.extend(plan.fields[index].assigned(raw));
+            }
+        }
+        let moves = entry.is_stub() || entry.audience.scope() != Some(&content.scope);
+        if let Some(column) = plan.scope_column().filter(|_| (entry.origin != OWN || self.restoring) && moves) {
+            set.push((column, Raw::Text(content.scope.to_string())));
+        }
+        set
     }
 
     /// Returns the row of a map entry if it is as captured; `None` if it is a placeholder's and is gone.
@@ -167,8 +171,15 @@ impl Apply<'_> {
             let raw = match (&field.content, value) {
                 (Column::Plain(kind), value) => match shown {
                     Some(shown) if convert::shows(*kind, shown, value) => shown.clone(),
-                    _ => convert::write(*kind, value)
-                        .map_err(|why| Fail::park(format!("the field {} {why}", field.name)))?,
+                    _ => {
+                        let raw = convert::write(*kind, value)
+                            .map_err(|why| Fail::park(format!("the field {} {why}", field.name)))?;
+                        if let Some(what) = self.conn.lacks(&raw) {
+                            let why = format!("the database refuses it: the field {} holds {what}", field.name);
+                            return Err(Fail::park(why));
+                        }
+                        raw
+                    }
                 },
                 (Column::Ref(_), Value::Null) => Raw::Null,
                 (Column::Ref(reference), Value::Ref(target)) if target == id && entry.is_some() => {
@@ -237,95 +248,6 @@ impl Apply<'_> {
         Ok(raws)
     }
 
-    pub(super) fn insert(
-        &mut self,
-        dataset: usize,
-        id: &RecordId,
-        raws: &[Option<Raw>],
-        scope: Option<(&str, &str)>,
-    ) -> Result<Key, Fail> {
-        let plan = &self.plans.list[dataset];
-        let mut columns: Vec<(&str, Cow<'_, Raw>)> = Vec::with_capacity(raws.len() + 4);
-        for (field, raw) in plan.fields.iter().zip(raws) {
-            match (raw, field.columns.single()) {
-                (Some(raw), Some(column)) if field.turns.is_empty() => {
-                    columns.push((&column.name, Cow::Borrowed(raw)));
-                }
-                // Another field may be the same column.
-                (Some(raw), Some(column)) => assign(&mut columns, [(column.name.as_str(), Cow::Borrowed(raw))]),
-                (Some(raw), None) => {
-                    columns.extend(field.assigned(raw).into_iter().map(|(column, raw)| (column, Cow::Owned(raw))));
-                }
-                (None, _) => {}
-            }
-        }
-        for (field, _) in plan.fields.iter().zip(raws).filter(|(field, raw)| raw.is_none() && field.not_null) {
-            if let Some(value) = plan.spec.stub.get(&field.name) {
-                let raw = constant(value, |text| fill(text, id));
-                assign(&mut columns, field.assigned(&raw).into_iter().map(|(column, raw)| (column, Cow::Owned(raw))));
-            }
-        }
-        for (column, value) in &plan.spec.insert {
-            columns.push((column, Cow::Owned(constant(value, |text| fill(text, id)))));
-        }
-        if let Some((column, scope)) = scope {
-            columns.push((column, Cow::Owned(Raw::Text(scope.to_owned()))));
-        }
-        let sql = plan::insertion(&plan.table, &columns, &plan.key.value(self.conn, ""));
-        let values: Vec<_> = columns.iter().map(|(_, raw)| RawRef::from(&**raw)).collect();
-        let key = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten();
-        let key = key.ok_or_else(|| Fail::park("it has no key"))?;
-        self.displace(dataset, &key)?;
-        Ok(key)
-    }
-
-    /// Moves the map row of a row that the application deleted, and whose key was handed out again.
-    fn displace(&mut self, dataset: usize, key: &Key) -> Result<(), Fail> {
-        if let Some(entry) = self.books.at(self.conn, dataset, key)? {
-            self.books.vanish(self.conn, dataset, &entry)?;
-            self.has_gone = true;
-        }
-        Ok(())
-    }
-
-    /// Sets columns of a row to which no other refers if its key is among them; returns its key then.
-    pub(super) fn update_key(&mut self, dataset: usize, entry: &Entry, set: Vec<(&str, Raw)>) -> Result<Key, Fail> {
-        let plan = &self.plans.list[dataset];
-        let mut parts = plan.key.given(&entry.key);
-        for (part, column) in parts.iter_mut().zip(&plan.key.0) {
-            if let Some((_, raw)) = set.iter().find(|(name, _)| column.name.eq_ignore_ascii_case(name)) {
-                *part = raw.clone();
-            }
-        }
-        self.update(plan, &entry.key, set)?;
-        let key = match parts.as_slice() {
-            [only] => Key::of(only.into()),
-            several => spell(several),
-        };
-        let key = key.ok_or_else(|| Fail::park("it has no key"))?;
-        if key != entry.key {
-            self.books.remove(self.conn, dataset, entry)?;
-            self.verified.remove(&(dataset, entry.key.clone()));
-            self.displace(dataset, &key)?;
-        }
-        Ok(key)
-    }
-
-    /// Sets columns of a row; no statement if there is nothing to set.
-    pub(super) fn update(&self, plan: &Plan, key: &Key, set: Vec<(&str, Raw)>) -> Result<(), Fail> {
-        if set.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<String> =
-            set.iter().enumerate().map(|(at, (column, _))| format!("{} = ?{}", quote(column), at + 1)).collect();
-        let (table, test) = (&plan.table, plan.key.test(self.conn, set.len() + 1));
-        let sql = format!("UPDATE {table} SET {} WHERE {test}", names.join(", "));
-        let given = plan.key.given(key);
-        let values: Vec<_> = set.iter().map(|(_, raw)| raw.bind()).chain(bound(&given)).collect();
-        self.conn.execute(&sql, &values)?;
-        Ok(())
-    }
-
     /// Reads the row back and writes its map row: known, and in step with the target.
     #[expect(clippy::too_many_arguments, reason = "the columns of a map row")]
     pub(super) fn write_down(
@@ -370,7 +292,7 @@ impl Apply<'_> {
 }
 
 /// Finds the fields whose column shows another value than was written, as `jsonb` and `char(n)` do: that is no edit.
-fn respelled(plan: &Plan, content: &Content, wanted: &Wanted, raws: &[Raw]) -> Vec<Override> {
+pub(super) fn respelled(plan: &Plan, content: &Content, wanted: &Wanted, raws: &[Raw]) -> Vec<Override> {
     let mut found = Vec::new();
     for (index, field) in plan.fields.iter().enumerate() {
         let (Column::Plain(kind), Some(written), shown) = (&field.content, &wanted.raws[index], &raws[index + 1])
@@ -412,7 +334,7 @@ pub(super) fn tail(id: &RecordId, digits: usize) -> String {
     text[text.len() - digits..].to_owned()
 }
 
-fn check_author(plan: &Plan, id: &RecordId, content: &Content) -> Result<(), Fail> {
+pub(super) fn check_author(plan: &Plan, id: &RecordId, content: &Content) -> Result<(), Fail> {
     for (index, _) in plan.refs().filter(|(_, reference)| reference.author) {
         let field = &plan.fields[index];
         if let Some(Value::Ref(author)) = content.fields.get(&field.name)
@@ -424,7 +346,7 @@ fn check_author(plan: &Plan, id: &RecordId, content: &Content) -> Result<(), Fai
     Ok(())
 }
 
-fn check_only(plan: &Plan, content: &Content) -> Result<(), Fail> {
+pub(super) fn check_only(plan: &Plan, content: &Content) -> Result<(), Fail> {
     for (column, patterns) in &plan.spec.only {
         for field in plan.fields.iter().filter(|field| field.columns.is(column)) {
             let allowed = match content.fields.get(&field.name) {

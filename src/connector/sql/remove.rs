@@ -79,8 +79,8 @@ impl Apply<'_> {
     /// Deletes a row unless others refer to it.
     fn delete(&mut self, plan: &Plan, entry: &Entry) -> Result<bool, Fail> {
         let given = plan.key.given(&entry.key);
-        for guard in &plan.sql_guards {
-            if self.conn.exists(guard, &bound(&given))? {
+        for guard in &plan.guards {
+            if self.conn.exists(&guard.one, &bound(&given))? {
                 return Ok(false);
             }
         }
@@ -134,6 +134,7 @@ fn empty(kind: Kind) -> Raw {
     match kind {
         Kind::Text => Raw::Text(String::new()),
         Kind::Json => Raw::Text("null".to_owned()),
+        Kind::List(_) => Raw::Text("[]".to_owned()),
         Kind::Decimal => Raw::Text("0".to_owned()),
         Kind::Timestamp => Raw::Text("1970-01-01 00:00:00.000000".to_owned()),
         Kind::Int | Kind::Bool => Raw::Integer(0),

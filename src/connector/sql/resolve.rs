@@ -2,6 +2,7 @@
 
 use super::apply::{Apply, Fail};
 use super::books::{Entry, STUB};
+use super::circular::stand_in;
 use super::key::Key;
 use super::reference::RefPlan;
 use crate::connector::mapping::model::Missing;
@@ -22,8 +23,9 @@ impl Apply<'_> {
     /// Finds the local key of a record that is referred to.
     pub(super) fn resolve(&mut self, reference: &RefPlan, target: &RecordId) -> Result<Target, Fail> {
         let parent = reference.parent;
-        if let Some(entry) = self.books.find(self.conn, parent, target)?
-            && !(entry.is_stub() && reference.missing == Missing::Park)
+        let is_tied = self.tied.contains(target);
+        if let Some(entry) = self.find(parent, target)?
+            && (is_tied || !(entry.is_stub() && reference.missing == Missing::Park))
         {
             if self.is_there(parent, &entry)? {
                 return Ok(Target::Row(entry.key));
@@ -39,8 +41,12 @@ impl Apply<'_> {
             return if self.is_there(parent, &entry)? { Ok(Target::Same(entry.key)) } else { Err(Fail::Dirty) };
         }
         match reference.missing {
+            _ if is_tied => Ok(Target::Row(stand_in(&self.plans.list[parent]))),
             Missing::Park => Err(Fail::Park { reason: format!("waits for {target}"), waits: Some(target.clone()) }),
             Missing::Null => Ok(Target::None),
+            Missing::Stub if self.ahead.promised.contains(target) => {
+                Ok(Target::Row(stand_in(&self.plans.list[parent])))
+            }
             Missing::Stub => self.insert_stub(parent, target).map(Target::Row),
         }
     }
@@ -64,8 +70,7 @@ impl Apply<'_> {
         let plan = &self.plans.list[dataset];
         let origin = self.books.intern(self.conn, &id.origin)?;
         let raws = self.stub_raws(plan, id, None)?;
-        let scope = plan.spec.scope.column.as_deref().map(|column| (column, "private"));
-        let key = self.insert(dataset, id, &raws, scope)?;
+        let key = self.insert(dataset, id, &raws, "private")?;
         self.write_down(dataset, id, origin, &key, Audience::Private(Reason::Withheld), STUB, &[])?;
         self.verified.insert((dataset, key.clone()));
         self.pending.stubs.push(dataset);

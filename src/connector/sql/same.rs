@@ -6,9 +6,10 @@
 use super::apply::{Apply, Fail};
 use super::books::Entry;
 use super::key::Key;
-use super::plan::quote;
+use super::plan::{Plan, quote};
 use super::put::Wanted;
 use super::raw::{Bind, Raw};
+use super::row::Columns;
 use crate::connector::contract::Content;
 use crate::record::recordid::RecordId;
 
@@ -20,18 +21,7 @@ impl Apply<'_> {
     /// Finds the record whose row has the same natural key as a record that has no row yet.
     pub(super) fn same_as(&mut self, dataset: usize, wanted: &Wanted) -> Result<Option<RecordId>, Fail> {
         let plan = &self.plans.list[dataset];
-        let mut columns = Vec::new();
-        for name in &plan.spec.same {
-            let index = plan.field(name).expect("a checked mapping names its own fields");
-            // Nothing is the same as a row that says nothing.
-            match &wanted.raws[index] {
-                Some(raw) if *raw != Raw::Null => columns.extend(plan.fields[index].assigned(raw)),
-                _ => return Ok(None),
-            }
-        }
-        if columns.is_empty() {
-            return Ok(None);
-        }
+        let Some(columns) = meaning(plan, wanted) else { return Ok(None) };
         let tests: Vec<String> =
             columns.iter().enumerate().map(|(at, (column, _))| format!("{} = ?{}", quote(column), at + 1)).collect();
         let (key, table) = (plan.key.value(self.conn, ""), &plan.table);
@@ -45,6 +35,49 @@ impl Apply<'_> {
             Some(entry) if entry.is_stub() => Ok(None),
             Some(entry) => Ok(Some(self.books.record_id(self.plans, dataset, entry.origin, entry.record))),
         }
+    }
+
+    /// Tells of records that are to be written together, and of each whether it is new, which may mean the same as a row
+    /// or as one before it.
+    pub(super) fn same_among<'w>(
+        &self,
+        dataset: usize,
+        records: impl Iterator<Item = (bool, &'w Wanted)>,
+    ) -> Result<Vec<bool>, Fail> {
+        let plan = &self.plans.list[dataset];
+        let mut known: Vec<Columns<'_>> = Vec::new();
+        let mut apart = Vec::new();
+        let mut places = Vec::new();
+        for (is_new, wanted) in records {
+            let columns = meaning(plan, wanted).filter(|_| is_new);
+            let is_before = columns.as_ref().is_some_and(|columns| known.contains(columns));
+            apart.push(is_before);
+            if let Some(columns) = columns.filter(|_| !is_before) {
+                places.push(apart.len() - 1);
+                known.push(columns);
+            }
+        }
+        let Some(width) = known.first().map(Vec::len) else { return Ok(apart) };
+        let names: Vec<String> = known[0].iter().map(|(column, _)| quote(column)).collect();
+        let test = |at: usize| {
+            let tests = names.iter().enumerate().map(|(place, name)| format!("{name} = ?{}", at * width + place + 1));
+            format!("({})", tests.collect::<Vec<_>>().join(" AND "))
+        };
+        let tests: Vec<String> = (0..known.len()).map(test).collect();
+        let sql = format!("SELECT {} FROM {} WHERE {}", names.join(", "), plan.table, tests.join(" OR "));
+        let values: Vec<_> = known.iter().flat_map(|columns| columns.iter().map(|(_, raw)| raw.bind())).collect();
+        let found = self.conn.all(&sql, &values, |row| {
+            (0..width).map(|at| Ok(row.raw(at)?.to_raw())).collect::<Result<Vec<Raw>, _>>()
+        })?;
+        for row in found {
+            let is_it = |columns: &Columns<'_>| columns.iter().map(|(_, raw)| raw).eq(&row);
+            match known.iter().position(is_it) {
+                Some(at) => apart[places[at]] = true,
+                // The database takes values for equal that aren't.
+                None => places.iter().for_each(|place| apart[*place] = true),
+            }
+        }
+        Ok(apart)
     }
 
     /// Finds the record that has waited longest behind the row of another: its origin's number and its key.
@@ -81,4 +114,17 @@ impl Apply<'_> {
         self.applied.unchanged += 1;
         self.keep_waiting(dataset, id, content, &format!("means the same as {by}"), Some(by))
     }
+}
+
+/// Returns the columns by which a record means the same as another; `None` if it says nothing.
+fn meaning<'p>(plan: &'p Plan, wanted: &Wanted) -> Option<Columns<'p>> {
+    let mut columns = Vec::new();
+    for name in &plan.spec.same {
+        let index = plan.field(name).expect("a checked mapping names its own fields");
+        match &wanted.raws[index] {
+            Some(raw) if *raw != Raw::Null => columns.extend(plan.fields[index].assigned(raw)),
+            _ => return None,
+        }
+    }
+    (!columns.is_empty()).then_some(columns)
 }

@@ -61,6 +61,16 @@ impl dyn Row + '_ {
     }
 }
 
+/// A row that is kept after its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Held(pub(crate) Vec<Raw>);
+
+impl Row for Held {
+    fn raw(&self, at: usize) -> Result<RawRef<'_>, SqlError> {
+        self.0.get(at).map(RawRef::from).ok_or(SqlError::Column { at, wanted: "anything" })
+    }
+}
+
 /// Takes one row; tells whether more are wanted.
 pub(crate) type Visit<'a> = dyn FnMut(&dyn Row) -> Result<bool, SqlError> + 'a;
 
@@ -163,6 +173,12 @@ pub(crate) trait Session: fmt::Debug {
     /// Checks what the database was told to check at the end of a transaction.
     fn check_deferred(&self) -> Result<(), SqlError>;
 
+    /// Lets foreign keys be checked late, where they can be.
+    fn defer(&self) -> Result<(), SqlError>;
+
+    /// Takes `defer` back.
+    fn defer_no_more(&self) -> Result<(), SqlError>;
+
     fn snapshot(&self) -> Result<Snapshot, SqlError>;
 
     /// The same for reading few rows: it is never worth a copy.
@@ -263,8 +279,24 @@ pub(crate) trait Session: fmt::Debug {
     /// Spells bytes in lower-case hexadecimal digits.
     fn hex(&self, column: &str) -> String;
 
+    /// Spells the condition that a column of bytes holds one of those in a list.
+    fn among_bytes(&self, column: &str, parameter: &str) -> String;
+
+    /// Spells a list for `among_bytes`.
+    fn list_bytes(&self, all: &[&[u8]]) -> String;
+
     /// Ends a query of a row that is about to be written.
     fn row_lock(&self) -> &'static str;
+
+    /// The same of rows that nobody holds: others are left out.
+    fn row_lock_free(&self) -> &'static str;
+
+    /// Returns how many records are written together. With 1 there is a statement for each, which costs nothing where no
+    /// answer has to travel.
+    fn batch_rows(&self) -> usize;
+
+    /// Tells what of a value this kind of database can't hold in any column, in words.
+    fn lacks(&self, raw: &Raw) -> Option<&'static str>;
 
     /// Tells whether a column gives back what of this kind is stored in it, as that kind.
     fn keeps(&self, declared: &str, kind: Kind) -> bool;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::apply::{Apply, Done, Fail, Pending};
 use super::pace::{HOLD, Pace};
 use super::session::Transaction;
+use crate::record::recordid::RecordId;
 
 impl Apply<'_> {
     /// Deletes the placeholders that this run has made in circles and that nothing refers to any more.
@@ -35,7 +36,7 @@ impl Apply<'_> {
                                 *blanked -= 1;
                             }
                         }
-                        Ok(_) | Err(Fail::Dirty | Fail::Park { .. }) => kept.push((dataset, id)),
+                        Ok(_) | Err(Fail::Dirty | Fail::Park { .. } | Fail::Refused(_)) => kept.push((dataset, id)),
                         Err(fail) => return Err(fail),
                     }
                 }
@@ -43,10 +44,44 @@ impl Apply<'_> {
                 pace.ended(begin, true);
             }
             if kept.len() == count {
-                return Ok(());
+                return self.sweep_at_once(&kept);
             }
             kept.reverse();
             self.blanked = kept;
         }
+    }
+
+    /// Deletes what is left, whose references can't be emptied, where the database checks foreign keys late and nothing else
+    /// refers to it.
+    fn sweep_at_once(&mut self, kept: &[(usize, RecordId)]) -> Result<(), Fail> {
+        if kept.len() < 2 || !self.conn.checks_deferred() {
+            return Ok(());
+        }
+        let transaction = Transaction::begin(self.conn)?;
+        let swept = self.whole(|apply| {
+            apply.conn.defer()?;
+            for (dataset, id) in kept {
+                let Some(entry) = apply.books.find(apply.conn, *dataset, id)? else { continue };
+                if !entry.is_stub() {
+                    return Err(Fail::Dirty);
+                }
+                apply.delete_all(*dataset, std::slice::from_ref(&entry.key))?;
+                apply.books.remove(apply.conn, *dataset, &entry)?;
+            }
+            Ok::<(), Fail>(apply.conn.check_deferred()?)
+        })?;
+        match swept {
+            Ok(()) => {
+                for (_, id) in kept {
+                    *self.applied.deleted.entry(id.dataset.clone()).or_default() += 1;
+                    if let Some(blanked) = self.applied.blanked.get_mut(&id.dataset) {
+                        *blanked -= 1;
+                    }
+                }
+            }
+            Err(fail @ (Fail::Sql(_) | Fail::Books(_) | Fail::Source(_))) => return Err(fail),
+            Err(_) => {}
+        }
+        Ok(transaction.commit()?)
     }
 }

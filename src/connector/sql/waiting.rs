@@ -94,6 +94,21 @@ impl Apply<'_> {
         }
     }
 
+    /// Returns what a record says that waits to be written, and for which record it waits.
+    pub(super) fn waiting_for(&self, dataset: usize, id: &RecordId) -> Result<Option<(Content, RecordId)>, Fail> {
+        let Some(origin) = self.books.number(&id.origin) else { return Ok(None) };
+        let sql = "SELECT change, for_dataset, for_origin, for_record FROM _wbsync_waiting
+                   WHERE dataset = ?1 AND origin = ?2 AND record = ?3 AND field = '' AND for_record IS NOT NULL";
+        let found = self.conn.one(sql, &bind![self.books.datasets[dataset], origin, id.key.as_bytes()], |row| {
+            Ok((row.get::<Option<Vec<u8>>>(0)?, row.get::<Option<i64>>(1)?, row.get::<i64>(2)?, row.get(3)?))
+        })?;
+        let Some((Some(change), Some(number), origin, record)) = found else { return Ok(None) };
+        let Some(parent) = self.books.datasets.iter().position(|known| *known == number) else { return Ok(None) };
+        let damaged = |error| Fail::Books(format!("what waits as {id}: {error}"));
+        let content = decode(&change, &id.origin).map_err(damaged)?;
+        Ok(content.map(|content| (content, self.books.record_id(self.plans, parent, origin, record))))
+    }
+
     /// Replaces the references of a record that wait for their targets.
     pub(super) fn wait_for_targets(
         &mut self,
@@ -214,7 +229,7 @@ impl Apply<'_> {
         match filled {
             Ok(()) => self.forget(waiting),
             // Edited meanwhile: it goes on waiting until the edit was captured and merged.
-            Err(Fail::Dirty | Fail::Park { .. }) => Ok(()),
+            Err(Fail::Dirty | Fail::Park { .. } | Fail::Refused(_)) => Ok(()),
             Err(fail) => Err(fail),
         }
     }

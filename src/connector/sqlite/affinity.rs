@@ -33,11 +33,14 @@ fn affinity(declared: &str) -> Affinity {
 pub(super) fn keeps(declared: &str, kind: Kind) -> bool {
     use Affinity::{Blob, Integer, Numeric, Real, Text};
     let affinity = affinity(declared);
+    // Days and times of day are no numbers, so they stay as they are.
+    let is_spelled = ["DATE", "TIME"].iter().any(|name| declared.eq_ignore_ascii_case(name));
     match kind {
+        Kind::Text if is_spelled => true,
         // The text 007 becomes the number 7 in a column of numbers.
         Kind::Text => matches!(affinity, Text | Blob),
         // DATETIME and JSON are columns of numbers by SQLite's rules; such texts are none, and stay.
-        Kind::Timestamp | Kind::Json | Kind::Decimal => matches!(affinity, Text | Blob | Numeric),
+        Kind::Timestamp | Kind::Json | Kind::Decimal | Kind::List(_) => matches!(affinity, Text | Blob | Numeric),
         Kind::Int | Kind::Bool => matches!(affinity, Integer | Numeric | Blob),
         Kind::Float => matches!(affinity, Real | Integer | Numeric | Blob),
         // Bytes are never converted; but what the application itself writes into a column of texts is text.

@@ -93,6 +93,8 @@ pub(super) fn foreign_keys(conn: &Connection) -> rusqlite::Result<Vec<ForeignKey
     while let Some(row) = rows.next()? {
         let (table, number): (String, i64) = (row.get(0)?, row.get(1)?);
         let (on_delete, declared): (String, String) = (row.get(5)?, row.get(6)?);
+        let declared = declared.to_ascii_uppercase();
+        let says = |start: &str| declared.split_whitespace().any(|word| word.starts_with(start));
         let key = keys.entry((table.clone(), number)).or_insert_with(|| ForeignKey {
             table,
             columns: Vec::new(),
@@ -100,7 +102,8 @@ pub(super) fn foreign_keys(conn: &Connection) -> rusqlite::Result<Vec<ForeignKey
             parent_columns: Vec::new(),
             acts: !matches!(on_delete.as_str(), "NO ACTION" | "RESTRICT"),
             // No pragma tells which of the table's keys it is.
-            is_deferred: declared.to_ascii_uppercase().split_whitespace().any(|word| word.starts_with("DEFERRED")),
+            is_deferred: says("DEFERRED"),
+            is_deferrable: says("DEFERRABLE"),
         });
         key.parent = row.get(2)?;
         key.columns.push(row.get(3)?);

@@ -140,6 +140,14 @@ impl Session for SqliteSession {
         Ok(())
     }
 
+    fn defer(&self) -> Result<(), SqlError> {
+        Ok(self.conn.execute_batch("PRAGMA defer_foreign_keys = ON")?)
+    }
+
+    fn defer_no_more(&self) -> Result<(), SqlError> {
+        Ok(self.conn.execute_batch("PRAGMA defer_foreign_keys = OFF")?)
+    }
+
     fn snapshot(&self) -> Result<Snapshot, SqlError> {
         let (conn, copy, blocks_writers) = snapshot::take(&self.conn, &self.place)?;
         let session = Self { conn, place: self.place.clone(), version: Cell::new(None), _copy: copy };
@@ -358,8 +366,33 @@ impl Session for SqliteSession {
         format!("lower(hex({column}))")
     }
 
+    fn among_bytes(&self, column: &str, parameter: &str) -> String {
+        format!("{column} IN (SELECT unhex(value) FROM json_each({parameter}))")
+    }
+
+    fn list_bytes(&self, all: &[&[u8]]) -> String {
+        let digits = |bytes: &&[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        serde_json::Value::Array(all.iter().map(|bytes| digits(bytes).into()).collect()).to_string()
+    }
+
     fn row_lock(&self) -> &'static str {
         ""
+    }
+
+    fn row_lock_free(&self) -> &'static str {
+        ""
+    }
+
+    fn batch_rows(&self) -> usize {
+        1
+    }
+
+    fn lacks(&self, raw: &Raw) -> Option<&'static str> {
+        match raw {
+            // It would become NULL.
+            Raw::Real(value) if value.is_nan() => Some("a float that is no number"),
+            _ => None,
+        }
     }
 
     fn keeps(&self, declared: &str, kind: Kind) -> bool {

@@ -323,6 +323,7 @@ impl Draft {
                 Kind::Float => "0.0".into(),
                 Kind::Timestamp => "\"{born}\"".into(),
                 Kind::Json => "\"null\"".into(),
+                Kind::List(_) => "\"[]\"".into(),
                 Kind::Decimal => "\"0\"".into(),
                 Kind::Bytes => continue,
             };

@@ -75,7 +75,9 @@ impl Draft {
         match guess {
             Guess::Row(parent) => {
                 let other = &chosen[parent].table.name;
-                self.refer(chosen, index, &Link { columns: vec![&column.name], parent }, column);
+                // The database checks nothing that it doesn't know.
+                let link = Link { columns: vec![&column.name], parent, is_deferrable: true };
+                self.refer(chosen, index, &link, column);
                 let why = format!("no foreign key says that it refers to {other}, but its name does");
                 let Some(Field { why: reason, holds: Holds::Ref { author, .. }, .. }) = self.fields.last_mut() else {
                     return;

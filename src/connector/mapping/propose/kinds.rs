@@ -1,10 +1,14 @@
 //! From the types that databases declare to the kinds of values that travel.
 
-use crate::record::fieldtype::Kind;
+use crate::record::fieldtype::{self, Kind};
 
 /// Returns the kind of the values in a column of a declared type; `None` if the type says nothing.
 pub(super) fn kind(declared: &str) -> Option<Kind> {
     let declared = declared.to_ascii_lowercase();
+    if let Some(item) = declared.strip_suffix("[]") {
+        let item = kind(item)?;
+        return fieldtype::NAMES.iter().find(|(known, _)| *known == item).map(|(known, _)| Kind::List(known));
+    }
     let has = |parts: &[&str]| parts.iter().any(|part| declared.contains(part));
     Some(match declared.as_str() {
         "" => return None,
@@ -45,6 +49,10 @@ mod tests {
             ("jsonb", Some(Kind::Json)),
             ("BLOB", Some(Kind::Bytes)),
             ("", None),
+            ("text[]", Some(Kind::List(&Kind::Text))),
+            ("character varying(9)[]", Some(Kind::List(&Kind::Text))),
+            ("numeric(5,2)[]", Some(Kind::List(&Kind::Decimal))),
+            ("tsvector[]", None),
             ("tsvector", None),
         ] {
             assert_eq!(kind(declared), wanted, "{declared}");

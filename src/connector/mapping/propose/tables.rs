@@ -28,6 +28,8 @@ pub(super) struct Link<'a> {
     pub(super) columns: Vec<&'a str>,
     /// The index of the table.
     pub(super) parent: usize,
+    /// Whether the database can check it late.
+    pub(super) is_deferrable: bool,
 }
 
 /// Chooses the tables, and says why the others don't take part.
@@ -55,7 +57,7 @@ pub(super) fn choose<'a>(tables: &'a [Table], findings: &mut Vec<Finding>) -> Ve
             chosen[circle[0]].table.name.clone(),
             format!("left out: in the circle {} each row needs another to be there first", names.join(" → ")),
         );
-        findings.push(finding.next("let the column of one of these foreign keys be NULL"));
+        findings.push(finding.next("let the column of one of these foreign keys be NULL, or the key be deferrable"));
         chosen.remove(circle[0]);
         while let Some(at) = chosen.iter().position(|candidate| lacking(candidate, &chosen).is_some()) {
             let why = lacking(&chosen[at], &chosen).expect("it was found just above");
@@ -167,7 +169,7 @@ fn links<'a>(table: &'a Table, chosen: &[Chosen<'a>]) -> Vec<Link<'a>> {
             key.columns.get(at).map(String::as_str)
         };
         let columns: Vec<&str> = chosen[parent].key.iter().map(column).collect::<Option<_>>()?;
-        Some(Link { columns, parent })
+        Some(Link { columns, parent, is_deferrable: key.is_deferrable })
     };
     let mut links: Vec<Link<'a>> = table.keys.iter().filter_map(link).collect();
     // The same columns may be declared to refer twice, or to several tables: the first counts.
@@ -187,7 +189,11 @@ fn closed(chosen: &[Chosen<'_>]) -> Option<Vec<usize>> {
         let is_needed = |name: &&str| key.contains(name) || table.column(name).is_some_and(|column| column.not_null);
         let is_closed = |link: &Link<'_>| link.columns.iter().all(is_needed);
         let links = links(table, chosen);
-        links.iter().filter(|link| link.parent != at && is_closed(link)).map(|link| link.parent).collect()
+        links
+            .iter()
+            .filter(|link| link.parent != at && !link.is_deferrable && is_closed(link))
+            .map(|link| link.parent)
+            .collect()
     };
     fn search(
         at: usize,
