@@ -16,8 +16,8 @@ use super::town::{Carried, Town, Weather};
 impl Town {
     /// Notes which texts are committed, by what a site holds.
     pub fn note_committed(&mut self, at: At) {
-        for (_, id, record) in self.players[at].site.records() {
-            self.model.note_writes(&id, &record);
+        for (scope, id, record) in self.players[at].site.records() {
+            self.model.note_writes(&scope, &id, &record);
             let id = whole_of(&id);
             let parent = record.elements().find_map(|(field, element)| match &element.value {
                 Value::Ref(parent) if field.as_str() == "request" => Some(format!("{}/{}", parent.dataset, parent.key)),

@@ -48,15 +48,15 @@ impl Model {
         self.count
     }
 
-    /// Notes the writes of a record as somebody holds it: a stamp is of one write.
-    pub fn note_writes(&mut self, id: &str, record: &Record) {
+    /// Notes the writes of a record as somebody holds it in a scope: there a stamp is of one write.
+    pub fn note_writes(&mut self, scope: &str, id: &str, record: &Record) {
         for (field, element) in record.elements() {
             // What is merged of several texts isn't what anybody wrote.
             if !["title", "body", "contact_email"].contains(&field.as_str()) {
                 continue;
             }
             let (stamp, value) = (&element.stamp, format!("{:?}", element.value));
-            let write = (id.to_owned(), field.to_string(), stamp.author, stamp.incarnation, stamp.sequence);
+            let write = (format!("{scope} {id}"), field.to_string(), stamp.author, stamp.incarnation, stamp.sequence);
             if let Some(known) = self.written.get(&write) {
                 assert_eq!(*known, value, "two writes of {id}.{field} have one stamp: {stamp:?}");
             } else {
