@@ -62,6 +62,9 @@ pub enum Mode {
     DryRun,
 }
 
+/// The key under which the state keeps the number of the last capture that was settled.
+const SETTLED_KEY: &str = "settled";
+
 impl Instance {
     /// Captures the application's changes and commits them.
     ///
@@ -69,7 +72,7 @@ impl Instance {
     /// were reported and not settled are reported again.
     ///
     /// # Errors
-    /// The database or the state can't be read or written.
+    /// The database or the state can't be read or written; `OldDatabase`.
     pub fn commit(&self, mode: Mode) -> Result<CommitSummary, Error> {
         if mode == Mode::DryRun {
             let (working, mut summary) = self.uncommitted()?;
@@ -82,6 +85,7 @@ impl Instance {
         let position = self.with_database(|database| Ok(database.position()?))?;
         let views = views_of(&position)?;
         let (collector, capture) = self.collect(&views, |database, now, sink| database.capture(now, sink))?;
+        self.check_is_newest(&capture)?;
         let mut summary = summarize(&capture);
         let Collector { scopes, now, too_large, .. } = collector;
         summary.too_large = too_large;
@@ -141,6 +145,24 @@ impl Instance {
         Ok(self.state.clear_pending()?)
     }
 
+    /// Refuses a database that has settled less than this state knows of: a backup of it was put back, and what it doesn't hold
+    /// would look deleted by its owner.
+    fn check_is_newest(&self, capture: &Capture) -> Result<(), Error> {
+        let settled = self.state.meta(SETTLED_KEY)?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        match capture.number > settled {
+            true => Ok(()),
+            false => Err(Error::OldDatabase { found: capture.number.saturating_sub(1), known: settled }),
+        }
+    }
+
+    /// Takes the application's database as it is, as the next commit finds it: a restore brings it up to date.
+    ///
+    /// # Errors
+    /// The state can't be written.
+    pub(super) fn forget_settled(&self) -> Result<(), Error> {
+        Ok(self.state.set_meta(SETTLED_KEY, "0")?)
+    }
+
     fn keep(
         &self,
         scopes: Vec<Working>,
@@ -171,6 +193,7 @@ impl Instance {
             return Ok(database::commit(transaction)?);
         }
         self.state.put_pending(&PendingSettle { number: capture.number, applied, target })?;
+        self.state.set_meta(SETTLED_KEY, &capture.number.to_string())?;
         database::commit(transaction)?;
         self.with_database(|database| Ok(database.settle(capture, &position)?))?;
         Ok(self.state.clear_pending()?)

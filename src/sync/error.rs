@@ -167,6 +167,8 @@ pub enum Error {
     Refused { remote: String, count: usize, damaged: bool },
     #[error("commit {id} of the applied view is missing from the local state")]
     LostCommit { id: CommitId },
+    #[error("the application's database is older than .wbsync: it has settled {found} captures, and {known} were")]
+    OldDatabase { found: u64, known: u64 },
     #[error("the bookkeeping in the application's database is damaged")]
     Bookkeeping(#[source] cbor::error::Error),
     #[error("{url} holds no instance to clone from")]
@@ -336,6 +338,9 @@ impl Error {
             Self::Refused { .. } => "nothing of them was kept; see the reasons above".into(),
             Self::LostCommit { .. } => "the application's database is newer than .wbsync, as after a restore from a \
                  backup: run `wbsync restore`"
+                .into(),
+            Self::OldDatabase { .. } => "a backup of it was put back, or another database is in its place: run `wbsync restore`; nothing was \
+                 published of it"
                 .into(),
             Self::NoKey { .. } => {
                 "it is sealed to readers among whom we are not; `--key FILE` takes another key".into()

@@ -229,6 +229,35 @@ fn an_old_wbsync_beside_a_current_database_catches_up() {
     assert_eq!(count(&week.alpha, "deleted later"), "0", "what was deleted and published stays deleted");
 }
 
+/// The application writes at once after its own backup was put back: what the backup doesn't hold is not deleted by us.
+#[test]
+fn an_old_database_beside_a_current_state_publishes_nothing_until_it_is_restored() {
+    let week = week();
+    let Week { alpha, beta, .. } = &week;
+    let expected = shared(beta);
+    week.put_back_database();
+    alpha.request(1, "made after", "public");
+    describe(alpha, "quiet", "after the backup came back");
+    let before = Saved::of(&week.stick.path());
+    let error = alpha.open().commit(Mode::Keep).unwrap_err();
+    assert!(matches!(error, Error::OldDatabase { .. }), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("wbsync restore")), "{error:?}");
+    assert_eq!(super::world::files_under(before.path()), week.stick.files(), "nothing was sent");
+    restore(alpha);
+    week.converges();
+    let now = shared(beta);
+    let missing: Vec<_> = expected.difference(&now).filter(|line| !line.contains("quiet")).collect();
+    assert!(missing.is_empty(), "{missing:?} in {now:?}");
+    assert_eq!(
+        (description(beta, "quiet"), count(beta, "made after")),
+        ("after the backup came back".into(), "1".into())
+    );
+    // From then on all is as usual.
+    alpha.request(1, "made later", "public");
+    week.converges();
+    assert_eq!(count(beta, "made later"), "1");
+}
+
 #[test]
 fn both_from_the_same_old_moment_catch_up() {
     let week = week();

@@ -53,6 +53,8 @@ pub struct Place {
     pub root: PathBuf,
     /// The instance's own directory, for the bookkeeping and temporary files.
     pub own: PathBuf,
+    /// The file of the application's database, if it is one.
+    pub database: Option<PathBuf>,
 }
 
 /// What a capture reports.
@@ -83,7 +85,10 @@ impl FilesConnector {
     ///
     /// # Errors
     /// The sections contradict themselves; the bookkeeping can't be read or written.
-    pub fn open(sections: Sections, place: Place, context: Context) -> Result<Self, Error> {
+    pub fn open(mut sections: Sections, place: Place, context: Context) -> Result<Self, Error> {
+        if let Some(database) = &place.database {
+            sections.values_mut().for_each(|section| section.hide(&place.root, database));
+        }
         let path = place.own.join(FILE);
         Self::open_at(&path, sections, place, context)
     }
@@ -172,14 +177,7 @@ impl FilesConnector {
             // What we write is no change.
             self.watch.note(picture(&self.sections, &self.places));
         }
-        self.sweep_staged()
-    }
-
-    /// Lets go of the pieces that were kept for files that are written by now.
-    fn sweep_staged(&self) -> Result<(), Error> {
-        let sql = "DELETE FROM staged WHERE NOT EXISTS (SELECT 1 FROM trouble WHERE step = 'write')
-                   OR hash NOT IN (SELECT hash FROM named)";
-        self.shadow.conn.execute(sql, []).map(drop).map_err(self.failed("let go of pieces"))
+        pieces::forget_written(&self.shadow.conn).map_err(self.failed("let go of pieces"))
     }
 
     /// Writes what is still to be written, and reads the directories into their tables.

@@ -55,6 +55,7 @@ impl From<SqlError> for Fail {
                 Self::Refused(format!("the database refuses it: {text}"))
             }
             Meaning::Constraint(None) | Meaning::Value(None) => Self::Refused("the database refuses it".to_owned()),
+            Meaning::Unable(text) => Self::Refused(format!("the database can't write it: {text}")),
             Meaning::Contended => Self::Dirty,
             Meaning::Whole => Self::Sql(error),
         }
@@ -453,7 +454,11 @@ impl<'a> Apply<'a> {
             return;
         }
         let fill = |text: &str| template::fill(text, |name| value_named(plan, key, raws, name)).ok();
-        self.pending.files.extend(plan.spec.purge.files.iter().filter_map(|text| fill(text)));
+        // A text of others must not lead into another directory.
+        let is_name = |value: &String| !value.contains(['/', '\\']);
+        let fill_file =
+            |text: &str| template::fill(text, |name| value_named(plan, key, raws, name).filter(is_name)).ok();
+        self.pending.files.extend(plan.spec.purge.files.iter().filter_map(|text| fill_file(text)));
         for (index, (_, text)) in plan.purge_rows.iter().enumerate() {
             if let Some(value) = fill(text) {
                 self.pending.rows.push((dataset, index, value));
