@@ -10,7 +10,7 @@ use super::progress::Event;
 use super::scopes::OpenScope;
 use super::status::{PRIVATE_KEY, TOO_LARGE_KEY};
 use super::view::View;
-use crate::connector::contract::{Capture, Connector, Position, Sighting, SinkError};
+use crate::connector::contract::{Base, Capture, Connector, Position, Sighting, SinkError};
 use crate::connector::error as connector;
 use crate::history::commit::{Commit, Making};
 use crate::history::join::Known;
@@ -221,7 +221,9 @@ impl Instance {
         target: Option<&mut View>,
         summary: &mut CommitSummary,
     ) -> Result<(), Error> {
-        let Working { open, applied: reflected, target: mut base, on_applied, on_target, is_new, .. } = working;
+        let is_on_target = working.target.is_some() && working.is_on_parent(Base::Target);
+        let is_on_applied = working.target.is_none() && working.is_on_parent(Base::Applied);
+        let Working { open, applied: shown, parent, on_applied, on_target, late, is_new, .. } = working;
         if on_applied.is_empty() && on_target.is_empty() {
             return Ok(());
         }
@@ -230,30 +232,29 @@ impl Instance {
         }
         let label = open.label(self)?;
         let row = &open.row;
-        let mut sequence = row.sequence;
-        let mut newest = None;
-        if let Some(made) = self.commit_edits(&open, reflected.as_ref(), on_applied, sequence + 1, now)? {
-            summary.add(&label, &made);
-            applied.commits.insert(row.id, made.known.id);
-            sequence += 1;
-            base = match base {
-                Some(target) => Some(self.join_known(&open, &made.known, &target)?),
-                None => None,
-            };
-            newest = Some(made.known);
+        let (mut sequence, mut newest) = (row.sequence, parent);
+        for edits in [on_applied, on_target] {
+            if let Some(made) = self.commit_edits(&open, newest.as_ref(), edits, sequence + 1, now)? {
+                summary.add(&label, &made);
+                sequence += 1;
+                newest = Some(made.known);
+            }
         }
-        if let Some(made) = self.commit_edits(&open, base.as_ref(), on_target, sequence + 1, now)? {
-            summary.add(&label, &made);
-            sequence += 1;
-            base = Some(made.known);
+        let newest = newest.expect("there are edits, so there is a commit");
+        // Rows that show neither get their merge by the next apply.
+        if is_on_applied {
+            applied.commits.insert(row.id, newest.id);
+        } else if let (Some(view), true) = (target, is_on_target) {
+            view.commits.insert(row.id, newest.id);
         }
-        if let (Some(view), Some(base)) = (target, &base) {
-            view.commits.insert(row.id, base.id);
+        if let Some(before) = shown.filter(|_| !late.is_empty()) {
+            for (dataset, key, record) in &late {
+                self.keep_late(&open, &before, dataset, key, record)?;
+            }
+            self.state.mark_refold(&row.id)?;
         }
         self.state.set_sequence(&row.id, sequence)?;
-        for made in newest.iter().chain(&base) {
-            self.advance(&open, made)?;
-        }
+        self.advance(&open, &newest)?;
         Ok(())
     }
 
