@@ -509,3 +509,76 @@ fn a_receipt_under_a_key_that_went_is_no_fault() {
     let found = fetched(&alpha);
     assert!(found.refused.is_empty(), "{found:?}");
 }
+
+fn probe(name: &str, withdraws: bool, way: &str) {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let gamma = third(&stick, &alpha, Some(Trust::Writer));
+    gamma.knows(&beta, None);
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "ladder", "public");
+    alpha.request(alice, "soup", "public");
+    let other = alpha.request(alice, "other", "public");
+    for site in [&alpha, &beta, &gamma, &alpha, &beta, &gamma] {
+        site.sync();
+    }
+    beta.app.execute("UPDATE help_requests SET description = 'by beta' WHERE title = 'ladder'", &[]);
+    beta.sync();
+    gamma.pull();
+    gamma.app.execute("UPDATE help_requests SET description = 'by gamma' WHERE title = 'soup'", &[]);
+    alpha.open().peer_untrust("beta", Mode::Keep).unwrap();
+    if withdraws {
+        alpha.app.set_scope("help_requests", other, "private");
+    }
+    alpha.push();
+    let tell = |when: &str| {
+        let held = alpha.try_pull(STICK).unwrap().fetched.remotes.remove(STICK).map(|f| (f.held, f.refused));
+        let at = |site: &Site| site.app.value("SELECT group_concat(title || ': ' || description, ', ') FROM help_requests");
+        eprintln!("PROBE {name} {when}: {held:?} alpha [{}] gamma [{}]", at(&alpha), at(&gamma));
+    };
+    gamma.sync();
+    tell("after gamma's sync");
+    for _ in 0..3 {
+        for site in [&alpha, &beta, &gamma] {
+            let _ = site.try_pull(STICK);
+            let _ = site.try_push(STICK);
+        }
+    }
+    tell("after three rounds");
+    match way {
+        "trust" => {
+            alpha.open().peer_trust("beta", Trust::Writer).unwrap();
+            for _ in 0..2 {
+                for site in [&alpha, &beta, &gamma] {
+                    let _ = site.try_pull(STICK);
+                    let _ = site.try_push(STICK);
+                }
+            }
+            tell("after trust and two rounds");
+        }
+        "overwrite" => {
+            gamma.app.execute("UPDATE help_requests SET description = 'by gamma too' WHERE title = 'ladder'", &[]);
+            gamma.sync();
+            tell("after gamma wrote over it");
+        }
+        _ => {
+            alpha.app.execute("UPDATE help_requests SET description = 'by alpha' WHERE title = 'ladder'", &[]);
+            for _ in 0..2 {
+                for site in [&alpha, &gamma] {
+                    let _ = site.try_pull(STICK);
+                    let _ = site.try_push(STICK);
+                }
+            }
+            tell("after the origin wrote over it");
+        }
+    }
+    drop(stick);
+}
+
+#[test]
+fn zz_probe() {
+    for withdraws in [false, true] {
+        for way in ["trust", "overwrite", "origin"] {
+            probe(&format!("withdraws={withdraws} way={way}"), withdraws, way);
+        }
+    }
+}
