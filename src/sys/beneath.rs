@@ -16,6 +16,8 @@ use super::random;
 
 /// The beginning of the names of files that are being written.
 pub const DRAFT_PREFIX: &str = ".wbsync-";
+/// How many random bytes follow, in hex.
+const DRAFT_RANDOM_BYTES: usize = 8;
 
 /// A directory.
 #[derive(Debug)]
@@ -166,7 +168,7 @@ impl Beneath {
     pub fn draft(&self, path: &str) -> io::Result<Draft> {
         self.make_parents(path)?;
         let (dir, onto) = self.parent(path)?;
-        let name = format!("{DRAFT_PREFIX}{}", hex(&random::bytes::<8>()));
+        let name = format!("{DRAFT_PREFIX}{}", hex(&random::bytes::<DRAFT_RANDOM_BYTES>()));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);
         let file = File::from(rustix::fs::openat(&dir, &name, flags, mode)?);
@@ -282,6 +284,12 @@ pub fn executable(mode: u32, is_executable: bool) -> u32 {
     if is_executable { mode | (mode & 0o444) >> 2 } else { mode & !0o111 }
 }
 
+/// Tells whether a name is one that `draft` gives: of a file that is being written, or that a killed process left.
+pub fn is_draft(name: &str) -> bool {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    name.strip_prefix(DRAFT_PREFIX).is_some_and(|rest| rest.len() == 2 * DRAFT_RANDOM_BYTES && rest.bytes().all(is_hex))
+}
+
 /// Tells whether a name on the way to a file is a link, or no directory.
 pub fn is_way_blocked(error: &io::Error) -> bool {
     let codes = [Errno::NOTDIR, Errno::LOOP, Errno::MLINK];
@@ -349,6 +357,16 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path().join("a/b")).unwrap().count(), 1);
         beneath.remove("a/b/c").unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "empty directories go too");
+    }
+
+    #[test]
+    fn a_draft_is_known_by_its_name_and_nothing_else_is_taken_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let draft = Beneath::open(dir.path()).unwrap().draft("a").unwrap();
+        assert!(is_draft(&draft.name));
+        for name in [".wbsync-", ".wbsync-notes", ".wbsync-0123456789ABCDEF", ".wbsync-0123456789abcdef0", "0123456789abcdef"] {
+            assert!(!is_draft(name), "{name}");
+        }
     }
 
     #[test]

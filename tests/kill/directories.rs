@@ -2,9 +2,9 @@
 //! the rows of both are what was written, nothing waits, and no half a file lies about.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::hub::{Site, befriend, instance_with};
 use crate::sound::{age_temporaries, assert_sound};
@@ -24,6 +24,9 @@ const STEPS: [(usize, &[&str]); 8] = [
 ];
 /// How often a command is killed in a row, at most.
 const STRIKES_MAX: u64 = 3;
+
+/// How names of files begin that are being written.
+const DRAFT: &str = "/.wbsync-";
 
 type Tree = BTreeMap<String, Vec<u8>>;
 
@@ -66,7 +69,8 @@ fn change(striker: &mut Striker, app: &App, side: usize, round: usize, model: &m
     }
     let docs = app.dir().join("docs");
     let is_mine = |name: &str| name.starts_with(&side.to_string());
-    for name in tree(&docs).keys().filter(|name| is_mine(name) && !model.contains_key(*name)) {
+    let is_old = |name: &str| is_mine(name) && !name.contains(DRAFT) && !model.contains_key(name);
+    for name in tree(&docs).keys().filter(|name| is_old(name)) {
         fs::remove_file(docs.join(name)).unwrap();
     }
     for (name, bytes) in model.iter().filter(|(name, _)| is_mine(name)) {
@@ -77,6 +81,14 @@ fn change(striker: &mut Striker, app: &App, side: usize, round: usize, model: &m
         }
     }
     app.insert_request(None, &format!("round {round} of {side}"), "public");
+}
+
+/// Makes the files that a kill left half written as old as those that nobody goes on with.
+fn age_drafts(dir: &Path) {
+    for name in tree(dir).keys().filter(|name| name.contains(DRAFT)) {
+        let past = SystemTime::now() - Duration::from_secs(2 * 3600);
+        File::options().write(true).open(dir.join(name)).unwrap().set_modified(past).unwrap();
+    }
 }
 
 #[test]
@@ -114,6 +126,9 @@ fn files_and_rows_survive_kills_over_a_hub() {
             [sites[0].dir().join(".wbsync/store"), sites[1].dir().join(".wbsync/store"), hub.dir.path().join("store")]
         {
             age_temporaries(&store);
+        }
+        for app in &sites {
+            age_drafts(&app.dir().join("docs"));
         }
         for app in [&sites[0], &sites[1], &sites[0], &sites[1]] {
             app.wbsync(&["sync"]).ok();

@@ -6,6 +6,7 @@
 mod blog;
 mod presets;
 mod proposed;
+mod random;
 mod shapes;
 mod site;
 #[path = "../support/mod.rs"]

@@ -76,6 +76,13 @@ impl Site {
         Instance::init(self.path(), &options, silent())
     }
 
+    pub(crate) fn kind(&self) -> Kind {
+        match &self.db {
+            Db::Sqlite(_) => Sqlite,
+            Db::Postgres(_) => Postgres,
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }

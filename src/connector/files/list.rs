@@ -9,7 +9,7 @@ use super::path;
 use super::section::Section;
 use crate::connector::error::Error;
 use crate::id::name::DatasetName;
-use crate::sys::beneath::{Beneath, Kind, Stat};
+use crate::sys::beneath::{Beneath, Kind, Stat, is_draft};
 
 /// The most files of one directory.
 const FILES_MAX: usize = 1 << 20;
@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) files: BTreeMap<String, Stat>,
     /// What was seen and can't be a record, and why; whatever is beneath is not gone.
     pub(super) passed: BTreeMap<String, &'static str>,
+    /// Files that are being written, or that were when a process died.
+    pub(super) drafts: BTreeMap<String, Stat>,
 }
 
 /// Lists a directory, links not followed.
@@ -54,6 +56,12 @@ pub(super) fn list(dataset: &DatasetName, section: &Section, beneath: &Beneath) 
             }
             continue;
         };
+        if entry.file_type().is_file() && entry.file_name().to_str().is_some_and(is_draft) {
+            if let Ok(metadata) = entry.metadata() {
+                found.drafts.insert(path, Stat::of(&metadata));
+            }
+            continue;
+        }
         if section.ignores(&path) {
             if entry.file_type().is_dir() {
                 walk.skip_current_dir();

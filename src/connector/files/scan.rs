@@ -43,8 +43,17 @@ impl Scan<'_> {
     pub(super) fn run(&self) -> Result<Found, Error> {
         let found = list(self.dataset, self.section, self.beneath)?;
         self.check_place(&found)?;
+        self.sweep(&found);
         self.shadow.at_once(|| self.take_in(&found)).map_err(|source| self.shadow.failed(DOING, source))?;
         Ok(found)
+    }
+
+    /// Removes what a process that died had begun to write. What can't be removed is tried again by the next round.
+    fn sweep(&self, found: &Found) {
+        let is_left = |stat: &Stat| stat.modified_ns.saturating_add(DRAFT_AGE_NS) < self.now_ns;
+        for (path, _) in found.drafts.iter().filter(|(_, stat)| is_left(stat)) {
+            let _ = self.beneath.remove(path);
+        }
     }
 
     /// Refuses an empty directory in the place of another that had files: a disk that isn't there is no deletion.
@@ -243,3 +252,5 @@ impl Scan<'_> {
 }
 
 const DOING: &str = "take in a directory";
+/// How long nothing was written to a draft that nobody goes on with: another instance may have the same directory.
+const DRAFT_AGE_NS: i64 = 3600 * 1_000_000_000;
