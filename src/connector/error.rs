@@ -365,7 +365,7 @@ impl Error {
             Self::Tls { .. } => "give the server's authority as sslrootcert=/path.pem in the address".into(),
             Self::Forbidden { .. } => "docs/postgres.md lists what the user needs".into(),
             Self::Directory { .. } => {
-                "mount the disk, or put the directory back; if all its files are meant to be deleted, put one other file there".into()
+                "mount the disk, or put the directory back; if all its files are meant to be deleted, put one of them there and sync, then delete it too".into()
             }
             Self::File { doing: OPEN_DIRECTORY, path, .. } if !path.exists() => {
                 format!("make {}, or correct `dir` in wbsync.toml", path.display())

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::codec::FIELDS_MAX;
 use super::fieldtype::{FieldType, TYPE_BYTES_MAX};
 use crate::cbor::error::Error;
 use crate::cbor::reader::Reader;
@@ -14,8 +15,8 @@ use crate::cbor::writer::Writer;
 use crate::id::name::{DatasetName, FieldName};
 
 /// The most datasets of a schema, the most fields of a dataset.
-const DATASETS_MAX: usize = 256;
-const FIELDS_MAX: usize = 1024;
+/// The most datasets of a schema.
+pub const DATASETS_MAX: usize = 256;
 
 /// How the concurrent values of a field become the one that is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

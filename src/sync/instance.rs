@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::config::{self, Config};
 use super::error::Error;
 use super::progress::{Event, Watcher};
+use super::remotes::RECALLS;
 use super::restore;
 use super::scopes::OpenScope;
 use crate::connector::both::Both;
@@ -118,6 +119,7 @@ impl Instance {
                 let lock = Lock::try_take(&path).map_err(Error::io("lock", &path))?;
                 let lock = lock.ok_or_else(|| Error::Busy { path: dir.clone() })?;
                 sweep(&dir)?;
+                sweep(&dir.join(RECALLS))?;
                 if purpose == Purpose::Change && restore::is_unfinished(&dir)? {
                     return Err(Error::RestoreUnfinished);
                 }
@@ -217,7 +219,7 @@ impl Instance {
     }
 
     /// Tells whether there is a database: an instance that has directories needs none.
-    fn has_tables(&self) -> bool {
+    pub(super) fn has_tables(&self) -> bool {
         let Config { files, database, preset, dataset, .. } = &self.config;
         files.is_empty() || database.is_some() || preset.is_some() || !dataset.is_empty()
     }
@@ -331,8 +333,8 @@ fn check_format(root: &Path, dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// Removes the temporary files of commands that died: among them copies of the application's database. Whoever
-/// calls this has the lock.
+/// Removes the temporary files of commands that died, if there is such a directory: among them copies of the
+/// application's database. Whoever calls this has the lock.
 fn sweep(dir: &Path) -> Result<(), Error> {
     for name in disk::names(dir, ENTRIES_MAX).map_err(Error::io("list", dir))?.unwrap_or_default() {
         if name.starts_with(TEMPORARY_PREFIX) {

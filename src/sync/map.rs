@@ -203,8 +203,24 @@ fn view(root: &Path, config: Option<&Config>, database: Option<&str>) -> Result<
         Some(url) => dburl::parse(url, root)?,
         None => dburl::discover(root, std::env::var(dburl::VARIABLE).ok().as_deref())?.address,
     };
+    view_of(address, root, config.and_then(|config| config.busy_ms))
+}
+
+/// Connects to a database to look at its tables.
+///
+/// # Errors
+/// As `sqlite::look` and `postgres::look`.
+pub(super) fn view_of(address: Address, root: &Path, busy_ms: Option<u64>) -> Result<SchemaView, Error> {
     Ok(match address {
-        Address::Sqlite(path) => sqlite::look(SqliteOptions::new(&path, root, root))?,
-        Address::Postgres(url) => postgres::look(&PostgresOptions::new(*url, root))?,
+        Address::Sqlite(path) => {
+            let mut options = SqliteOptions::new(&path, root, root);
+            options.busy_ms = busy_ms.unwrap_or(options.busy_ms);
+            sqlite::look(options)?
+        }
+        Address::Postgres(url) => {
+            let mut options = PostgresOptions::new(*url, root);
+            options.busy_ms = busy_ms.unwrap_or(options.busy_ms);
+            postgres::look(&options)?
+        }
     })
 }

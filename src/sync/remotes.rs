@@ -260,7 +260,7 @@ impl Instance {
 /// The directory of caches of git repositories, in that of the instance.
 const CACHES: &str = "git";
 /// The directory of what hubs said, in that of the instance.
-const RECALLS: &str = "hubs";
+pub(super) const RECALLS: &str = "hubs";
 
 fn is_new(row: &RemoteRow, url: &RemoteUrl) -> bool {
     row.fetched.is_none() && row.pushed.is_none() && url::is_vacant(url)

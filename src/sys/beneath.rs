@@ -364,7 +364,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let draft = Beneath::open(dir.path()).unwrap().draft("a").unwrap();
         assert!(is_draft(&draft.name));
-        for name in [".wbsync-", ".wbsync-notes", ".wbsync-0123456789ABCDEF", ".wbsync-0123456789abcdef0", "0123456789abcdef"] {
+        for name in
+            [".wbsync-", ".wbsync-notes", ".wbsync-0123456789ABCDEF", ".wbsync-0123456789abcdef0", "0123456789abcdef"]
+        {
             assert!(!is_draft(name), "{name}");
         }
     }

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use wbsync::connector::contract::{Connector, Rows};
+use wbsync::connector::dburl::{self, Address};
 use wbsync::connector::error::Error;
+use wbsync::connector::postgres::options::Options;
 use wbsync::record::value::Value;
 
 use super::harness::*;
@@ -227,8 +229,8 @@ fn errors_name_the_database_without_its_password() {
     let app = App::new();
     let mut gone = app.db.options(app.dir.path());
     let wrong = app.db.url.replace("postgres@/", "postgres:s3cret@/").replace("?host", "none?host");
-    gone.url = match wbsync::connector::dburl::parse(&wrong, app.dir.path()).unwrap() {
-        wbsync::connector::dburl::Address::Postgres(url) => *url,
+    gone.url = match dburl::parse(&wrong, app.dir.path()).unwrap() {
+        Address::Postgres(url) => *url,
         other => panic!("{other:?}"),
     };
     let error = wbsync::connector::postgres::open(gone.clone(), mapping(""), context()).unwrap_err();
@@ -239,11 +241,11 @@ fn errors_name_the_database_without_its_password() {
     let mut admin = connect(&app.db.url);
     admin.batch_execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader").unwrap();
     let reader = app.db.url.replace("postgres@", "reader@");
-    let url = match wbsync::connector::dburl::parse(&reader, app.dir.path()).unwrap() {
-        wbsync::connector::dburl::Address::Postgres(url) => *url,
+    let url = match dburl::parse(&reader, app.dir.path()).unwrap() {
+        Address::Postgres(url) => *url,
         other => panic!("{other:?}"),
     };
-    let options = wbsync::connector::postgres::options::Options::new(url, app.dir.path());
+    let options = Options::new(url, app.dir.path());
     let mut sync = wbsync::connector::postgres::open(options, mapping(""), context()).unwrap();
     let error = sync.check().unwrap_err();
     assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
@@ -265,4 +267,43 @@ fn waiting_ends_when_triggers_tell() {
     late.join().unwrap();
     app.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'wbsync' AND datname = current_database()");
     assert!(matches!(app.sync.wait_for_change(Duration::ZERO), Err(Error::Unreachable { .. })));
+}
+
+/// Rows that a policy hides from us would look deleted, everywhere.
+#[test]
+fn rows_that_a_policy_hides_are_an_error_and_no_deletion() {
+    let app = App::new();
+    let ann = app.user("ann", "public");
+    app.request("bike", Some(ann), "public");
+    let role = "policies";
+    app.sql(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE {} TO {role}; GRANT USAGE ON SCHEMA public TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}",
+        app.text("SELECT current_database()")
+    ));
+    let url = app.db.url.replace("postgres@", &format!("{role}@"));
+    let Address::Postgres(url) = dburl::parse(&url, app.dir.path()).unwrap() else { panic!("an address") };
+    let mut limited =
+        wbsync::connector::postgres::open(Options::new(*url, app.dir.path()), mapping(""), context()).unwrap();
+    let mut seen = Vec::new();
+    let capture = limited.capture(NOW, &mut |sighting| Ok(seen.push(sighting))).unwrap();
+    let position = limited.position().unwrap();
+    limited.settle(&capture, &position).unwrap();
+    assert_eq!(seen.len(), 3, "the administrator, ann, her request");
+    app.sql("ALTER TABLE help_requests ENABLE ROW LEVEL SECURITY");
+    let mut reported = 0;
+    let error = limited.capture(NOW, &mut |_| Ok(reported += 1)).unwrap_err();
+    assert!(matches!(&error, Error::Forbidden { why, .. } if why.contains("security policy")), "{error:?}");
+    assert_eq!(reported, 0);
+    let bea = id(BETA, "users", 1);
+    let request = request(&id(BETA, "requests", 1), "boat", Some(&bea));
+    limited.begin_apply(b"target").unwrap();
+    let applied = limited.apply(&mut [Ok(user(&bea, "bea")), Ok(request)].into_iter(), &mut |_| {});
+    assert!(matches!(applied, Err(Error::Forbidden { .. })), "{applied:?}");
+    app.sql(&format!("ALTER ROLE {role} BYPASSRLS"));
+    limited.apply(&mut std::iter::empty(), &mut |_| {}).unwrap();
+    limited.finish_apply().unwrap();
+    let capture = limited.capture(NOW, &mut |_| Ok(reported += 1)).unwrap();
+    assert_eq!((capture.rows, reported), (3, 0));
 }

@@ -113,6 +113,27 @@ fn the_application_can_write_without_the_outbox() {
     assert_eq!(app.text("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal"), "0");
 }
 
+/// A migration renames the key while the triggers are there: they note that everything may have changed.
+#[test]
+fn the_application_can_write_after_its_key_was_renamed() {
+    let table =
+        "CREATE TABLE notes (code text, line int, body text, sync_scope text NOT NULL, PRIMARY KEY (code, line))";
+    let mapping = "[dataset.notes]\ntable = \"notes\"\nkey = [\"code\", \"line\"]\nscope = { column = \"sync_scope\" }\n\
+                   unique = [[\"code\", \"line\"]]\n[dataset.notes.fields]\ncode = { type = \"text\" }\nline = { type = \"int\" }\n\
+                   body = { type = \"text\" }\n";
+    let mut app = App::with(table, mapping).watched();
+    app.sql("INSERT INTO notes VALUES('a', 1, 'one', 'public')");
+    assert_eq!(app.settle_exactly().len(), 1);
+    app.sql("ALTER TABLE notes RENAME COLUMN code TO slug");
+    app.sql("INSERT INTO notes VALUES('b', 1, 'two', 'public')");
+    app.sql("UPDATE notes SET body = 'three' WHERE slug = 'a'");
+    app.sql("DELETE FROM notes WHERE slug = 'b'");
+    app.sql("ALTER TABLE notes RENAME COLUMN slug TO code");
+    let seen = app.settle_exactly();
+    assert_eq!(seen.len(), 1);
+    find(&seen, "body", "three");
+}
+
 #[test]
 fn rights_as_documented_are_enough() {
     let app = App::new();

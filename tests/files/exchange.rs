@@ -201,11 +201,42 @@ fn a_disk_that_is_not_there_is_no_deletion() {
     let error = alpha.open().commit(Mode::Keep).unwrap_err();
     let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
     assert!(format!("{error}: {cause}").contains("mounted"), "{error}: {cause}");
-    fs::remove_dir(alpha.path("")).unwrap();
+    // Nor does anything get written there that would make it look like the directory.
+    beta.sync();
+    beta.write("b", "two");
+    beta.sync();
+    let _ = alpha.open().fetch(&super::site::stick_name()).unwrap();
+    alpha.open().merge().unwrap();
+    assert!(alpha.open().apply(Mode::Keep).is_err());
+    assert!(alpha.open().commit(Mode::Keep).is_err());
+    assert_eq!(fs::read_dir(alpha.path("")).unwrap().count(), 0);
+    fs::write(alpha.path("notes"), "somebody's own").unwrap();
+    assert!(alpha.open().commit(Mode::Keep).is_err());
+    fs::remove_dir_all(alpha.path("")).unwrap();
     fs::rename(alpha.dir.path().join("elsewhere"), alpha.path("")).unwrap();
     alpha.sync();
     beta.sync();
-    assert_eq!(beta.tree().len(), 1);
+    assert_eq!((alpha.tree().len(), beta.tree().len()), (2, 2));
+}
+
+/// A directory that was copied to another disk is the same one.
+#[test]
+fn a_directory_may_move_with_its_files() {
+    let (_stick, alpha, beta) = pair("trusted", Some(Trust::Trusted));
+    alpha.write("a", "one");
+    alpha.write("b", "two");
+    alpha.sync();
+    beta.sync();
+    fs::remove_dir_all(alpha.path("")).unwrap();
+    fs::create_dir(alpha.path("")).unwrap();
+    alpha.write("b", "two");
+    alpha.sync();
+    beta.sync();
+    assert_eq!(beta.tree().len(), 1, "what was left behind is deleted");
+    fs::remove_file(alpha.path("b")).unwrap();
+    alpha.sync();
+    beta.sync();
+    assert_eq!(beta.tree().len(), 0);
 }
 
 #[test]

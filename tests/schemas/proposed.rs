@@ -1,7 +1,9 @@
 //! What `db map` says of tables that are hard, and of mappings that are wrong.
 
+use wbsync::connector::capturing::TriggerChange;
 use wbsync::connector::mapping::finding::Weight;
-use wbsync::connector::mapping::model::{Mapping, Missing};
+use wbsync::connector::mapping::model::{Field, Mapping, Missing};
+use wbsync::id::name::FieldName;
 use wbsync::sync::map;
 
 use super::site::{Kind, Postgres, Site, Sqlite};
@@ -118,4 +120,101 @@ fields.up = { column = \"parent_idd\", ref = \"nodes\" }
     assert!(
         review.findings.iter().filter(|finding| finding.weight == Weight::Error).all(|finding| finding.next.is_some())
     );
+}
+
+/// What PostgreSQL's own ways of declaring a column mean: identities, domains, lengths.
+#[test]
+fn types_behind_domains_and_numbered_keys_are_proposed_as_what_they_are() {
+    let site = Site::without_instance(
+        Postgres,
+        "CREATE DOMAIN fingerprint AS text; CREATE DOMAIN realm AS varchar(9); CREATE DOMAIN inner_realm AS realm NOT NULL;
+         CREATE DOMAIN blobby AS numeric(6,2); CREATE DOMAIN context AS int; CREATE DOMAIN words AS text[];
+         CREATE TYPE mood AS ENUM ('glad', 'sad'); CREATE DOMAIN feeling AS mood;
+         CREATE TABLE a (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, f fingerprint, r realm, i inner_realm DEFAULT 'x',
+             b blobby, w words, d realm[], feels feeling, at time(2), z time(0) with time zone, born timestamp(0),
+             twice int GENERATED ALWAYS AS (1 + 1) STORED, counted bigint GENERATED ALWAYS AS IDENTITY);
+         CREATE TABLE c (id context PRIMARY KEY, a_id bigint REFERENCES a(id), body text)",
+    );
+    let proposal = map::propose(site.path(), Some(&site.url)).unwrap();
+    let mapping = Mapping::parse(&proposal.toml, "proposal").unwrap();
+    let fields = |name: &str| {
+        let (_, dataset) = mapping.dataset.iter().find(|(known, _)| known.as_str() == name).unwrap();
+        let shown = |(name, field): (&FieldName, &Field)| match (&field.kind, &field.reference) {
+            (Some(kind), _) => format!("{name} {kind}"),
+            (_, parent) => format!("{name} to {}", parent.as_ref().unwrap()),
+        };
+        dataset.fields.iter().map(shown).collect::<Vec<_>>().join(", ")
+    };
+    let wanted =
+        "b decimal, d list:text, f text, i text, r text, w list:text, z text, at text, born timestamp, feels text";
+    assert_eq!(fields("a"), wanted, "{}", proposal.toml);
+    assert_eq!(fields("c"), "a to a, id int, body text", "{}", proposal.toml);
+    site.init("alpha", &proposal.toml).unwrap();
+    let review = map::check(site.path(), None, None).unwrap();
+    let doubts: Vec<_> = review.findings.iter().filter(|finding| finding.weight != Weight::Note).collect();
+    assert!(doubts.is_empty(), "{doubts:#?}");
+}
+
+/// The number of a row means another row elsewhere: it doesn't travel as a number.
+#[test]
+fn what_refers_to_a_table_that_takes_no_part_is_left_out_with_the_reason() {
+    for kind in [Sqlite, Postgres] {
+        let site = Site::without_instance(
+            kind,
+            "CREATE TABLE parts(id SERIAL PRIMARY KEY, code TEXT UNIQUE, body TEXT);
+             CREATE TABLE pictures(id BYTEA PRIMARY KEY, number INTEGER UNIQUE, body TEXT);
+             CREATE TABLE notes(id SERIAL PRIMARY KEY, body TEXT, picture_id INTEGER REFERENCES pictures(number), code TEXT REFERENCES parts(code))",
+        );
+        let proposal = map::propose(site.path(), Some(&site.url)).unwrap();
+        let found = |at: &str| {
+            let found =
+                proposal.findings.iter().find(|finding| (finding.kind, finding.at.as_str()) == ("reference", at));
+            found.unwrap_or_else(|| panic!("{kind:?}: nothing of {at} in {:#?}", proposal.findings)).why.clone()
+        };
+        assert!(found("notes.picture_id").contains("pictures, which takes no part"), "{kind:?}");
+        assert!(found("notes.code").contains("something else than its key"), "{kind:?}");
+        site.init("alpha", &proposal.toml).unwrap();
+        let review = map::check(site.path(), None, None).unwrap();
+        assert!(review.findings.iter().all(|finding| finding.kind != "reference"), "{:#?}", review.findings);
+    }
+}
+
+#[test]
+fn a_table_of_too_many_columns_is_named() {
+    let columns: Vec<String> = (0..1500).map(|number| format!("c{number} TEXT")).collect();
+    let wide = format!("CREATE TABLE wide(id SERIAL PRIMARY KEY, {})", columns.join(", "));
+    let site = Site::without_instance(Sqlite, &(wide + "; CREATE TABLE narrow(id SERIAL PRIMARY KEY, body TEXT)"));
+    let proposal = map::propose(site.path(), Some(&site.url)).unwrap();
+    assert_eq!(proposal.datasets, ["narrow"]);
+    assert!(proposal.findings.iter().any(|finding| finding.kind == "wide" && finding.why.contains("1501 columns")));
+    let fields: String = (0..1500).map(|number| format!("c{number} = {{ type = \"text\" }}\n")).collect();
+    let mapping = format!(
+        "[dataset.wide]\ntable = \"wide\"\nkey = \"id\"\nscope = {{ constant = \"public\" }}\n[dataset.wide.fields]\n{fields}"
+    );
+    let error = site.init("alpha", &mapping).map(drop).unwrap_err();
+    assert!(format!("{error:?}").contains("at most 1024 fields"), "{error:?}");
+}
+
+/// Triggers go also when the mapping doesn't fit any more: that is when they are in the way.
+#[test]
+fn triggers_are_removed_after_a_migration_that_the_mapping_does_not_know() {
+    let mapping = "[capture]\nmode = \"triggers\"\n[dataset.notes]\ntable = \"notes\"\nkey = \"id\"\nscope = { constant = \"public\" }\n\
+                   [dataset.notes.fields]\nbody = { type = \"text\" }\n";
+    for kind in [Sqlite, Postgres] {
+        let site = Site::new(kind, "alpha", "CREATE TABLE notes(id SERIAL PRIMARY KEY, body TEXT)", mapping);
+        site.open().change_triggers(TriggerChange::Install).unwrap();
+        site.sql("ALTER TABLE notes RENAME COLUMN body TO words");
+        site.sql("INSERT INTO notes(words) VALUES('one')");
+        assert!(site.open().triggers().is_err(), "{kind:?}");
+        let planned = site.open().plan_triggers(TriggerChange::Uninstall).unwrap();
+        assert!(!planned.is_empty());
+        assert_eq!(site.open().change_triggers(TriggerChange::Uninstall).unwrap(), planned, "{kind:?}");
+        assert_eq!(site.open().change_triggers(TriggerChange::Uninstall).unwrap(), Vec::<String>::new());
+        let left = match kind {
+            Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'trigger'",
+            Postgres => "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal",
+        };
+        assert_eq!(site.lines(left), Vec::<String>::new());
+        site.sql("UPDATE notes SET words = 'two'");
+    }
 }

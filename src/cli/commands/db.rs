@@ -78,8 +78,7 @@ fn change(context: &mut Context, change: TriggerChange, how: &Change) -> Result<
         (false, false) => done.to_owned(),
     };
     context.answer(&json!({ "statements": statements }), &text)?;
-    let mode = instance.triggers()?.mode;
-    match (change, mode) {
+    match (change, instance.capturing()) {
         (TriggerChange::Install, Capturing::Scan) => {
             context.hint("they are used once wbsync.toml says `[capture]` and `mode = \"triggers\"`");
         }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::checkout::Checkout;
+use super::ground::Ground;
+use super::list::Found;
 use super::pieces::{self, Pieces};
 use super::report::{DATA, LAYOUT, Report, field};
 use super::scan::Scan;
@@ -121,13 +123,14 @@ impl FilesConnector {
         self.shadow.set_partner(number).map_err(self.failed(doing))
     }
 
-    /// Opens the directories anew: one may have been exchanged since.
+    /// Opens the directories anew: one may have been exchanged since. Nothing is read or written in one that lost its files.
     fn look_around(&mut self) -> Result<(), Error> {
         self.places.clear();
         for (name, section) in &self.sections {
             let path = self.place.root.join(&section.dir);
             let beneath = Beneath::open(&path);
             let beneath = beneath.map_err(|source| Error::File { doing: OPEN_DIRECTORY, path, source })?;
+            Ground { shadow: &self.shadow, dataset: name, beneath: &beneath }.check()?;
             self.places.insert(name.to_string(), beneath);
         }
         Ok(())
@@ -183,21 +186,25 @@ impl FilesConnector {
     fn scan(&mut self) -> Result<(), Error> {
         self.look_around()?;
         self.check_out()?;
-        let picture = self.take_in()?;
-        self.watch.note(picture);
+        let now_ns = now_ns();
+        let found = self.take_in(now_ns)?;
+        let mut picture = blake3::Hasher::new();
+        for (name, found) in &found {
+            found.draw(&mut picture);
+            found.sweep(&self.places[name.as_str()], now_ns);
+        }
+        self.watch.note(picture.finalize());
         Ok(())
     }
 
-    /// Reads the directories into their tables. Returns what they look like.
-    fn take_in(&self) -> Result<blake3::Hash, Error> {
-        let now_ns = now_ns();
-        let mut picture = blake3::Hasher::new();
-        for (name, section) in &self.sections {
-            let beneath = &self.places[name.as_str()];
+    /// Reads the directories into their tables. Returns what lies there.
+    fn take_in(&self, now_ns: i64) -> Result<Vec<(&DatasetName, Found)>, Error> {
+        let take_in = |(name, section): (_, _)| {
+            let beneath = &self.places[DatasetName::as_str(name)];
             let scan = Scan { shadow: &self.shadow, dataset: name, section, beneath, now_ns };
-            scan.run()?.draw(&mut picture);
-        }
-        Ok(picture.finalize())
+            Ok((name, scan.run()?))
+        };
+        self.sections.iter().map(take_in).collect()
     }
 
     /// Reads the directories, and gives the engine what changed, or everything.
@@ -297,7 +304,7 @@ impl Connector for FilesConnector {
         self.shadow.copy(&copy)?;
         let mut other = Self::open_at(&copy, self.sections.clone(), self.place.clone(), self.context.clone())?;
         other.look_around()?;
-        other.take_in()?;
+        other.take_in(now_ns())?;
         other.read(Extent::Changed, now, sink)
     }
 

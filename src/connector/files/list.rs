@@ -13,6 +13,8 @@ use crate::sys::beneath::{Beneath, Kind, Stat, is_draft};
 
 /// The most files of one directory.
 const FILES_MAX: usize = 1 << 20;
+/// How long nothing was written to a draft that nobody goes on with: another instance may have the same directory.
+const DRAFT_AGE_NS: i64 = 3600 * 1_000_000_000;
 
 /// What lies in a directory.
 #[derive(Debug, Default)]
@@ -96,6 +98,14 @@ impl Found {
     pub(super) fn hides(&self, path: &str) -> bool {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         ends.into_iter().any(|end| self.passed.contains_key(&path[..end]))
+    }
+
+    /// Removes what a process that died had begun to write. What can't be removed is left to the next round.
+    pub(super) fn sweep(&self, beneath: &Beneath, now_ns: i64) {
+        let is_left = |stat: &Stat| stat.modified_ns.saturating_add(DRAFT_AGE_NS) < now_ns;
+        for (path, _) in self.drafts.iter().filter(|(_, stat)| is_left(stat)) {
+            let _ = beneath.remove(path);
+        }
     }
 
     /// Adds everything that was seen to a picture of it.

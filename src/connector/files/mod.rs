@@ -6,6 +6,7 @@ mod checkout;
 pub mod connector;
 pub mod content;
 mod document;
+mod ground;
 mod list;
 pub mod path;
 mod pieces;

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::content::{Content, INLINE_BYTES_MAX, pack, unpack};
 use super::document::DOCUMENT_BYTES_MAX;
+use super::ground::Ground;
 use super::list::{Found, list};
 use super::read::{self, Reading};
 use super::section::{Section, table};
@@ -39,56 +40,17 @@ impl Scan<'_> {
     /// Takes in what changed, and returns what lies there.
     ///
     /// # Errors
-    /// The directory can't be listed, or was exchanged for an empty one; the bookkeeping can't be written.
+    /// The directory can't be listed, or was exchanged for another one; the bookkeeping can't be written.
     pub(super) fn run(&self) -> Result<Found, Error> {
+        let ground = Ground { shadow: self.shadow, dataset: self.dataset, beneath: self.beneath };
         let found = list(self.dataset, self.section, self.beneath)?;
-        self.check_place(&found)?;
-        self.sweep(&found);
-        self.shadow.at_once(|| self.take_in(&found)).map_err(|source| self.shadow.failed(DOING, source))?;
-        Ok(found)
-    }
-
-    /// Removes what a process that died had begun to write. What can't be removed is tried again by the next round.
-    fn sweep(&self, found: &Found) {
-        let is_left = |stat: &Stat| stat.modified_ns.saturating_add(DRAFT_AGE_NS) < self.now_ns;
-        for (path, _) in found.drafts.iter().filter(|(_, stat)| is_left(stat)) {
-            let _ = self.beneath.remove(path);
-        }
-    }
-
-    /// Refuses an empty directory in the place of another that had files: a disk that isn't there is no deletion.
-    fn check_place(&self, found: &Found) -> Result<(), Error> {
-        let check = || -> rusqlite::Result<bool> {
-            let sql = "SELECT device, inode FROM directory WHERE dataset = ?1";
-            let dataset = self.dataset.as_str();
-            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-            let known = self.shadow.conn.query_row(sql, [dataset], read).optional()?;
-            let Ok(metadata) = std::fs::metadata(self.beneath.path()) else { return Ok(false) };
-            let stat = Stat::of(&metadata);
-            let now = (stat.device.cast_signed(), stat.inode.cast_signed());
-            if known == Some(now) {
-                return Ok(true);
-            }
-            let sql = "SELECT count(*) FROM disk WHERE dataset = ?1";
-            let files: i64 = self.shadow.conn.query_row(sql, [dataset], |row| row.get(0))?;
-            if known.is_some() && files > 0 && found.files.is_empty() {
-                return Ok(false);
-            }
-            let sql = "INSERT INTO directory VALUES(?1, ?2, ?3)
-                       ON CONFLICT DO UPDATE SET device = excluded.device, inode = excluded.inode";
-            self.shadow.conn.execute(sql, params![dataset, now.0, now.1])?;
-            Ok(true)
+        ground.check()?;
+        let take_in = || {
+            ground.note()?;
+            self.take_in(&found)
         };
-        match check().map_err(|source| self.shadow.failed(DOING, source))? {
-            true => Ok(()),
-            false => {
-                let dir = self.beneath.path().to_owned();
-                Err(Error::Directory {
-                    dir,
-                    why: "it is another directory than it was, and empty: is a disk not mounted?",
-                })
-            }
-        }
+        self.shadow.at_once(take_in).map_err(|source| self.shadow.failed(DOING, source))?;
+        Ok(found)
     }
 
     fn take_in(&self, found: &Found) -> rusqlite::Result<()> {
@@ -252,5 +214,3 @@ impl Scan<'_> {
 }
 
 const DOING: &str = "take in a directory";
-/// How long nothing was written to a draft that nobody goes on with: another instance may have the same directory.
-const DRAFT_AGE_NS: i64 = 3600 * 1_000_000_000;

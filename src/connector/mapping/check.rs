@@ -6,7 +6,9 @@ use super::model::{Constant, Dataset, Field, Mapping, Missing};
 use super::template;
 use crate::connector::error::Error;
 use crate::id::name::{DatasetName, FieldName};
+use crate::record::codec::FIELDS_MAX;
 use crate::record::fieldtype::Kind;
+use crate::record::schema::DATASETS_MAX;
 use crate::scope::audience::scope_of;
 
 /// The names that templates of constants know.
@@ -19,6 +21,13 @@ pub const ROW_NAMES: [&str; 3] = ["id", "id8", "born"];
 pub fn check(mapping: &Mapping) -> Result<(), Error> {
     if mapping.dataset.is_empty() {
         return bad("dataset", "no dataset is mapped");
+    }
+    // A dataset whose fields have scopes of their own is two in the schema of a scope.
+    if mapping.dataset.len() > DATASETS_MAX / 2 {
+        return bad(
+            "dataset",
+            format!("{} datasets are mapped, and at most {} can be", mapping.dataset.len(), DATASETS_MAX / 2),
+        );
     }
     let mut tables = BTreeSet::new();
     for (name, dataset) in &mapping.dataset {
@@ -40,6 +49,9 @@ fn check_dataset(mapping: &Mapping, name: &DatasetName, dataset: &Dataset) -> Re
     let at = |key: &str| format!("dataset.{name}.{key}");
     if dataset.fields.values().all(|field| field.scope.is_some()) {
         return bad(at("fields"), "a record needs at least one field without a scope of its own");
+    }
+    if dataset.fields.len() > FIELDS_MAX {
+        return bad(at("fields"), format!("a record has at most {FIELDS_MAX} fields, not {}", dataset.fields.len()));
     }
     check_columns(mapping, name, dataset)?;
     for (field_name, field) in &dataset.fields {

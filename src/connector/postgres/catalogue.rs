@@ -23,11 +23,9 @@ pub(super) fn tables(conn: &dyn Session, schema: &str) -> Result<Vec<Table>, Sql
         Ok(Table { name, kind, columns: Vec::new(), unique: Vec::new(), keys, triggers: Vec::new(), reuses_keys })
     })?;
     for table in &mut tables {
-        table.columns = conn.all(introspect::TABLE_COLUMNS, &bind![schema, table.name], column)?;
-        let primary = table.primary_key().len();
-        for column in &mut table.columns {
-            column.is_chosen &= primary == 1 && column.primary == 1;
-        }
+        let columns = conn.all(introspect::TABLE_COLUMNS, &bind![schema, table.name], column)?;
+        let primary = columns.iter().filter(|(column, _)| column.primary > 0).count();
+        table.columns = columns.into_iter().map(|(column, is_numbered)| settle(column, is_numbered, primary)).collect();
         let mut unique = conn.unique_sets(&table.name)?;
         let is_primary = |name: &String| table.column(name).is_some_and(|column| column.primary > 0);
         unique.retain(|set| set.len() != primary || !set.iter().all(is_primary));
@@ -37,20 +35,30 @@ pub(super) fn tables(conn: &dyn Session, schema: &str) -> Result<Vec<Table>, Sql
     Ok(tables)
 }
 
-fn column(row: &dyn Row) -> Result<Column, SqlError> {
+/// Reads a column, and whether nobody but the database numbers rows by it.
+fn column(row: &dyn Row) -> Result<(Column, bool), SqlError> {
     let flag = |at| Ok::<_, SqlError>(row.get::<i64>(at)? != 0);
-    let base: String = row.get(6)?;
-    let has_default = flag(3)?;
-    Ok(Column {
+    let base: String = row.get(7)?;
+    let (has_default, is_generated) = (flag(3)?, flag(4)?);
+    let column = Column {
         name: row.get(0)?,
         declared: row.get(1)?,
         not_null: flag(2)?,
         has_default,
-        is_generated: flag(4)?,
-        primary: row.get(5)?,
-        is_chosen: has_default && introspect::is_integer(&base),
-        is_known: flag(7)? || KNOWN.contains(&row.str(8)?),
-    })
+        is_generated,
+        primary: row.get(6)?,
+        is_chosen: has_default && !is_generated && introspect::is_integer(&base),
+        is_known: flag(8)? || KNOWN.contains(&row.str(9)?),
+    };
+    Ok((column, flag(5)?))
+}
+
+/// Decides who chooses the values of a column, in a table whose key has so many.
+fn settle(mut column: Column, is_numbered: bool, primary: usize) -> Column {
+    column.is_chosen &= primary == 1 && column.primary == 1;
+    // A number that is the key is the database's here and another one elsewhere; any other we could only read.
+    column.is_generated |= is_numbered && !column.is_chosen;
+    column
 }
 
 /// Lists the foreign keys between tables of a schema.

@@ -1,23 +1,55 @@
 //! What the catalogue says of tables. Everything is named with its schema: nobody's `search_path` decides.
 
+/// What is behind a column's type: `own`, the type without its domains, with its length; `item`, of an array the same for
+/// what is in it, otherwise `own` again.
+macro_rules! behind {
+    () => {
+        "
+CROSS JOIN LATERAL (
+    WITH RECURSIVE up(oid, length, required) AS (
+        SELECT a.atttypid, a.atttypmod, false
+        UNION ALL SELECT t.typbasetype, t.typtypmod, t.typnotnull FROM up JOIN pg_catalog.pg_type t ON t.oid = up.oid
+        WHERE t.typtype = 'd')
+    SELECT up.length, (SELECT pg_catalog.bool_or(every.required) FROM up every) AS required, b.*
+    FROM up JOIN pg_catalog.pg_type b ON b.oid = up.oid AND b.typtype <> 'd') own
+CROSS JOIN LATERAL (
+    WITH RECURSIVE up(oid, length) AS (
+        SELECT CASE WHEN own.typcategory = 'A' THEN own.typelem ELSE own.oid END, own.length
+        UNION ALL SELECT t.typbasetype, t.typtypmod FROM up JOIN pg_catalog.pg_type t ON t.oid = up.oid
+        WHERE t.typtype = 'd')
+    SELECT up.length, b.* FROM up JOIN pg_catalog.pg_type b ON b.oid = up.oid AND b.typtype <> 'd') item"
+    };
+}
+
+/// Spells a column's type without its domains.
+macro_rules! declared {
+    () => {
+        "
+       CASE WHEN item.typtype = 'e' THEN 'enum ' ELSE '' END || pg_catalog.format_type(item.oid, item.length)
+           || CASE WHEN own.typcategory = 'A' THEN '[]' ELSE '' END"
+    };
+}
+
 /// Describes the columns of the table `$2` in the schema `$1`.
-pub(super) const COLUMNS: &str = "
-SELECT a.attname::text,
-       CASE WHEN e.typtype = 'e' THEN 'enum ' ELSE '' END || pg_catalog.format_type(a.atttypid, a.atttypmod),
-       a.attnotnull OR (t.typtype = 'd' AND t.typnotnull),
+pub(super) const COLUMNS: &str = concat!(
+    "
+SELECT a.attname::text,",
+    declared!(),
+    ",
+       a.attnotnull OR own.required,
        a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '',
        coalesce(pg_catalog.array_position(k.conkey, a.attnum), 0),
-       b.typname::text,
-       e.typtype = 'e',
-       e.typname::text
+       own.typname::text,
+       item.typtype = 'e',
+       item.typname::text
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
-JOIN pg_catalog.pg_type e ON e.oid = CASE WHEN b.typcategory = 'A' THEN b.typelem ELSE b.oid END
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
+    behind!(),
+    "
 LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
-WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped";
+WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+);
 
 /// Lists the columns of the unique indexes of all rows of the table `$2` in the schema `$1`, by the index's number.
 pub(super) const UNIQUE_SETS: &str = "
@@ -28,14 +60,16 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY((i.indkey::smallint[])[0:i.indnkeyatts - 1])
 WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL";
 
-/// Lists the columns of the foreign keys between tables of the schema `$1`: number, table, column, parent, its column,
-/// whether deleting acts, whether it is deferred, whether it can be.
+/// Lists the columns of the foreign keys of tables of the schema `$1`: number, table, column, parent (with its schema if
+/// that is another), its column, whether deleting acts, whether it is deferred, whether it can be.
 pub(super) const FOREIGN_KEYS: &str = "
-SELECT k.oid::bigint, c.relname::text, a.attname::text, p.relname::text, b.attname::text,
+SELECT k.oid::bigint, c.relname::text, a.attname::text,
+       CASE WHEN p.relnamespace = c.relnamespace THEN p.relname::text
+            ELSE p.relnamespace::regnamespace::text || '.' || p.relname::text END, b.attname::text,
        k.confdeltype NOT IN ('a', 'r'), k.condeferred, k.condeferrable
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
-JOIN pg_catalog.pg_class p ON p.oid = k.confrelid AND p.relnamespace = c.relnamespace
+JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) WITH ORDINALITY AS u(x, y, at)
 JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.x
@@ -47,25 +81,29 @@ pub(super) const TABLES: &str = "
 SELECT c.relname::text, c.relkind::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition ORDER BY c.relname";
 
-/// Describes the columns of the table `$2` in the schema `$1`, in order.
-pub(super) const TABLE_COLUMNS: &str = "
-SELECT a.attname::text,
-       CASE WHEN e.typtype = 'e' THEN 'enum ' ELSE '' END || pg_catalog.format_type(a.atttypid, a.atttypmod),
-       a.attnotnull OR (t.typtype = 'd' AND t.typnotnull),
+/// Describes the columns of the table `$2` in the schema `$1`, in order; among it whether the database computes the column,
+/// and whether it alone numbers the rows by it.
+pub(super) const TABLE_COLUMNS: &str = concat!(
+    "
+SELECT a.attname::text,",
+    declared!(),
+    ",
+       a.attnotnull OR own.required,
        a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '',
-       a.attgenerated <> '' OR a.attidentity = 'a',
+       a.attgenerated <> '',
+       a.attidentity = 'a',
        coalesce(pg_catalog.array_position(k.conkey, a.attnum), 0),
-       b.typname::text,
-       e.typtype = 'e',
-       e.typname::text
+       own.typname::text,
+       item.typtype = 'e',
+       item.typname::text
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
-JOIN pg_catalog.pg_type e ON e.oid = CASE WHEN b.typcategory = 'A' THEN b.typelem ELSE b.oid END
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
+    behind!(),
+    "
 LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
-WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+);
 
 /// Lists the application's triggers on the table `$2` in the schema `$1`.
 pub(super) const TRIGGERS: &str = "

@@ -281,17 +281,21 @@ fn function_sql(name: &str, body: &str) -> String {
     )
 }
 
-/// Writes what the triggers of a table do. Without an outbox they do nothing: the application must go on.
+/// Writes what the triggers of a table do. Without an outbox they do nothing, and without the columns of the key they note
+/// that everything may have changed: the application must go on.
 fn body(conn: &dyn Session, watched: &Watched) -> String {
     let place = text(&watched.table);
     let [new, old] = ["n.", "o."].map(|row| conn.key_in_map(&watched.key.value(conn, row)));
+    let columns: Vec<String> = watched.key.list().map(text).collect();
     format!(
         "
 BEGIN
     IF to_regclass('wbsync.outbox') IS NULL THEN
         RETURN NULL;
     END IF;
-    IF TG_OP = 'INSERT' THEN
+    IF (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = TG_RELID AND a.attname IN ({}) AND NOT a.attisdropped) <> {} THEN
+        INSERT INTO wbsync.outbox(place, key) VALUES({place}, NULL);
+    ELSIF TG_OP = 'INSERT' THEN
         INSERT INTO wbsync.outbox(place, key) SELECT {place}, {new} FROM new_rows n;
     ELSIF TG_OP = 'UPDATE' THEN
         INSERT INTO wbsync.outbox(place, key)
@@ -305,7 +309,9 @@ BEGIN
         NOTIFY wbsync;
     END IF;
     RETURN NULL;
-END"
+END",
+        columns.join(", "),
+        columns.len()
     )
 }
 

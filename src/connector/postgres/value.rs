@@ -104,7 +104,7 @@ pub(super) fn keeps(declared: &str, kind: Logical) -> bool {
     }
     let is = |starts: &[&str]| starts.iter().any(|start| declared.starts_with(start)) && !declared.ends_with("[]");
     match kind {
-        Logical::Text => is(&["text", "character", "name", "citext", "uuid", "date", "time with", "enum "]),
+        Logical::Text => is(&["text", "character", "name", "citext", "uuid", "date", "time with", "time(", "enum "]),
         Logical::Int => is(&["smallint", "integer", "bigint"]),
         Logical::Bool => is(&["boolean"]),
         Logical::Float => is(&["double precision", "real"]),

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connector::SqlConnector;
-use super::session::{Meaning, SqlError, Step, Transaction};
+use super::session::{Meaning, Session, SqlError, Step, Transaction};
 use super::{outbox, watch};
 use crate::connector::capturing::{TriggerChange, Triggers, TriggersOf};
 use crate::connector::error::Error;
@@ -52,30 +52,36 @@ impl SqlConnector {
             self.books(doing)?;
         }
         let failed = |source| self.failed(doing, source);
-        let mut run = Vec::new();
-        for step in self.trigger_steps(change).map_err(failed)? {
-            let begin = Instant::now();
-            loop {
-                match self.run_step(&step) {
-                    Ok(()) => break,
-                    // Nobody is kept waiting behind us for long.
-                    Err(error) if error.meaning() == Meaning::Contended && begin.elapsed() < PATIENCE => {
-                        thread::sleep(PAUSE);
-                    }
-                    Err(error) => return Err(failed(error)),
-                }
-            }
-            run.extend(step.statements);
-        }
+        let run = run_steps(self.session(), self.trigger_steps(change).map_err(failed)?).map_err(failed)?;
         self.session.reload();
         Ok(run)
     }
+}
 
-    fn run_step(&self, step: &Step) -> Result<(), SqlError> {
-        let transaction = Transaction::begin(self.session())?;
-        for statement in &step.statements {
-            self.session().execute(statement, &[])?;
+/// Runs steps, each in a transaction of its own; returns their statements.
+pub(super) fn run_steps(conn: &dyn Session, steps: Vec<Step>) -> Result<Vec<String>, SqlError> {
+    let mut run = Vec::new();
+    for step in steps {
+        let begin = Instant::now();
+        loop {
+            match run_step(conn, &step) {
+                Ok(()) => break,
+                // Nobody is kept waiting behind us for long.
+                Err(error) if error.meaning() == Meaning::Contended && begin.elapsed() < PATIENCE => {
+                    thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        transaction.commit()
+        run.extend(step.statements);
     }
+    Ok(run)
+}
+
+fn run_step(conn: &dyn Session, step: &Step) -> Result<(), SqlError> {
+    let transaction = Transaction::begin(conn)?;
+    for statement in &step.statements {
+        conn.execute(statement, &[])?;
+    }
+    transaction.commit()
 }

@@ -95,9 +95,14 @@ impl KeyColumns {
         self.0.iter().any(|known| known.name.eq_ignore_ascii_case(column))
     }
 
+    /// Lists their names.
+    pub(crate) fn list(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|column| column.name.as_str())
+    }
+
     /// Names them for people.
     pub(super) fn names(&self) -> String {
-        self.0.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+        self.list().collect::<Vec<_>>().join(", ")
     }
 
     /// Spells the key as a value; `table` is nothing or an alias with its dot.

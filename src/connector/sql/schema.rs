@@ -1,8 +1,8 @@
 //! A database's schema as it is: its tables, and everything that a mapping has wrong about them.
 
-use super::fit;
 use super::plan::Plans;
 use super::session::Session;
+use super::{fit, install};
 use crate::connector::catalogue::Table;
 use crate::connector::contract::Column;
 use crate::connector::error::Error;
@@ -33,6 +33,24 @@ impl SchemaView {
         self.session.catalogue().map_err(|source| self.session.explain("look at the tables", source))
     }
 
+    /// Returns the statements that `uninstall` would run.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    pub fn plan_uninstall(&self) -> Result<Vec<String>, Error> {
+        let steps = self.session.plan_uninstall().map_err(|source| self.session.explain(UNINSTALL, source))?;
+        Ok(steps.into_iter().flat_map(|step| step.statements).collect())
+    }
+
+    /// Removes the triggers, and what they noted, whether or not a mapping fits the tables. Returns the statements that were run.
+    ///
+    /// # Errors
+    /// The database can't be written.
+    pub fn uninstall(&self) -> Result<Vec<String>, Error> {
+        let run = self.session.plan_uninstall().and_then(|steps| install::run_steps(self.session.as_ref(), steps));
+        run.map_err(|source| self.session.explain(UNINSTALL, source))
+    }
+
     /// Binds a mapping, and describes the columns of its fields.
     ///
     /// # Errors
@@ -43,3 +61,5 @@ impl SchemaView {
         Ok(fit::columns(&plans, self.session.as_ref()))
     }
 }
+
+const UNINSTALL: &str = "remove the triggers";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::guess::guess;
-use super::tables::{Chosen, Link, needs_value};
+use super::tables::{Chosen, Link, needs_value, stray};
 use super::{kinds, note, warning};
 use crate::connector::catalogue::Column;
 use crate::connector::mapping::finding::Finding;
@@ -85,6 +85,7 @@ pub(super) fn draft(chosen: &[Chosen<'_>], index: usize, findings: &mut Vec<Find
             Some(link) => draft.refer(chosen, index, link, column),
             None if in_several => {}
             None if is_key && is_chosen => {}
+            None if let Some(why) = stray(chosen, index, &column.name) => draft.leave_stray(column, &why, findings),
             None => match guess(chosen, index, column).filter(|_| column.is_known && !column.is_generated) {
                 Some(guess) => draft.suppose(chosen, index, (guess, column), findings),
                 None => draft.take(column, is_key, findings),
@@ -180,6 +181,14 @@ impl Draft {
             self.insert.push((column.name.clone(), value, format!("{} stays home", column.name)));
         }
         self.left.push((column.name.clone(), why));
+    }
+
+    /// Leaves out a column that refers to a row of a table that takes no part.
+    fn leave_stray(&mut self, column: &Column, why: &str, findings: &mut Vec<Finding>) {
+        self.left_out(column, why);
+        let at = format!("{}.{}", self.table, column.name);
+        let next = "map that table too, or the column as a plain value if that means the same on every instance";
+        findings.push(warning("reference", at, format!("left out: {why}")).next(next));
     }
 
     /// Makes a field of a plain column, or says why not.

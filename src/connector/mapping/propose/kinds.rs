@@ -10,9 +10,9 @@ pub(super) fn kind(declared: &str) -> Option<Kind> {
         return fieldtype::NAMES.iter().find(|(known, _)| *known == item).map(|(known, _)| Kind::List(known));
     }
     let has = |parts: &[&str]| parts.iter().any(|part| declared.contains(part));
-    Some(match declared.as_str() {
+    Some(match without_length(&declared).as_str() {
         "" => return None,
-        "tinyint(1)" => Kind::Bool,
+        "tinyint" if declared == "tinyint(1)" => Kind::Bool,
         // Days and times of day have no zone and no date: they travel as they are spelled.
         "date" | "time" | "time without time zone" | "time with time zone" | "interval" => Kind::Text,
         _ if has(&["enum ", "char", "text", "clob", "uuid", "string", "citext"]) || declared == "name" => Kind::Text,
@@ -25,6 +25,16 @@ pub(super) fn kind(declared: &str) -> Option<Kind> {
         _ if has(&["int", "serial"]) => Kind::Int,
         _ => return None,
     })
+}
+
+/// Takes the first parentheses out of a type: `time(2) with time zone`.
+fn without_length(declared: &str) -> String {
+    match (declared.find('('), declared.find(')')) {
+        (Some(begin), Some(end)) if begin < end => {
+            format!("{}{}", declared[..begin].trim_end(), &declared[end + 1..])
+        }
+        _ => declared.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +51,11 @@ mod tests {
             ("date", Some(Kind::Text)),
             ("DATETIME", Some(Kind::Timestamp)),
             ("timestamp with time zone", Some(Kind::Timestamp)),
+            ("timestamp(0) without time zone", Some(Kind::Timestamp)),
+            ("time(2) without time zone", Some(Kind::Text)),
+            ("time(0) with time zone[]", Some(Kind::List(&Kind::Text))),
+            ("TINYINT(1)", Some(Kind::Bool)),
+            ("TINYINT(4)", Some(Kind::Int)),
             ("BOOLEAN", Some(Kind::Bool)),
             ("smallint", Some(Kind::Int)),
             ("INTEGER", Some(Kind::Int)),

@@ -8,6 +8,7 @@ use crate::connector::catalogue::{Column, ForeignKey, Table, TableKind};
 use crate::connector::mapping::finding::Finding;
 use crate::connector::mapping::words;
 use crate::id::name::DatasetName;
+use crate::record::codec::FIELDS_MAX;
 use crate::record::fieldtype::Kind;
 
 /// A table that takes part.
@@ -83,6 +84,10 @@ fn key_of(table: &Table) -> Result<Vec<&str>, Box<Finding>> {
     if let Some(why) = words::chore(&table.name) {
         return out("chore", why);
     }
+    if table.columns.len() > FIELDS_MAX {
+        let why = format!("it has {} columns, and a record has at most {FIELDS_MAX} fields", table.columns.len());
+        return out("wide", &why);
+    }
     let can_be = |name: &&str| {
         let column = table.column(name).expect("a table's key is of its columns");
         let kind = if column.is_known { kinds::kind(&column.declared) } else { None };
@@ -128,19 +133,37 @@ fn unsupported(candidate: &Chosen<'_>, why: &str) -> Finding {
 
 /// Tells what a table needs that takes no part.
 fn lacking(candidate: &Chosen<'_>, chosen: &[Chosen<'_>]) -> Option<String> {
-    candidate.table.keys.iter().find_map(|key| {
-        let is_needed = key.columns.iter().all(|name| candidate.table.column(name).is_some_and(needs_value));
-        if !is_needed || parent(key, chosen).is_some() {
-            return None;
+    let table = candidate.table;
+    let is_needed =
+        |name: &String| candidate.key.contains(&name.as_str()) || table.column(name).is_some_and(needs_value);
+    let needed = table.keys.iter().filter(|key| key.columns.iter().all(is_needed));
+    needed.filter(|key| parent(key, chosen).is_none()).map(|key| unlinked(key, chosen)).next()
+}
+
+/// Says why a foreign key is no link.
+fn unlinked(key: &ForeignKey, chosen: &[Chosen<'_>]) -> String {
+    let columns = key.columns.join(", ");
+    match chosen.iter().find(|other| other.table.name.eq_ignore_ascii_case(&key.parent)) {
+        None => format!("{columns} refers to {}, which takes no part", key.parent),
+        Some(other) => {
+            format!("{columns} refers to {} by something else than its key ({})", key.parent, other.key.join(", "))
         }
-        let columns = key.columns.join(", ");
-        Some(match chosen.iter().find(|other| other.table.name.eq_ignore_ascii_case(&key.parent)) {
-            None => format!("{columns} needs a row of {}, which takes no part", key.parent),
-            Some(other) => {
-                format!("{columns} refers to {} by something else than its key ({})", key.parent, other.key.join(", "))
-            }
+    }
+}
+
+/// Tells why a column that refers to another row is none that could travel: the value alone means another row elsewhere.
+pub(super) fn stray(chosen: &[Chosen<'_>], index: usize, column: &str) -> Option<String> {
+    let Chosen { table, key, links, .. } = &chosen[index];
+    let is_linked = |columns: &[String]| {
+        links.iter().any(|link| {
+            link.columns.len() == columns.len() && link.columns.iter().all(|of| columns.iter().any(|known| known == of))
         })
-    })
+    };
+    let of_it = || table.keys.iter().filter(|foreign| foreign.columns.iter().any(|known| known == column));
+    if key.contains(&column) || of_it().any(|foreign| is_linked(&foreign.columns)) {
+        return None;
+    }
+    of_it().next().map(|foreign| unlinked(foreign, chosen))
 }
 
 /// Tells whether a new row can't do without a value for a column.
