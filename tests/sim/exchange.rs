@@ -176,8 +176,11 @@ impl Town {
     pub fn restore(&mut self, at: At) {
         self.players[at].is_behind = true;
         self.maybe_trouble();
-        let restored =
-            self.with_mut(at, Purpose::Restore, |instance| instance.restore(&RestoreOptions::default(), Mode::Keep));
+        // Where nobody has ever sent anything there is nobody to ask, and people say so.
+        let stores = &self.players[at].stores;
+        let without_remotes = stores.iter().all(|store| !self.places[*store].store().exists());
+        let options = RestoreOptions { without_remotes, ..RestoreOptions::default() };
+        let restored = self.with_mut(at, Purpose::Restore, |instance| instance.restore(&options, Mode::Keep));
         if let Some(Ok(summary)) = restored {
             self.tell(at, &format!("  restores: {summary:?}"));
             self.players[at].is_behind = !summary.pushed.failed.is_empty();

@@ -301,7 +301,8 @@ impl Connector for SqlConnector {
         let Some(books) = self.existing_books(doing)? else { return Ok(None) };
         let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
         let entry = books.find(self.session(), dataset, id).map_err(|source| self.failed(doing, source))?;
-        Ok(entry.map(|entry| entry.audience))
+        // A placeholder that others refer to is what is left of a row that is gone.
+        Ok(entry.filter(|entry| !entry.is_stub()).map(|entry| entry.audience))
     }
 
     fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {
