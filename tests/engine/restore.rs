@@ -590,6 +590,8 @@ fn a_restore_publishes_the_mapping_as_it_is() {
     }
     let alice = alpha.app.insert_user("alice", "public");
     alpha.request(alice, "soup", "public");
+    alpha.request(alice, "nails", "trusted");
+    beta.sync();
     restore(&alpha);
     beta.sync();
     beta.edit(id_of(&beta, "soup"), "contact_email", "bea@example.org");
