@@ -193,7 +193,8 @@ fn an_edit_against_a_deletion_brings_the_record_back_over_a_placeholder() {
             site.sync();
         }
     }
-    let sql = "SELECT coalesce(group_concat(r.title || '; ' || r.description || '; ' || coalesce(c.body, '-')), 'nothing')
+    let sql =
+        "SELECT coalesce(group_concat(r.title || '; ' || r.description || '; ' || coalesce(c.body, '-')), 'nothing')
         FROM help_requests r LEFT JOIN request_comments c ON c.help_request_id = r.id WHERE r.sync_scope = 'public'";
     for site in [&alpha, &beta, &gamma] {
         assert_eq!(site.app.value(sql), "ladder; by gamma; it has five steps", "{}", site.name);

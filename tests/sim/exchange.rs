@@ -39,7 +39,11 @@ impl Town {
         self.outcome.exchanges += 1;
         let remotes = self.remotes(at);
         let remotes: Vec<_> = remotes.iter().filter(|_| self.random.chance(750)).cloned().collect();
-        let Some(first) = remotes.first() else { return };
+        let Some(first) = remotes.first() else {
+            // Nothing is done, so nothing goes wrong: it isn't kept for what comes next.
+            self.machine.restart();
+            return;
+        };
         let done = match self.random.below(6) {
             0 => {
                 self.tell(at, "commit");
