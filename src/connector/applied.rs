@@ -28,7 +28,7 @@ pub struct Applied {
 
 impl Applied {
     /// Adds what another batch did.
-    pub(super) fn add(&mut self, more: Self) {
+    pub(crate) fn add(&mut self, more: Self) {
         for (sum, more) in [
             (&mut self.inserted, more.inserted),
             (&mut self.updated, more.updated),

@@ -231,7 +231,9 @@ impl Connector for Both {
     }
 
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
-        self.files.wants()
+        let mut wants = self.tables.wants()?;
+        wants.extend(self.files.wants()?);
+        Ok(wants)
     }
 
     fn drop_rows(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error> {

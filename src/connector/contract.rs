@@ -359,7 +359,7 @@ pub trait Connector {
     }
 
     /// Returns records of the target that the last `apply` could not do without and that it was not given, because they
-    /// don't change: they are to be given by another `apply`. None by default.
+    /// don't change, or that could show more of what they say by now: they are to be given by another `apply`. None by default.
     ///
     /// # Errors
     /// The bookkeeping can't be read.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::admit::Gate;
 use super::commit::Mode;
 use super::error::{Error, through};
 use super::instance::Instance;
@@ -10,6 +11,7 @@ use super::view::View;
 use crate::connector::applied::Applied;
 use crate::connector::contract::{Change, Connector};
 use crate::id::name::DatasetName;
+use crate::record::recordid::RecordId;
 
 /// How often rows may change under our hands before we give up.
 pub(super) const ROUNDS_MAX: usize = 20;
@@ -56,7 +58,8 @@ impl Instance {
             let newcomers = self.with_database(|database| Ok(database.newcomers()?))?;
             let brings = !newcomers.is_empty() && target != View::default();
             if !unfinished && target == applied && !brings {
-                let waits = mode == Mode::Keep && self.with_database(|database| Ok(database.parked(0)?.1 > 0))?;
+                let waits = mode == Mode::Keep
+                    && self.with_database(|database| Ok(database.parked(0)?.1 > 0 || !database.wants()?.is_empty()))?;
                 if !waits || retried {
                     return Ok(summary);
                 }
@@ -105,8 +108,8 @@ impl Instance {
             database.begin_apply(&target.encode())?;
             let changes = self.changes(&spans, &datasets).chain(self.changes(&everything, newcomers));
             let mut changes = self.admitted(&gate, changes).map(|change| change.map_err(through));
-            let done = database.apply(&mut changes, &mut |rows| self.tell(Event::Done(rows)))?;
-            self.supply(database, target)?;
+            let mut done = database.apply(&mut changes, &mut |rows| self.tell(Event::Done(rows)))?;
+            self.supply(database, target, &gate, &mut done)?;
             Ok(done)
         })?;
         self.tell(Event::End);
@@ -123,21 +126,33 @@ impl Instance {
     }
 
     /// Gives the database what it wants of the target beyond what changed.
-    fn supply(&self, database: &mut dyn Connector, target: &View) -> Result<(), Error> {
-        let mut given = BTreeSet::new();
+    fn supply(
+        &self,
+        database: &mut dyn Connector,
+        target: &View,
+        gate: &Gate,
+        done: &mut Applied,
+    ) -> Result<(), Error> {
+        let (mut given, mut everything) = (BTreeSet::new(), None);
         loop {
-            let mut changes = Vec::new();
-            for id in database.wants()? {
-                if given.insert(id.clone())
-                    && let Some(content) = self.content_at(target, &id)?
-                {
-                    changes.push(Ok(Change { id, content: Some(content) }));
-                }
-            }
-            if changes.is_empty() {
+            let mut wanted = database.wants()?;
+            wanted.retain(|id| given.insert(id.clone()));
+            if wanted.is_empty() {
                 return Ok(());
             }
-            database.apply(&mut changes.into_iter(), &mut |_| {})?;
+            let spans = match &everything {
+                Some(spans) => spans,
+                None => everything.insert(self.spans(&View::default(), target)?),
+            };
+            let content = |id: RecordId| {
+                let of_origin = spans.get(&id.origin).map_or(&[][..], Vec::as_slice);
+                let content = self.content_after(of_origin, &id).transpose()?;
+                Some(content.map(|content| Change { id, content: Some(content) }))
+            };
+            let changes = self.admitted(gate, wanted.into_iter().filter_map(content));
+            let more = database.apply(&mut changes.map(|change| change.map_err(through)), &mut |_| {})?;
+            // A row that the application changed meanwhile is captured next, and looked at after that.
+            done.add(Applied { dirty: Vec::new(), ..more });
         }
     }
 

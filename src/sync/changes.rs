@@ -84,23 +84,6 @@ impl Instance {
         puts.chain(deletions)
     }
 
-    /// Returns what a record shows in a view, whatever scope of its origin holds it; fields of other scopes are left out.
-    pub(super) fn content_at(&self, view: &View, id: &RecordId) -> Result<Option<Content>, Error> {
-        for row in self.state.scopes_of(&id.origin)? {
-            let Some(commit) = view.commits.get(&row.id) else { continue };
-            let known = self.state.known_commit(&row.id, commit)?;
-            let Some(scope) = self.open_scope(row)? else { continue };
-            let Some(record) = self.record_at(&scope, &known, &id.dataset, &id.key)? else { continue };
-            let shown = record.cells.iter().map(|(field, cell)| {
-                let strategy = scope.schema.strategy(&id.dataset, field);
-                (field.clone(), show(cell, strategy, &id.origin).value)
-            });
-            let (fields, hidden) = (shown.collect(), BTreeMap::new());
-            return Ok(Some(Content { scope: scope.row.name.clone(), fields, hidden }));
-        }
-        Ok(None)
-    }
-
     fn dataset_changes<'a>(
         &'a self,
         origin: &'a InstanceId,

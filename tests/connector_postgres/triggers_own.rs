@@ -95,6 +95,31 @@ fn tables_with_parts_are_read_as_a_whole() {
     app.user("ann", "public");
     let (capture, _) = app.capture();
     assert_eq!((capture.rows, capture.is_part), (3, true), "two rows of these, one user");
+    // Keys aren't unique over heirs: of two rows with one key one stays home, and the rest goes on.
+    app.sql("INSERT INTO more OVERRIDING SYSTEM VALUE VALUES(8, 'parent', 'public'), (9, 'next', 'public')");
+    let seen = app.settle();
+    find(&seen, "word", "next");
+    assert_eq!(app.settle().len(), 0, "the same one each time");
+}
+
+/// A rule that turns inserts into something else lets no key come back.
+#[test]
+fn a_table_whose_inserts_are_rewritten_holds_up_only_its_own_records() {
+    let table =
+        "CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text, sync_scope text NOT NULL);
+                 CREATE RULE quiet AS ON INSERT TO notes WHERE NEW.body = 'x' DO INSTEAD NOTHING";
+    let mapping = "[dataset.notes]\ntable = \"notes\"\nkey = \"id\"\nscope = { column = \"sync_scope\" }\n\
+                   [dataset.notes.fields]\nbody = { type = \"text\" }\n";
+    let mut app = App::with(table, mapping);
+    app.settle();
+    let note = put(&id(BETA, "notes", 1), &[("body", text("y"))]);
+    let applied = app.apply(vec![note, user(&id(BETA, "users", 2), "bea")]);
+    assert_eq!(
+        (app.text("SELECT count(*) FROM users"), app.sync.parked(10).unwrap().1),
+        ("2".into(), 1),
+        "{applied:?}"
+    );
+    assert!(app.sync.parked(10).unwrap().0[0].reason.contains("RETURNING"));
 }
 
 #[test]

@@ -156,6 +156,19 @@ fn a_taken_name_gets_an_alias_that_never_travels() {
     assert_eq!((seen.len(), &seen[0].id, audience(&seen[0])), (1, &gamma, None));
 }
 
+/// What one row gives up another may have in the same round, also where the mapping can't name what is unique.
+#[test]
+fn what_is_refused_for_a_row_that_goes_later_is_tried_again_at_the_end() {
+    let mut app = App::with("CREATE UNIQUE INDEX lower_title ON help_requests(lower(title))", "");
+    app.settle();
+    let bea = id(BETA, "users", 1);
+    let [first, second] = [1, 2].map(|number| id(BETA, "requests", number));
+    app.apply_quietly(vec![user(&bea, "bea"), request(&first, "Soup", Some(&bea))]);
+    let applied = app.apply_quietly(vec![request(&second, "soup", Some(&bea)), gone(&first)]);
+    assert_eq!((app.sync.parked(10).unwrap().1, applied.parked.values().sum::<u64>()), (0, 0));
+    assert_eq!(rows(&app, "SELECT title FROM help_requests"), [[text_of("soup")]]);
+}
+
 #[test]
 fn a_row_that_the_application_changed_is_dirty_and_kept() {
     let mut app = App::new();

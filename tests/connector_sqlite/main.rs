@@ -5,6 +5,7 @@
 mod apply;
 mod capture;
 mod circular;
+mod clauses;
 mod database;
 mod failing;
 mod files;

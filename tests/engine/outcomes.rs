@@ -269,6 +269,40 @@ fn a_name_taken_on_both_sides_shows_as_an_alias_on_the_other() {
     same_records(&alpha, &beta);
 }
 
+fn names(site: &Site) -> String {
+    site.app.value("SELECT group_concat(username) FROM (SELECT username FROM users ORDER BY username)")
+}
+
+/// Names change hands in one round: what was taken when its record was written may be free at the end.
+#[test]
+fn an_alias_goes_as_soon_as_the_name_is_free() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    for name in ["eve", "fay", "Gus"] {
+        let user = alpha.app.insert_user(name, "public");
+        alpha.request(user, &format!("request of {name}"), "public");
+    }
+    settle_down(&[&alpha, &beta]);
+    let before = "SELECT id FROM users WHERE username = 'fay'";
+    let fay: i64 = beta.app.value(before).parse().unwrap();
+    alpha.app.execute("UPDATE users SET username = 'fayette' WHERE username = 'fay'", &[]);
+    alpha.app.execute("UPDATE users SET username = 'fay' WHERE username = 'eve'", &[]);
+    alpha.sync();
+    beta.sync();
+    assert_eq!(names(&beta), "Gus,admin,fay,fayette");
+    assert_eq!(beta.app.value(&format!("SELECT username FROM users WHERE id = {fay}")), "fayette");
+    // Somebody here had the name, and lets it go; nothing comes from others.
+    let ida = beta.app.insert_user("ida", "private");
+    alpha.app.execute("UPDATE users SET username = 'ida' WHERE username = 'fay'", &[]);
+    settle_down(&[&alpha, &beta]);
+    assert_eq!(names(&beta), "Gus,admin,fayette,ida,ida@alpha");
+    let other = beta.app.insert_user("hal", "public");
+    beta.request(other, "of hal", "public");
+    beta.app.execute("UPDATE users SET username = 'idaho' WHERE id = ?1", &[&ida]);
+    settle_down(&[&alpha, &beta]);
+    assert_eq!(names(&beta), "Gus,admin,fayette,hal,ida,idaho");
+    same_records(&alpha, &beta);
+}
+
 #[test]
 fn what_was_withdrawn_stays_withdrawn_whoever_edits_it() {
     let (_stick, alpha, beta) = pair(Some(Trust::Writer));

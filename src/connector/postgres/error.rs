@@ -12,8 +12,8 @@ pub(in crate::connector) fn meaning(error: &postgres::Error) -> Meaning {
     match (found.code(), class(found)) {
         (code, _) if is_contention(code) => Meaning::Contended,
         (_, "23") => Meaning::Constraint(text),
-        // Data exceptions; too large for an index or a row; a type that doesn't fit; raised by a trigger.
-        (_, "22" | "44" | "54" | "P0") => Meaning::Value(text),
+        // Data exceptions; too large for an index or a row; a type that doesn't fit; raised by a trigger; a rule in the way.
+        (_, "0A" | "22" | "44" | "54" | "P0") => Meaning::Value(text),
         (code, _) if *code == SqlState::DATATYPE_MISMATCH => Meaning::Value(text),
         _ => Meaning::Whole,
     }

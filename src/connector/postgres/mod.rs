@@ -4,6 +4,7 @@ mod array;
 mod catalogue;
 pub(in crate::connector) mod error;
 mod introspect;
+mod limits;
 mod number;
 pub mod options;
 mod orphans;

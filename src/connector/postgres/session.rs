@@ -15,7 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::options::Options;
 use super::value::{self, Found, Given, KNOWN};
-use super::{catalogue, error, introspect, orphans, pack, statement, tables, tls, triggers};
+use super::{catalogue, error, introspect, limits, orphans, pack, statement, tables, tls, triggers};
 use crate::connector::catalogue::{DatabaseSizes, ForeignKey, Table};
 use crate::connector::dburl::PostgresUrl;
 use crate::connector::error::Error;
@@ -468,15 +468,16 @@ impl Session for PostgresSession {
         format!("{{{}}}", all.iter().map(spell).collect::<Vec<_>>().join(","))
     }
 
+    fn or_refuse(&self) -> &'static str {
+        ""
+    }
+
     fn batch_rows(&self) -> usize {
         self.batch_rows
     }
 
-    fn lacks(&self, raw: &Raw) -> Option<&'static str> {
-        match raw {
-            Raw::Text(text) if text.contains('\0') => Some("a text with a NUL"),
-            _ => None,
-        }
+    fn lacks(&self, declared: &str, raw: &Raw) -> Option<&'static str> {
+        limits::lacks(declared, raw)
     }
 
     fn keeps(&self, declared: &str, kind: Kind) -> bool {

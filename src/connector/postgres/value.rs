@@ -129,12 +129,7 @@ fn read(kind: &Type, bytes: &[u8]) -> Option<Raw> {
         Type::NUMERIC => Raw::Text(number::spell(bytes)?),
         Type::BYTEA => Raw::Blob(bytes.to_vec()),
         Type::TIMESTAMP | Type::TIMESTAMPTZ => Raw::Text(time(i64::from_be_bytes(bytes.try_into().ok()?))),
-        Type::DATE => {
-            let days = i64::from(i32::from_be_bytes(bytes.try_into().ok()?));
-            let mut text = time(days.saturating_mul(DAY));
-            text.truncate(text.find(' ').unwrap_or(text.len()));
-            Raw::Text(text)
-        }
+        Type::DATE => Raw::Text(date(i32::from_be_bytes(bytes.try_into().ok()?))),
         Type::TIME => Raw::Text(clock(i64::from_be_bytes(bytes.try_into().ok()?))?),
         Type::TIMETZ => {
             let (micros, west) = bytes.split_first_chunk::<8>()?;
@@ -154,6 +149,19 @@ fn read(kind: &Type, bytes: &[u8]) -> Option<Raw> {
             _ => return None,
         },
     })
+}
+
+/// Spells a day, as the server does: also those before our era and after the year 9999.
+fn date(days: i32) -> String {
+    match days {
+        i32::MAX => "infinity".to_owned(),
+        i32::MIN => "-infinity".to_owned(),
+        _ => {
+            let (year, month, day) = timestamp::civil_from_days(i64::from(days) + EPOCH / DAY);
+            let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+            format!("{year:04}-{month:02}-{day:02}{era}")
+        }
+    }
 }
 
 /// Spells a time of day; 24:00 is one.
@@ -205,7 +213,18 @@ mod tests {
         assert_eq!(read(Type::TIMESTAMP, &0i64.to_be_bytes()), Raw::Text("2000-01-01 00:00:00.000000".into()));
         assert_eq!(read(Type::TIMESTAMP, &(-1i64).to_be_bytes()), Raw::Text("1999-12-31 23:59:59.999999".into()));
         assert_eq!(read(Type::TIMESTAMP, &i64::MAX.to_be_bytes()), Raw::Text("infinity".into()));
-        assert_eq!(read(Type::DATE, &1i32.to_be_bytes()), Raw::Text("2000-01-02".into()));
+        for (days, shown) in [
+            (1i32, "2000-01-02"),
+            (2_145_031_948, "5874897-12-31"),
+            (2_921_940, "10000-01-01"),
+            (-730_120, "0001-12-31 BC"),
+            (-730_119, "0001-01-01"),
+            (-2_451_545, "4714-11-24 BC"),
+            (i32::MAX, "infinity"),
+            (i32::MIN, "-infinity"),
+        ] {
+            assert_eq!(read(Type::DATE, &days.to_be_bytes()), Raw::Text(shown.into()));
+        }
         assert_eq!(read(Type::TIME, &86_399_999_999i64.to_be_bytes()), Raw::Text("23:59:59.999999".into()));
         assert_eq!(read(Type::TIME, &86_400_000_000i64.to_be_bytes()), Raw::Text("24:00:00.000000".into()));
         for (west, zone) in [(0, "+00"), (-7200, "+02"), (19_800, "-05:30"), (-30, "+00:00:30")] {

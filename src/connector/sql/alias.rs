@@ -2,11 +2,43 @@
 
 use super::ahead::Taken;
 use super::apply::{Apply, Fail};
+use super::books::Books;
 use super::key::{Key, bound};
-use super::plan::{Plan, quote};
+use super::plan::{Plan, Plans, quote};
 use super::put::tail;
-use super::raw::Bind;
+use super::raw::{Bind, Raw};
+use super::session::{Session, SqlError};
 use crate::record::recordid::RecordId;
+
+/// Why a row shows an alias.
+pub(super) const REASON: &str = "the name is taken here";
+
+/// Finds the records that show an alias though no row seems to have their name any more. An alias tells the name but for
+/// capitals and a few characters; whoever writes the record looks again.
+pub(super) fn freed(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<Vec<RecordId>, SqlError> {
+    let mut freed = Vec::new();
+    for (dataset, plan) in plans.list.iter().enumerate() {
+        let Some(index) = plan.spec.alias.as_ref().and_then(|alias| plan.field(alias)) else { continue };
+        let sql = "SELECT m.origin, m.record, o.shown FROM _wbsync_override o
+                   JOIN _wbsync_map m ON m.dataset = o.dataset AND m.key = o.key
+                   WHERE o.dataset = ?1 AND o.field = ?2 AND o.reason = ?3 ORDER BY o.key";
+        let (number, field) = (books.datasets[dataset], plan.fields[index].name.as_str());
+        let shown = conn.all(sql, &bind![number, field, REASON], |row| {
+            Ok((row.get::<i64>(0)?, row.get(1)?, conn.unpack(row.raw(2)?)))
+        })?;
+        let column = quote(&plan.fields[index].columns.0[0].name);
+        let sql = format!("SELECT 1 FROM {} WHERE {column} = ?1", plan.table);
+        for (origin, record, shown) in shown {
+            if let Some(Raw::Text(alias)) = shown
+                && let Some((name, _)) = alias.rsplit_once('@')
+                && !conn.exists(&sql, &bind![name])?
+            {
+                freed.push(books.record_id(plans, dataset, origin, record));
+            }
+        }
+    }
+    Ok(freed)
+}
 
 impl Apply<'_> {
     /// Returns `name` if no other row has it, else `name@peer`, else `name@peer-<4 hex>`.

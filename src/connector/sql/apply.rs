@@ -145,6 +145,8 @@ pub(super) struct Apply<'a> {
     pub(super) separate: usize,
     /// What had to wait in this run and was counted.
     parked: HashSet<RecordId>,
+    /// Whether something was refused for what rows showed then, and may be written now.
+    has_refused: bool,
     files: BTreeSet<String>,
     /// Whether triggers note what we write.
     has_outbox: bool,
@@ -195,6 +197,7 @@ impl<'a> Apply<'a> {
             blanked: Vec::new(),
             separate: 0,
             parked: HashSet::new(),
+            has_refused: false,
             files: BTreeSet::new(),
             has_outbox: conn.has_outbox()?,
             written: Vec::new(),
@@ -211,8 +214,13 @@ impl<'a> Apply<'a> {
     ) -> Result<Applied, Fail> {
         let mut pace = Pace::default();
         let mut done = 0;
+        let mut has_retried = false;
         loop {
             let mut batch = fetch(changes)?;
+            if batch.is_empty() && self.retries.is_empty() && std::mem::take(&mut self.has_refused) && !has_retried {
+                has_retried = true;
+                self.wake_all()?;
+            }
             if batch.is_empty() && self.retries.is_empty() {
                 self.sweep()?;
                 return Ok(self.applied);
@@ -342,6 +350,7 @@ impl<'a> Apply<'a> {
         if from == Giver::Engine && self.parked.insert(id.clone()) {
             *self.applied.parked.entry(id.dataset.clone()).or_default() += 1;
         }
+        self.has_refused |= from == Giver::Engine && waits.is_none();
         self.park(dataset, id, content, &reason, waits.as_ref())?;
         match waits {
             Some(_) => self.close_circle(dataset, id),

@@ -256,7 +256,7 @@ impl Run<'_> {
     fn meet(&mut self, conn: &dyn Session, join: &mut Join<'_>, row: &dyn Row) -> Result<(), Stop> {
         let (dataset, plan) = (join.dataset, &self.plans.list[join.dataset]);
         self.capture.rows += 1;
-        let Some(key) = Key::of(row.raw(0)?) else {
+        let Some(key) = Key::of(row.raw(0)?).filter(|key| !join.repeats(key)) else {
             self.count_private(plan, Reason::Withheld);
             return Ok(());
         };

@@ -358,6 +358,12 @@ impl Connector for SqlConnector {
         Ok(applied)
     }
 
+    fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
+        let doing = "look for names that are free again";
+        let books = self.books(doing)?;
+        super::alias::freed(self.session(), &self.plans, &books).map_err(|source| self.failed(doing, source))
+    }
+
     fn drop_rows(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error> {
         let doing = "give up rows";
         let mut books = self.books(doing)?;

@@ -21,6 +21,8 @@ pub(super) struct Join<'a> {
     pub(super) dataset: usize,
     entries: Entries<'a>,
     next: Option<Entry>,
+    /// The key of the last row.
+    last: Option<Key>,
     pub(super) overrides: HashMap<Key, Vec<Override>>,
     pub(super) ids: Ids,
 }
@@ -37,9 +39,17 @@ impl<'a> Join<'a> {
         overrides: HashMap<Key, Vec<Override>>,
         ids: Ids,
     ) -> Result<Self, SqlError> {
-        let mut join = Self { dataset, entries, next: None, overrides, ids };
+        let mut join = Self { dataset, entries, next: None, last: None, overrides, ids };
         join.take()?;
         Ok(join)
+    }
+
+    /// Notes the next row, and tells whether the one before had the same key. Only tables that hold the rows of others too let
+    /// that happen: PostgreSQL's inheritance.
+    pub(super) fn repeats(&mut self, key: &Key) -> bool {
+        let repeats = self.last.as_ref() == Some(key);
+        self.last = Some(key.clone());
+        repeats
     }
 
     /// Takes the next map row.

@@ -1,5 +1,6 @@
 //! Writes one record: inserts its row, turns its placeholder into it, or updates what differs.
 
+use super::alias;
 use super::apply::{Apply, Current, Done, Fail};
 use super::books::{Entry, STUB};
 use super::convert;
@@ -174,7 +175,7 @@ impl<'a> Apply<'a> {
                     _ => {
                         let raw = convert::write(*kind, value)
                             .map_err(|why| Fail::park(format!("the field {} {why}", field.name)))?;
-                        if let Some(what) = self.conn.lacks(&raw) {
+                        if let Some(what) = self.conn.lacks(&field.declared, &raw) {
                             let why = format!("the database refuses it: the field {} holds {what}", field.name);
                             return Err(Fail::park(why));
                         }
@@ -208,12 +209,12 @@ impl<'a> Apply<'a> {
             };
             let raw = match raw {
                 Raw::Text(name) if plan.spec.alias.as_ref() == Some(&field.name) => {
-                    let alias = self.free_name(plan, index, &name, id, entry.map(|entry| &entry.key))?;
-                    if alias != name {
-                        let (shown, reason) = (Raw::Text(alias.clone()), "the name is taken here".to_owned());
+                    let free = self.free_name(plan, index, &name, id, entry.map(|entry| &entry.key))?;
+                    if free != name {
+                        let (shown, reason) = (Raw::Text(free.clone()), alias::REASON.to_owned());
                         wanted.overrides.push(Override { field: field.name.clone(), shown, reason });
                     }
-                    Raw::Text(alias)
+                    Raw::Text(free)
                 }
                 raw => raw,
             };

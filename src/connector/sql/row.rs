@@ -78,7 +78,7 @@ impl<'a> Apply<'a> {
     ) -> Result<Key, Fail> {
         let plan = &self.plans.list[dataset];
         let columns = self.columns_of(dataset, id, raws, scope);
-        let sql = plan::insertion(&plan.table, &columns, &plan.key.value(self.conn, ""));
+        let sql = plan::insertion(self.conn.or_refuse(), &plan.table, &columns, &plan.key.value(self.conn, ""));
         let values: Vec<_> = columns.iter().map(|(_, raw)| RawRef::from(&**raw)).collect();
         let key = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten();
         let key = key.ok_or_else(|| Fail::park("it has no key"))?;
@@ -114,7 +114,8 @@ impl<'a> Apply<'a> {
         let plan = &self.plans.list[dataset];
         let names: Vec<String> = all[0].iter().map(|(column, _)| quote(column)).collect();
         let (rows, key) = (rows(names.len(), all.len()), plan.key.value(self.conn, ""));
-        let sql = format!("INSERT INTO {}({}) VALUES {rows} RETURNING {key}", plan.table, names.join(", "));
+        let or = self.conn.or_refuse();
+        let sql = format!("INSERT{or} INTO {}({}) VALUES {rows} RETURNING {key}", plan.table, names.join(", "));
         let values: Vec<_> = all.iter().flat_map(|columns| columns.iter().map(|(_, raw)| raw.bind())).collect();
         let keys = self.conn.all(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?;
         let keys: Option<Vec<Key>> = keys.into_iter().collect();
@@ -163,7 +164,8 @@ impl<'a> Apply<'a> {
         let names: Vec<String> =
             set.iter().enumerate().map(|(at, (column, _))| format!("{} = ?{}", quote(column), at + 1)).collect();
         let (table, test) = (&plan.table, plan.key.test(self.conn, set.len() + 1));
-        let sql = format!("UPDATE {table} SET {} WHERE {test}", names.join(", "));
+        let or = self.conn.or_refuse();
+        let sql = format!("UPDATE{or} {table} SET {} WHERE {test}", names.join(", "));
         let given = plan.key.given(key);
         let values: Vec<_> = set.iter().map(|(_, raw)| raw.bind()).chain(bound(&given)).collect();
         self.conn.execute(&sql, &values)?;

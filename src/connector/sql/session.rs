@@ -291,12 +291,16 @@ pub(crate) trait Session: fmt::Debug {
     /// The same of rows that nobody holds: others are left out.
     fn row_lock_free(&self) -> &'static str;
 
+    /// Spells, behind `INSERT` or `UPDATE`, that whatever breaks a rule is refused: on SQLite a table may say that another row
+    /// gives way instead.
+    fn or_refuse(&self) -> &'static str;
+
     /// Returns how many records are written together. With 1 there is a statement for each, which costs nothing where no
     /// answer has to travel.
     fn batch_rows(&self) -> usize;
 
-    /// Tells what of a value this kind of database can't hold in any column, in words.
-    fn lacks(&self, raw: &Raw) -> Option<&'static str>;
+    /// Tells what of a value a column of a declared type can't hold as it is though the database wouldn't refuse it, in words.
+    fn lacks(&self, declared: &str, raw: &Raw) -> Option<&'static str>;
 
     /// Tells whether a column gives back what of this kind is stored in it, as that kind.
     fn keeps(&self, declared: &str, kind: Kind) -> bool;

@@ -97,7 +97,8 @@ pub(super) fn mark(
                 (Some(column), _) => {
                     let (column, test) = (quote(column), plan.key.test(conn, 2));
                     let sql = format!(
-                        "UPDATE {} SET {column} = ?1 WHERE {test} AND {column} IS DISTINCT FROM ?1",
+                        "UPDATE{} {} SET {column} = ?1 WHERE {test} AND {column} IS DISTINCT FROM ?1",
+                        conn.or_refuse(),
                         plan.table
                     );
                     let given = plan.key.given(&key);

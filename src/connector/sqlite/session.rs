@@ -383,11 +383,15 @@ impl Session for SqliteSession {
         ""
     }
 
+    fn or_refuse(&self) -> &'static str {
+        " OR ABORT"
+    }
+
     fn batch_rows(&self) -> usize {
         1
     }
 
-    fn lacks(&self, raw: &Raw) -> Option<&'static str> {
+    fn lacks(&self, _declared: &str, raw: &Raw) -> Option<&'static str> {
         match raw {
             // It would become NULL.
             Raw::Real(value) if value.is_nan() => Some("a float that is no number"),
