@@ -303,7 +303,8 @@ pub trait Connector {
     /// The database can't be written.
     fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error>;
 
-    /// Returns the audience of an own record as of the last capture; `None` if its row is gone.
+    /// Returns the audience of an own record as of the last capture; `None` if its row is gone, also if
+    /// a placeholder is left of it.
     ///
     /// # Errors
     /// The database can't be read.

@@ -142,6 +142,8 @@ impl Instance {
             }
         }
         summary.lost = self.rebase(&before)?;
+        // Before anything of ours is published anew: whoever edits our rows learns from it what is meant for whom.
+        self.refresh_schemas()?;
         self.restore_rows(&before, &mut summary)?;
         self.set_restoring(true);
         summary.conflicts = self.open_conflicts()?;

@@ -607,6 +607,30 @@ fn a_field_of_a_narrower_scope_that_came_between_two_restores_travels() {
     assert_eq!(alpha.local_heads(), beta.local_heads());
 }
 
+/// The mapping was changed after `init`, and what publishes first is a restore: whoever edits our rows learns from it already which
+/// fields are for fewer readers.
+#[test]
+fn a_restore_publishes_the_mapping_as_it_is() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    for site in [&alpha, &beta] {
+        let path = site.app.dir().join("wbsync.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text + "\n[dataset.requests.fields.contact_email]\nscope = \"trusted\"\n").unwrap();
+    }
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "soup", "public");
+    alpha.request(alice, "nails", "trusted");
+    beta.sync();
+    restore(&alpha);
+    beta.sync();
+    beta.edit(id_of(&beta, "soup"), "contact_email", "bea@example.org");
+    for site in [&beta, &alpha, &beta] {
+        site.sync();
+    }
+    assert_eq!(alpha.app.value("SELECT contact_email FROM help_requests WHERE title = 'soup'"), "bea@example.org");
+    assert_eq!(alpha.local_heads(), beta.local_heads());
+}
+
 /// A writer's own head builds on one of the origin's that the origin's newest ladder has no more: it can't be taken in again,
 /// and what it said has come with the origin's.
 #[test]

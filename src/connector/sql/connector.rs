@@ -1,8 +1,7 @@
 //! The connector for databases with SQL: what the contract promises, over any `Session`.
 //!
-//! The bookkeeping is in `books`; `plan` binds the mapping to the tables; `look` says what a row says;
-//! `capture` reads, `apply` with `put`, `remove` and `waiting` writes. Nothing is created but the
-//! bookkeeping's tables, and no table of the application's is altered.
+//! The bookkeeping is in `books`; `plan` binds the mapping to the tables; `look` says what a row says; `capture` reads, `apply` with
+//! `put`, `remove` and `waiting` writes. Nothing is created but the bookkeeping's tables, and no table of the application's is altered.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -301,7 +300,7 @@ impl Connector for SqlConnector {
         let Some(books) = self.existing_books(doing)? else { return Ok(None) };
         let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
         let entry = books.find(self.session(), dataset, id).map_err(|source| self.failed(doing, source))?;
-        Ok(entry.map(|entry| entry.audience))
+        Ok(entry.filter(|entry| !entry.is_stub()).map(|entry| entry.audience))
     }
 
     fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {
