@@ -62,6 +62,9 @@ pub enum Mode {
     DryRun,
 }
 
+/// After how many rows whoever watches is told.
+const TELL_EVERY: u64 = 64;
+
 impl Instance {
     /// Captures the application's changes and commits them.
     ///
@@ -119,7 +122,14 @@ impl Instance {
         let mut collector = Collector::new(self, applied, target.as_ref())?;
         let capture = self.with_database(|database| {
             let now = collector.now;
-            Ok(read(database, now, &mut |sighting| collector.take(sighting).map_err(through))?)
+            let mut seen = 0;
+            Ok(read(database, now, &mut |sighting| {
+                seen += 1;
+                if seen % TELL_EVERY == 0 {
+                    self.tell(Event::Done(seen));
+                }
+                collector.take(sighting).map_err(through)
+            })?)
         })?;
         self.tell(Event::End);
         Ok((collector, capture))
