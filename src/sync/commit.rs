@@ -64,6 +64,8 @@ pub enum Mode {
 
 /// The key under which the state keeps the number of the last capture that was settled.
 const SETTLED_KEY: &str = "settled";
+/// After how many rows whoever watches is told.
+const TELL_EVERY: u64 = 64;
 
 impl Instance {
     /// Captures the application's changes and commits them.
@@ -123,7 +125,14 @@ impl Instance {
         let mut collector = Collector::new(self, applied, target.as_ref())?;
         let capture = self.with_database(|database| {
             let now = collector.now;
-            Ok(read(database, now, &mut |sighting| collector.take(sighting).map_err(through))?)
+            let mut seen = 0;
+            Ok(read(database, now, &mut |sighting| {
+                seen += 1;
+                if seen % TELL_EVERY == 0 {
+                    self.tell(Event::Done(seen));
+                }
+                collector.take(sighting).map_err(through)
+            })?)
         })?;
         self.tell(Event::End);
         Ok((collector, capture))

@@ -30,8 +30,8 @@ impl Instance {
             Ok((found, database.datasets(), database.position()))
         });
         self.tell(Event::End);
-        let mut find = |what, place: String, detail: String, mend, damage| {
-            report.findings.push(Finding { part: DATABASE, what, place, detail, mend, damage });
+        let mut find = |what, place: String, detail: String, mend: &'static str, damage| {
+            report.findings.push(Finding { part: DATABASE, what, place, detail, mend: mend.into(), damage });
         };
         let (found, datasets, position) = match looked {
             Ok(looked) => looked,
@@ -86,7 +86,7 @@ impl Instance {
         let more = found.len().saturating_sub(NAMED_MAX);
         for detail in found.into_iter().take(NAMED_MAX).chain((more > 0).then(|| format!("… and {more} more"))) {
             let (place, what) = ("_wbsync_map".to_owned(), "broken mapping");
-            report.findings.push(Finding { part: DATABASE, what, place, detail, mend: RESTORE, damage: true });
+            report.findings.push(Finding { part: DATABASE, what, place, detail, mend: RESTORE.into(), damage: true });
         }
         Ok(())
     }
