@@ -13,8 +13,63 @@ use crate::tree::key::IdKey;
 use crate::tree::scan::scan;
 use crate::tree::store::NodeStore;
 
-/// Touched records by dataset.
-pub type Touched = BTreeMap<DatasetName, BTreeSet<RecordKey>>;
+/// Touched records by dataset, with what was read of them on the way.
+#[derive(Debug, Default)]
+pub struct Touched {
+    records: BTreeMap<DatasetName, BTreeMap<RecordKey, Content>>,
+    held_bytes: usize,
+}
+
+/// What a touched record is at the tip.
+#[derive(Debug)]
+enum Content {
+    /// To be looked up there.
+    Unread,
+    Put(Vec<u8>),
+    Gone,
+}
+
+/// Where a step leads that is looked at for touched records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// To the tip: what records are there is what they are.
+    Last,
+    /// To a commit before the tip.
+    Earlier,
+}
+
+/// The most bytes of records that are kept on the way; what is beyond is looked up again.
+const HELD_BYTES_MAX: usize = 16 << 20;
+
+impl Touched {
+    /// Iterates over the datasets with touched records.
+    pub fn datasets(&self) -> impl Iterator<Item = &DatasetName> {
+        self.records.keys()
+    }
+
+    /// Returns how many records were touched.
+    pub fn count(&self) -> usize {
+        self.records.values().map(BTreeMap::len).sum()
+    }
+
+    fn note(&mut self, dataset: &DatasetName, record: RecordKey, step: Step, at_tip: Option<Vec<u8>>) {
+        let bytes = at_tip.as_ref().map_or(0, Vec::len);
+        let content = match at_tip {
+            _ if step == Step::Earlier || self.held_bytes + bytes > HELD_BYTES_MAX => Content::Unread,
+            Some(bytes) => Content::Put(bytes),
+            None => Content::Gone,
+        };
+        if !self.records.contains_key(dataset) {
+            self.records.insert(dataset.clone(), BTreeMap::new());
+        }
+        let known = self.records.get_mut(dataset).expect("it was just put there");
+        let known = known.entry(record).or_insert(Content::Unread);
+        if matches!(known, Content::Unread) && !matches!(content, Content::Unread) {
+            self.held_bytes += bytes;
+            *known = content;
+        }
+    }
+}
 
 /// Why the touched records couldn't be found.
 #[derive(Debug, thiserror::Error)]
@@ -38,15 +93,15 @@ pub enum Error<E> {
     Sink(#[source] E),
 }
 
-/// Adds the records in which two commits differ. Cost: O(differences · log records).
+/// Adds the records in which two commits differ. Cost: O(differences · log records); memory: what is read of the tip, up
+/// to 16 MiB.
 ///
 /// # Errors
 /// A tree that can't be read.
 pub fn add_differences<E>(
     store: &impl NodeStore,
     key: &IdKey,
-    from: &Commit,
-    to: &Commit,
+    (from, to, step): (&Commit, &Commit, Step),
     touched: &mut Touched,
 ) -> Result<(), Error<E>> {
     let names: BTreeSet<&DatasetName> = from.datasets.keys().chain(to.datasets.keys()).collect();
@@ -54,7 +109,7 @@ pub fn add_differences<E>(
         for difference in diff(store, key, &from.root(name), &to.root(name)) {
             let difference = difference.map_err(|source| Error::Tree { dataset: name.clone(), source })?;
             let record = record_key(name, &difference.key)?;
-            touched.entry(name.clone()).or_default().insert(record);
+            touched.note(name, record, step, difference.right);
         }
     }
     Ok(())
@@ -73,12 +128,16 @@ pub fn entries_of<E>(
     withdrawn: &BTreeMap<DatasetName, BTreeSet<RecordKey>>,
     sink: &mut dyn FnMut(Entry<&[u8]>) -> Result<(), E>,
 ) -> Result<(), Error<E>> {
-    for (dataset, records) in touched {
+    for (dataset, records) in &touched.records {
         let root = tip.root(dataset);
-        for record in records {
-            let found = get(store, key, &root, record.as_bytes())
-                .map_err(|source| Error::Tree { dataset: dataset.clone(), source })?;
-            let body = match &found {
+        for (record, content) in records {
+            let looked_up = match content {
+                Content::Unread => get(store, key, &root, record.as_bytes())
+                    .map_err(|source| Error::Tree { dataset: dataset.clone(), source })?,
+                Content::Put(_) | Content::Gone => None,
+            };
+            let known = if let Content::Put(bytes) = content { Some(bytes) } else { looked_up.as_ref() };
+            let body = match known {
                 Some(bytes) => Body::Put(&bytes[..]),
                 None if withdrawn.get(dataset).is_some_and(|records| records.contains(record)) => Body::Withdrawn,
                 None => Body::Deleted,

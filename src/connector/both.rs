@@ -163,8 +163,12 @@ impl Connector for Both {
         rows
     }
 
-    fn audience(&mut self, id: &RecordId) -> Result<Option<Audience>, Error> {
-        self.of(&id.dataset).audience(id)
+    fn audiences(&mut self, ids: &[RecordId]) -> Result<Vec<Option<Audience>>, Error> {
+        let mut found = Vec::with_capacity(ids.len());
+        for ids in ids.chunk_by(|a, b| a.dataset == b.dataset) {
+            found.extend(self.of(&ids[0].dataset).audiences(ids)?);
+        }
+        Ok(found)
     }
 
     fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {

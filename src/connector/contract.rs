@@ -303,12 +303,17 @@ pub trait Connector {
     /// The database can't be written.
     fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error>;
 
-    /// Returns the audience of an own record as of the last capture; `None` if its row is gone, also if
-    /// a placeholder is left of it.
+    /// Returns the audiences of own records as of the last capture, in their order; `None` where the row is gone, also if a
+    /// placeholder is left of it.
     ///
     /// # Errors
     /// The database can't be read.
-    fn audience(&mut self, id: &RecordId) -> Result<Option<Audience>, Error>;
+    fn audiences(&mut self, ids: &[RecordId]) -> Result<Vec<Option<Audience>>, Error>;
+
+    /// Returns that of one record.
+    fn audience(&mut self, id: &RecordId) -> Result<Option<Audience>, Error> {
+        Ok(self.audiences(std::slice::from_ref(id))?.pop().flatten())
+    }
 
     /// Looks at rows as they are now, parents first, without taking anything in.
     ///

@@ -1,7 +1,9 @@
 //! Which rows change between two views, in the order in which a database can take them.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
+use std::rc::Rc;
 
 use super::commit::decode_record;
 use super::error::Error;
@@ -26,6 +28,9 @@ pub struct Span {
     before: Option<Known>,
     pub(super) after: Option<Known>,
 }
+
+/// The datasets of which a tree lost records, by origin: noted by the first pass, for the second.
+type Losses = Rc<RefCell<BTreeSet<(InstanceId, DatasetName)>>>;
 
 /// Which changes a pass gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,20 +81,34 @@ impl Instance {
         spans: &'a BTreeMap<InstanceId, Vec<Span>>,
         datasets: &'a [DatasetName],
     ) -> impl Iterator<Item = Result<Change, Error>> + 'a {
-        let pass = move |dataset: &'a DatasetName, pass: Pass| {
-            spans.iter().flat_map(move |(origin, spans)| self.dataset_changes(origin, spans, dataset, pass))
-        };
-        let puts = datasets.iter().flat_map(move |dataset| pass(dataset, Pass::Puts));
-        let deletions = datasets.iter().rev().flat_map(move |dataset| pass(dataset, Pass::Deletions));
+        let losses = Losses::default();
+        let (losing, lost) = (Rc::clone(&losses), losses);
+        let puts = datasets.iter().flat_map(move |dataset| {
+            let losing = Rc::clone(&losing);
+            spans.iter().flat_map(move |(origin, spans)| {
+                self.dataset_changes((origin, spans), dataset, Pass::Puts, Rc::clone(&losing))
+            })
+        });
+        let deletions = datasets.iter().rev().flat_map(move |dataset| {
+            let lost = Rc::clone(&lost);
+            // Where no tree lost a record there is nothing to delete, and no need to compare the trees once more.
+            let losers = spans.iter().filter({
+                let lost = Rc::clone(&lost);
+                move |(origin, _)| lost.borrow().contains(&(**origin, dataset.clone()))
+            });
+            losers.flat_map(move |(origin, spans)| {
+                self.dataset_changes((origin, spans), dataset, Pass::Deletions, Rc::clone(&lost))
+            })
+        });
         puts.chain(deletions)
     }
 
     fn dataset_changes<'a>(
         &'a self,
-        origin: &'a InstanceId,
-        spans: &'a [Span],
+        (origin, spans): (&'a InstanceId, &'a [Span]),
         dataset: &'a DatasetName,
         pass: Pass,
+        losses: Losses,
     ) -> impl Iterator<Item = Result<Change, Error>> + 'a {
         let overlay = dataset.overlay();
         let mut sides: Vec<Side<'a>> = Vec::with_capacity(2 * spans.len());
@@ -101,7 +120,7 @@ impl Instance {
         }
         std::iter::from_fn(move || {
             loop {
-                let step = self.next_change(origin, dataset, pass, &mut sides).transpose()?;
+                let step = self.next_change(origin, dataset, pass, &mut sides, &losses).transpose()?;
                 match step {
                     Ok(None) => {}
                     Ok(Some(change)) => return Some(Ok(change)),
@@ -120,6 +139,7 @@ impl Instance {
         dataset: &DatasetName,
         pass: Pass,
         sides: &mut [Side<'_>],
+        losses: &Losses,
     ) -> Result<Option<Option<Change>>, Error> {
         let mut least: Option<Vec<u8>> = None;
         for side in &mut *sides {
@@ -147,6 +167,9 @@ impl Instance {
             match side.differences.next_if(|next| next.as_ref().is_ok_and(|difference| difference.key == least)) {
                 Some(Ok(difference)) => {
                     let moved = difference.right.is_none();
+                    if moved && pass == Pass::Puts {
+                        losses.borrow_mut().insert((*origin, dataset.clone()));
+                    }
                     gone.extend(difference.left.map(|bytes| (&*side, moved, bytes)));
                     if let Some(bytes) = difference.right {
                         touched = true;

@@ -339,8 +339,13 @@ impl<'a> Building<'a> {
                         self.stamps.advance(stamp.author, stamp.incarnation, stamp.sequence);
                     }
                 }
-                self.check_stamps(dataset, key, &record)?;
-                self.withdraws |= self.narrows(dataset, key, &record)?;
+                let is_origin = self.head.signer == self.scope.row.origin;
+                let before = match &self.start {
+                    Some(start) if is_origin || self.has_old_words(&record) => self.lookup(start, dataset, key)?,
+                    _ => None,
+                };
+                self.check_stamps(dataset, key, &record, before.as_ref())?;
+                self.withdraws |= is_origin && before.is_some_and(|before| narrows(&before, &record));
                 Some(bytes.to_vec())
             }
             Body::Deleted => None,
@@ -368,15 +373,6 @@ impl<'a> Building<'a> {
             }
         }
         Ok(false)
-    }
-
-    /// Tells whether the origin took fields out of a record that its head before had.
-    fn narrows(&self, dataset: &DatasetName, key: &[u8], record: &Record) -> Step<bool> {
-        let Some(start) = self.start.as_ref().filter(|_| self.head.signer == self.scope.row.origin) else {
-            return Ok(false);
-        };
-        let before = self.lookup(start, dataset, key)?;
-        Ok(before.is_some_and(|before| before.cells.keys().any(|field| !record.cells.contains_key(field))))
     }
 
     fn check_tip(&mut self, writes: &Writes) -> Step<Commit> {
@@ -485,4 +481,9 @@ impl<'a> Building<'a> {
 
 pub(super) fn refuse<T>(reason: impl Into<String>) -> Step<T> {
     Err(Stop::Refuse(Refusal::because("", reason, HINT_SIGNER)))
+}
+
+/// Tells whether fields were taken out of a record.
+fn narrows(before: &Record, record: &Record) -> bool {
+    before.cells.keys().any(|field| !record.cells.contains_key(field))
 }

@@ -12,7 +12,7 @@ use super::instance::Instance;
 use super::merge::ScopeMerge;
 use super::scopes::OpenScope;
 use crate::history::join::{Cut, Known};
-use crate::id::name::ScopeName;
+use crate::id::name::{DatasetName, ScopeName};
 use crate::merge::strategy::show;
 use crate::record::cell::{Cell, Record};
 use crate::record::recordid::RecordId;
@@ -103,24 +103,40 @@ impl Instance {
         mends: &mut Edits,
     ) -> Result<(), Error> {
         let least = self.with_database(|database| Ok(database.least_scopes()))?;
+        // Few at a time: the records are in memory, and the database is asked for all of them at once.
+        let mut several = Vec::new();
+        let mut look = |several: &mut Vec<(RecordId, DatasetName, Vec<u8>)>| -> Result<(), Error> {
+            if several.is_empty() {
+                return Ok(());
+            }
+            let ids: Vec<RecordId> = several.iter().map(|(id, ..)| id.clone()).collect();
+            let audiences = self.with_database(|database| Ok(database.audiences(&ids)?))?;
+            for ((id, dataset, bytes), audience) in several.drain(..).zip(audiences) {
+                // A row that is gone here was deleted; a concurrent edit brings it back, which is shown.
+                let belongs = |row: &ScopeName| match dataset.is_overlay() {
+                    true => *row != scope.row.name && least.routes(&id.dataset, row).contains(&scope.row.name),
+                    false => *row == scope.row.name,
+                };
+                if audience.is_some_and(|audience| !audience.scope().is_some_and(belongs)) {
+                    mends.insert((dataset.clone(), id.key), None);
+                    // What the writer wrote is not lost: its owner decides what becomes of it.
+                    let record = decode_record(&bytes, &scope.row.origin, &dataset, &id.key)?;
+                    self.keep_late(scope, before, &dataset, &id.key, &record)?;
+                    // The writer's head carries it.
+                    self.state.mark_refold(&scope.row.id)?;
+                }
+            }
+            Ok(())
+        };
         self.each_difference(scope, Some(&before.commit), &joined.commit, &mut |dataset, key, bytes| {
             let Some(bytes) = bytes else { return Ok(()) };
             let id = RecordId { origin: self.id(), dataset: dataset.base(), key: *key };
-            let audience = self.with_database(|database| Ok(database.audience(&id)?))?;
-            // A row that is gone here was deleted; a concurrent edit brings it back, which is shown.
-            let belongs = |row: &ScopeName| match dataset.is_overlay() {
-                true => *row != scope.row.name && least.routes(&id.dataset, row).contains(&scope.row.name),
-                false => *row == scope.row.name,
-            };
-            if audience.is_some_and(|audience| !audience.scope().is_some_and(belongs)) {
-                mends.insert((dataset.clone(), *key), None);
-                // What the writer wrote is not lost: its owner decides what becomes of it.
-                let record = decode_record(bytes, &scope.row.origin, dataset, key)?;
-                self.keep_late(scope, before, dataset, key, &record)?;
-                // The writer's head carries it.
-                self.state.mark_refold(&scope.row.id)?;
-            }
-            Ok(())
-        })
+            several.push((id, dataset.clone(), bytes.to_vec()));
+            if several.len() < SEVERAL { Ok(()) } else { look(&mut several) }
+        })?;
+        look(&mut several)
     }
 }
+
+/// How many records are asked for at once.
+const SEVERAL: usize = 200;

@@ -17,11 +17,10 @@ use super::scopes::OpenScope;
 use super::sealer::Sealer;
 use crate::changeset::entry::Entry;
 use crate::changeset::seal::Padding;
-use crate::changeset::touched::{self, Touched, add_differences, entries_of, snapshot};
+use crate::changeset::touched::{self, Step, Touched, add_differences, entries_of, snapshot};
 use crate::changeset::writer::{Span, Writer};
 use crate::exchange::head::{Base, Head, Segment};
 use crate::exchange::store::Store;
-use crate::history::commit::Commit;
 use crate::history::join::Known;
 use crate::id::bytes::{CommitId, RecordKey};
 use crate::id::name::DatasetName;
@@ -58,6 +57,8 @@ const COMMITS_BYTES_MAX: usize = 4 << 20;
 /// Deltas together may be this fraction of the snapshot, and these bytes, before a new snapshot is made.
 const SNAPSHOT_SHARE: u64 = 2;
 const SNAPSHOT_SLACK: u64 = 16 << 10;
+/// From so many touched records on a delta's size is judged by the snapshot's, not by sealing it.
+const MANY_RECORDS: u64 = 1_000;
 /// From so many deltas on they are folded whoever stands where; a head may list 64.
 const UNFOLDED_MAX: usize = 32;
 
@@ -258,6 +259,14 @@ impl Instance {
     }
 }
 
+/// What was touched from one of our own heads to the tip.
+struct Since {
+    from_seq: u64,
+    /// Its commit; `None` if we don't know it any more.
+    from: Option<Known>,
+    touched: Touched,
+}
+
 /// One head in the making.
 struct Publishing<'a> {
     instance: &'a Instance,
@@ -276,16 +285,24 @@ impl Publishing<'_> {
         let Some(last) = last else { return Ok(vec![self.snapshot()?]) };
         let (snapshot, deltas) = last.segments.split_first().expect("the origin's head has a snapshot");
         let mut deltas = deltas.to_vec();
-        let mut delta = self.delta_since(last.seq)?;
+        let mut since = self.since(last.seq)?;
+        let mut sealed = None;
         let stands = self.instance.stands(self.scope)?;
         while let Some(below) = deltas.last()
-            && size(below) <= 2 * size(&delta)
             && !(stands.contains(&below.to_seq) && deltas.len() < UNFOLDED_MAX)
         {
-            let from = below.from_seq;
+            let bytes = match self.size_of_many(&since, snapshot) {
+                Some(bytes) => bytes,
+                None => size(sealed.insert(self.delta_of(&since)?)),
+            };
+            if size(below) > 2 * bytes {
+                break;
+            }
+            sealed = None;
+            self.reach_back(&mut since, below.from_seq)?;
             deltas.pop();
-            delta = self.delta_since(from)?;
         }
+        let delta = sealed.map_or_else(|| self.delta_of(&since), Ok)?;
         deltas.push(delta);
         let since_snapshot: u64 = deltas.iter().filter(|delta| delta.to_seq > snapshot.to_seq).map(size).sum();
         let mut segments = vec![snapshot.clone()];
@@ -327,44 +344,73 @@ impl Publishing<'_> {
 
     /// The changes since one of our own heads.
     fn delta_since(&mut self, from: u64) -> Result<Segment, Error> {
-        let scope = &self.scope.row.id;
-        let state = &self.instance.state;
-        let mut touched = Touched::new();
-        let mut steps: Vec<Known> = Vec::new();
-        for (_, commit) in state.published(scope, from, self.seq - 1)? {
-            steps.push(state.known_commit(scope, &commit)?);
-        }
-        steps.push(self.tip.clone());
-        // What was touched in any step, also if a later step took it back: a follower may stand between.
-        for pair in steps.windows(2) {
-            self.differences(&pair[0].commit, &pair[1].commit, &mut touched)?;
-        }
-        let from_commit = steps.first().filter(|_| steps.len() > 1).cloned();
-        self.delta_of(from_commit.as_ref(), from, &touched)
+        let since = self.since(from)?;
+        self.delta_of(&since)
+    }
+
+    /// Finds what was touched since one of our own heads.
+    fn since(&self, from_seq: u64) -> Result<Since, Error> {
+        let steps = self.published(from_seq, self.seq - 1)?;
+        let mut touched = Touched::default();
+        self.touch(steps.iter().chain([self.tip]), &mut touched)?;
+        Ok(Since { from_seq, from: steps.into_iter().next(), touched })
+    }
+
+    /// Adds what was touched between an earlier head and the one that `since` begins with.
+    fn reach_back(&self, since: &mut Since, from_seq: u64) -> Result<(), Error> {
+        let Some(from) = &since.from else {
+            *since = self.since(from_seq)?;
+            return Ok(());
+        };
+        let mut steps = self.published(from_seq, since.from_seq)?;
+        steps.retain(|step| step.id != from.id);
+        self.touch(steps.iter().chain([from]), &mut since.touched)?;
+        since.from_seq = from_seq;
+        since.from = steps.into_iter().next().or(since.from.take());
+        Ok(())
+    }
+
+    fn published(&self, from: u64, to: u64) -> Result<Vec<Known>, Error> {
+        let (scope, state) = (&self.scope.row.id, &self.instance.state);
+        let published = state.published(scope, from, to)?;
+        published.iter().map(|(_, commit)| Ok(state.known_commit(scope, commit)?)).collect()
+    }
+
+    /// Adds what was touched in any of some steps, also if a later one took it back: a follower may stand between.
+    fn touch<'k>(&self, steps: impl Iterator<Item = &'k Known>, touched: &mut Touched) -> Result<(), Error> {
+        let steps: Vec<&Known> = steps.collect();
+        steps.windows(2).try_for_each(|pair| self.differences(pair[0], pair[1], touched))
+    }
+
+    /// Says about how large a delta gets that touches many records: to seal it only to learn that would be most of the work.
+    fn size_of_many(&self, since: &Since, snapshot: &Segment) -> Option<u64> {
+        let count = since.touched.count() as u64;
+        (count >= MANY_RECORDS).then(|| count * size(snapshot) / self.tip.commit.records().max(1))
     }
 
     /// The changes since a commit.
     fn delta(&mut self, from: Option<&Known>, from_seq: u64) -> Result<Segment, Error> {
-        let mut touched = Touched::new();
-        if let Some(from) = from {
-            self.differences(&from.commit, &self.tip.commit, &mut touched)?;
-        }
-        self.delta_of(from, from_seq, &touched)
+        let mut touched = Touched::default();
+        self.touch(from.into_iter().chain([self.tip]), &mut touched)?;
+        self.delta_of(&Since { from_seq, from: from.cloned(), touched })
     }
 
-    fn differences(&self, from: &Commit, to: &Commit, touched: &mut Touched) -> Result<(), Error> {
-        add_differences(&self.instance.state, &self.scope.row.id_key, from, to, touched)
+    fn differences(&self, from: &Known, to: &Known, touched: &mut Touched) -> Result<(), Error> {
+        let step = if to.id == self.tip.id { Step::Last } else { Step::Earlier };
+        let between = (&from.commit, &to.commit, step);
+        add_differences(&self.instance.state, &self.scope.row.id_key, between, touched)
             .map_err(|error| self.changeset(error))
     }
 
-    fn delta_of(&mut self, from: Option<&Known>, from_seq: u64, touched: &Touched) -> Result<Segment, Error> {
-        let commits = self.commits_since(from)?;
+    fn delta_of(&mut self, since: &Since) -> Result<Segment, Error> {
+        let commits = self.commits_since(since.from.as_ref())?;
         let mut withdrawn: BTreeMap<DatasetName, BTreeSet<RecordKey>> = BTreeMap::new();
-        for dataset in touched.keys() {
+        for dataset in since.touched.datasets() {
             withdrawn.insert(dataset.clone(), self.instance.state.withdrawn(&self.scope.row.id, dataset)?);
         }
         let (store, key, commit) = (&self.instance.state, &self.scope.row.id_key, &self.tip.commit);
-        self.segment(from_seq, commits, |sink| entries_of(store, key, commit, touched, &withdrawn, sink))
+        let touched = &since.touched;
+        self.segment(since.from_seq, commits, |sink| entries_of(store, key, commit, touched, &withdrawn, sink))
     }
 
     /// The commits after `from` up to the tip that we hold, the tip first, as far as there is room.

@@ -97,23 +97,31 @@ impl<'a> Vouchers<'a> {
 }
 
 impl Building<'_> {
-    /// Checks every word of a record that the head carries.
-    pub(super) fn check_stamps(&self, dataset: &DatasetName, key: &[u8], record: &Record) -> Step<()> {
-        if !self.vouchers.checks {
+    /// Tells whether a word of a record is to be looked for: others than those that the signer said since the state that it
+    /// builds on.
+    pub(super) fn has_old_words(&self, record: &Record) -> bool {
+        self.vouchers.checks && !record.elements().all(|(_, element)| self.is_news(&element.stamp))
+    }
+
+    fn is_news(&self, stamp: &Stamp) -> bool {
+        let said_before = || self.start.as_ref().is_some_and(|start| start.clock.covers(stamp));
+        stamp.author == self.head.signer && !said_before()
+    }
+
+    /// Checks every word of a record that the head carries; `before` is the record in the state that it builds on.
+    pub(super) fn check_stamps(
+        &self,
+        dataset: &DatasetName,
+        key: &[u8],
+        record: &Record,
+        before: Option<&Record>,
+    ) -> Step<()> {
+        if !self.has_old_words(record) {
             return Ok(());
         }
         let signer = self.head.signer;
-        let said_before = |stamp: &Stamp| self.start.as_ref().is_some_and(|start| start.clock.covers(stamp));
-        let is_news = |stamp: &Stamp| stamp.author == signer && !said_before(stamp);
-        if record.elements().all(|(_, element)| is_news(&element.stamp)) {
-            return Ok(());
-        }
-        let start = match &self.start {
-            Some(start) => self.lookup(start, dataset, key)?,
-            None => None,
-        };
-        for (field, element) in record.elements().filter(|(_, element)| !is_news(&element.stamp)) {
-            match find(start.as_ref(), field, element) {
+        for (field, element) in record.elements().filter(|(_, element)| !self.is_news(&element.stamp)) {
+            match find(before, field, element) {
                 Finding::True => continue,
                 Finding::False if element.stamp.author == signer => {
                     return refuse("it changes its own words under an earlier stamp");

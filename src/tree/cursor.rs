@@ -6,6 +6,8 @@
 //! Every node is checked against its id, its parent (level, count, greatest key) and the node before it
 //! (order), so keys ascend whatever the store returns.
 
+use std::sync::Arc;
+
 use super::error::{Corruption, TreeError};
 use super::key::IdKey;
 use super::node::Node;
@@ -22,7 +24,7 @@ pub(super) struct Cursor<'a, S: ?Sized> {
 
 /// A node of the path and the item in it that the path goes through, or stands before.
 struct Step {
-    node: Node,
+    node: Arc<Node>,
     index: usize,
 }
 
@@ -43,7 +45,7 @@ impl<'a, S: NodeStore + ?Sized> Cursor<'a, S> {
 
     /// Returns the innermost node and the index in it, or `None` at the end.
     pub(super) fn place(&self) -> Option<(&Node, usize)> {
-        self.path.last().map(|step| (&step.node, step.index))
+        self.path.last().map(|step| (&*step.node, step.index))
     }
 
     /// Goes to the node of `level` that holds `key` or would: the first whose greatest key isn't less, or
@@ -158,8 +160,11 @@ impl<'a, S: NodeStore + ?Sized> Cursor<'a, S> {
     }
 }
 
-/// Reads a node and checks it against its id.
-pub(super) fn read_node<S: NodeStore + ?Sized>(store: &S, key: &IdKey, id: &NodeId) -> Result<Node, TreeError> {
+/// Reads a node and checks it against its id, unless the store has it at hand since it was checked.
+pub(super) fn read_node<S: NodeStore + ?Sized>(store: &S, key: &IdKey, id: &NodeId) -> Result<Arc<Node>, TreeError> {
+    if let Some(node) = store.kept(key, id) {
+        return Ok(node);
+    }
     let id = *id;
     let bytes = store.read(&id).map_err(|source| match source {
         StoreError::Missing => TreeError::Missing { id },
@@ -168,7 +173,10 @@ pub(super) fn read_node<S: NodeStore + ?Sized>(store: &S, key: &IdKey, id: &Node
     if key.node_id(&bytes) != id {
         return Err(TreeError::Corrupt { id, source: Corruption::Hash });
     }
-    Node::decode(bytes).map_err(|error| TreeError::Corrupt { id, source: Corruption::Encoding(error) })
+    let node = Node::decode(bytes).map_err(|error| TreeError::Corrupt { id, source: Corruption::Encoding(error) })?;
+    let node = Arc::new(node);
+    store.keep(key, &id, &node);
+    Ok(node)
 }
 
 fn check_count(id: NodeId, wanted: u64, node: &Node) -> Result<(), TreeError> {

@@ -54,6 +54,16 @@ impl Node {
         Ok(Self { bytes, level, count, slots })
     }
 
+    /// Returns the node as it is encoded.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns about how many bytes of memory the node takes.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + self.slots.len() * size_of::<Slot>()
+    }
+
     /// Returns the distance to the leaves.
     pub fn level(&self) -> u8 {
         self.level

@@ -1,5 +1,9 @@
 //! The seam to wherever nodes are kept.
 
+use std::sync::Arc;
+
+use super::key::IdKey;
+use super::node::Node;
 use crate::id::bytes::NodeId;
 
 /// Keeps immutable nodes by their id.
@@ -20,6 +24,15 @@ pub trait NodeStore {
     /// # Errors
     /// `Failed` with the store's own cause.
     fn write(&self, id: &NodeId, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Returns a node that was given to `keep` with this key and id, if it is still at hand.
+    fn kept(&self, _key: &IdKey, _id: &NodeId) -> Option<Arc<Node>> {
+        None
+    }
+
+    /// Takes a node that was read and found to be that of its id, so that it needs neither for some time. A store that
+    /// has to see every read does nothing here.
+    fn keep(&self, _key: &IdKey, _id: &NodeId, _node: &Arc<Node>) {}
 }
 
 /// A store did not do what it was asked.

@@ -353,6 +353,8 @@ fn a_row_that_others_refer_to_is_emptied_whatever_its_columns_take() {
     assert_eq!(app.sync.parked(10).unwrap().1, 0);
     let shown = app.text("SELECT concat_ws(' ', mood, day, price, word) FROM things");
     assert_eq!(shown, "glad 1970-01-01 1");
-    let left = app.text("SELECT count(*) FROM things WHERE code = 'abcdef' OR ident::text LIKE '0f8f%' OR sync_scope <> 'private'");
+    let left = app.text(
+        "SELECT count(*) FROM things WHERE code = 'abcdef' OR ident::text LIKE '0f8f%' OR sync_scope <> 'private'",
+    );
     assert_eq!((left, app.text("SELECT count(*) FROM ours")), ("0".into(), "1".into()));
 }

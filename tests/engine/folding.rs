@@ -128,6 +128,43 @@ fn two_hundred_pushes_fold_into_few_segments_and_everybody_catches_up_cheaply() 
     cloned.app.assert_whole();
 }
 
+/// Deltas of many records fold by what they would weigh, so that nothing is sealed that no head names.
+#[test]
+fn thousands_of_edits_are_sealed_once_and_reach_whoever_stands_anywhere() {
+    let stick = Stick::new();
+    let alpha = Site::of(App::seeded(&Seed::new(9_000, 3)), "alpha");
+    let run = |sql: &str| alpha.app.db().execute_batch(sql).unwrap();
+    run("UPDATE users SET sync_scope = 'public'; UPDATE help_requests SET sync_scope = 'public', status = 'open';
+         UPDATE request_comments SET sync_scope = 'public', deleted_at = NULL");
+    let [beta, gamma] = ["beta", "gamma"].map(Site::new);
+    for site in [&beta, &gamma] {
+        site.knows(&alpha, None);
+        site.uses(&stick);
+    }
+    alpha.uses(&stick);
+    alpha.sync();
+    beta.pull();
+    gamma.pull();
+    for (share, says) in [(5, "one"), (6, "two")] {
+        run(&format!("UPDATE request_comments SET body = body || '{says}' WHERE id % {share} = 0"));
+        run(&format!("UPDATE request_comments SET deleted_at = created_at WHERE id % 500 = {share}"));
+        alpha.open().commit(wbsync::sync::commit::Mode::Keep).unwrap();
+        let published = alpha.push().published.remove("public").expect("there was something new");
+        let head = head_of(&stick, &alpha, "public");
+        let delta = *sizes(&head).last().unwrap();
+        assert_eq!((published.segments, delta.0, delta.1), (2, 1, head.seq), "{says}: {:?}", sizes(&head));
+        assert_eq!((published.objects, published.bytes), (1, delta.2), "{says}");
+        beta.pull();
+        assert_eq!(beta.roots(&alpha, &ScopeName::public()), alpha.roots(&alpha, &ScopeName::public()));
+    }
+    gamma.pull();
+    for site in [&beta, &gamma] {
+        assert_eq!(site.roots(&alpha, &ScopeName::public()), alpha.roots(&alpha, &ScopeName::public()));
+        assert_eq!(total(site), total(&beta));
+        site.app.assert_whole();
+    }
+}
+
 #[test]
 fn an_edit_taken_back_reaches_whoever_saw_it() {
     let (_stick, alpha, beta) = pair(None);

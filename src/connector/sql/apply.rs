@@ -3,7 +3,7 @@
 //! Changes are fetched before a transaction begins, so that the lock is never held while the engine
 //! thinks. Each record has its savepoint: what a constraint refuses is parked, the rest goes on.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use super::ahead::Ahead;
@@ -144,6 +144,8 @@ pub(super) struct Apply<'a> {
     pub(super) blanked: Vec<(usize, RecordId)>,
     /// How many records are still to get savepoints of their own, because one of some couldn't be written.
     pub(super) separate: usize,
+    /// By dataset, whether the database numbers its rows, and their keys are these numbers.
+    pub(super) numbered: HashMap<usize, bool>,
     /// What had to wait in this run and was counted.
     parked: HashSet<RecordId>,
     /// Whether something was refused for what rows showed then, and may be written now.
@@ -197,6 +199,7 @@ impl<'a> Apply<'a> {
             restoring: false,
             blanked: Vec::new(),
             separate: 0,
+            numbered: HashMap::new(),
             parked: HashSet::new(),
             has_refused: false,
             files: BTreeSet::new(),

@@ -73,6 +73,8 @@ macro_rules! entry {
 
 pub(super) const ENTRY: &str = entry!();
 const FIND: &str = concat!("SELECT ", entry!(), " FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 AND record = ?3");
+const LAST_RECORD: &str =
+    "SELECT record FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 ORDER BY record DESC LIMIT 1";
 const AT: &str = concat!("SELECT ", entry!(), " FROM _wbsync_map WHERE dataset = ?1 AND key = ?2");
 
 /// Why the bookkeeping can't be used.
@@ -290,6 +292,10 @@ impl Books {
             return Ok(Some(entry));
         }
         let number = self.datasets[dataset];
+        let last = || conn.one(LAST_RECORD, &bind![number, origin], |row| row.get(0));
+        if self.recall.is_past_records(dataset, (origin, id.key.as_bytes()), last)? {
+            return Ok(None);
+        }
         let entry = conn.one(FIND, &bind![number, origin, id.key.as_bytes()], |row| self.entry(dataset, row))?;
         Ok(entry.inspect(|entry| self.recall.note(dataset, entry)))
     }
@@ -298,6 +304,14 @@ impl Books {
     pub(super) fn at(&self, conn: &dyn Session, dataset: usize, key: &Key) -> Result<Option<Entry>, SqlError> {
         if let Some(entry) = self.recall.at(dataset, key) {
             return Ok(Some(entry));
+        }
+        let last = || {
+            let order = conn.map_order(self.integer_keys[dataset]);
+            let sql = format!("SELECT key FROM _wbsync_map WHERE dataset = ?1 ORDER BY {order} DESC LIMIT 1");
+            conn.one(&sql, &bind![self.datasets[dataset]], |row| self.key(dataset, row, 0))
+        };
+        if self.recall.is_past_keys(dataset, key, last)? {
+            return Ok(None);
         }
         let entry = conn.one(AT, &bind![self.datasets[dataset], key], |row| self.entry(dataset, row))?;
         Ok(entry.inspect(|entry| self.recall.note(dataset, entry)))
@@ -387,6 +401,7 @@ impl Books {
             entry.flags,
         ];
         conn.execute(sql, &values)?;
+        self.recall.wrote(dataset, entry);
         // What is said beside a row of our own may have stayed.
         match entry.origin {
             OWN => self.recall.forget(dataset, &entry.key),

@@ -295,12 +295,10 @@ impl Connector for SqlConnector {
         })
     }
 
-    fn audience(&mut self, id: &RecordId) -> Result<Option<Audience>, Error> {
+    fn audiences(&mut self, ids: &[RecordId]) -> Result<Vec<Option<Audience>>, Error> {
         let doing = "read the audience of a record";
-        let Some(books) = self.existing_books(doing)? else { return Ok(None) };
-        let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
-        let entry = books.find(self.session(), dataset, id).map_err(|source| self.failed(doing, source))?;
-        Ok(entry.filter(|entry| !entry.is_stub()).map(|entry| entry.audience))
+        let Some(books) = self.existing_books(doing)? else { return Ok(vec![None; ids.len()]) };
+        books.audiences(self.session(), &self.plans, ids).map_err(|source| self.failed(doing, source))
     }
 
     fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::books::{Books, ENTRY, Entry, STUB, audience_text, override_of};
 use super::key::Key;
 use super::look::{OWN, Override};
+use super::plan::Plans;
 use super::raw::{Bind, RawRef};
 use super::session::{Session, SqlError};
 use crate::record::recordid::RecordId;
+use crate::scope::audience::Audience;
 
 /// The most parameters of a statement; the databases take a few more.
 const PARAMETERS_MAX: usize = 30_000;
@@ -37,6 +39,20 @@ impl Books {
             }
         }
         Ok(found)
+    }
+
+    /// Returns for whom the rows of records are meant, in their order; `None` where there is no row.
+    pub(super) fn audiences(
+        &self,
+        conn: &dyn Session,
+        plans: &Plans,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<Audience>>, SqlError> {
+        let find = |id: &RecordId| match plans.index(&id.dataset) {
+            Some(dataset) => self.find(conn, dataset, id),
+            None => Ok(None),
+        };
+        ids.iter().map(|id| Ok(find(id)?.filter(|entry| !entry.is_stub()).map(|entry| entry.audience))).collect()
     }
 
     /// Finds the map rows of rows with some keys.
@@ -112,6 +128,9 @@ impl Books {
 
     /// Writes map rows with different keys, each in place of that of the same record.
     pub(super) fn put_all(&self, conn: &dyn Session, dataset: usize, entries: &[Entry]) -> Result<(), SqlError> {
+        if rows_max(conn, 10) == 1 {
+            return entries.iter().try_for_each(|entry| self.put(conn, dataset, entry));
+        }
         for entries in entries.chunks(rows_max(conn, 10)) {
             let sql = format!(
                 "INSERT INTO _wbsync_map AS m(dataset, key, origin, record, birth, digest, audience, seen, view, flags)
@@ -131,6 +150,7 @@ impl Books {
             conn.execute(&sql, &values)?;
         }
         for entry in entries {
+            self.recall.wrote(dataset, entry);
             // What is said beside a row of our own may have stayed.
             match entry.origin {
                 OWN => self.recall.forget(dataset, &entry.key),

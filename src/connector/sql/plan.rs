@@ -173,9 +173,9 @@ pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Spells the statement that inserts a row and returns its key. It is spelled for every row, so without detours.
-pub(super) fn insertion<V>(or: &str, table: &str, columns: &[(&str, V)], key: &str) -> String {
-    let mut sql = String::with_capacity(64 + table.len() + key.len() + 24 * columns.len());
+/// Spells the statement that inserts a row. It is spelled for every row, so without detours.
+pub(super) fn insertion<V>(or: &str, table: &str, columns: &[(&str, V)]) -> String {
+    let mut sql = String::with_capacity(64 + table.len() + 24 * columns.len());
     sql.extend(["INSERT", or, " INTO ", table]);
     for (at, (column, _)) in columns.iter().enumerate() {
         sql.push_str(if at == 0 { "(\"" } else { "\", \"" });
@@ -186,7 +186,7 @@ pub(super) fn insertion<V>(or: &str, table: &str, columns: &[(&str, V)], key: &s
         sql.push_str(if at == 1 { " VALUES(?" } else { ", ?" });
         sql.push_str(&at.to_string());
     }
-    sql.extend([") RETURNING ", key]);
+    sql.push(')');
     sql
 }
 
@@ -207,8 +207,8 @@ mod tests {
     #[test]
     fn rows_are_inserted_whatever_columns_are_called() {
         let columns = [("a", ()), ("b\"c", ())];
-        let sql = "INSERT OR ABORT INTO \"t\"(\"a\", \"b\"\"c\") VALUES(?1, ?2) RETURNING \"a\"";
-        assert_eq!(insertion(" OR ABORT", "\"t\"", &columns, "\"a\""), sql);
+        let sql = "INSERT OR ABORT INTO \"t\"(\"a\", \"b\"\"c\") VALUES(?1, ?2)";
+        assert_eq!(insertion(" OR ABORT", "\"t\"", &columns), sql);
     }
 
     #[test]

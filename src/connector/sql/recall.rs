@@ -1,13 +1,16 @@
-//! The map rows that a write transaction read or wrote: many rows refer to the same few.
+//! The map rows that a write transaction read or wrote: many rows refer to the same few. And where the map ends: new records
+//! and new rows mostly come after all that it has, so that it needn't be asked.
 //!
 //! Nobody else writes the map while such a transaction is open, so what is remembered is what is there. It is forgotten when
 //! anything was taken back, and with the transaction.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
 
 use super::books::Entry;
 use super::key::Key;
+use super::session::SqlError;
 
 /// The most map rows that are remembered.
 const ENTRIES_MAX: usize = 8_192;
@@ -22,6 +25,14 @@ pub(super) struct Recall {
 struct Known {
     entries: HashMap<(usize, Key), Entry>,
     keys: HashMap<(usize, i64, [u8; 16]), Key>,
+    ends: Ends,
+}
+
+/// The greatest that the map has, or had in this transaction; `None` where it has nothing.
+#[derive(Debug, Default)]
+struct Ends {
+    records: HashMap<(usize, i64), Option<[u8; 16]>>,
+    keys: HashMap<usize, Option<Key>>,
 }
 
 impl Recall {
@@ -56,12 +67,63 @@ impl Recall {
         known.entries.get(&(dataset, key.clone())).cloned()
     }
 
+    /// Tells whether a record of an instance comes after all that have map rows; `last` finds the last of these.
+    pub(super) fn is_past_records(
+        &self,
+        dataset: usize,
+        (origin, record): (i64, &[u8; 16]),
+        last: impl FnOnce() -> Result<Option<[u8; 16]>, SqlError>,
+    ) -> Result<bool, SqlError> {
+        let mut known = self.known.borrow_mut();
+        let Some(known) = &mut *known else { return Ok(false) };
+        let last = match known.ends.records.entry((dataset, origin)) {
+            Place::Occupied(place) => place.into_mut(),
+            Place::Vacant(place) => place.insert(last()?),
+        };
+        Ok(last.as_ref().is_none_or(|last| record > last))
+    }
+
+    /// Tells whether a number comes after the keys of all map rows; `last` finds the last of these. Only numbers sort for us as
+    /// they do for every database.
+    pub(super) fn is_past_keys(
+        &self,
+        dataset: usize,
+        key: &Key,
+        last: impl FnOnce() -> Result<Option<Key>, SqlError>,
+    ) -> Result<bool, SqlError> {
+        let mut known = self.known.borrow_mut();
+        let (Some(known), Key::Int(number)) = (&mut *known, key) else { return Ok(false) };
+        let last = match known.ends.keys.entry(dataset) {
+            Place::Occupied(place) => place.into_mut(),
+            Place::Vacant(place) => place.insert(last()?),
+        };
+        Ok(match last {
+            None => true,
+            Some(Key::Int(last)) => number > last,
+            Some(Key::Text(_)) => false,
+        })
+    }
+
+    /// Notes that a map row was written, whatever was there.
+    pub(super) fn wrote(&self, dataset: usize, entry: &Entry) {
+        let mut known = self.known.borrow_mut();
+        let Some(Known { ends, .. }) = &mut *known else { return };
+        if let Some(last) = ends.records.get_mut(&(dataset, entry.origin)) {
+            *last = (*last).max(Some(entry.record));
+        }
+        if let Some(last) = ends.keys.get_mut(&dataset)
+            && last.as_ref().is_none_or(|last| *last < entry.key)
+        {
+            *last = Some(entry.key.clone());
+        }
+    }
+
     /// Remembers a map row as it is.
     pub(super) fn note(&self, dataset: usize, entry: &Entry) {
         self.forget(dataset, &entry.key);
         if let Some(known) = &mut *self.known.borrow_mut() {
             if known.entries.len() >= ENTRIES_MAX {
-                *known = Known::default();
+                *known = Known { ends: std::mem::take(&mut known.ends), ..Known::default() };
             }
             known.keys.insert((dataset, entry.origin, entry.record), entry.key.clone());
             known.entries.insert((dataset, entry.key.clone()), entry.clone());
@@ -111,5 +173,34 @@ mod tests {
         }
         recall.end();
         assert!(recall.at(1, &Key::Int(1)).is_none());
+    }
+
+    #[test]
+    fn what_comes_after_all_is_known_without_asking() {
+        let recall = Recall::default();
+        let never = || -> Result<Option<[u8; 16]>, SqlError> { panic!("it is known") };
+        assert!(!recall.is_past_records(0, (1, &[9; 16]), never).unwrap(), "nothing was begun");
+        recall.begin();
+        assert!(recall.is_past_records(0, (1, &[1; 16]), || Ok(None)).unwrap());
+        assert!(!recall.is_past_records(0, (2, &[1; 16]), || Ok(Some([1; 16]))).unwrap());
+        assert!(recall.is_past_keys(0, &Key::Int(5), || Ok(Some(Key::Int(4)))).unwrap());
+        recall.wrote(0, &entry(5, 3));
+        assert!(!recall.is_past_records(0, (1, &[3; 16]), never).unwrap());
+        assert!(recall.is_past_records(0, (1, &[4; 16]), never).unwrap());
+        let asked = || -> Result<Option<Key>, SqlError> { panic!("it is known") };
+        assert!(!recall.is_past_keys(0, &Key::Int(5), asked).unwrap());
+        assert!(recall.is_past_keys(0, &Key::Int(6), asked).unwrap());
+        // However much is remembered, and whatever is forgotten of rows.
+        for key in 0..ENTRIES_MAX as i64 * 2 {
+            recall.note(0, &entry(key, 3));
+        }
+        recall.forget(0, &Key::Int(5));
+        assert!(!recall.is_past_keys(0, &Key::Int(5), asked).unwrap());
+        // Texts sort as each database likes, and come after numbers.
+        assert!(!recall.is_past_keys(0, &Key::Text("x".into()), asked).unwrap());
+        recall.wrote(0, &Entry { key: Key::Text("x".into()), ..entry(0, 0) });
+        assert!(!recall.is_past_keys(0, &Key::Int(6), asked).unwrap());
+        recall.forget_all();
+        assert!(recall.is_past_keys(0, &Key::Int(1), || Ok(None)).unwrap());
     }
 }

@@ -3,7 +3,8 @@
 use super::apply::{Apply, Fail};
 use super::books::{Entry, STUB};
 use super::circular::stand_in;
-use super::key::Key;
+use super::key::{Key, bound};
+use super::look;
 use super::reference::RefPlan;
 use crate::connector::mapping::model::Missing;
 use crate::record::recordid::RecordId;
@@ -57,7 +58,9 @@ impl Apply<'_> {
         if self.verified.contains(&at) {
             return Ok(true);
         }
-        let birth = self.current(dataset, &entry.key, entry.origin, &[])?.map(|row| row.birth);
+        let (plan, buffer) = (&self.plans.list[dataset], &mut self.buffer);
+        let given = plan.key.given(&entry.key);
+        let birth = self.conn.one(&plan.sql_locked, &bound(&given), |row| look::birth(plan, row, buffer))?;
         let is_there = birth == Some(entry.birth);
         if is_there {
             self.verified.insert(at);

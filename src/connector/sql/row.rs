@@ -78,14 +78,38 @@ impl<'a> Apply<'a> {
     ) -> Result<Key, Fail> {
         let plan = &self.plans.list[dataset];
         let columns = self.columns_of(dataset, id, raws, scope);
-        let sql = plan::insertion(self.conn.or_refuse(), &plan.table, &columns, &plan.key.value(self.conn, ""));
+        let sql = plan::insertion(self.conn.or_refuse(), &plan.table, &columns);
         let values: Vec<_> = columns.iter().map(|(_, raw)| RawRef::from(&**raw)).collect();
-        let key = self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten();
+        let key = match self.is_numbered(dataset)? {
+            // With `RETURNING` SQLite keeps a copy of every page that the statement changes.
+            true => {
+                let inserted = self.conn.execute(&sql, &values)?;
+                self.conn.last_number().filter(|_| inserted == 1).map(Key::Int)
+            }
+            false => {
+                let sql = format!("{sql} RETURNING {}", plan.key.value(self.conn, ""));
+                self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten()
+            }
+        };
         let key = key.ok_or_else(|| Fail::park("it has no key"))?;
         if let Some(entry) = self.books.at(self.conn, dataset, &key)? {
             self.displace(dataset, &[entry])?;
         }
         Ok(key)
+    }
+
+    /// Tells whether the database can say the number of a row that was just inserted, and that is its key.
+    fn is_numbered(&mut self, dataset: usize) -> Result<bool, Fail> {
+        if let Some(known) = self.numbered.get(&dataset) {
+            return Ok(*known);
+        }
+        let plan = &self.plans.list[dataset];
+        let is_numbered = match plan.key.single() {
+            Some(only) if only.is_integer => self.conn.numbers_rows(&plan.spec.table, &only.name)?,
+            _ => false,
+        };
+        self.numbered.insert(dataset, is_numbered);
+        Ok(is_numbered)
     }
 
     /// Inserts rows; returns their keys in the same order.

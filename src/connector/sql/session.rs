@@ -300,6 +300,17 @@ pub(crate) trait Session: fmt::Debug {
     /// gives way instead.
     fn or_refuse(&self) -> &'static str;
 
+    /// Tells whether the column is what the database numbers the rows of a table by, so that `last_number` is the key of the row
+    /// that was inserted last: to ask for that costs less than to have it returned.
+    fn numbers_rows(&self, _table: &str, _column: &str) -> Result<bool, SqlError> {
+        Ok(false)
+    }
+
+    /// Returns the number of the row that was inserted last into a table of which `numbers_rows` is true.
+    fn last_number(&self) -> Option<i64> {
+        None
+    }
+
     /// Returns how many records are written together. With 1 there is a statement for each, which costs nothing where no
     /// answer has to travel.
     fn batch_rows(&self) -> usize;

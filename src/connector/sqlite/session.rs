@@ -402,6 +402,24 @@ impl Session for SqliteSession {
         " OR ABORT"
     }
 
+    fn numbers_rows(&self, table: &str, column: &str) -> Result<bool, SqlError> {
+        // A key may look like one and be none (`INTEGER PRIMARY KEY DESC`): the plan can't be wrong, but of a view it is that of
+        // another table. And what the application's own triggers insert is nothing to rely on.
+        let sql = "SELECT coalesce(group_concat(type), '') = 'table' FROM main.sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE
+                   AND (type IN ('table', 'view') OR type = 'trigger' AND name NOT LIKE '\\_wbsync\\_%' ESCAPE '\\')";
+        if !self.conn.query_row(sql, [table], |row| row.get::<_, bool>(0))? {
+            return Ok(false);
+        }
+        let (table, column) = (self.table(table), column.replace('"', "\"\""));
+        let sql = format!("EXPLAIN QUERY PLAN SELECT 1 FROM main.{table} WHERE \"{column}\" = 1");
+        let plan: String = self.conn.query_row(&sql, [], |row| row.get("detail"))?;
+        Ok(plan.contains("USING INTEGER PRIMARY KEY"))
+    }
+
+    fn last_number(&self) -> Option<i64> {
+        Some(self.conn.last_insert_rowid())
+    }
+
     fn batch_rows(&self) -> usize {
         1
     }
@@ -447,5 +465,44 @@ pub(in crate::connector) fn meaning(error: &rusqlite::Error) -> Meaning {
             None => Meaning::Whole,
         },
         _ => Meaning::Whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tables with keys that are not the rows' numbers, and tables that somebody watches, are asked for the key.
+    #[test]
+    fn rows_are_numbered_by_what_really_is_their_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.db");
+        let tables = "CREATE TABLE plain(id INTEGER PRIMARY KEY, a); CREATE TABLE falling(id INTEGER PRIMARY KEY DESC);
+                      CREATE TABLE bare(id INTEGER PRIMARY KEY) WITHOUT ROWID; CREATE TABLE sole(id INTEGER UNIQUE);
+                      CREATE VIEW seen AS SELECT * FROM plain; CREATE TABLE ours(\"the \"\"id\" INTEGER PRIMARY KEY);
+                      CREATE TRIGGER into_seen INSTEAD OF INSERT ON seen BEGIN INSERT INTO plain VALUES(NEW.id, NEW.a); END;
+                      CREATE TABLE watched(id INTEGER PRIMARY KEY);
+                      CREATE TRIGGER watch AFTER INSERT ON watched BEGIN INSERT INTO plain(a) VALUES(1); END;
+                      CREATE TRIGGER _wbsync_x AFTER INSERT ON ours BEGIN INSERT INTO plain(a) VALUES(1); END;";
+        Connection::open(&path).unwrap().execute_batch(tables).unwrap();
+        let (scratch, busy) = (dir.path().to_owned(), Duration::from_secs(5));
+        let session = SqliteSession::open(Place { path, scratch, busy, copy_above_bytes: 0 }).unwrap();
+        for (table, column, is_numbered) in [
+            ("plain", "id", true),
+            ("PLAIN", "id", true),
+            ("ours", "the \"id", true),
+            ("plain", "a", false),
+            ("falling", "id", false),
+            ("bare", "id", false),
+            ("sole", "id", false),
+            ("seen", "id", false),
+            ("watched", "id", false),
+            ("nowhere", "id", false),
+        ] {
+            assert_eq!(session.numbers_rows(table, column).unwrap(), is_numbered, "{table}.{column}");
+        }
+        session.execute("INSERT INTO plain(id) VALUES(70)", &[]).unwrap();
+        session.execute("INSERT INTO ours VALUES(5)", &[]).unwrap();
+        assert_eq!(session.last_number(), Some(5), "what the trigger inserted is not the last");
     }
 }
