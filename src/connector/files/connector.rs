@@ -329,14 +329,12 @@ impl Connector for FilesConnector {
     }
 
     fn audiences(&mut self, ids: &[RecordId]) -> Result<Vec<Option<Audience>>, Error> {
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            let Some(dataset) = self.files_of(&id.dataset) else {
-                found.extend(self.inner.audiences(std::slice::from_ref(id))?);
-                continue;
-            };
-            let scope = self.pieces(dataset).scope(id).map_err(self.failed("read the audience of a piece"))?;
-            found.push(scope.map(Audience::Shared));
+        let mut found = self.inner.audiences(ids)?;
+        for (found, id) in found.iter_mut().zip(ids) {
+            if let Some(dataset) = self.files_of(&id.dataset) {
+                let scope = self.pieces(dataset).scope(id).map_err(self.failed("read the audience of a piece"))?;
+                *found = scope.map(Audience::Shared);
+            }
         }
         Ok(found)
     }

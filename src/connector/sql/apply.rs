@@ -16,13 +16,13 @@ use super::plan::{Plan, Plans};
 use super::purge::Purge;
 use super::raw::Raw;
 use super::session::{Meaning, Session, SqlError, Transaction};
+use super::weight::weight;
 use crate::connector::applied::Applied;
 use crate::connector::contract::{Change, Content, SinkError};
 use crate::connector::mapping::template;
 use crate::id::bytes::InstanceId;
 use crate::id::name::PeerName;
 use crate::record::recordid::RecordId;
-use crate::record::value::Value;
 
 /// The most changes that are fetched at once.
 const FETCH_CHANGES: usize = 4_096;
@@ -489,14 +489,4 @@ fn fetch(changes: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result
         batch.push_back(change);
     }
     Ok(batch)
-}
-
-/// Returns about how many bytes a value takes.
-pub(super) fn weight(value: &Value) -> usize {
-    match value {
-        Value::Text(text) | Value::Json(text) | Value::Decimal(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.iter().map(weight).sum(),
-        _ => 16,
-    }
 }

@@ -444,7 +444,7 @@ impl Drop for Transaction<'_> {
 impl SqlError {
     pub(crate) fn meaning(&self) -> Meaning {
         match self {
-            Self::Sqlite(error) => crate::connector::sqlite::session::meaning(error),
+            Self::Sqlite(error) => crate::connector::sqlite::error::meaning(error),
             Self::Postgres(error) => crate::connector::postgres::error::meaning(error),
             Self::Column { .. } => Meaning::Whole,
         }

@@ -16,7 +16,7 @@ use crate::connector::error::Error;
 use crate::connector::sql::key::Key;
 use crate::connector::sql::raw::{Raw, RawRef};
 use crate::connector::sql::session::{
-    Declared, Meaning, Outbox, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
+    Declared, Outbox, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
 };
 use crate::record::fieldtype::Kind;
 
@@ -446,25 +446,6 @@ impl Session for SqliteSession {
 
     fn unpack(&self, raw: RawRef<'_>) -> Option<Raw> {
         Some(raw.to_raw())
-    }
-}
-
-/// Tells what a failure means for the record that was being written.
-pub(in crate::connector) fn meaning(error: &rusqlite::Error) -> Meaning {
-    let (code, text) = match error {
-        rusqlite::Error::SqliteFailure(error, text) => (error.code, text.clone()),
-        rusqlite::Error::SqlInputError { error, msg, .. } => (error.code, Some(msg.clone())),
-        _ => return Meaning::Whole,
-    };
-    match code {
-        ErrorCode::ConstraintViolation => Meaning::Constraint(text),
-        ErrorCode::TooBig | ErrorCode::TypeMismatch => Meaning::Value(text),
-        // The statement can't be made: a function or a collation is the application's own, a trigger names what isn't there.
-        ErrorCode::Unknown => match text.filter(|text| !text.contains("_wbsync_")) {
-            Some(text) => Meaning::Unable(text),
-            None => Meaning::Whole,
-        },
-        _ => Meaning::Whole,
     }
 }
 
