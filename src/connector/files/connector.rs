@@ -86,9 +86,8 @@ impl FilesConnector {
     /// # Errors
     /// The sections contradict themselves; the bookkeeping can't be read or written.
     pub fn open(mut sections: Sections, place: Place, context: Context) -> Result<Self, Error> {
-        if let Some(database) = &place.database {
-            sections.values_mut().for_each(|section| section.hide(&place.root, database));
-        }
+        let hide = |database| sections.values_mut().for_each(|section| section.hide(&place.root, database));
+        place.database.as_deref().into_iter().for_each(hide);
         let path = place.own.join(FILE);
         Self::open_at(&path, sections, place, context)
     }
