@@ -331,16 +331,11 @@ impl Connector for FilesConnector {
     }
 
     fn audiences(&mut self, ids: &[RecordId]) -> Result<Vec<Option<Audience>>, Error> {
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            let Some(dataset) = self.files_of(&id.dataset) else {
-                found.extend(self.inner.audiences(std::slice::from_ref(id))?);
-                continue;
-            };
-            let scope = self.pieces(dataset).scope(id).map_err(self.failed("read the audience of a piece"))?;
-            found.push(scope.map(Audience::Shared));
-        }
-        Ok(found)
+        let audience = |id: &RecordId| {
+            let Some(dataset) = self.files_of(&id.dataset) else { return self.inner.audience(id) };
+            Ok(self.pieces(dataset).scope(id).map_err(self.failed("read a piece's audience"))?.map(Audience::Shared))
+        };
+        ids.iter().map(audience).collect()
     }
 
     fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {
