@@ -139,4 +139,9 @@ Environment:
   NO_COLOR     no colours
   WBSYNC_PAGER, PAGER   what shows output that is longer than the terminal, instead of `less`; empty: nothing
 
-Exit codes are listed in docs/exit-codes.md.";
+Exit codes:
+  0  done                         5  refused: a signature, a right, a rollback
+  1  failed for another reason    6  something is damaged
+  2  the command line is wrong    7  somebody else is at work
+  3  done; conflicts are open     8  a check or an audit found something
+  4  a remote can't be reached    75 something changed meanwhile: run it again";

@@ -49,6 +49,8 @@ pub struct Column {
     pub is_chosen: bool,
     /// Whether values of its type can travel.
     pub is_known: bool,
+    /// One of its values, where the type has only some.
+    pub some_value: Option<String>,
 }
 
 /// A foreign key.

@@ -303,7 +303,8 @@ pub trait Connector {
     /// The database can't be written.
     fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error>;
 
-    /// Returns the audiences of own records as of the last capture, in their order; `None` where the row is gone.
+    /// Returns the audiences of own records as of the last capture, in their order; `None` where the row is gone, also if a
+    /// placeholder is left of it.
     ///
     /// # Errors
     /// The database can't be read.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::admit::Gate;
+use super::changes::count_new;
 use super::commit::Mode;
 use super::error::{Error, through};
 use super::instance::Instance;
@@ -100,7 +101,8 @@ impl Instance {
         datasets.retain(|dataset| !newcomers.contains(dataset));
         let touches_foreign = spans.keys().any(|origin| *origin != self.id());
         let gate = self.gate(target)?;
-        self.tell(Event::Phase { name: "writing rows", total: None });
+        let all = if newcomers.is_empty() { count_new(&spans, &datasets) } else { None };
+        self.tell(Event::Phase { name: "writing rows", total: all });
         let done = self.with_database(|database| {
             if touches_foreign {
                 database.check_ready()?;

@@ -259,6 +259,16 @@ impl<'a> Pieces<'a> {
     }
 }
 
+/// Returns how many records of these datasets spans bring, if they bring nothing but new ones: otherwise only looking tells.
+pub(super) fn count_new(spans: &BTreeMap<InstanceId, Vec<Span>>, datasets: &[DatasetName]) -> Option<u64> {
+    let mut count = 0;
+    for span in spans.values().flatten().filter(|span| span.differs()) {
+        let (None, Some(after)) = (&span.before, &span.after) else { return None };
+        count += datasets.iter().map(|dataset| after.commit.root(dataset).count).sum::<u64>();
+    }
+    Some(count)
+}
+
 impl Span {
     fn differs(&self) -> bool {
         self.before.as_ref().map(|known| known.id) != self.after.as_ref().map(|known| known.id)

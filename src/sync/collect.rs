@@ -13,9 +13,11 @@ use super::write::Write;
 use crate::connector::contract::{Base, Seen, Sighting};
 use crate::connector::mapping::model::Mapping;
 use crate::history::join::Known;
-use crate::id::bytes::ScopeId;
+use crate::id::bytes::{RecordKey, ScopeId};
 use crate::id::name::{DatasetName, FieldName, ScopeName};
-use crate::record::cell::Record;
+use crate::merge::record::{Joined, Side, join};
+use crate::record::cell::{Cell, Element, Record};
+use crate::record::clock::Clock;
 use crate::record::codec::{self, CAPTURED_BYTES_MAX};
 use crate::record::recordid::RecordId;
 use crate::record::stamp::Stamp;
@@ -54,8 +56,12 @@ pub(super) struct Working {
     pub(super) open: OpenScope,
     pub(super) applied: Option<Known>,
     pub(super) target: Option<Known>,
+    /// What the next commit of ours builds on: it holds all of ours so far.
+    pub(super) parent: Option<Known>,
     pub(super) on_applied: Edits,
     pub(super) on_target: Edits,
+    /// What others wrote into records that are withdrawn now, which the rows don't show: their owner decides.
+    pub(super) late: Vec<(DatasetName, RecordKey, Record)>,
     /// Our newest write that others can have seen.
     published: u64,
     /// Whether a row of this capture is the first to ask for the scope.
@@ -74,9 +80,12 @@ impl<'a> Collector<'a> {
             let id = open.row.id;
             let target = target.map(|view| known(&id, view)).transpose()?.flatten();
             let applied = known(&id, applied)?;
-            let (on_applied, on_target) = (Edits::default(), Edits::default());
+            let head = open.row.local_head.map(|commit| instance.state.known_commit(&id, &commit)).transpose()?;
+            let parent = instance.parent_of(target.as_ref().or(applied.as_ref()), head);
+            let (on_applied, on_target, late) = (Edits::default(), Edits::default(), Vec::new());
             let published = instance.state.head(&id, &instance.id())?.map_or(0, |head| head.writes);
-            scopes.push(Working { open, applied, target, on_applied, on_target, published, is_new: false });
+            let is_new = false;
+            scopes.push(Working { open, applied, target, parent, on_applied, on_target, late, published, is_new });
         }
         let too_large = instance.counts(TOO_LARGE_KEY)?;
         let least = instance.with_database(|database| Ok(database.least_scopes()))?;
@@ -185,24 +194,40 @@ impl<'a> Collector<'a> {
     ) -> Result<(), Error> {
         let scope = &self.scopes[index];
         let Piece { held, narrowed, fields } = piece;
+        let stamp = self.stamp(scope, base);
+        let write = Write { scope: &scope.open, stamp, published: scope.published };
+        let direct = scope.is_on_parent(base);
         let edit = match (fields, removes) {
             (Some(fields), _) => {
-                let stamp = self.stamp(scope, base);
                 let bytes = match held {
-                    None => Some(codec::encode_written(&fields, &stamp, &id.origin)),
-                    Some(held) => {
-                        let write = Write { scope: &scope.open, stamp, published: scope.published };
-                        let unchanged = narrowed.then(|| held.clone());
-                        let record = write.onto(Some(held), &id.dataset, fields).or(unchanged);
-                        record.map(|record| codec::encode(&record, &id.origin))
+                    None if direct => Some(codec::encode_written(&fields, &stamp, &id.origin)),
+                    held => {
+                        let unchanged = held.clone().filter(|_| narrowed);
+                        let all = (!direct).then(|| fields.clone());
+                        match (write.onto(held, &id.dataset, fields).or(unchanged), all) {
+                            (Some(record), Some(all)) => self.onto_parent(scope, base, id, &write, record, all)?,
+                            (record, _) => record.map(|record| codec::encode(&record, &id.origin)),
+                        }
                     }
                 };
                 let bytes = bytes.and_then(|bytes| self.bounded(id, bytes));
                 bytes.map(|bytes| if narrowed { Edit::Narrowed(bytes) } else { Edit::Put(bytes) })
             }
-            (None, Some(true)) if held.is_some() => Some(Edit::Deleted),
-            (None, Some(false)) if held.is_some() => Some(Edit::Withdrawn),
-            (None, _) => None,
+            (None, Some(_)) if held.is_none() => None,
+            (None, Some(deleted)) => {
+                let left = if direct { None } else { self.left_of(scope, base, id, &stamp)? };
+                match (deleted, left) {
+                    // Somebody edited it meanwhile: it lives on.
+                    (true, Some(_)) => None,
+                    (true, None) => Some(Edit::Deleted),
+                    (false, left) => {
+                        let late = left.map(|record| (id.dataset.clone(), id.key, record));
+                        self.scopes[index].late.extend(late);
+                        Some(Edit::Withdrawn)
+                    }
+                }
+            }
+            (None, None) => None,
         };
         if let Some(edit) = edit {
             let scope = &mut self.scopes[index];
@@ -228,9 +253,9 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         let open = self.instance.draft_scope(name, &self.mapping)?;
-        let (on_applied, on_target) = (Edits::default(), Edits::default());
-        let (applied, target, published) = (None, None, 0);
-        self.scopes.push(Working { open, applied, target, on_applied, on_target, published, is_new: true });
+        let (on_applied, on_target, late) = (Edits::default(), Edits::default(), Vec::new());
+        let (applied, target, parent, published, is_new) = (None, None, None, 0, true);
+        self.scopes.push(Working { open, applied, target, parent, on_applied, on_target, late, published, is_new });
         Ok(())
     }
 
@@ -256,16 +281,98 @@ impl<'a> Collector<'a> {
     }
 }
 
+impl Collector<'_> {
+    /// Spells an edited record as the parent is to have it, whose record may be another one than the row showed.
+    fn onto_parent(
+        &self,
+        scope: &Working,
+        base: Base,
+        id: &RecordId,
+        write: &Write<'_>,
+        record: Record,
+        fields: BTreeMap<FieldName, Value>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Some(held) = scope.in_parent(self.instance, id)? else {
+            // Who edits a record that was deleted meanwhile writes all of it again, unless it was withdrawn from us.
+            let row = &scope.open.row;
+            let is_lost = !scope.open.manifest.may_write(&self.instance.id())
+                && self.instance.state.withdrawn(&row.id, &id.dataset)?.contains(&id.key);
+            return Ok((!is_lost).then(|| codec::encode_written(&fields, &write.stamp, &id.origin)));
+        };
+        Ok(match scope.join(base, Some(&record), &held, &write.stamp) {
+            Joined::Absent => None,
+            Joined::Present { record, .. } => Some(codec::encode(&record, &id.origin)),
+        })
+    }
+
+    /// Returns what the parent has of a record if that holds anything that the row, which is gone, did not show.
+    fn left_of(&self, scope: &Working, base: Base, id: &RecordId, stamp: &Stamp) -> Result<Option<Record>, Error> {
+        let held = scope.in_parent(self.instance, id)?;
+        Ok(held.filter(|held| scope.join(base, None, held, stamp) != Joined::Absent))
+    }
+}
+
+impl Instance {
+    /// Chooses what a commit of ours builds on: what the rows show, or are about to, if that holds all that we have committed,
+    /// else the local head. A commit says by its number that it holds all of ours before it.
+    fn parent_of(&self, shown: Option<&Known>, head: Option<Known>) -> Option<Known> {
+        let ours = |known: &Known| known.commit.clock.seen(&self.id(), self.card.card.incarnation);
+        match (shown, head) {
+            (Some(shown), Some(head)) if ours(shown) < ours(&head) => Some(head),
+            (Some(shown), _) => Some(shown.clone()),
+            (None, head) => head,
+        }
+    }
+}
+
 impl Working {
+    /// Tells whether what rows with this base showed is what the next commit builds on.
+    pub(super) fn is_on_parent(&self, base: Base) -> bool {
+        self.shown(base).map(|known| known.id) == self.parent.as_ref().map(|known| known.id)
+    }
+
+    fn shown(&self, base: Base) -> Option<&Known> {
+        if base == Base::Target { self.target.as_ref() } else { self.applied.as_ref() }
+    }
+
+    fn in_parent(&self, instance: &Instance, id: &RecordId) -> Result<Option<Record>, Error> {
+        let Some(parent) = &self.parent else { return Ok(None) };
+        instance.record_at(&self.open, parent, &id.dataset, &id.key)
+    }
+
+    /// Joins a record as its row says it with what the parent has. The row has seen all that we wrote ourselves.
+    fn join(&self, base: Base, edited: Option<&Record>, held: &Record, stamp: &Stamp) -> Joined {
+        let mut seen = self.shown(base).map_or_else(Clock::default, |known| known.commit.clock.clone());
+        seen.advance(stamp.author, stamp.incarnation, stamp.sequence);
+        let none = Clock::default();
+        let theirs = self.parent.as_ref().map_or(&none, |parent| &parent.commit.clock);
+        join(Side { record: edited, seen: &seen }, Side { record: Some(held), seen: theirs })
+    }
+
     /// Takes the edits out, those on the applied view first.
     pub(super) fn take_edits(&mut self) -> [(Base, Edits); 2] {
         [(Base::Applied, std::mem::take(&mut self.on_applied)), (Base::Target, std::mem::take(&mut self.on_target))]
     }
 
-    /// Reads the record that the row reflected.
+    /// Reads the record that the row reflected: with what we wrote since, which is in the parent only.
     pub(super) fn record(&self, instance: &Instance, base: Base, id: &RecordId) -> Result<Option<Record>, Error> {
-        let known = if base == Base::Target { &self.target } else { &self.applied };
-        let Some(known) = known else { return Ok(None) };
-        instance.record_at(&self.open, known, &id.dataset, &id.key)
+        let shown = match self.shown(base) {
+            Some(known) => instance.record_at(&self.open, known, &id.dataset, &id.key)?,
+            None => None,
+        };
+        if self.is_on_parent(base) {
+            return Ok(shown);
+        }
+        let Some(held) = self.in_parent(instance, id)? else { return Ok(shown) };
+        let is_newer = |element: &&Element| {
+            element.stamp.author == instance.id()
+                && !self.shown(base).is_some_and(|known| known.commit.clock.covers(&element.stamp))
+        };
+        let mut record = shown.clone().unwrap_or_default();
+        for (field, cell) in &held.cells {
+            let newer = Cell::of(cell.elements().iter().filter(is_newer).cloned().collect());
+            record.cells.extend(newer.map(|cell| (field.clone(), cell)));
+        }
+        Ok((shown.is_some() || !record.cells.is_empty()).then_some(record))
     }
 }

@@ -10,7 +10,7 @@ use super::progress::Event;
 use super::scopes::OpenScope;
 use super::status::{PRIVATE_KEY, TOO_LARGE_KEY};
 use super::view::View;
-use crate::connector::contract::{Capture, Connector, Position, Sighting, SinkError};
+use crate::connector::contract::{Base, Capture, Connector, Position, Sighting, SinkError};
 use crate::connector::error as connector;
 use crate::history::commit::{Commit, Making};
 use crate::history::join::Known;
@@ -62,6 +62,11 @@ pub enum Mode {
     DryRun,
 }
 
+/// The key under which the state keeps the number of the last capture that was settled.
+const SETTLED_KEY: &str = "settled";
+/// After how many rows whoever watches is told.
+const TELL_EVERY: u64 = 64;
+
 impl Instance {
     /// Captures the application's changes and commits them.
     ///
@@ -69,7 +74,7 @@ impl Instance {
     /// were reported and not settled are reported again.
     ///
     /// # Errors
-    /// The database or the state can't be read or written.
+    /// The database or the state can't be read or written; `OldDatabase`.
     pub fn commit(&self, mode: Mode) -> Result<CommitSummary, Error> {
         if mode == Mode::DryRun {
             let (working, mut summary) = self.uncommitted()?;
@@ -82,6 +87,7 @@ impl Instance {
         let position = self.with_database(|database| Ok(database.position()?))?;
         let views = views_of(&position)?;
         let (collector, capture) = self.collect(&views, |database, now, sink| database.capture(now, sink))?;
+        self.check_is_newest(&capture)?;
         let mut summary = summarize(&capture);
         let Collector { scopes, now, too_large, .. } = collector;
         summary.too_large = too_large;
@@ -119,7 +125,14 @@ impl Instance {
         let mut collector = Collector::new(self, applied, target.as_ref())?;
         let capture = self.with_database(|database| {
             let now = collector.now;
-            Ok(read(database, now, &mut |sighting| collector.take(sighting).map_err(through))?)
+            let mut seen = 0;
+            Ok(read(database, now, &mut |sighting| {
+                seen += 1;
+                if seen % TELL_EVERY == 0 {
+                    self.tell(Event::Done(seen));
+                }
+                collector.take(sighting).map_err(through)
+            })?)
         })?;
         self.tell(Event::End);
         Ok((collector, capture))
@@ -139,6 +152,24 @@ impl Instance {
             other => Ok(other?),
         })?;
         Ok(self.state.clear_pending()?)
+    }
+
+    /// Refuses a database that has settled less than this state knows of: a backup of it was put back, and what it doesn't hold
+    /// would look deleted by its owner.
+    fn check_is_newest(&self, capture: &Capture) -> Result<(), Error> {
+        let settled = self.state.meta(SETTLED_KEY)?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        match capture.number > settled {
+            true => Ok(()),
+            false => Err(Error::OldDatabase { found: capture.number.saturating_sub(1), known: settled }),
+        }
+    }
+
+    /// Takes the application's database as it is, as the next commit finds it: a restore brings it up to date.
+    ///
+    /// # Errors
+    /// The state can't be written.
+    pub(super) fn forget_settled(&self) -> Result<(), Error> {
+        Ok(self.state.set_meta(SETTLED_KEY, "0")?)
     }
 
     fn keep(
@@ -171,6 +202,7 @@ impl Instance {
             return Ok(database::commit(transaction)?);
         }
         self.state.put_pending(&PendingSettle { number: capture.number, applied, target })?;
+        self.state.set_meta(SETTLED_KEY, &capture.number.to_string())?;
         database::commit(transaction)?;
         self.with_database(|database| Ok(database.settle(capture, &position)?))?;
         Ok(self.state.clear_pending()?)
@@ -198,7 +230,9 @@ impl Instance {
         target: Option<&mut View>,
         summary: &mut CommitSummary,
     ) -> Result<(), Error> {
-        let Working { open, applied: reflected, target: mut base, on_applied, on_target, is_new, .. } = working;
+        let is_on_target = working.target.is_some() && working.is_on_parent(Base::Target);
+        let is_on_applied = working.target.is_none() && working.is_on_parent(Base::Applied);
+        let Working { open, applied: shown, parent, on_applied, on_target, late, is_new, .. } = working;
         if on_applied.is_empty() && on_target.is_empty() {
             return Ok(());
         }
@@ -207,30 +241,29 @@ impl Instance {
         }
         let label = open.label(self)?;
         let row = &open.row;
-        let mut sequence = row.sequence;
-        let mut newest = None;
-        if let Some(made) = self.commit_edits(&open, reflected.as_ref(), on_applied, sequence + 1, now)? {
-            summary.add(&label, &made);
-            applied.commits.insert(row.id, made.known.id);
-            sequence += 1;
-            base = match base {
-                Some(target) => Some(self.join_known(&open, &made.known, &target)?),
-                None => None,
-            };
-            newest = Some(made.known);
+        let (mut sequence, mut newest) = (row.sequence, parent);
+        for edits in [on_applied, on_target] {
+            if let Some(made) = self.commit_edits(&open, newest.as_ref(), edits, sequence + 1, now)? {
+                summary.add(&label, &made);
+                sequence += 1;
+                newest = Some(made.known);
+            }
         }
-        if let Some(made) = self.commit_edits(&open, base.as_ref(), on_target, sequence + 1, now)? {
-            summary.add(&label, &made);
-            sequence += 1;
-            base = Some(made.known);
+        let newest = newest.expect("there are edits, so there is a commit");
+        // Rows that show neither get their merge by the next apply.
+        if is_on_applied {
+            applied.commits.insert(row.id, newest.id);
+        } else if let (Some(view), true) = (target, is_on_target) {
+            view.commits.insert(row.id, newest.id);
         }
-        if let (Some(view), Some(base)) = (target, &base) {
-            view.commits.insert(row.id, base.id);
+        if let Some(before) = shown.filter(|_| !late.is_empty()) {
+            for (dataset, key, record) in &late {
+                self.keep_late(&open, &before, dataset, key, record)?;
+            }
+            self.state.mark_refold(&row.id)?;
         }
         self.state.set_sequence(&row.id, sequence)?;
-        for made in newest.iter().chain(&base) {
-            self.advance(&open, made)?;
-        }
+        self.advance(&open, &newest)?;
         Ok(())
     }
 

@@ -167,6 +167,8 @@ pub enum Error {
     Refused { remote: String, count: usize, damaged: bool },
     #[error("commit {id} of the applied view is missing from the local state")]
     LostCommit { id: CommitId },
+    #[error("the application's database is older than .wbsync: it has settled {found} captures, and {known} were")]
+    OldDatabase { found: u64, known: u64 },
     #[error("the bookkeeping in the application's database is damaged")]
     Bookkeeping(#[source] cbor::error::Error),
     #[error("{url} holds no instance to clone from")]
@@ -267,9 +269,8 @@ impl Error {
                 source => return source.hint(),
             },
             Self::State(state::error::Error::Newer { .. }) => "use the version of wbsync that made it".into(),
-            Self::Store { source, .. } | Self::Garbage { source: exchange::garbage::Error::Store(source), .. } => {
-                store_hint(source)
-            }
+            Self::Store { of, source } => store_hint(Some(of), source),
+            Self::Garbage { source: exchange::garbage::Error::Store(source), .. } => store_hint(None, source),
             Self::Bundle(source) => source.hint().into(),
             Self::Garbage { .. } => "`wbsync fsck` tells what is wrong there".into(),
             Self::Card(_) => "ask for the line again: `wbsync id` prints it on the other instance".into(),
@@ -295,7 +296,7 @@ impl Error {
             Self::UnknownGroup { known, .. } if known.is_empty() => "make it: `wbsync group create NAME`".into(),
             Self::UnknownGroup { known, .. } => format!("groups: {}", known.join(", ")),
             Self::GroupExists { name } => format!("see it with `wbsync group show {name}`"),
-            Self::GroupInUse { .. } => "give those rows another scope in the application, then `wbsync push`".into(),
+            Self::GroupInUse { .. } => "give those rows another scope in the application, then `wbsync sync`".into(),
             Self::ForeignScope { .. } => "`wbsync scope list` lists ours, those without a `/`".into(),
             Self::OwnRecord { .. } => "make its row private, or delete it in the application".into(),
             Self::OwnCard => "add the card that `wbsync id` prints on the other instance".into(),
@@ -337,6 +338,9 @@ impl Error {
             Self::LostCommit { .. } => "the application's database is newer than .wbsync, as after a restore from a \
                  backup: run `wbsync restore`"
                 .into(),
+            Self::OldDatabase { .. } => "a backup of it was put back, or another database is in its place: run `wbsync restore`; nothing was \
+                 published of it"
+                .into(),
             Self::NoKey { .. } => {
                 "it is sealed to readers among whom we are not; `--key FILE` takes another key".into()
             }
@@ -368,7 +372,7 @@ impl Error {
             Self::State(source) if source.is_busy() => "wait until the other command is done, then try again".into(),
             Self::State(source) if source.is_full() => FULL.into(),
             Self::State(_) => "see that this user may write .wbsync, and that its disk is sound; `wbsync fsck` looks closer".into(),
-            Self::Copy { source, .. } => store_hint(source.of_store()),
+            Self::Copy { source, .. } => store_hint(None, source.of_store()),
             Self::Url { .. } => "docs/hub.md and docs/git.md list the forms; a directory is given by its path".into(),
             Self::Manifest { .. } | Self::Schema { .. } => {
                 "`wbsync fsck` tells whether it is damaged; if it isn't, a later version of wbsync may have written it".into()

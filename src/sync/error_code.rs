@@ -65,7 +65,7 @@ impl Error {
             Self::NotRevertible { .. } => Code::NotRevertible,
             Self::BadValue { .. } => Code::BadValue,
             Self::Ambiguous { .. } => Code::Ambiguous,
-            Self::LostHistory { .. } | Self::LostCommit { .. } => Code::LostHistory,
+            Self::LostHistory { .. } | Self::LostCommit { .. } | Self::OldDatabase { .. } => Code::LostHistory,
             Self::StillForked { .. } => Code::StillForked,
             Self::RestoreUnfinished => Code::RestoreUnfinished,
             Self::Export(_) => Code::BadExport,

@@ -8,6 +8,7 @@ pub mod remote;
 pub mod rows;
 pub mod state;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::error::Error;
@@ -33,7 +34,7 @@ pub struct Finding {
     /// How it shows.
     pub detail: String,
     /// What mends it; empty if nothing has to be done.
-    pub mend: &'static str,
+    pub mend: Cow<'static, str>,
     /// Whether something is damaged, or only untidy.
     pub damage: bool,
 }
@@ -102,7 +103,7 @@ pub fn fsck_store<'a>(
     Ok(report)
 }
 
-/// Looks at an open store.
+/// Looks at a remote's open store.
 ///
 /// # Errors
 /// As `fsck_store`.
@@ -113,7 +114,7 @@ pub(super) fn fsck_open(
     tell: &dyn Fn(Event<'_>),
 ) -> Result<Report, Error> {
     let mut report = Report::default();
-    look_at(store, name, depth, tell, MEND_REMOTE, &mut report)?;
+    look_at(store, name, depth, tell, &format!("wbsync repair {name}"), &mut report)?;
     report.sort();
     Ok(report)
 }
@@ -145,7 +146,7 @@ impl Instance {
                 what: "unusable store",
                 place: dir.display().to_string(),
                 detail: error.to_string(),
-                mend: MEND_OWN,
+                mend: MEND_OWN.into(),
                 damage: true,
             }),
         }
@@ -160,7 +161,7 @@ impl Instance {
             let (what, place) = ("lost document", lacking.path.to_string());
             if report.findings.iter().all(|finding| finding.place != place) {
                 let (part, detail) = (STORE, lacking.detail);
-                report.findings.push(Finding { part, what, place, detail, mend: MEND_OWN, damage: false });
+                report.findings.push(Finding { part, what, place, detail, mend: MEND_OWN.into(), damage: false });
             }
         }
         let error = || Error::store("this instance");
@@ -171,7 +172,7 @@ impl Instance {
                     what: "behind the state",
                     place: path.to_string(),
                     detail: detail.to_owned(),
-                    mend: "wbsync push",
+                    mend: "wbsync push".into(),
                     damage: false,
                 });
             };
@@ -192,7 +193,7 @@ fn look_at(
     name: &str,
     depth: Depth,
     tell: &dyn Fn(Event<'_>),
-    mend: &'static str,
+    mend: &str,
     report: &mut Report,
 ) -> Result<(), Error> {
     let mut begun = false;
@@ -209,7 +210,7 @@ fn look_at(
     Ok(())
 }
 
-fn add(health: &Health, mend: &'static str, report: &mut Report) {
+fn add(health: &Health, mend: &str, report: &mut Report) {
     report.documents += health.documents;
     report.objects += health.objects;
     report.bytes += health.bytes;
@@ -224,12 +225,12 @@ fn add(health: &Health, mend: &'static str, report: &mut Report) {
             place: finding.path.to_string(),
             detail: finding.detail.clone(),
             mend: match finding.kind {
-                Kind::DamagedObject | Kind::MissingObject => mend,
-                Kind::DamagedDocument | Kind::Misplaced | Kind::NoManifest if mend == MEND_OWN => mend,
-                Kind::DamagedDocument | Kind::Misplaced | Kind::NoManifest => MEND_SIGNER,
-                Kind::Behind => "the next push of whoever has the newer one",
-                Kind::Garbage => MEND_GC,
-                Kind::NoRight | Kind::Contradiction => "",
+                Kind::DamagedObject | Kind::MissingObject => mend.to_owned().into(),
+                Kind::DamagedDocument | Kind::Misplaced | Kind::NoManifest if mend == MEND_OWN => MEND_OWN.into(),
+                Kind::DamagedDocument | Kind::Misplaced | Kind::NoManifest => MEND_SIGNER.into(),
+                Kind::Behind => "the next push of whoever has the newer one".into(),
+                Kind::Garbage => MEND_GC.into(),
+                Kind::NoRight | Kind::Contradiction => "".into(),
             },
             damage: finding.kind.is_damage(),
         });
@@ -249,7 +250,7 @@ fn look_for_strays(dir: &Path, report: &mut Report) -> Result<(), Error> {
             }
         };
         let damage = matches!(stray.kind, StrayKind::Break | StrayKind::Irregular);
-        report.findings.push(Finding { part: STORE, what, place: stray.path, detail, mend, damage });
+        report.findings.push(Finding { part: STORE, what, place: stray.path, detail, mend: mend.into(), damage });
     }
     Ok(())
 }

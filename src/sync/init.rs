@@ -227,8 +227,11 @@ impl Instance {
     /// Adds a peer found in a store; if its name is taken here, digits of its id are added to it.
     pub(super) fn add_cloned_peer(&self, card: &SignedCard) -> Result<PeerRow, Error> {
         match self.peer_add(card, &PeerAdd::default()) {
-            Err(Error::PeerNameTaken { name }) => {
-                let name = PeerName::new(&format!("{name:.50}-{}", card.card.instance.short()))?;
+            // By us, or by another in that store who calls itself the same.
+            Err(Error::PeerNameTaken { .. } | Error::OtherIdentity { .. })
+                if self.state.peer(&card.card.instance)?.is_none() =>
+            {
+                let name = PeerName::new(&format!("{:.50}-{}", card.card.name, card.card.instance.short()))?;
                 self.peer_add(card, &PeerAdd { name: Some(name), expect: None })
             }
             other => other,

@@ -294,7 +294,12 @@ impl Instance {
         if self.config.files.is_empty() {
             return self.open_tables(context);
         }
-        let place = Place { root: self.root.clone(), own: self.dir.clone() };
+        // Known by its address also where its tables take no part.
+        let database = match self.database_address() {
+            Ok(Address::Sqlite(path)) => Some(path),
+            _ => None,
+        };
+        let place = Place { root: self.root.clone(), own: self.dir.clone(), database };
         let files = FilesConnector::open(self.config.files.clone(), place, context.clone())?;
         if !self.has_tables() {
             return Ok(Box::new(files));

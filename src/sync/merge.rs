@@ -28,7 +28,8 @@ pub struct ScopeMerge {
     pub records: Summary,
     /// Records that a writer edited after we had taken them out of the scope: taken out again.
     pub withdrawn_again: u64,
-    /// Records that one side deleted while the other edited them: written again as a whole.
+    /// Records that were written again: as a whole, where one side deleted and the other edited; or for words of a writer who may
+    /// write no more.
     pub written_again: u64,
 }
 
@@ -100,6 +101,7 @@ impl Instance {
         } else if let Some(joined) = &local {
             local = Some(self.let_go(scope, joined, &cut, &mut merge)?);
         }
+        local = local.map(|joined| self.write_orphans_again(scope, &joined, &mut merge)).transpose()?;
         if let Some(local) = &local {
             self.advance(scope, local)?;
         }

@@ -37,6 +37,7 @@ pub mod merge;
 #[cfg(feature = "git")]
 pub mod mirror;
 pub mod network;
+mod orphans;
 pub mod own;
 pub mod peers;
 mod prepare;

@@ -111,7 +111,7 @@ impl Instance {
         for url in peer_urls(&peer) {
             match open(&url) {
                 Ok(store) => return Ok(store),
-                Err(error) => last = Error::store(name.as_str())(error),
+                Err(error) => last = Error::store(format!("the peer {name}"))(error),
             }
         }
         Err(last)

@@ -24,6 +24,8 @@ use crate::state::queue::Contact;
 pub struct PushSummary {
     /// The scopes that got a new head, by label.
     pub published: BTreeMap<String, Published>,
+    /// Our scopes whose rules (readers, writers, keys) the remote had of before, or not at all.
+    pub manifests: u64,
     /// Heads that the remote did not have.
     pub heads: u64,
     /// Objects that the remote lacked.
@@ -131,7 +133,9 @@ impl Instance {
             let sent = self.send_manifest(&own, remote, name, &scope, &origin);
             // Where we have no right to somebody else's scope we have nothing of it to say either. What we wrote in it waits
             // until its origin has brought the rules by which we may.
-            let has_rules = relayed(origin == self.id(), sent)?.is_some();
+            let sent = relayed(origin == self.id(), sent)?;
+            let has_rules = sent.is_some();
+            summary.manifests += u64::from(origin == self.id() && sent == Some(true));
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
                 let sent = self.send_head(&own, remote, place, (&scope, &signer), &mut summary);
                 let is_ours = origin == self.id() || (signer == self.id() && has_rules);
@@ -167,6 +171,7 @@ impl Instance {
         remote.swap_card(&self.id(), there, &self.card.bytes).map_err(raced(name))
     }
 
+    /// Sends the rules of a scope, and tells whether the remote hadn't got them.
     fn send_manifest(
         &self,
         own: &dyn Store,
@@ -174,11 +179,11 @@ impl Instance {
         name: &str,
         scope: &ScopeId,
         origin: &InstanceId,
-    ) -> Result<(), Error> {
-        let Some(bytes) = own.manifest(scope).map_err(Error::store("this instance"))? else { return Ok(()) };
+    ) -> Result<bool, Error> {
+        let Some(bytes) = own.manifest(scope).map_err(Error::store("this instance"))? else { return Ok(false) };
         let there = remote.manifest(scope).map_err(Error::store(name))?;
         if there.as_ref() == Some(&bytes) {
-            return Ok(());
+            return Ok(false);
         }
         let manifest_error = |source| Error::Manifest { scope: scope.to_string(), source };
         let (ours, _) = Manifest::open(&bytes, origin).map_err(manifest_error)?;
@@ -189,11 +194,12 @@ impl Instance {
                 return Err(Error::LostHistory { remote: name.into(), what: Lost::Manifest { scope, ours, theirs } });
             }
             if theirs.seq >= ours.seq {
-                return Ok(());
+                return Ok(false);
             }
         }
         let expected = there.map(|bytes| document::hash_of(&bytes));
-        remote.swap_manifest(scope, expected, &bytes).map_err(raced(name))
+        remote.swap_manifest(scope, expected, &bytes).map_err(raced(name))?;
+        Ok(true)
     }
 
     /// Sends one head with its objects, and returns its number if the remote has it then.

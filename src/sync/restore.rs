@@ -122,6 +122,7 @@ impl Instance {
         let reached: Vec<PeerName> =
             remotes.into_iter().filter(|remote| summary.asked.contains_key(remote.as_str())).collect();
         self.begin_mark(incarnation)?;
+        self.forget_settled()?;
         // Rows are compared with all records; whoever pruned some prunes them again.
         self.state.clear_pruned()?;
         let before = self.remember_before()?;
@@ -141,6 +142,8 @@ impl Instance {
             }
         }
         summary.lost = self.rebase(&before)?;
+        // Before anything of ours is published anew: whoever edits our rows learns from it what is meant for whom.
+        self.refresh_schemas()?;
         self.restore_rows(&before, &mut summary)?;
         self.set_restoring(true);
         summary.conflicts = self.open_conflicts()?;

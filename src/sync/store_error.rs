@@ -4,6 +4,7 @@ use std::io;
 
 use super::code::Code;
 use crate::exchange::store::StoreError;
+use crate::id::name::PeerName;
 
 /// Returns the code of a failed call to a store.
 pub(super) fn store_code(error: &StoreError) -> Code {
@@ -21,25 +22,36 @@ pub(super) fn store_code(error: &StoreError) -> Code {
     }
 }
 
-/// Says what to do about it.
-pub(super) fn store_hint(error: &StoreError) -> String {
+/// Says what to do about it; `of` is what the command was given: a remote's name, a directory or a URL.
+pub(super) fn store_hint(of: Option<&str>, error: &StoreError) -> String {
+    let remote = of.filter(|of| PeerName::new(of).is_ok());
     match error {
         StoreError::Unreachable { .. } => {
-            "is the stick plugged in, the disk mounted, the hub running? If it is lost for good: `wbsync repair REMOTE --recreate`"
-                .into()
+            let there = "is the stick plugged in, the disk mounted, the hub running";
+            match remote {
+                Some(name) => format!("{there}? A remote's store that is lost for good: `wbsync repair {name} --recreate`"),
+                None => format!("{there}, and the path or URL right?"),
+            }
         }
-        StoreError::NotAStore { .. } => {
-            "give a hub, or the directory of a store, or one that is empty: the first push makes it a store. If a remote's \
-             store is damaged or lost: `wbsync repair REMOTE`, with `--recreate` to make a new one"
-                .into()
-        }
+        StoreError::NotAStore { .. } => match remote {
+            Some(name) => format!(
+                "if it was a store and is damaged or lost: `wbsync repair {name}`, with `--recreate` to make a new one. \
+                 Otherwise `wbsync remote remove {name}`, and add a hub, the directory of a store, or an empty one: the \
+                 first push makes it a store"
+            ),
+            None => "give the directory of a store, or the URL of a hub. If it was a store and lost its `format` file, \
+                     `wbsync repair DIRECTORY` writes that again; if all is gone, instances that have it as a remote make \
+                     it again: `wbsync repair REMOTE --recreate`"
+                .into(),
+        },
         StoreError::NewerFormat { .. } => "use a later version of wbsync".into(),
         StoreError::Full { .. } => {
             "make room there, then run the same command again; it goes on where it stopped".into()
         }
         StoreError::ReadOnly { .. } => "mount it writable, or choose another place".into(),
         StoreError::Denied { .. } => {
-            "at a hub, join with an invitation: `wbsync hub join REMOTE --token-file FILE`; of a directory, check owner and mode"
+            "at a hub, join with an invitation, `wbsync hub join REMOTE --token-file FILE`, or ask its operator for the right; \
+             of a directory, check owner and mode"
                 .into()
         }
         StoreError::Swapped { .. } => "others keep writing there; try again in a moment".into(),

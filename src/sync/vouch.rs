@@ -230,8 +230,15 @@ impl Building<'_> {
         if !comes_back {
             return self.usurped(&author);
         }
+        let is_former = self.scope.manifest.former.binary_search(&author).is_ok();
         let author = self.instance.instance_label(&author).map_err(Stop::Fail)?;
-        Err(Stop::Hold(format!("it carries words of {author} that no head here shows")))
+        Err(Stop::Hold(match is_former {
+            true => format!(
+                "it carries words of {author}, who may write here no more, that no head here shows; its signer writes them \
+                 again as its own when it next exchanges"
+            ),
+            false => format!("it carries words of {author} that no head here shows"),
+        }))
     }
 
     /// Looks for a write in every state of the scope that we ever held.

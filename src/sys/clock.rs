@@ -8,8 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::rig;
 
 /// Milliseconds since 1970-01-01 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub u64);
 
 /// Returns the time now; a clock before 1970 reads as 1970.
@@ -44,6 +43,13 @@ pub struct Moment {
 pub fn moment() -> Moment {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     Moment { running: BEGAN.get_or_init(Instant::now).elapsed(), wall: now() }
+}
+
+/// As it is shown, in every answer that is JSON.
+impl serde::Serialize for UnixMillis {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for UnixMillis {

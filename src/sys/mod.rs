@@ -3,6 +3,7 @@
 pub mod beneath;
 pub mod clock;
 pub mod disk;
+pub mod output;
 pub mod random;
 pub mod rig;
 pub mod room;

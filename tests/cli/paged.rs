@@ -1,12 +1,15 @@
-//! The pager, on a real terminal: one that `script` makes.
+//! What only a terminal shows, the pager and progress, on a real one: one that `script` makes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use regex::Regex;
 use tempfile::TempDir;
+use wbsync::testing::whiteballoon::seed::Seed;
 
 use crate::shown::{Pair, skipped};
+use crate::support::app::App;
 
 /// A directory with a pager that writes down what it was given, and a terminal of five rows.
 struct Terminal {
@@ -18,7 +21,7 @@ impl Terminal {
     fn new() -> Option<Self> {
         let is_there = Command::new("script").arg("--version").output().is_ok_and(|output| output.status.success());
         if !is_there {
-            skipped("the pager: script is not installed");
+            skipped("the terminal: script is not installed");
             return None;
         }
         Some(Self { dir: tempfile::tempdir().unwrap() })
@@ -115,4 +118,35 @@ fn what_is_piped_is_plain() {
     let run = crate::support::run::wbsync_with(pair.alpha.dir(), &["completions", "bash"], &variables).ok();
     assert!(!seen.exists() && run.stdout.contains("_wbsync()"));
     run.says_nothing_of("\u{1b}[");
+}
+
+/// Rates and remaining times are whatever they are; that they are shown, and only on a terminal, isn't.
+#[test]
+fn long_work_shows_how_far_it_is_how_fast_and_how_long_yet() {
+    let Some(terminal) = Terminal::new() else { return };
+    let (from, to) = (App::seeded(&Seed::new(12_000, 1)), App::new());
+    from.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    from.wbsync(&["remote", "add", "stick", "store"]).ok();
+    let (_, shown) = terminal.run(from.dir(), "commit", &[]);
+    assert!(shows(&shown, r"reading the application's rows [1-9][\d,]* [1-9][\d,]*/s"), "{shown}");
+    assert!(shown.contains("committed public"), "{shown}");
+    from.wbsync(&["push"]).ok().says_nothing_of("/s");
+
+    let store = from.dir().join("store").display().to_string();
+    let line = format!("clone {store} --preset whiteballoon --name beta");
+    let (code, shown) = terminal.run(to.dir(), &line, &[]);
+    assert!(code == 0 && shows(&shown, r"writing rows .* [1-9]\d?% [1-9][\d,]*/s \d+[sm]"), "{shown}");
+    let quiet = App::new();
+    quiet
+        .wbsync(&["clone", &store, "--preset", "whiteballoon", "--name", "gamma"])
+        .ok()
+        .says_nothing_of("writing rows");
+    let (_, shown) = terminal.run(quiet.dir(), "--quiet fsck", &[]);
+    assert!(!shown.contains("reading"), "{shown}");
+}
+
+/// Tells whether some state of a line on the terminal is so.
+fn shows(terminal: &str, pattern: &str) -> bool {
+    let (pattern, plain) = (Regex::new(pattern).unwrap(), anstream::adapter::strip_str(terminal).to_string());
+    plain.split(['\r', '\n']).any(|line| pattern.is_match(line))
 }

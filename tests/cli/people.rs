@@ -36,10 +36,11 @@ fn peers() {
     fs::write(alpha.dir().join("beta.card"), &card).unwrap();
     let expected = beta.wbsync(&["id", "--fingerprint"]).ok().stdout;
     check!("peer_add", alpha.wbsync(&["peer", "add", "beta.card", "--expect", expected.trim()]).ok());
-    check!("peer_add_unpinned", alpha.wbsync(&["peer", "add", card.trim(), "--name", "beta"]).ok());
+    check!("peer_add_again", alpha.wbsync(&["peer", "add", card.trim(), "--name", "beta"]).ok());
+    let own = alpha.wbsync(&["id"]).ok().stdout;
+    check!("peer_add_unpinned", beta.wbsync(&["peer", "add", own.trim()]).ok());
     let wrong = format!("SHA256:{}", "A".repeat(43));
     check!("peer_add_fingerprint", alpha.wbsync(&["peer", "add", card.trim(), "--expect", &wrong]).exits(5));
-    let own = alpha.wbsync(&["id"]).ok().stdout;
     check!("peer_add_own", alpha.wbsync(&["peer", "add", own.trim()]).exits(1));
     check!("peer_add_json", alpha.wbsync(&["--json", "peer", "add", "beta.card"]).ok());
     check!("peer_list", alpha.wbsync(&["peer", "list"]).ok());

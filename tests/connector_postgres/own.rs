@@ -287,23 +287,74 @@ fn rows_that_a_policy_hides_are_an_error_and_no_deletion() {
     let mut limited =
         wbsync::connector::postgres::open(Options::new(*url, app.dir.path()), mapping(""), context()).unwrap();
     let mut seen = Vec::new();
-    let capture = limited.capture(NOW, &mut |sighting| Ok(seen.push(sighting))).unwrap();
+    let capture = limited
+        .capture(NOW, &mut |sighting| {
+            seen.push(sighting);
+            Ok(())
+        })
+        .unwrap();
     let position = limited.position().unwrap();
     limited.settle(&capture, &position).unwrap();
     assert_eq!(seen.len(), 3, "the administrator, ann, her request");
     app.sql("ALTER TABLE help_requests ENABLE ROW LEVEL SECURITY");
     let mut reported = 0;
-    let error = limited.capture(NOW, &mut |_| Ok(reported += 1)).unwrap_err();
+    let error = limited
+        .capture(NOW, &mut |_| {
+            reported += 1;
+            Ok(())
+        })
+        .unwrap_err();
     assert!(matches!(&error, Error::Forbidden { why, .. } if why.contains("security policy")), "{error:?}");
     assert_eq!(reported, 0);
     let bea = id(BETA, "users", 1);
     let request = request(&id(BETA, "requests", 1), "boat", Some(&bea));
     limited.begin_apply(b"target").unwrap();
-    let applied = limited.apply(&mut [Ok(user(&bea, "bea")), Ok(request)].into_iter(), &mut |_| {});
-    assert!(matches!(applied, Err(Error::Forbidden { .. })), "{applied:?}");
+    limited.apply(&mut [Ok(user(&bea, "bea")), Ok(request)].into_iter(), &mut |_| {}).unwrap();
+    let (parked, count) = limited.parked(10).unwrap();
+    assert!(count == 1 && parked[0].reason.contains("security policy"), "{parked:?}");
     app.sql(&format!("ALTER ROLE {role} BYPASSRLS"));
     limited.apply(&mut std::iter::empty(), &mut |_| {}).unwrap();
     limited.finish_apply().unwrap();
-    let capture = limited.capture(NOW, &mut |_| Ok(reported += 1)).unwrap();
-    assert_eq!((capture.rows, reported), (3, 0));
+    let capture = limited
+        .capture(NOW, &mut |_| {
+            reported += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!((capture.rows, reported), (4, 0));
+}
+
+/// The mapping's stand-ins may fit no column; what was withdrawn goes nevertheless.
+#[test]
+fn a_row_that_others_refer_to_is_emptied_whatever_its_columns_take() {
+    let tables = "CREATE TYPE mood AS ENUM ('glad', 'sad');
+        CREATE TABLE things (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, ident uuid NOT NULL UNIQUE, mood mood NOT NULL,
+            day date NOT NULL, price numeric NOT NULL CHECK (price > 0), code varchar(6) NOT NULL UNIQUE, word text,
+            sync_scope text NOT NULL);
+        CREATE TABLE ours (thing bigint REFERENCES things(id))";
+    let mapping = "[dataset.things]\ntable = \"things\"\nkey = \"id\"\nscope = { column = \"sync_scope\" }\n\
+        stub = { ident = \"gone-{id8}\", mood = \"\", day = \"\", price = \"0\", code = \"gone-{id8}\" }\n\
+        [dataset.things.fields]\nident = { type = \"text\" }\nmood = { type = \"text\" }\nday = { type = \"text\" }\n\
+        price = { type = \"decimal\" }\ncode = { type = \"text\" }\nword = { type = \"text\" }\n";
+    let mut app = App::with(tables, mapping);
+    app.settle();
+    let thing = id(BETA, "things", 1);
+    let fields = [
+        ("ident", text("0f8fad5b-d9cb-469f-a165-70867728950e")),
+        ("mood", text("sad")),
+        ("day", text("2026-02-03")),
+        ("price", Value::Decimal("12.5".into())),
+        ("code", text("abcdef")),
+        ("word", text("secret")),
+    ];
+    app.apply_quietly(vec![put(&thing, &fields)]);
+    app.sql("INSERT INTO ours SELECT id FROM things");
+    app.apply_quietly(vec![gone(&thing)]);
+    assert_eq!(app.sync.parked(10).unwrap().1, 0);
+    let shown = app.text("SELECT concat_ws(' ', mood, day, price, word) FROM things");
+    assert_eq!(shown, "glad 1970-01-01 1");
+    let left = app.text(
+        "SELECT count(*) FROM things WHERE code = 'abcdef' OR ident::text LIKE '0f8f%' OR sync_scope <> 'private'",
+    );
+    assert_eq!((left, app.text("SELECT count(*) FROM ours")), ("0".into(), "1".into()));
 }

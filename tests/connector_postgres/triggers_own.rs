@@ -244,3 +244,23 @@ fn a_table_in_use_is_waited_for_without_holding_its_writers() {
     release.join().unwrap();
     assert_eq!(app.settle_exactly(), []);
 }
+
+/// What the application's own rules make of one row is that record's trouble.
+#[test]
+fn a_row_that_a_policy_or_a_trigger_refuses_waits_alone() {
+    let mut app = App::new();
+    app.sql(
+        "CREATE FUNCTION picky() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF NEW.username = 'gone' THEN PERFORM nosuch FROM nowhere; END IF;
+             IF NEW.username = 'own' THEN RAISE EXCEPTION 'not you' USING ERRCODE = '42501'; END IF;
+             RETURN NEW; END $$;
+         CREATE TRIGGER picky BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION picky()",
+    );
+    app.settle();
+    let names = ["anna", "gone", "bea", "own", "cleo"];
+    let users = (1..).zip(names).map(|(number, name)| user(&id(BETA, "users", number), name)).collect();
+    app.apply(users);
+    assert_eq!(app.text("SELECT string_agg(username, ',' ORDER BY username) FROM users WHERE id > 1"), "anna,bea,cleo");
+    let reasons: Vec<String> = app.sync.parked(10).unwrap().0.into_iter().map(|parked| parked.reason).collect();
+    assert!(reasons[0].contains("nowhere") && reasons[1].contains("not you"), "{reasons:?}");
+}

@@ -433,3 +433,24 @@ fn caches_of_touched_records_are_removed() {
     assert!(!mine.exists() && other.exists());
     assert_eq!(app.text("SELECT group_concat(user_id) FROM invite_map_cache"), "1");
 }
+
+/// What the mapping doesn't name is never written, nor taken along: also where the database would.
+#[test]
+fn a_deletion_takes_no_row_along_of_a_table_that_takes_no_part() {
+    for action in ["CASCADE", "SET NULL"] {
+        let tables = format!(
+            "CREATE TABLE keepsakes (id INTEGER PRIMARY KEY, body TEXT,
+             request_id INTEGER REFERENCES help_requests(id) ON DELETE {action})"
+        );
+        let mut app = App::with(&tables, "");
+        app.settle();
+        let posts = [1, 2].map(|number| id(BETA, "requests", number));
+        app.apply_quietly(posts.iter().map(|post| request(post, "boat", None)).collect());
+        let of = app.text("SELECT min(id) FROM help_requests");
+        app.sql(&format!("INSERT INTO keepsakes VALUES(1, 'ours', {of})"));
+        app.apply_quietly(posts.iter().map(gone).collect());
+        assert_eq!(app.text("SELECT request_id FROM keepsakes"), of, "{action}");
+        assert_eq!(count(&app, "help_requests"), "1", "{action}: blanked");
+        assert_eq!(app.text("SELECT count(*) FROM help_requests WHERE title = 'boat'"), "0", "{action}");
+    }
+}

@@ -52,3 +52,37 @@ fn no_row_gives_way_to_one_that_arrives_whatever_the_table_says() {
         assert_eq!(app.rows("SELECT body FROM notes WHERE name = 'colour'"), [[shows("theirs")]], "{clause}");
     }
 }
+
+/// Whatever only the application's own connection has, or is broken in its schema, holds up the records of that table only.
+#[test]
+fn a_table_that_we_can_not_write_holds_up_only_its_own_records() {
+    let table = "CREATE TABLE notes (id INTEGER PRIMARY KEY, name TEXT, body TEXT, born INTEGER, sync_scope TEXT)";
+    for (broken, why) in [
+        (
+            "CREATE TRIGGER t BEFORE INSERT ON notes BEGIN INSERT INTO nosuch VALUES(1); END",
+            "no such table: main.nosuch",
+        ),
+        ("CREATE INDEX own ON notes(slug(name))", "unknown function: slug()"),
+    ] {
+        let mut app = App::with(table, MAPPING);
+        app.settle();
+        let own = rusqlite::Connection::open(&app.db.path).unwrap();
+        let slug = |_: &mut rusqlite::functions::Context<'_>| Ok("x");
+        let flags = rusqlite::functions::FunctionFlags::SQLITE_DETERMINISTIC;
+        own.create_scalar_function("slug", 1, flags, slug).unwrap();
+        own.execute_batch(broken).unwrap();
+        drop(own);
+        app.reopen();
+        let note = put(&id(BETA, "notes", 1), &[("name", text("a")), ("body", text("b")), ("born", Value::Int(2))]);
+        // Not by way of the harness, whose own checks need that function too.
+        app.sync.begin_apply(b"target").unwrap();
+        let changes = [note, user(&id(BETA, "users", 2), "bea")];
+        app.sync.apply(&mut changes.into_iter().map(Ok), &mut |_| {}).unwrap();
+        app.sync.finish_apply().unwrap();
+        assert_eq!(app.text("SELECT count(*) FROM users"), "2", "{why}");
+        let (parked, count) = app.sync.parked(10).unwrap();
+        assert_eq!(count, 1, "{why}");
+        assert!(parked[0].reason.contains(why), "{}", parked[0].reason);
+        assert_eq!(app.sync.examine(&mut |_, _| {}).unwrap(), [], "{why}");
+    }
+}

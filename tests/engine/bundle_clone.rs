@@ -150,3 +150,28 @@ fn a_sealed_bundle_fills_the_instance_that_it_is_sealed_to_and_no_other() {
     delta.open().bundle_apply(&more, Mode::Keep).unwrap();
     assert!(titles(&delta.app).contains("later"));
 }
+
+/// Names are what people chose: two in one store may have the same, and neither keeps others from beginning there.
+#[test]
+fn of_two_that_call_themselves_the_same_both_are_cloned() {
+    let stick = Stick::new();
+    let [one, other] = ["board", "board"].map(Site::new);
+    for (site, title) in [(&one, "a ladder"), (&other, "a saw")] {
+        site.uses(&stick);
+        let author = site.app.insert_user("mara", "public");
+        site.request(author, title, "public");
+        site.open().commit(Mode::Keep).unwrap();
+        site.push();
+    }
+    let app = App::new();
+    let url = stick.path();
+    let (instance, _) =
+        Instance::clone_from(url.to_str().unwrap(), app.dir(), &options("gamma"), app.dir(), silent()).unwrap();
+    let titles = app.value("SELECT group_concat(title, ', ') FROM (SELECT title FROM help_requests ORDER BY title)");
+    assert_eq!(titles, "a ladder, a saw");
+    let names: Vec<String> = instance.state.peers().unwrap().into_iter().map(|peer| peer.name.to_string()).collect();
+    assert!(
+        names.len() == 2 && names.iter().all(|name| name.starts_with("board")) && names[0] != names[1],
+        "{names:?}"
+    );
+}

@@ -167,6 +167,42 @@ fn an_edit_against_a_deletion_brings_the_whole_record_back() {
     assert_eq!(alpha.roots(&alpha, &ScopeName::public()), beta.roots(&alpha, &ScopeName::public()));
 }
 
+/// Found by the simulation: the origin kept a placeholder of the deleted row for a comment's sake, took it for a row that is for
+/// nobody, and turned the edit away.
+#[test]
+fn an_edit_against_a_deletion_brings_the_record_back_over_a_placeholder() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let gamma = Site::new("gamma");
+    gamma.knows(&alpha, None);
+    alpha.knows(&gamma, Some(Trust::Writer));
+    gamma.uses(&stick);
+    let alice = alpha.app.insert_user("alice", "public");
+    let request = alpha.request(alice, "ladder", "public");
+    for site in [&alpha, &beta, &gamma] {
+        site.sync();
+    }
+    beta.app.execute("DELETE FROM help_requests WHERE title = 'ladder'", &[]);
+    beta.sync();
+    alpha.app.insert_comment(request, alice, "it has five steps", "public");
+    alpha.sync();
+    assert_eq!(alpha.app.value("SELECT count(*) FROM help_requests WHERE title = 'ladder'"), "0");
+    gamma.app.execute("UPDATE help_requests SET description = 'by gamma' WHERE title = 'ladder'", &[]);
+    // What hangs on the record follows when its origin has it again.
+    for _ in 0..3 {
+        for site in [&gamma, &alpha, &beta] {
+            site.sync();
+        }
+    }
+    let sql =
+        "SELECT coalesce(group_concat(r.title || '; ' || r.description || '; ' || coalesce(c.body, '-')), 'nothing')
+        FROM help_requests r LEFT JOIN request_comments c ON c.help_request_id = r.id WHERE r.sync_scope = 'public'";
+    for site in [&alpha, &beta, &gamma] {
+        assert_eq!(site.app.value(sql), "ladder; by gamma; it has five steps", "{}", site.name);
+        site.app.assert_whole();
+    }
+    assert_eq!(alpha.roots(&alpha, &ScopeName::public()), gamma.roots(&alpha, &ScopeName::public()));
+}
+
 #[test]
 fn deletions_travel_and_a_reused_rowid_leaks_nothing() {
     let (_stick, alpha, beta) = pair(None);

@@ -509,3 +509,65 @@ fn a_receipt_under_a_key_that_went_is_no_fault() {
     let found = fetched(&alpha);
     assert!(found.refused.is_empty(), "{found:?}");
 }
+
+/// Found by the simulation: the origin held the head of one writer for ever, with words of another whom it trusted no more
+/// before it had taken them.
+#[test]
+fn what_a_writer_merged_of_one_who_may_write_no_more_comes_as_its_own() {
+    for withdraws in [false, true] {
+        let (stick, alpha, beta) = pair(Some(Trust::Writer));
+        let gamma = third(&stick, &alpha, Some(Trust::Writer));
+        gamma.knows(&beta, None);
+        let alice = alpha.app.insert_user("alice", "public");
+        for title in ["ladder", "soup", "other"] {
+            alpha.request(alice, title, "public");
+        }
+        for site in [&alpha, &beta, &gamma, &alpha, &beta, &gamma] {
+            site.sync();
+        }
+        let describe = |site: &Site, title: &str, text: &str| {
+            site.app.execute("UPDATE help_requests SET description = ?2 WHERE title = ?1", &[&title, &text]);
+        };
+        describe(&beta, "ladder", "by beta");
+        beta.sync();
+        describe(&gamma, "soup", "by gamma");
+        gamma.sync();
+        // What gamma merged is no longer what the newest head says.
+        describe(&beta, "ladder", "by beta again");
+        beta.sync();
+        alpha.open().peer_untrust("beta", Mode::Keep).unwrap();
+        let held = fetched(&alpha).held;
+        assert!(held.len() == 1 && held[0].contains("words of beta, who may write here no more"), "{held:?}");
+        if withdraws {
+            let sql = "UPDATE help_requests SET sync_scope = 'private' WHERE title = 'other'";
+            alpha.app.execute(sql, &[]);
+        }
+        alpha.sync();
+        gamma.sync();
+        alpha.sync();
+        gamma.sync();
+        let shown = |site: &Site| site.app.value("SELECT group_concat(description, ', ') FROM help_requests");
+        for site in [&alpha, &gamma] {
+            let text = shown(site);
+            assert!(text.contains("by beta") && !text.contains("again") && text.contains("by gamma"), "{text}");
+            let summary = fetched(site);
+            assert!(summary.held.is_empty() && summary.heads.is_empty(), "{summary:?}");
+            let pushed = site.push();
+            assert!(pushed.published.is_empty() && pushed.heads == 0, "{pushed:?}");
+        }
+        let public = ScopeName::public();
+        assert_eq!(alpha.roots(&alpha, &public), gamma.roots(&alpha, &public));
+        for (_, id, record) in alpha.records() {
+            let words = record.elements().filter(|(_, element)| element.stamp.author == beta.open().id());
+            assert_eq!(words.count(), 0, "{id} has words under beta's stamp");
+        }
+        // Once it may write again its own are taken too, beside those that gamma answers for.
+        alpha.open().peer_trust("beta", Trust::Writer).unwrap();
+        for site in [&alpha, &beta, &alpha, &gamma, &alpha] {
+            site.sync();
+        }
+        assert_eq!(alpha.roots(&alpha, &public), gamma.roots(&alpha, &public));
+        let open = alpha.open().open_conflicts().unwrap();
+        assert!(open.len() == 1 && open[0].ends_with(".description"), "{open:?}");
+    }
+}

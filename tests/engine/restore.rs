@@ -229,6 +229,35 @@ fn an_old_wbsync_beside_a_current_database_catches_up() {
     assert_eq!(count(&week.alpha, "deleted later"), "0", "what was deleted and published stays deleted");
 }
 
+/// The application writes at once after its own backup was put back: what the backup doesn't hold is not deleted by us.
+#[test]
+fn an_old_database_beside_a_current_state_publishes_nothing_until_it_is_restored() {
+    let week = week();
+    let Week { alpha, beta, .. } = &week;
+    let expected = shared(beta);
+    week.put_back_database();
+    alpha.request(1, "made after", "public");
+    describe(alpha, "quiet", "after the backup came back");
+    let before = Saved::of(&week.stick.path());
+    let error = alpha.open().commit(Mode::Keep).unwrap_err();
+    assert!(matches!(error, Error::OldDatabase { .. }), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("wbsync restore")), "{error:?}");
+    assert_eq!(super::world::files_under(before.path()), week.stick.files(), "nothing was sent");
+    restore(alpha);
+    week.converges();
+    let now = shared(beta);
+    let missing: Vec<_> = expected.difference(&now).filter(|line| !line.contains("quiet")).collect();
+    assert!(missing.is_empty(), "{missing:?} in {now:?}");
+    assert_eq!(
+        (description(beta, "quiet"), count(beta, "made after")),
+        ("after the backup came back".into(), "1".into())
+    );
+    // From then on all is as usual.
+    alpha.request(1, "made later", "public");
+    week.converges();
+    assert_eq!(count(beta, "made later"), "1");
+}
+
 #[test]
 fn both_from_the_same_old_moment_catch_up() {
     let week = week();
@@ -575,6 +604,30 @@ fn a_field_of_a_narrower_scope_that_came_between_two_restores_travels() {
         site.sync();
     }
     assert_eq!([email(&alpha, "of another"), email(&beta, "of another")], ["bea@example.org", "bea@example.org"]);
+    assert_eq!(alpha.local_heads(), beta.local_heads());
+}
+
+/// The mapping was changed after `init`, and what publishes first is a restore: whoever edits our rows learns from it already which
+/// fields are for fewer readers.
+#[test]
+fn a_restore_publishes_the_mapping_as_it_is() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    for site in [&alpha, &beta] {
+        let path = site.app.dir().join("wbsync.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text + "\n[dataset.requests.fields.contact_email]\nscope = \"trusted\"\n").unwrap();
+    }
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "soup", "public");
+    alpha.request(alice, "nails", "trusted");
+    beta.sync();
+    restore(&alpha);
+    beta.sync();
+    beta.edit(id_of(&beta, "soup"), "contact_email", "bea@example.org");
+    for site in [&beta, &alpha, &beta] {
+        site.sync();
+    }
+    assert_eq!(alpha.app.value("SELECT contact_email FROM help_requests WHERE title = 'soup'"), "bea@example.org");
     assert_eq!(alpha.local_heads(), beta.local_heads());
 }
 

@@ -122,3 +122,30 @@ fn a_content_that_is_none_waits() {
     let waits = beta.waits();
     assert_eq!(waits.len(), 3, "{waits:?}");
 }
+
+/// A rule and a name may be composed differently and look the same; and what tools keep secrets in is no file to share.
+#[test]
+fn what_is_to_stay_home_stays_however_its_name_is_spelled() {
+    let (_stick, alpha, beta) = pair("public", None);
+    alpha.configure(
+        "scope = \"public\"",
+        "scope = \"public\"\nrules = [{ path = \"priv\u{e9}/**\", scope = \"private\" }]",
+    );
+    let text = fs::read_to_string(alpha.dir.path().join("wbsync.toml")).unwrap();
+    let mapping = "[dataset.notes]\ntable = \"notes\"\nkey = \"id\"\nscope = { constant = \"private\" }\nfields.body = { type = \"text\" }\n";
+    let text = format!("database = \"sqlite:///d/app.db\"\n{text}\n{mapping}");
+    fs::write(alpha.dir.path().join("wbsync.toml"), text).unwrap();
+    alpha.write("prive\u{301}/a", "decomposed");
+    alpha.write("priv\u{e9}s", "another name");
+    for secret in [".env.local", ".ssh/id_ed25519", "sub/.htpasswd"] {
+        alpha.write(secret, "secret");
+    }
+    let database = rusqlite::Connection::open(alpha.path("app.db")).unwrap();
+    database.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT)").unwrap();
+    assert!(alpha.path("app.db-wal").exists());
+    alpha.sync();
+    beta.sync();
+    let names: Vec<String> = beta.tree().into_keys().collect();
+    assert_eq!(names, ["priv\u{e9}s"]);
+    drop(database);
+}

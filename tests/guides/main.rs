@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod instances;
 mod links;
 mod pages;
 mod services;

@@ -14,6 +14,8 @@ pub(crate) struct Code {
     pub(crate) line: usize,
     pub(crate) text: String,
     pub(crate) is_block: bool,
+    /// Whether a test types it: it stands in a `console` block.
+    pub(crate) is_typed: bool,
 }
 
 /// Returns README.md and everything in docs/ and format/.
@@ -62,11 +64,13 @@ impl Page {
                 Some("```") if is_fence => fence = None,
                 // What a command said is no command, and neither is configuration.
                 Some("```") if kind == "console" && !text.contains("$ ") || !matches!(kind, "console" | "sh" | "") => {}
-                Some("```") => found.push(Code { line, text: text.to_owned(), is_block: true }),
+                Some("```") => {
+                    found.push(Code { line, text: text.to_owned(), is_block: true, is_typed: kind == "console" });
+                }
                 _ if is_fence => (fence, kind) = (Some("```"), text.trim_start_matches('`')),
                 _ if is_indented => {
                     fence = Some("    ");
-                    found.push(Code { line, text: text.trim_start().to_owned(), is_block: true });
+                    found.push(Code { line, text: text.trim_start().to_owned(), is_block: true, is_typed: false });
                 }
                 _ if text.is_empty() => {}
                 _ => {
@@ -102,6 +106,6 @@ impl Page {
 fn spans(prose: &str, at: usize, found: &mut Vec<Code>) {
     for (number, part) in prose.split('`').enumerate().filter(|(number, _)| number % 2 == 1) {
         let before: usize = prose.split('`').take(number).map(|part| part.matches('\n').count()).sum();
-        found.push(Code { line: at + before, text: part.replace('\n', " "), is_block: false });
+        found.push(Code { line: at + before, text: part.replace('\n', " "), is_block: false, is_typed: false });
     }
 }

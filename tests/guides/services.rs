@@ -52,8 +52,21 @@ impl Services {
     fn start(&self, unit: &str) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wbsync"));
         if unit == "wbsync-hub" {
+            // By either name: `localhost` is what stands for hub.example.
             let url = format!("http://{}/", self.hub);
-            command.args(["serve", "--listen", &self.hub, "--store", "store", "--metrics", "--url", &url]);
+            let by_name = url.replace("127.0.0.1", "localhost");
+            command.args([
+                "serve",
+                "--listen",
+                &self.hub,
+                "--store",
+                "store",
+                "--metrics",
+                "--url",
+                &url,
+                "--url",
+                &by_name,
+            ]);
             command.current_dir(self.root.join("hub"));
         } else {
             let name = unit.strip_prefix("wbsync@").expect("a unit of scripts/deploy");

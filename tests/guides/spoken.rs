@@ -30,6 +30,36 @@ fn every_command_that_a_document_names_exists_with_its_options() {
     assert!(seen > 500, "{seen} commands are named");
 }
 
+/// What stands in a block and isn't typed by a test: it wants root, a docker daemon, cron, or is a line of a configuration.
+const NOT_TYPED: [(&str, &str); 5] = [
+    ("docs/deploy.md", "wbsync hub invite --store /var/lib/wbsync/store > invitation.txt"),
+    ("docs/deploy.md", "docker compose -f scripts/deploy/compose.yaml exec hub "),
+    ("docs/operate.md", "cd /srv/alpha && sudo -u alpha wbsync init"),
+    ("docs/worker.md", "*/5 * * * *  board  cd /srv/board && wbsync run-once --quiet"),
+    ("docs/hub.md", "restrict,command="),
+];
+
+#[test]
+fn every_command_in_a_block_is_typed_by_a_test() {
+    let tests = texts(&["tests"]);
+    let (mut excused, mut complaints) = (BTreeSet::new(), Vec::new());
+    for page in pages::of_today().into_iter().filter(|page| !page.path.starts_with("format/")) {
+        if page.text.contains("```console") && !tests.contains(&format!("\"{}\"", page.path)) {
+            complaints.push(format!("{}: no test types it", page.path));
+        }
+        for code in page.code().into_iter().filter(|code| code.is_block && !code.is_typed) {
+            let excuse = NOT_TYPED.iter().position(|(path, line)| *path == page.path && code.text.starts_with(line));
+            match excuse {
+                Some(excuse) => drop(excused.insert(excuse)),
+                None if command_lines(&code).is_empty() => {}
+                None => complaints.push(format!("{}:{}: not typed: {}", page.path, code.line, code.text)),
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+    assert_eq!(excused.len(), NOT_TYPED.len(), "some excuses aren't needed any more");
+}
+
 #[test]
 fn options_that_stand_alone_exist_somewhere() {
     let wbsync = CommandLine::command();
@@ -148,8 +178,8 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// Says what is wrong with the words after `wbsync`.
-fn understand(wbsync: &clap::Command, words: &[String], is_whole: bool) -> Result<(), String> {
-    let (mut command, mut positions) = (wbsync, 0);
+pub(crate) fn understand(wbsync: &clap::Command, words: &[String], is_whole: bool) -> Result<(), String> {
+    let (mut command, mut positions, mut options) = (wbsync, 0, BTreeSet::new());
     let mut rest = words.iter().map(String::as_str).peekable();
     let mut is_cut = false;
     while let Some(word) = rest.next() {
@@ -160,6 +190,7 @@ fn understand(wbsync: &clap::Command, words: &[String], is_whole: bool) -> Resul
                 return Ok(());
             }
             let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
+            options.insert(name);
             let arg = command
                 .get_arguments()
                 .find(|arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&name)));
@@ -189,7 +220,9 @@ fn understand(wbsync: &clap::Command, words: &[String], is_whole: bool) -> Resul
         return Err(format!("takes {} words, not {positions}", positionals.len()));
     }
     let needed = positionals.iter().filter(|arg| arg.is_required_set()).count();
-    if is_whole && !is_cut && (positions < needed || command.is_subcommand_required_set()) {
+    let is_given = |arg: &clap::Arg| arg.get_long().is_none_or(|name| options.contains(name));
+    let has_options = command.get_opts().filter(|arg| arg.is_required_set()).all(is_given);
+    if is_whole && !is_cut && (positions < needed || !has_options || command.is_subcommand_required_set()) {
         return Err("something is missing".to_owned());
     }
     Ok(())
@@ -217,7 +250,7 @@ mod checks {
     fn said(text: &str, is_block: bool) -> Result<(), String> {
         let mut wbsync = CommandLine::command();
         wbsync.build();
-        let lines = command_lines(&Code { line: 1, text: text.to_owned(), is_block });
+        let lines = command_lines(&Code { line: 1, text: text.to_owned(), is_block, is_typed: false });
         lines.iter().try_for_each(|line| understand(&wbsync, line, is_block))
     }
 

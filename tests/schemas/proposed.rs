@@ -133,6 +133,8 @@ fn types_behind_domains_and_numbered_keys_are_proposed_as_what_they_are() {
          CREATE TABLE a (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, f fingerprint, r realm, i inner_realm DEFAULT 'x',
              b blobby, w words, d realm[], feels feeling, at time(2), z time(0) with time zone, born timestamp(0),
              twice int GENERATED ALWAYS AS (1 + 1) STORED, counted bigint GENERATED ALWAYS AS IDENTITY);
+         CREATE TABLE e (id uuid PRIMARY KEY, m mood NOT NULL, d date NOT NULL, t time NOT NULL, code varchar(6) NOT NULL UNIQUE);
+         CREATE TABLE f (e_id uuid NOT NULL REFERENCES e(id), body text PRIMARY KEY);
          CREATE TABLE c (id context PRIMARY KEY, a_id bigint REFERENCES a(id), body text)",
     );
     let proposal = map::propose(site.path(), Some(&site.url)).unwrap();
@@ -149,6 +151,9 @@ fn types_behind_domains_and_numbered_keys_are_proposed_as_what_they_are() {
         "b decimal, d list:text, f text, i text, r text, w list:text, z text, at text, born timestamp, feels text";
     assert_eq!(fields("a"), wanted, "{}", proposal.toml);
     assert_eq!(fields("c"), "a to a, id int, body text", "{}", proposal.toml);
+    // What stands in for a row is of the column's type.
+    let stub = "stub = { id = \"{id}\", m = \"glad\", d = \"1970-01-01\", t = \"00:00:00\" }";
+    assert!(proposal.toml.contains(stub), "{}", proposal.toml);
     site.init("alpha", &proposal.toml).unwrap();
     let review = map::check(site.path(), None, None).unwrap();
     let doubts: Vec<_> = review.findings.iter().filter(|finding| finding.weight != Weight::Note).collect();

@@ -48,7 +48,12 @@ impl Town {
         for (texts, contact, scope, is_open, user) in rows {
             let Some(origin) = self.origin_of(&user).filter(|_| is_open) else { continue };
             let Some(audience) = self.audience(origin, at, &scope) else { continue };
-            self.note_audience(&texts, &audience);
+            // Of what others typed they know themselves, and the origin, for whom it is.
+            let is_known = |text: &String| origin == at || self.model.author[text] == at;
+            let known =
+                |texts: &str| -> Vec<String> { Model::find(texts.as_bytes()).into_iter().filter(is_known).collect() };
+            let (known_texts, known_contact) = (known(&texts), known(&contact));
+            self.note_audience(&known_texts, &audience);
             let scope = ["trusted", GROUP_SCOPE].into_iter().find(|known| *known == scope);
             if let Some(scope) = scope {
                 self.model.meant.entry((origin, scope)).or_default().extend(Model::find(texts.as_bytes()));
@@ -56,7 +61,7 @@ impl Town {
             // An address is for trusted readers at most; what is for the group isn't for those.
             if scope != Some(GROUP_SCOPE) {
                 let trusted = self.audience(origin, at, "trusted").unwrap();
-                self.note_audience(&contact, &audience.intersection(&trusted).copied().collect());
+                self.note_audience(&known_contact, &audience.intersection(&trusted).copied().collect());
                 self.model.meant.entry((origin, "trusted")).or_default().extend(Model::find(contact.as_bytes()));
             }
         }
@@ -77,9 +82,9 @@ impl Town {
         Some(audience)
     }
 
-    fn note_audience(&mut self, texts: &str, audience: &BTreeSet<At>) {
-        for text in Model::find(texts.as_bytes()) {
-            self.model.allowed.get_mut(&text).unwrap().extend(audience.iter().copied());
+    fn note_audience(&mut self, texts: &[String], audience: &BTreeSet<At>) {
+        for text in texts {
+            self.model.allowed.get_mut(text).unwrap().extend(audience.iter().copied());
         }
     }
 

@@ -17,7 +17,8 @@ impl Town {
     pub fn step(&mut self, chance: u64) {
         self.random = Prng::new(chance);
         let at = self.anybody();
-        if self.random.chance(250) {
+        // What is late is so late that others may have written twice meanwhile.
+        if self.random.chance(80) {
             self.machine.deliver();
             self.check_stores();
         }

@@ -39,7 +39,11 @@ impl Town {
         self.outcome.exchanges += 1;
         let remotes = self.remotes(at);
         let remotes: Vec<_> = remotes.iter().filter(|_| self.random.chance(750)).cloned().collect();
-        let Some(first) = remotes.first() else { return };
+        let Some(first) = remotes.first() else {
+            // Nothing is done, so nothing goes wrong: it isn't kept for what comes next.
+            self.machine.restart();
+            return;
+        };
         let done = match self.random.below(6) {
             0 => {
                 self.tell(at, "commit");
@@ -176,8 +180,11 @@ impl Town {
     pub fn restore(&mut self, at: At) {
         self.players[at].is_behind = true;
         self.maybe_trouble();
-        let restored =
-            self.with_mut(at, Purpose::Restore, |instance| instance.restore(&RestoreOptions::default(), Mode::Keep));
+        // Where nobody has ever sent anything there is nobody to ask, and people say so.
+        let stores = &self.players[at].stores;
+        let without_remotes = stores.iter().all(|store| !self.places[*store].store().exists());
+        let options = RestoreOptions { without_remotes, ..RestoreOptions::default() };
+        let restored = self.with_mut(at, Purpose::Restore, |instance| instance.restore(&options, Mode::Keep));
         if let Some(Ok(summary)) = restored {
             self.tell(at, &format!("  restores: {summary:?}"));
             self.players[at].is_behind = !summary.pushed.failed.is_empty();

@@ -103,6 +103,9 @@ impl History {
 
     /// Plays it; what is wrong comes back as text.
     pub fn run(&self, tells: bool) -> Result<Outcome, String> {
+        let said = || SAID.lock().unwrap_or_else(PoisonError::into_inner);
+        // What stops the machine says nothing: such a one is never to come as far as this.
+        *said() = "the machine stopped where nobody waits for it".into();
         let run = catch_unwind(AssertUnwindSafe(|| {
             let mut town = Town::new(self.seed, tells);
             for step in &self.steps {
@@ -113,7 +116,7 @@ impl History {
             Outcome { steps: self.steps.len() as u64, requests: town.machine.lost(), ..town.outcome }
         }));
         rig::install(None);
-        run.map_err(|_| SAID.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        run.map_err(|_| said().clone())
     }
 
     /// Leaves out steps as long as it still fails (Zeller: delta debugging).

@@ -89,6 +89,14 @@ impl<'a> Stage<'a> {
         self.place(named, &here)
     }
 
+    /// Puts a script into the PATH, in the place of a program.
+    pub fn program(self, name: &str, script: &str) -> Self {
+        let path = self.dir.path().join("bin").join(name);
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        self
+    }
+
     /// Sets a variable of the environment.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));

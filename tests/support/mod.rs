@@ -7,6 +7,7 @@
 pub mod app;
 pub mod described;
 pub mod document;
+pub mod git_site;
 pub mod pair;
 pub mod pgwire;
 pub mod postgres;

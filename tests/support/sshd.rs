@@ -38,13 +38,18 @@ impl Sshd {
         };
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
-        for key in ["host_key", "client_key", "forced_key"] {
+        fs::create_dir(dir.path().join("home")).unwrap();
+        for key in ["host_key", "client_key", "forced_key", "home_key"] {
             let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &path(key)]).status();
             assert!(made.unwrap().success());
         }
         let public = |key: &str| fs::read_to_string(path(&format!("{key}.pub"))).unwrap();
         let forced = format!("restrict,command=\"{PROGRAM} serve --stdio --store {}\"", path("forced"));
-        let keys = format!("{}{forced} {}", public("client_key"), public("forced_key"));
+        // Whoever comes with this key is at home in a directory of ours, and not in that of the user that runs the tests.
+        let home = path("home");
+        let at_home = format!("command=\"cd '{home}' && HOME='{home}' exec sh -c \\\"$SSH_ORIGINAL_COMMAND\\\"\"");
+        let [client, forced_key, home_key] = ["client_key", "forced_key", "home_key"].map(public);
+        let keys = format!("{client}{forced} {forced_key}{at_home} {home_key}");
         fs::write(dir.path().join("authorized_keys"), keys).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let bin = Path::new(PROGRAM).parent().unwrap().display();
@@ -83,6 +88,20 @@ impl Sshd {
             path(key),
             path("known_hosts")
         )
+    }
+
+    /// Returns a script to stand before `ssh` in a PATH: every host is this one, and its users are at home in `dir`'s `home`.
+    pub fn script(&self) -> String {
+        let path = |name: &str| self.dir.path().join(name).display().to_string();
+        let config = format!(
+            "HostName 127.0.0.1\nPort {port}\nIdentityFile {}\nIdentitiesOnly yes\n\
+            UserKnownHostsFile {}\nStrictHostKeyChecking yes\nBatchMode yes\nLogLevel ERROR\n",
+            path("home_key"),
+            path("known_hosts"),
+            port = self.port
+        );
+        fs::write(self.dir.path().join("ssh_config"), config).unwrap();
+        format!("#!/bin/sh\nPATH=/usr/local/bin:/usr/bin:/bin exec ssh -F {} \"$@\"\n", path("ssh_config"))
     }
 
     /// Returns whose account it is.

@@ -1,6 +1,5 @@
 //! `wbsync bundle`: one file that carries what another site lacks.
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +15,8 @@ use crate::sync::bundle::{BundleError, BundleOptions, BundleSummary, bundle_look
 use crate::sync::commit::Mode;
 use crate::sync::error::Error;
 use crate::sync::instance::Purpose;
+use crate::sys::disk::Access;
+use crate::sys::output::Output;
 use crate::sys::{clock, disk};
 
 /// Carry records in one file: to sites that are reached by stick only
@@ -249,14 +250,13 @@ fn write_to(
         return stdout.flush().map_err(Failure::Output);
     };
     let path = context.dir.join(output);
-    let parent = path.parent().unwrap_or(&context.dir);
     let failed = || Error::io("write", &path);
-    let mut file = disk::temporary_in(parent, disk::Access::Shared).map_err(failed())?;
-    let mut buffered = io::BufWriter::with_capacity(256 << 10, file.as_file_mut() as &mut File);
+    let mut output = Output::create(&path, Access::Shared).map_err(failed())?;
+    let mut buffered = io::BufWriter::with_capacity(256 << 10, output.file());
     fill(&mut buffered)?;
     buffered.flush().map_err(failed())?;
     drop(buffered);
-    disk::persist(file, &path).map_err(failed())?;
+    output.finish().map_err(failed())?;
     Ok(())
 }
 

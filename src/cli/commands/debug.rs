@@ -17,6 +17,7 @@ use crate::sync::debug::plain;
 use crate::sync::error::{Error, exit};
 use crate::sync::instance::Purpose;
 use crate::sys::disk::{self, Access};
+use crate::sys::output;
 
 /// Look inside: documents, objects, CBOR, trees, keys
 ///
@@ -177,7 +178,7 @@ fn doc(context: &mut Context, file: &Path, armored: Option<&Path>) -> Result<(),
     for (ending, bytes) in endings {
         let mut path = context.dir.join(prefix).into_os_string();
         path.push(format!(".{ending}"));
-        disk::replace(Path::new(&path), bytes, Access::Shared).map_err(Error::io("write", &path))?;
+        output::write(Path::new(&path), bytes, Access::Shared).map_err(Error::io("write", &path))?;
     }
     let prefix = prefix.display();
     context.hint(&format!(
@@ -199,7 +200,7 @@ fn fork(context: &mut Context, peer: Option<&str>, out: Option<&Path>) -> Result
         for (letter, bytes) in ["a", "b"].into_iter().zip(&proof.bytes) {
             let mut path = context.dir.join(prefix).into_os_string();
             path.push(format!(".{}.{letter}", number + 1));
-            disk::replace(Path::new(&path), bytes, Access::Shared).map_err(Error::io("write", &path))?;
+            output::write(Path::new(&path), bytes, Access::Shared).map_err(Error::io("write", &path))?;
         }
     }
     if proofs.is_empty() {

@@ -11,7 +11,8 @@ use crate::cli::qr;
 use crate::keys::export;
 use crate::sync::error::Error;
 use crate::sync::instance::Purpose;
-use crate::sys::disk::{self, Access};
+use crate::sys::disk::Access;
+use crate::sys::output;
 
 /// Print this instance's secret keys, sealed with a passphrase
 ///
@@ -58,7 +59,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         Some(path) => {
             let path = context.dir.join(path);
             let plain = anstream::adapter::strip_str(&text).to_string();
-            disk::replace(&path, plain.as_bytes(), Access::Secret).map_err(Error::io("write", &path))?;
+            output::write(&path, plain.as_bytes(), Access::Secret).map_err(Error::io("write", &path))?;
             context.answer(&json, &format!("wrote {}\n", path.display()))?;
         }
     }

@@ -8,13 +8,14 @@ use serde_json::json;
 use crate::cli::commands::serve::open;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::table;
+use crate::cli::text::{bytes, table};
 use crate::hub::limits::INVITATION_DAYS;
 use crate::hub::members::{Invitation, Members, Role};
 use crate::id::bytes::InstanceId;
 use crate::id::name::PeerName;
-use crate::keys::card::SignedCard;
+use crate::sync::error::Error;
 use crate::sync::instance::Purpose;
+use crate::sync::peers::read_card;
 use crate::sys::clock::{self, UnixMillis};
 
 /// Say who may use a served store, or join one
@@ -52,12 +53,12 @@ enum Command {
     },
     /// Let an instance use the store, or change what it may do
     #[command(
-        after_help = "Examples:\n  wbsync hub allow 5f1c… --store /srv/hub\n  wbsync hub allow wbsync-card1:… --role reader"
+        after_help = "Examples:\n  wbsync hub allow 5f1c… --store /srv/hub\n  wbsync hub allow beta.card --role reader"
     )]
     Allow {
         #[command(flatten)]
         place: Place,
-        /// Its id, or its card in one line
+        /// Its id, its card in one line, or a file that holds the card
         instance: String,
         /// What it may do: reader, writer, admin
         #[arg(long, default_value = "writer")]
@@ -68,7 +69,7 @@ enum Command {
     Deny {
         #[command(flatten)]
         place: Place,
-        /// Its id, or its card in one line
+        /// Its id, its card in one line, or a file that holds the card
         instance: String,
     },
     /// List who may use the store, and what they store
@@ -82,7 +83,7 @@ enum Command {
     Quota {
         #[command(flatten)]
         place: Place,
-        /// Its id, or its card in one line
+        /// Its id, its card in one line, or a file that holds the card
         instance: String,
         /// Bytes, or with K, M, G or T
         #[arg(value_parser = parse_bytes)]
@@ -131,12 +132,12 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             Ok(())
         }
         Command::Allow { place, instance, role } => {
-            let id = parse_instance(&instance)?;
+            let id = parse_instance(context, &instance)?;
             members(context, &place)?.allow(&id, role.role(), clock::now())?;
             context.answer(&json!({ "instance": id, "role": role.role() }), &format!("allowed {id}\n"))
         }
         Command::Deny { place, instance } => {
-            let id = parse_instance(&instance)?;
+            let id = parse_instance(context, &instance)?;
             members(context, &place)?.deny(&id)?;
             context.answer(&json!({ "denied": id }), &format!("denied {id}\n"))
         }
@@ -146,7 +147,11 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
                 .iter()
                 .map(|member| {
                     let role = RoleName::of(member.role).to_owned();
-                    [member.id.to_string(), role, format!("{} of {} bytes", member.used_bytes, member.quota_bytes)]
+                    [
+                        member.id.to_string(),
+                        role,
+                        format!("{} of {}", bytes(member.used_bytes), bytes(member.quota_bytes)),
+                    ]
                 })
                 .collect();
             context.answer(&json!({ "members": members }), &table("", &rows))?;
@@ -155,10 +160,11 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Command::Quota { place, instance, bytes } => {
-            let id = parse_instance(&instance)?;
-            members(context, &place)?.set_quota(&id, bytes)?;
-            context.answer(&json!({ "instance": id, "quota_bytes": bytes }), &format!("{id} may store {bytes} bytes\n"))
+        Command::Quota { place, instance, bytes: most } => {
+            let id = parse_instance(context, &instance)?;
+            members(context, &place)?.set_quota(&id, most)?;
+            context
+                .answer(&json!({ "instance": id, "quota_bytes": most }), &format!("{id} may store {}\n", bytes(most)))
         }
         Command::Join { remote, token_file } => {
             let token = read_token(context, token_file.as_deref())?;
@@ -187,14 +193,17 @@ fn members(context: &Context, place: &Place) -> Result<Members, Failure> {
     Ok(Members::open(&dir)?)
 }
 
-fn parse_instance(text: &str) -> Result<InstanceId, Failure> {
+fn parse_instance(context: &Context, text: &str) -> Result<InstanceId, Failure> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    let card = SignedCard::from_line(text).map_err(|error| {
-        Failure::Usage(format!("this is neither an id of 64 digits, as `wbsync id` shows it, nor a card: {error}"))
-    })?;
-    Ok(card.card.instance)
+    match read_card(text, &context.dir) {
+        Ok(card) => Ok(card.card.instance),
+        Err(Error::Card(error)) => Err(Failure::Usage(format!(
+            "this is neither an id of 64 digits, as `wbsync --json id` shows it, nor a card, nor a file with one: {error}"
+        ))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn parse_bytes(text: &str) -> Result<u64, String> {

@@ -8,7 +8,8 @@ use crate::daemon::gauges::Gauges;
 use crate::daemon::metrics::Metrics;
 use crate::sync::error::Error;
 use crate::sync::instance::Purpose;
-use crate::sys::disk::{self, Access};
+use crate::sys::disk::Access;
+use crate::sys::output;
 
 /// Print the instance's metrics, or write them for node_exporter
 ///
@@ -34,7 +35,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     metrics.show(&Gauges::of(&context.instance(Purpose::Look)?)?);
     let text = metrics.text();
     if let Some(path) = args.textfile.map(|path| context.dir.join(path)) {
-        disk::replace(&path, text.as_bytes(), Access::Shared).map_err(Error::io("write", &path))?;
+        output::write(&path, text.as_bytes(), Access::Shared).map_err(Error::io("write", &path))?;
         return context.answer(&serde_json::json!({ "written": path }), "");
     }
     context.answer(&serde_json::json!({ "openmetrics": text }), &text)

@@ -54,7 +54,7 @@ pub mod verify_proof;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::arguments::{Command, CommandLine};
 use super::context::{Context, say};
@@ -65,7 +65,7 @@ use crate::sync::error::exit;
 pub fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&helpful(error)),
     };
     let json = line.global.json;
     let run = Context::new(line.global).and_then(|mut context| {
@@ -134,6 +134,22 @@ fn dispatch(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Completions(args) => completions::run(context, args),
         Command::Man(args) => man::run(context, args),
     }
+}
+
+/// Leaves of clap's suggestions what helps: the likeliest command alone, and no advice to pass a mistyped option as a value.
+fn helpful(mut error: clap::Error) -> clap::Error {
+    let best = match error.get(ContextKind::SuggestedSubcommand) {
+        // The likeliest comes last.
+        Some(ContextValue::Strings(names)) => names.last().cloned(),
+        _ => None,
+    };
+    if let Some(best) = best {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::String(best));
+    }
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::Suggested);
+    }
+    error
 }
 
 /// Shows what clap has to say: help and version on stdout, the rest on stderr, as JSON if that was asked for.

@@ -9,6 +9,7 @@ use crate::id::name::PeerName;
 use crate::scope::manifest::draft::Since;
 use crate::state::peers::Trust;
 use crate::sync::commit::Mode;
+use crate::sync::error::Error;
 use crate::sync::forget::Forgotten;
 use crate::sync::instance::{Instance, Purpose};
 use crate::sync::peers::{PeerAdd, read_card};
@@ -34,7 +35,7 @@ enum Command {
     /// The card is the line that `wbsync id` prints there. Compare the fingerprint with its owner: a card proves only
     /// that whoever holds the key wrote it.
     #[command(
-        after_help = "Examples:\n  wbsync peer add wbsync-card:… --name beta\n  wbsync peer add beta.card --expect SHA256:…"
+        after_help = "Examples:\n  wbsync peer add wbsync-card1:… --name beta\n  wbsync peer add beta.card --expect SHA256:…"
     )]
     Add {
         /// The card's line, or a file that holds it
@@ -135,13 +136,20 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         Command::Add { card, name, expect } => {
             let card = read_card(&card, &context.dir)?;
             let is_pinned = expect.is_some();
-            let peer = context.instance(Purpose::Change)?.peer_add(&card, &PeerAdd { name, expect })?;
+            let instance = context.instance(Purpose::Change)?;
+            let was_known =
+                instance.state.peers().map_err(Error::State)?.iter().any(|peer| peer.id == card.card.instance);
+            let peer = instance.peer_add(&card, &PeerAdd { name, expect })?;
             let (name, fingerprint) = (&peer.name, Instance::fingerprint(&peer.id));
             context.answer(
                 &json!({ "name": name, "id": peer.id, "fingerprint": fingerprint, "trust": peer.trust }),
-                &format!("added {name}\nfingerprint  {fingerprint}\n"),
+                &match was_known {
+                    true => format!("took the card of {name}, whom we know\nfingerprint  {fingerprint}\n"),
+                    false => format!("added {name}\nfingerprint  {fingerprint}\n"),
+                },
             )?;
-            if !is_pinned {
+            // The id is the one that was compared when the peer was added.
+            if !is_pinned && !was_known {
                 context.hint(&format!(
                     "compare it with what {name}'s owner sees in `wbsync id --fingerprint`, then `wbsync follow {name}` \
                      or `wbsync peer trust {name}`"

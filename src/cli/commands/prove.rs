@@ -11,7 +11,8 @@ use crate::sync::commit::Mode;
 use crate::sync::error::Error;
 use crate::sync::instance::Purpose;
 use crate::sync::prove::{Asked, Made};
-use crate::sys::disk::{self, Access};
+use crate::sys::disk::Access;
+use crate::sys::output;
 
 /// Prove that a signed state holds a record, or doesn't
 ///
@@ -67,7 +68,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let full = context.dir.join(&path);
     if mode == Mode::Keep {
         let access = if made.proven.public { Access::Shared } else { Access::Secret };
-        disk::replace(&full, &bytes, access).map_err(Error::io("write", &full))?;
+        output::write(&full, &bytes, access).map_err(Error::io("write", &full))?;
     }
     let json = json!({ "file": full, "bytes": bytes.len(), "dry_run": mode == Mode::DryRun, "scope": made.scope,
         "signer": made.signer, "current": made.current, "proven": made.proven });

@@ -107,9 +107,10 @@ fn describe_published(published: &BTreeMap<String, Published>) -> String {
 pub fn describe(pushed: &Each<PushSummary>) -> String {
     let mut text = String::new();
     for (remote, summary) in &pushed.remotes {
-        text += &match summary.heads {
-            0 => format!("pushed {remote}: nothing new\n"),
-            heads => format!(
+        text += &match (summary.heads, summary.manifests) {
+            (0, 0) => format!("pushed {remote}: nothing new\n"),
+            (0, scopes) => format!("pushed {remote}: who may read and write, of {}\n", count(scopes, "scope")),
+            (heads, _) => format!(
                 "pushed {remote}: {}, {} in {}\n",
                 count(heads, "head"),
                 bytes(summary.bytes),

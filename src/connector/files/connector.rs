@@ -53,6 +53,8 @@ pub struct Place {
     pub root: PathBuf,
     /// The instance's own directory, for the bookkeeping and temporary files.
     pub own: PathBuf,
+    /// The file of the application's database, if it is one.
+    pub database: Option<PathBuf>,
 }
 
 /// What a capture reports.
@@ -83,7 +85,9 @@ impl FilesConnector {
     ///
     /// # Errors
     /// The sections contradict themselves; the bookkeeping can't be read or written.
-    pub fn open(sections: Sections, place: Place, context: Context) -> Result<Self, Error> {
+    pub fn open(mut sections: Sections, place: Place, context: Context) -> Result<Self, Error> {
+        let hide = |database| sections.values_mut().for_each(|section| section.hide(&place.root, database));
+        place.database.as_deref().into_iter().for_each(hide);
         let path = place.own.join(FILE);
         Self::open_at(&path, sections, place, context)
     }
@@ -172,14 +176,7 @@ impl FilesConnector {
             // What we write is no change.
             self.watch.note(picture(&self.sections, &self.places));
         }
-        self.sweep_staged()
-    }
-
-    /// Lets go of the pieces that were kept for files that are written by now.
-    fn sweep_staged(&self) -> Result<(), Error> {
-        let sql = "DELETE FROM staged WHERE NOT EXISTS (SELECT 1 FROM trouble WHERE step = 'write')
-                   OR hash NOT IN (SELECT hash FROM named)";
-        self.shadow.conn.execute(sql, []).map(drop).map_err(self.failed("let go of pieces"))
+        pieces::forget_written(&self.shadow.conn).map_err(self.failed("let go of pieces"))
     }
 
     /// Writes what is still to be written, and reads the directories into their tables.
@@ -331,11 +328,14 @@ impl Connector for FilesConnector {
     }
 
     fn audiences(&mut self, ids: &[RecordId]) -> Result<Vec<Option<Audience>>, Error> {
-        let audience = |id: &RecordId| {
-            let Some(dataset) = self.files_of(&id.dataset) else { return self.inner.audience(id) };
-            Ok(self.pieces(dataset).scope(id).map_err(self.failed("read a piece's audience"))?.map(Audience::Shared))
-        };
-        ids.iter().map(audience).collect()
+        let mut found = self.inner.audiences(ids)?;
+        for (found, id) in found.iter_mut().zip(ids) {
+            if let Some(dataset) = self.files_of(&id.dataset) {
+                let scope = self.pieces(dataset).scope(id).map_err(self.failed("read the audience of a piece"))?;
+                *found = scope.map(Audience::Shared);
+            }
+        }
+        Ok(found)
     }
 
     fn survey(&mut self, rows: &Rows, sink: &mut dyn FnMut(Surveyed) -> Result<(), SinkError>) -> Result<(), Error> {

@@ -70,6 +70,10 @@ pub(super) fn list(dataset: &DatasetName, section: &Section, beneath: &Beneath) 
             }
             continue;
         }
+        if section.is_database(&path) {
+            found.passed.insert(path, "it is the application's database");
+            continue;
+        }
         let Ok(metadata) = entry.metadata() else { continue };
         let stat = Stat::of(&metadata);
         let why = match stat.kind {

@@ -53,10 +53,16 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Names of files and directories that tools read as orders, or where they keep secrets.
+const RESERVED: [&str; 10] =
+    ["wbsync.toml", ".git", ".env", ".ssh", ".aws", ".gnupg", ".htpasswd", ".netrc", ".pgpass", ".npmrc"];
+
 /// Tells whether a name belongs to a tool that reads what lies there as orders or secrets: wbsync, git, the environment.
 pub fn is_reserved(name: &str) -> bool {
     let folded = fold(name);
-    folded.starts_with(".wbsync") || matches!(folded.trim_end_matches(['.', ' ']), "wbsync.toml" | ".git" | ".env")
+    let name = folded.trim_end_matches(['.', ' ']);
+    let begins = [".wbsync", ".env."].iter().any(|begin| folded.starts_with(begin));
+    begins || RESERVED.contains(&name)
 }
 
 /// Returns what names have in common that some file system takes for one: composed, in small letters.

@@ -241,6 +241,13 @@ impl Pieces<'_> {
     }
 }
 
+/// Lets go of the pieces that were kept for files that are written by now.
+pub(super) fn forget_written(conn: &Connection) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM staged WHERE NOT EXISTS (SELECT 1 FROM trouble WHERE step = 'write')
+               OR hash NOT IN (SELECT hash FROM named)";
+    conn.execute(sql, []).map(drop)
+}
+
 /// Forgets what captures reported that nobody settled: it is reported again.
 pub(super) fn forget_unsettled(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM piece WHERE number <> 0", [])?;

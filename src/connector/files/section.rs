@@ -1,9 +1,10 @@
 //! `[files.NAME]` of `wbsync.toml`: a directory as a dataset.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use unicode_normalization::UnicodeNormalization;
 
 use super::path;
 use crate::connector::error::Error;
@@ -26,6 +27,9 @@ pub struct Section {
     /// For whom the others are meant: the last rule that fits counts.
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// Files that are the application's database, beneath the directory; whoever opens it knows.
+    #[serde(skip)]
+    pub(super) hidden: Vec<String>,
     /// Patterns of files that are no records at all: neither read nor written.
     #[serde(default)]
     pub ignore: Vec<String>,
@@ -61,10 +65,30 @@ impl Section {
         self.json.iter().any(|pattern| fits(pattern, path))
     }
 
+    /// Tells whether a path is the application's database, or a file that its engine keeps beside it.
+    pub(super) fn is_database(&self, path: &str) -> bool {
+        let beside = |database: &String| {
+            path.strip_prefix(database.as_str()).is_some_and(|end| ["", "-wal", "-shm", "-journal"].contains(&end))
+        };
+        self.hidden.iter().any(beside)
+    }
+
+    /// Keeps the application's database out of the files, where it lies in their directory below `root`.
+    pub(super) fn hide(&mut self, root: &Path, database: &Path) {
+        let [dir, database] = [&root.join(&self.dir), database].map(|path| path.canonicalize());
+        let (Ok(dir), Ok(database)) = (dir, database) else { return };
+        let beneath = database.strip_prefix(&dir).ok().and_then(Path::to_str);
+        self.hidden.extend(beneath.map(str::to_owned));
+    }
+
     /// Tells whether a file or directory is none of ours.
     pub fn ignores(&self, path: &str) -> bool {
         path.split('/').any(path::is_reserved) || self.ignore.iter().any(|pattern| fits(pattern, path))
     }
+}
+
+fn composed(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// Tells whether a pattern means a path, or a directory above it. A pattern without a slash means names wherever they
@@ -73,7 +97,9 @@ fn fits(pattern: &str, path: &str) -> bool {
     let mode = gix_glob::wildmatch::Mode::NO_MATCH_SLASH_LITERAL;
     let anchored = pattern.trim_end_matches('/').contains('/');
     let pattern = pattern.trim_start_matches('/').trim_end_matches('/');
-    let matches = |text: &str| gix_glob::wildmatch(pattern.into(), text.into(), mode);
+    // Letters may be composed or not: on a screen they are the same.
+    let (pattern, path) = (&composed(pattern), &composed(path));
+    let matches = |text: &str| gix_glob::wildmatch(pattern.as_str().into(), text.into(), mode);
     let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
     ends.into_iter().any(|end| {
         let whole = &path[..end];

@@ -23,10 +23,15 @@ impl Sound {
 pub fn sound(name: &str) -> Option<Sound> {
     let words = words(name);
     let is = |wanted: &str| match wanted.split_once('_') {
-        Some((first, second)) => words.windows(2).any(|pair| pair[0] == first && pair[1] == second),
-        None => words.iter().any(|word| word == wanted),
+        Some((first, second)) => words.windows(2).any(|pair| pair[0] == first && is_word(&pair[1], second)),
+        None => words.iter().any(|word| is_word(word, wanted)),
     };
     SOUNDS.iter().find(|(wanted, _)| is(wanted)).map(|(_, sound)| *sound)
+}
+
+/// Tells whether a word is another one, or several of it.
+fn is_word(word: &str, wanted: &str) -> bool {
+    word == wanted || singular(word) == wanted
 }
 
 /// Cuts a name into words, in lower case: `passwordHash` and `PASSWORD_HASH` have two.
@@ -157,9 +162,11 @@ const fn personal(word: &'static str, what: &'static str) -> (&'static str, Soun
 
 /// A personal address.
 const ADDRESS: &str = "personal address";
+/// Where a person is.
+const PLACE: &str = "person's place";
 
 /// Words of column names that are rarely meant for others.
-const SOUNDS: [(&str, Sound); 40] = [
+const SOUNDS: [(&str, Sound); 93] = [
     secret("password", "password"),
     secret("passwd", "password"),
     secret("passphrase", "password"),
@@ -182,13 +189,66 @@ const SOUNDS: [(&str, Sound); 40] = [
     secret("verification_code", "one-time password"),
     secret("recovery_code", "one-time password"),
     secret("credential", "secret"),
-    secret("credentials", "secret"),
     secret("admin", "right"),
     secret("superuser", "right"),
     secret("staff", "right"),
     secret("iban", "bank account"),
     secret("ssn", "personal number"),
+    secret("pw", "password"),
+    secret("pass", "password"),
+    secret("passwort", "password"),
+    secret("kennwort", "password"),
+    secret("passcode", "password"),
+    secret("cvv", "bank card"),
+    secret("cvc", "bank card"),
+    secret("credit_card", "bank card"),
+    secret("card_number", "bank card"),
+    secret("backup_code", "one-time password"),
+    secret("reset_code", "one-time password"),
+    secret("activation_code", "one-time password"),
+    secret("confirmation_code", "one-time password"),
+    secret("magic_link", "bearer secret"),
+    secret("share_link", "bearer secret"),
+    secret("invite_code", "bearer secret"),
+    secret("edit_url", "bearer secret"),
+    secret("share_url", "bearer secret"),
+    secret("webhook", "bearer secret"),
+    secret("activation_key", "bearer secret"),
+    secret("unsubscribe_key", "bearer secret"),
+    secret("feed_key", "bearer secret"),
+    secret("access_key", "bearer secret"),
+    secret("access_code", "bearer secret"),
+    secret("jwt", "bearer secret"),
+    secret("csrf", "bearer secret"),
+    secret("nonce", "bearer secret"),
+    secret("oauth", "bearer secret"),
+    secret("auth", "bearer secret"),
+    secret("ssh_key", "secret key"),
+    secret("pgp_key", "secret key"),
+    secret("gpg_key", "secret key"),
+    secret("seed", "secret key"),
+    secret("mnemonic", "secret key"),
+    secret("wallet", "secret key"),
+    secret("role", "right"),
+    secret("permission", "right"),
+    secret("privilege", "right"),
+    secret("passport", "personal number"),
+    secret("tax_id", "personal number"),
     personal("email", ADDRESS),
+    personal("tel", ADDRESS),
+    personal("telephone", ADDRESS),
+    personal("fax", ADDRESS),
+    personal("street", ADDRESS),
+    personal("postcode", ADDRESS),
+    personal("zip", ADDRESS),
+    personal("lat", PLACE),
+    personal("lon", PLACE),
+    personal("lng", PLACE),
+    personal("latitude", PLACE),
+    personal("longitude", PLACE),
+    personal("dob", "person's age"),
+    personal("salary", "person's income"),
+    personal("income", "person's income"),
     personal("mail", ADDRESS),
     personal("phone", ADDRESS),
     personal("mobile", ADDRESS),

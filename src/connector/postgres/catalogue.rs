@@ -9,7 +9,8 @@ use crate::connector::sql::session::{Row, Session, SqlError};
 
 /// Describes everything in a schema that has columns.
 pub(super) fn tables(conn: &dyn Session, schema: &str) -> Result<Vec<Table>, SqlError> {
-    let keys = foreign_keys(conn, schema)?;
+    let mut keys = foreign_keys(conn, schema, Parents::Within)?;
+    keys.extend(foreign_keys(conn, schema, Parents::Elsewhere)?);
     let mut tables: Vec<Table> = conn.all(introspect::TABLES, &bind![schema], |row| {
         let name: String = row.get(0)?;
         let kind = match row.str(1)? {
@@ -49,6 +50,7 @@ fn column(row: &dyn Row) -> Result<(Column, bool), SqlError> {
         primary: row.get(6)?,
         is_chosen: has_default && !is_generated && introspect::is_integer(&base),
         is_known: flag(8)? || KNOWN.contains(&row.str(9)?),
+        some_value: row.get(10)?,
     };
     Ok((column, flag(5)?))
 }
@@ -61,10 +63,20 @@ fn settle(mut column: Column, is_numbered: bool, primary: usize) -> Column {
     column
 }
 
-/// Lists the foreign keys between tables of a schema.
-pub(super) fn foreign_keys(conn: &dyn Session, schema: &str) -> Result<Vec<ForeignKey>, SqlError> {
+/// Whose rows foreign keys refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parents {
+    /// Those of tables of the same schema.
+    Within,
+    /// Those of tables of other schemas.
+    Elsewhere,
+}
+
+/// Lists the foreign keys of the tables of a schema.
+pub(super) fn foreign_keys(conn: &dyn Session, schema: &str, parents: Parents) -> Result<Vec<ForeignKey>, SqlError> {
     let mut keys: BTreeMap<i64, ForeignKey> = BTreeMap::new();
-    conn.each(introspect::FOREIGN_KEYS, &bind![schema], &mut |row| {
+    let is_within = i64::from(parents == Parents::Within);
+    conn.each(introspect::FOREIGN_KEYS, &bind![schema, is_within], &mut |row| {
         let (table, parent, flag) = (row.get(1)?, row.get(3)?, |at| Ok::<_, SqlError>(row.get::<i64>(at)? != 0));
         let (acts, is_deferred, is_deferrable) = (flag(5)?, flag(6)?, flag(7)?);
         let (columns, parent_columns) = (Vec::new(), Vec::new());

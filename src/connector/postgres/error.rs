@@ -15,6 +15,13 @@ pub(in crate::connector) fn meaning(error: &postgres::Error) -> Meaning {
         // Data exceptions; too large for an index or a row; a type that doesn't fit; raised by a trigger; a rule in the way.
         (_, "0A" | "22" | "44" | "54" | "P0") => Meaning::Value(text),
         (code, _) if *code == SqlState::DATATYPE_MISMATCH => Meaning::Value(text),
+        // A policy or a missing right; what a trigger names isn't there, or it failed or was too slow. Unless it is ours.
+        (code, class) if matches!(class, "38" | "39" | "42") || *code == SqlState::QUERY_CANCELED => {
+            match found.message().contains("wbsync") {
+                true => Meaning::Whole,
+                false => Meaning::Unable(found.message().to_owned()),
+            }
+        }
         _ => Meaning::Whole,
     }
 }

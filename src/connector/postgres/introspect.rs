@@ -60,8 +60,8 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY((i.indkey::smallint[])[0:i.indnkeyatts - 1])
 WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL";
 
-/// Lists the columns of the foreign keys of tables of the schema `$1`: number, table, column, parent (with its schema if
-/// that is another), its column, whether deleting acts, whether it is deferred, whether it can be.
+/// Lists the columns of the foreign keys of tables of the schema `$1`, to tables of the same schema (`$2` is 1) or of others
+/// (0): number, table, column, parent (with its schema if that is another), its column, whether deleting acts, whether it is deferred, whether it can be.
 pub(super) const FOREIGN_KEYS: &str = "
 SELECT k.oid::bigint, c.relname::text, a.attname::text,
        CASE WHEN p.relnamespace = c.relnamespace THEN p.relname::text
@@ -74,7 +74,8 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) WITH ORDINALITY AS u(x, y, at)
 JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.x
 JOIN pg_catalog.pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = u.y
-WHERE n.nspname = $1 AND k.contype = 'f' AND k.conparentid = 0 ORDER BY c.relname, k.conname, u.at";
+WHERE n.nspname = $1 AND k.contype = 'f' AND k.conparentid = 0 AND (p.relnamespace = c.relnamespace)::int = $2
+ORDER BY c.relname, k.conname, u.at";
 
 /// Lists what has columns in the schema `$1`: name and kind.
 pub(super) const TABLES: &str = "
@@ -95,7 +96,8 @@ SELECT a.attname::text,",
        coalesce(pg_catalog.array_position(k.conkey, a.attnum), 0),
        own.typname::text,
        item.typtype = 'e',
-       item.typname::text
+       item.typname::text,
+       (SELECT m.enumlabel::text FROM pg_catalog.pg_enum m WHERE m.enumtypid = own.oid ORDER BY m.enumsortorder LIMIT 1)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
@@ -135,6 +137,11 @@ WHERE n.nspname = 'wbsync' AND c.relname = 'meta'";
 
 /// Tells whether its schema is there: an administrator may have made it for us.
 pub(super) const HAS_SCHEMA: &str = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'wbsync'";
+
+/// Gives the first member of the enumeration `$1`, as `format_type` spells it.
+pub(super) const FIRST_MEMBER: &str = "
+SELECT m.enumlabel::text FROM pg_catalog.pg_enum m WHERE m.enumtypid = $1::text::pg_catalog.regtype
+ORDER BY m.enumsortorder LIMIT 1";
 
 /// Tells whether an integer type is one of the three that keys can be of.
 pub(super) fn is_integer(name: &str) -> bool {

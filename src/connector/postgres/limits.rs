@@ -1,6 +1,8 @@
 //! What a column of PostgreSQL would quietly change on the way in: such a value waits instead.
 
+use super::introspect;
 use crate::connector::sql::raw::Raw;
+use crate::connector::sql::session::{Session, SqlError};
 
 /// Tells what of a value a column of a declared type can't hold as it is, in words.
 pub(super) fn lacks(declared: &str, raw: &Raw) -> Option<&'static str> {
@@ -27,6 +29,14 @@ pub(super) fn lacks(declared: &str, raw: &Raw) -> Option<&'static str> {
             (!kept && !value.is_nan()).then_some("a number of more digits than the column keeps")
         }
         _ => None,
+    }
+}
+
+/// Finds a value of a declared type that has only some.
+pub(super) fn some_value(conn: &dyn Session, declared: &str) -> Result<Option<Raw>, SqlError> {
+    match declared.strip_prefix("enum ").filter(|name| !name.ends_with("[]")) {
+        Some(name) => conn.one(introspect::FIRST_MEMBER, &bind![name], |row| Ok(Raw::Text(row.get(0)?))),
+        None => Ok(None),
     }
 }
 

@@ -5,6 +5,7 @@ mod catalogue;
 pub(in crate::connector) mod error;
 mod introspect;
 mod limits;
+mod notices;
 mod number;
 pub mod options;
 mod orphans;

@@ -1,7 +1,7 @@
 //! Rows whose foreign keys lead nowhere. The server keeps foreign keys, but not those that nobody validated, nor against
 //! sessions that switch them off.
 
-use super::catalogue;
+use super::catalogue::{self, Parents};
 use crate::connector::sql::session::{Session, SqlError};
 
 /// Counts them by foreign key, each up to `limit`; returns tables and what is wrong there.
@@ -12,7 +12,7 @@ pub(super) fn find(
     limit: usize,
 ) -> Result<Vec<(String, String)>, SqlError> {
     let mut found = Vec::new();
-    let keys = catalogue::foreign_keys(conn, schema)?;
+    let keys = catalogue::foreign_keys(conn, schema, Parents::Within)?;
     for key in keys.into_iter().filter(|key| tables.contains(&key.table.as_str())) {
         let quote = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
         let is_set: Vec<String> = key.columns.iter().map(|name| format!("c.{} IS NOT NULL", quote(name))).collect();

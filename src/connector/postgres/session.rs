@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 use postgres::{Client, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::catalogue::Parents;
+use super::notices::told;
 use super::options::Options;
 use super::value::{self, Found, Given, KNOWN};
 use super::{catalogue, error, introspect, limits, orphans, pack, statement, tables, tls, triggers};
@@ -71,13 +72,7 @@ impl PostgresSession {
         batch_rows: usize,
     ) -> Result<Self, postgres::Error> {
         let mut client = url.config().connect(tls.clone())?;
-        let schema = quote(url.schema());
-        // Fixed spellings: what we give is text that the server reads. And rows that a policy hides are an error: they would
-        // look deleted.
-        client.batch_execute(&format!(
-            "SET search_path = pg_catalog, {schema}, pg_temp; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';
-             SET standard_conforming_strings = on; SET default_transaction_deferrable = off; SET row_security = off"
-        ))?;
+        client.batch_execute(&statement::settings(&quote(url.schema())))?;
         Ok(Self {
             client: RefCell::new(client),
             url,
@@ -109,11 +104,7 @@ impl PostgresSession {
     fn told(&self, at_most: Duration) -> Result<bool, SqlError> {
         // Makes the connection read what has arrived, and fail if it is none any more.
         self.batch("")?;
-        let mut client = self.client.borrow_mut();
-        let mut told = client.notifications();
-        let is_told = told.timeout_iter(at_most).next()?.is_some();
-        while told.iter().next()?.is_some() {}
-        Ok(is_told)
+        Ok(told(&mut self.client.borrow_mut(), at_most)?)
     }
 
     fn batch(&self, sql: &str) -> Result<(), SqlError> {
@@ -306,7 +297,7 @@ impl Session for PostgresSession {
     }
 
     fn foreign_keys(&self) -> Result<Vec<ForeignKey>, SqlError> {
-        catalogue::foreign_keys(self, self.url.schema())
+        catalogue::foreign_keys(self, self.url.schema(), Parents::Within)
     }
 
     fn checks_deferred(&self) -> bool {
@@ -343,7 +334,12 @@ impl Session for PostgresSession {
     }
 
     /// PostgreSQL checks its pages when they are read.
-    fn faults(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError> {
+    fn faults(&self, _ours: &[String], _limit: usize) -> Result<Vec<String>, SqlError> {
+        // The server looks after its files.
+        Ok(Vec::new())
+    }
+
+    fn orphans(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError> {
         orphans::find(self, self.url.schema(), tables, limit)
     }
 
@@ -478,6 +474,10 @@ impl Session for PostgresSession {
 
     fn lacks(&self, declared: &str, raw: &Raw) -> Option<&'static str> {
         limits::lacks(declared, raw)
+    }
+
+    fn some_value(&self, declared: &str) -> Result<Option<Raw>, SqlError> {
+        limits::some_value(self, declared)
     }
 
     fn keeps(&self, declared: &str, kind: Kind) -> bool {

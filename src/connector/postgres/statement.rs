@@ -1,5 +1,17 @@
 //! Spells shared statements as PostgreSQL wants them.
 
+/// Spells what a session of ours begins with.
+///
+/// Values have fixed spellings: what we give is text that the server reads. Rows that a policy hides are an error: they would look
+/// deleted. What is settled is durable, whatever the application is content with: the state goes on from it.
+pub(super) fn settings(schema: &str) -> String {
+    format!(
+        "SET search_path = pg_catalog, {schema}, pg_temp; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';
+         SET standard_conforming_strings = on; SET default_transaction_deferrable = off; SET synchronous_commit = on;
+         SET row_security = off"
+    )
+}
+
 /// Writes `?1` as `$1` and `_wbsync_NAME` as `wbsync.NAME`, but not within quotes.
 pub(super) fn spell(sql: &str) -> String {
     const BOOKS: &str = "_wbsync_";

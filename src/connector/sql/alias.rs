@@ -3,19 +3,30 @@
 use super::ahead::Taken;
 use super::apply::{Apply, Fail};
 use super::books::Books;
+use super::connector::SqlConnector;
 use super::key::{Key, bound};
 use super::plan::{Plan, Plans, quote};
 use super::put::tail;
 use super::raw::{Bind, Raw};
 use super::session::{Session, SqlError};
+use crate::connector::error::Error;
 use crate::record::recordid::RecordId;
 
 /// Why a row shows an alias.
 pub(super) const REASON: &str = "the name is taken here";
 
+impl SqlConnector {
+    /// See `Connector::wants`.
+    pub(super) fn freed_names(&self) -> Result<Vec<RecordId>, Error> {
+        let doing = "look for names that are free again";
+        let books = self.books(doing)?;
+        freed(self.session(), &self.plans, &books).map_err(|source| self.failed(doing, source))
+    }
+}
+
 /// Finds the records that show an alias though no row seems to have their name any more. An alias tells the name but for
 /// capitals and a few characters; whoever writes the record looks again.
-pub(super) fn freed(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<Vec<RecordId>, SqlError> {
+fn freed(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<Vec<RecordId>, SqlError> {
     let mut freed = Vec::new();
     for (dataset, plan) in plans.list.iter().enumerate() {
         let Some(index) = plan.spec.alias.as_ref().and_then(|alias| plan.field(alias)) else { continue };

@@ -16,13 +16,13 @@ use super::plan::{Plan, Plans};
 use super::purge::Purge;
 use super::raw::Raw;
 use super::session::{Meaning, Session, SqlError, Transaction};
+use super::weight::weight;
 use crate::connector::applied::Applied;
 use crate::connector::contract::{Change, Content, SinkError};
 use crate::connector::mapping::template;
 use crate::id::bytes::InstanceId;
 use crate::id::name::PeerName;
 use crate::record::recordid::RecordId;
-use crate::record::value::Value;
 
 /// The most changes that are fetched at once.
 const FETCH_CHANGES: usize = 4_096;
@@ -55,6 +55,7 @@ impl From<SqlError> for Fail {
                 Self::Refused(format!("the database refuses it: {text}"))
             }
             Meaning::Constraint(None) | Meaning::Value(None) => Self::Refused("the database refuses it".to_owned()),
+            Meaning::Unable(text) => Self::Refused(format!("the database can't write it: {text}")),
             Meaning::Contended => Self::Dirty,
             Meaning::Whole => Self::Sql(error),
         }
@@ -456,7 +457,11 @@ impl<'a> Apply<'a> {
             return;
         }
         let fill = |text: &str| template::fill(text, |name| value_named(plan, key, raws, name)).ok();
-        self.pending.files.extend(plan.spec.purge.files.iter().filter_map(|text| fill(text)));
+        // A text of others must not lead into another directory.
+        let is_name = |value: &String| !value.contains(['/', '\\']);
+        let fill_file =
+            |text: &str| template::fill(text, |name| value_named(plan, key, raws, name).filter(is_name)).ok();
+        self.pending.files.extend(plan.spec.purge.files.iter().filter_map(|text| fill_file(text)));
         for (index, (_, text)) in plan.purge_rows.iter().enumerate() {
             if let Some(value) = fill(text) {
                 self.pending.rows.push((dataset, index, value));
@@ -484,14 +489,4 @@ fn fetch(changes: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result
         batch.push_back(change);
     }
     Ok(batch)
-}
-
-/// Returns about how many bytes a value takes.
-pub(super) fn weight(value: &Value) -> usize {
-    match value {
-        Value::Text(text) | Value::Json(text) | Value::Decimal(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.iter().map(weight).sum(),
-        _ => 16,
-    }
 }

@@ -1,8 +1,7 @@
 //! The connector for databases with SQL: what the contract promises, over any `Session`.
 //!
-//! The bookkeeping is in `books`; `plan` binds the mapping to the tables; `look` says what a row says;
-//! `capture` reads, `apply` with `put`, `remove` and `waiting` writes. Nothing is created but the
-//! bookkeeping's tables, and no table of the application's is altered.
+//! The bookkeeping is in `books`; `plan` binds the mapping to the tables; `look` says what a row says; `capture` reads, `apply` with
+//! `put`, `remove` and `waiting` writes. Nothing is created but the bookkeeping's tables, and no table of the application's is altered.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -356,9 +355,7 @@ impl Connector for SqlConnector {
     }
 
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
-        let doing = "look for names that are free again";
-        let books = self.books(doing)?;
-        super::alias::freed(self.session(), &self.plans, &books).map_err(|source| self.failed(doing, source))
+        self.freed_names()
     }
 
     fn drop_rows(&mut self, dropped: &Dropped, progress: &mut dyn FnMut(u64)) -> Result<Applied, Error> {

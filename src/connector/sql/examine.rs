@@ -6,7 +6,7 @@ use super::plan::Plans;
 use super::raw::Raw;
 use super::session::{Session, SqlError};
 use crate::connector::error::Error;
-use crate::connector::standing::{Blemish, Standing};
+use crate::connector::standing::{Blemish, Part, Standing};
 use crate::id::bytes::RecordKey;
 use crate::id::name::ScopeName;
 use crate::record::recordid::RecordId;
@@ -22,7 +22,7 @@ impl SqlConnector {
         let doing = "look at the bookkeeping";
         let failed = |source| self.failed(doing, source);
         let mut found = tables(self.session(), &self.plans).map_err(failed)?;
-        if found.iter().any(|blemish| blemish.place.starts_with("_wbsync_")) {
+        if found.iter().any(|blemish| blemish.part == Part::Books) {
             return Ok(found);
         }
         let Some(books) = self.existing_books(doing)? else { return Ok(found) };
@@ -36,18 +36,21 @@ impl SqlConnector {
 fn tables(conn: &dyn Session, plans: &Plans) -> Result<Vec<Blemish>, SqlError> {
     let mapped: Vec<&str> = plans.list.iter().map(|plan| plan.spec.table.as_str()).collect();
     let mut found = Vec::new();
-    for (place, detail) in conn.faults(&mapped, FAULTS_MAX)? {
-        found.push(Blemish { place, detail });
+    let ours: Vec<String> = TABLES.iter().map(|table| format!("_wbsync_{table}")).collect();
+    for detail in conn.faults(&ours, FAULTS_MAX)? {
+        found.push(Blemish { part: Part::File, place: "the database file".to_owned(), detail });
     }
-    let missing: Vec<String> = TABLES
-        .iter()
-        .map(|table| format!("_wbsync_{table}"))
+    for (place, detail) in conn.orphans(&mapped, FAULTS_MAX)? {
+        found.push(Blemish { part: Part::Orphan, place, detail });
+    }
+    let missing: Vec<String> = ours
+        .into_iter()
         .filter(|table| conn.each(&format!("SELECT 1 FROM {table} LIMIT 1"), &[], &mut |_| Ok(false)).is_err())
         .collect();
     // With none of them there is no bookkeeping yet.
     if missing.len() < TABLES.len() {
         let detail = || "the table is missing, or can't be read".to_owned();
-        found.extend(missing.into_iter().map(|place| Blemish { place, detail: detail() }));
+        found.extend(missing.into_iter().map(|place| Blemish { part: Part::Books, place, detail: detail() }));
     }
     Ok(found)
 }
@@ -66,7 +69,7 @@ fn map(
         let (number, origin): (i64, i64) = (row.get(0)?, row.get(1)?);
         let mut find = |detail: String| {
             if found.len() < FAULTS_MAX {
-                found.push(Blemish { place: "_wbsync_map".to_owned(), detail });
+                found.push(Blemish { part: Part::Books, place: "_wbsync_map".to_owned(), detail });
             }
         };
         let Some(dataset) = books.datasets.iter().position(|known| *known == number) else {

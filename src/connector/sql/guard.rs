@@ -17,14 +17,13 @@ pub(super) struct Guard {
 }
 
 /// Returns queries for rows that refer to a row where the database wouldn't refuse at once to delete that: by foreign keys that
-/// would take rows of mapped tables along or that are checked too late for us, and by references that it knows nothing of.
+/// would take rows along, of whatever table, or that are checked too late for us, and by references that it knows nothing of.
 pub(super) fn guards(plans: &[Plan], parent: usize, conn: &dyn Session, keys: &[ForeignKey]) -> Vec<Guard> {
     let plan = &plans[parent];
     let table = conn.fold(&plan.spec.table);
-    let is_mapped = |key: &ForeignKey| plans.iter().any(|plan| conn.fold(&plan.spec.table) == conn.fold(&key.table));
     let is_late = |key: &ForeignKey| key.is_deferred && !conn.checks_deferred();
     let to_it: Vec<&ForeignKey> = keys.iter().filter(|key| conn.fold(&key.parent) == table).collect();
-    let wanted = to_it.iter().filter(|key| key.acts && is_mapped(key) || is_late(key));
+    let wanted = to_it.iter().filter(|key| key.acts || is_late(key));
     let mut queries: Vec<Guard> = wanted.map(|key| referring(plan, conn, key)).collect();
     for child in plans {
         for (field, _) in child.refs().filter(|(_, reference)| reference.parent == parent) {

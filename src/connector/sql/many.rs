@@ -52,7 +52,7 @@ impl Books {
             Some(dataset) => self.find(conn, dataset, id),
             None => Ok(None),
         };
-        ids.iter().map(|id| Ok(find(id)?.map(|entry| entry.audience))).collect()
+        ids.iter().map(|id| Ok(find(id)?.filter(|entry| !entry.is_stub()).map(|entry| entry.audience))).collect()
     }
 
     /// Finds the map rows of rows with some keys.

@@ -44,4 +44,5 @@ mod together;
 mod touched;
 mod waiting;
 mod watch;
+mod weight;
 mod work;

@@ -4,7 +4,7 @@ use super::apply::{Apply, Done, Fail, Removal};
 use super::books::{Entry, STUB};
 use super::key::bound;
 use super::look::OWN;
-use super::plan::{Content, Plan, ScopePlan};
+use super::plan::{Content, FieldPlan, Plan, ScopePlan};
 use super::put::stays_home;
 use super::raw::Raw;
 use super::reference::assign;
@@ -101,7 +101,7 @@ impl Apply<'_> {
         let plans = self.plans;
         let plan = &plans.list[dataset];
         let stub = self.stub_raws(plan, id, Some(&entry.key))?;
-        let mut set: Vec<(&str, Raw)> = Vec::new();
+        let mut blanks: Vec<(&FieldPlan, Raw)> = Vec::new();
         for (field, raw) in plan.fields.iter().zip(stub) {
             let raw = match (raw, &field.content) {
                 _ if field.columns.0.iter().any(|column| plan.key.has(&column.name)) => continue,
@@ -111,14 +111,31 @@ impl Apply<'_> {
                 (None, Content::Ref(_)) => continue,
                 (None, Content::Plain(kind)) => empty(*kind),
             };
-            assign(&mut set, field.assigned(&raw));
+            blanks.push((field, raw));
         }
+        let mut set: Vec<(&str, Raw)> = Vec::new();
+        for (field, raw) in &blanks {
+            assign(&mut set, field.assigned(raw));
+        }
+        let mut scope = Vec::new();
         if let (ScopePlan::Column(_), Some(column), true) =
             (&plan.scope, plan.spec.scope.column.as_deref(), entry.origin != OWN)
         {
-            set.push((column, Raw::Text("private".to_owned())));
+            scope.push((column, Raw::Text("private".to_owned())));
         }
-        self.update(plan, &entry.key, set)?;
+        set.extend(scope.iter().cloned());
+        match self.whole(|apply| apply.update(plan, &entry.key, set))? {
+            Ok(()) => {}
+            Err(fail @ Fail::Refused(_)) => {
+                for (field, raw) in blanks {
+                    if !self.blank_field(plan, entry, id, field, raw)? {
+                        return Err(fail);
+                    }
+                }
+                self.update(plan, &entry.key, scope)?;
+            }
+            Err(fail) => return Err(fail),
+        }
         self.books.remove(self.conn, dataset, entry)?;
         let audience = match self.removal {
             Removal::Gone => Audience::Private(Reason::Withheld),
@@ -127,6 +144,47 @@ impl Apply<'_> {
         };
         self.write_down(dataset, id, entry.origin, &entry.key, audience, STUB, &[])?;
         Ok(())
+    }
+
+    /// Empties one field with whatever its columns take; tells whether they took anything.
+    fn blank_field(
+        &mut self,
+        plan: &Plan,
+        entry: &Entry,
+        id: &RecordId,
+        field: &FieldPlan,
+        raw: Raw,
+    ) -> Result<bool, Fail> {
+        let mut candidates = vec![raw];
+        candidates.extend((!field.not_null).then_some(Raw::Null));
+        if let Content::Plain(kind) = field.content {
+            candidates.extend(self.conn.some_value(&field.declared)?);
+            candidates.extend(spares(kind, id));
+        }
+        for candidate in candidates {
+            match self.whole(|apply| apply.update(plan, &entry.key, field.assigned(&candidate)))? {
+                Ok(()) => return Ok(true),
+                Err(Fail::Refused(_)) => {}
+                Err(fail) => return Err(fail),
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Lists values that say nothing, of which a column may take one where it takes neither the mapping's nor the emptiest.
+fn spares(kind: Kind, id: &RecordId) -> Vec<Raw> {
+    match kind {
+        Kind::Text => {
+            let key = id.key.to_string();
+            let words = ["", "1970-01-01", "00:00:00", &key, &key[24..], &key[28..], "-"];
+            words.into_iter().map(|word| Raw::Text(word.to_owned())).collect()
+        }
+        Kind::Json => ["{}", "[]"].map(|text| Raw::Text(text.to_owned())).into(),
+        Kind::Decimal => ["0", "1"].map(|text| Raw::Text(text.to_owned())).into(),
+        Kind::Int | Kind::Bool => [0, 1].map(Raw::Integer).into(),
+        Kind::Float => [0.0, 1.0].map(Raw::Real).into(),
+        Kind::Timestamp | Kind::List(_) | Kind::Bytes => vec![empty(kind)],
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) enum Meaning {
     Constraint(Option<String>),
     /// A value can't be held, in words if there are any.
     Value(Option<String>),
+    /// It can't be written by us at all, in words: a trigger is broken, a function is the application's own, a right is missing.
+    Unable(String),
     /// The application is at the same row.
     Contended,
     /// Nothing can be written.
@@ -218,9 +220,12 @@ pub(crate) trait Session: fmt::Debug {
     /// Finds out whether we may write, without leaving anything behind.
     fn probe(&self) -> Result<(), Error>;
 
-    /// Lets the database check itself and the foreign keys of these tables; returns places and what is wrong there, at most
-    /// `limit` of each kind.
-    fn faults(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError>;
+    /// Lets the database check its file, or only these tables of ours where it can't; returns what is wrong, at most `limit`.
+    fn faults(&self, ours: &[String], limit: usize) -> Result<Vec<String>, SqlError>;
+
+    /// Finds rows of tables whose foreign keys lead nowhere: tables and what is wrong there, at most `limit` of each.
+    fn orphans(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError>;
+
     /// Tells whether the bookkeeping is there, or stand-ins for this connection.
     fn has_books(&self) -> Result<bool, SqlError>;
 
@@ -312,6 +317,9 @@ pub(crate) trait Session: fmt::Debug {
 
     /// Tells what of a value a column of a declared type can't hold as it is though the database wouldn't refuse it, in words.
     fn lacks(&self, declared: &str, raw: &Raw) -> Option<&'static str>;
+
+    /// Finds a value that a column of a declared type holds, where the type has only some.
+    fn some_value(&self, declared: &str) -> Result<Option<Raw>, SqlError>;
 
     /// Tells whether a column gives back what of this kind is stored in it, as that kind.
     fn keeps(&self, declared: &str, kind: Kind) -> bool;
@@ -436,7 +444,7 @@ impl Drop for Transaction<'_> {
 impl SqlError {
     pub(crate) fn meaning(&self) -> Meaning {
         match self {
-            Self::Sqlite(error) => crate::connector::sqlite::session::meaning(error),
+            Self::Sqlite(error) => crate::connector::sqlite::error::meaning(error),
             Self::Postgres(error) => crate::connector::postgres::error::meaning(error),
             Self::Column { .. } => Meaning::Whole,
         }

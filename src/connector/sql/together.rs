@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::ahead::Ahead;
-use super::apply::{Apply, Done, Fail, Giver, Removal, weight};
+use super::apply::{Apply, Done, Fail, Giver, Removal};
 use super::key::Key;
 use super::look::Override;
 use super::put::stays_home;
 use super::session::Held;
+use super::weight::weight;
 use crate::connector::contract::{Change, Content};
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;

@@ -57,6 +57,7 @@ fn columns(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
             primary: row.get(5)?,
             is_chosen: declared.eq_ignore_ascii_case("INTEGER"),
             is_known: true,
+            some_value: None,
             declared,
         })
     })?;

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod catalogue;
+pub(in crate::connector) mod error;
 pub mod options;
 pub(in crate::connector) mod session;
 mod snapshot;

@@ -16,7 +16,7 @@ use crate::connector::error::Error;
 use crate::connector::sql::key::Key;
 use crate::connector::sql::raw::{Raw, RawRef};
 use crate::connector::sql::session::{
-    Declared, Meaning, Outbox, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
+    Declared, Outbox, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
 };
 use crate::record::fieldtype::Kind;
 
@@ -252,12 +252,27 @@ impl Session for SqliteSession {
         tried
     }
 
-    fn faults(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError> {
-        let sql = format!("PRAGMA integrity_check({limit})");
-        let mut statement = self.conn.prepare(&sql)?;
-        let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-        let lines = lines.into_iter().filter(|line| line != "ok");
-        let mut found: Vec<(String, String)> = lines.map(|line| ("the database file".to_owned(), line)).collect();
+    fn faults(&self, ours: &[String], limit: usize) -> Result<Vec<String>, SqlError> {
+        let check = |what: &str| -> rusqlite::Result<Vec<String>> {
+            let mut statement = self.conn.prepare(&format!("PRAGMA integrity_check({what})"))?;
+            let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+            Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        };
+        match check(&limit.to_string()) {
+            // A function or a collation of the application's own is in its indexes: only ours can be looked at.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+                let mut found = Vec::new();
+                for table in ours {
+                    found.extend(check(&self.table(table))?);
+                }
+                Ok(found)
+            }
+            checked => Ok(checked?),
+        }
+    }
+
+    fn orphans(&self, tables: &[&str], limit: usize) -> Result<Vec<(String, String)>, SqlError> {
+        let mut found = Vec::new();
         for table in tables {
             let mut statement = self.conn.prepare(&format!("PRAGMA foreign_key_check({})", self.table(table)))?;
             let broken =
@@ -417,6 +432,10 @@ impl Session for SqliteSession {
         }
     }
 
+    fn some_value(&self, _declared: &str) -> Result<Option<Raw>, SqlError> {
+        Ok(None)
+    }
+
     fn keeps(&self, declared: &str, kind: Kind) -> bool {
         affinity::keeps(declared, kind)
     }
@@ -427,19 +446,6 @@ impl Session for SqliteSession {
 
     fn unpack(&self, raw: RawRef<'_>) -> Option<Raw> {
         Some(raw.to_raw())
-    }
-}
-
-/// Tells what a failure means for the record that was being written.
-pub(in crate::connector) fn meaning(error: &rusqlite::Error) -> Meaning {
-    let text = match error {
-        rusqlite::Error::SqliteFailure(_, text) => text.clone(),
-        _ => None,
-    };
-    match error.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation) => Meaning::Constraint(text),
-        Some(ErrorCode::TooBig | ErrorCode::TypeMismatch) => Meaning::Value(text),
-        _ => Meaning::Whole,
     }
 }
 

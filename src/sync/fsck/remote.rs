@@ -43,7 +43,12 @@ impl Instance {
                 what: "lost document",
                 place,
                 detail: lacking.detail,
-                mend: "wbsync repair REMOTE",
+                mend: match lacking.is_ours {
+                    true => format!("wbsync repair {name}"),
+                    // We may not hold the objects that it names.
+                    false => format!("its signer's next push, or wbsync repair {name}"),
+                }
+                .into(),
                 damage: lacking.is_ours,
             });
         }

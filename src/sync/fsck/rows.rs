@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, Report};
-use crate::connector::standing::Standing;
+use crate::connector::standing::{Part, Standing};
 use crate::id::bytes::{InstanceId, RecordKey};
 use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
@@ -30,21 +30,30 @@ impl Instance {
             Ok((found, database.datasets(), database.position()))
         });
         self.tell(Event::End);
-        let mut find = |what, place: String, detail: String, mend| {
-            report.findings.push(Finding { part: DATABASE, what, place, detail, mend, damage: true });
+        let mut find = |what, place: String, detail: String, mend: &'static str, damage| {
+            report.findings.push(Finding { part: DATABASE, what, place, detail, mend: mend.into(), damage });
         };
         let (found, datasets, position) = match looked {
             Ok(looked) => looked,
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                find("unusable database", "the application's database".into(), format!("{error}: {cause}"), RESTORE);
+                find(
+                    "unusable database",
+                    "the application's database".into(),
+                    format!("{error}: {cause}"),
+                    RESTORE,
+                    true,
+                );
                 return Ok(());
             }
         };
         for blemish in found {
-            let is_ours = blemish.place.starts_with("_wbsync_");
-            let (what, mend) = if is_ours { ("damaged bookkeeping", RESTORE) } else { ("damaged rows", APPLICATION) };
-            find(what, blemish.place, blemish.detail, mend);
+            let (what, mend, damage) = match blemish.part {
+                Part::Books => ("damaged bookkeeping", RESTORE, true),
+                Part::File => ("damaged rows", APPLICATION, true),
+                Part::Orphan => ("lost reference", ORPHAN, false),
+            };
+            find(what, blemish.place, blemish.detail, mend, damage);
         }
         known.sort();
         report.records = known.count();
@@ -77,7 +86,7 @@ impl Instance {
         let more = found.len().saturating_sub(NAMED_MAX);
         for detail in found.into_iter().take(NAMED_MAX).chain((more > 0).then(|| format!("… and {more} more"))) {
             let (place, what) = ("_wbsync_map".to_owned(), "broken mapping");
-            report.findings.push(Finding { part: DATABASE, what, place, detail, mend: RESTORE, damage: true });
+            report.findings.push(Finding { part: DATABASE, what, place, detail, mend: RESTORE.into(), damage: true });
         }
         Ok(())
     }
@@ -160,3 +169,4 @@ impl Known {
 const RESTORE: &str = "put back a backup of the application's database, then `wbsync restore`; that alone where there is none, and rows of \
                        others may come twice";
 const APPLICATION: &str = "put back a backup of the application's database, then `wbsync restore`";
+const ORPHAN: &str = "it is the application's own: set the column to NULL or delete the row; till then the record goes without it, or waits at home";

@@ -47,8 +47,15 @@ impl Instance {
     /// It can't be read at all.
     pub(super) fn look_at_state(&self, report: &mut Report) -> Result<(), Error> {
         let before = report.findings.len();
-        let mut find = |what, place: &str, detail: String, mend| {
-            report.findings.push(Finding { part: STATE, what, place: place.to_owned(), detail, mend, damage: true });
+        let mut find = |what, place: &str, detail: String, mend: &'static str| {
+            report.findings.push(Finding {
+                part: STATE,
+                what,
+                place: place.to_owned(),
+                detail,
+                mend: mend.into(),
+                damage: true,
+            });
         };
         for fault in self.state.faults()? {
             find("damaged database", "state.db", fault, MEND_RESTORE);
@@ -78,7 +85,7 @@ impl Instance {
                 what: "unfinished commit",
                 place: "pending".into(),
                 detail: "a crash kept a commit from the application's database".into(),
-                mend: MEND,
+                mend: MEND.into(),
                 damage: false,
             });
         }
@@ -97,15 +104,22 @@ impl Instance {
             };
             let mend = if ESSENTIAL.contains(&place) { MEND_RESTORE } else { MEND };
             let (what, place) = ("damaged table", place.to_owned());
-            report.findings.push(Finding { part: STATE, what, place, detail, mend, damage: true });
+            report.findings.push(Finding { part: STATE, what, place, detail, mend: mend.into(), damage: true });
         }
         Ok(())
     }
 
     fn look_at_documents(&self, report: &mut Report) -> Result<(), Error> {
-        let mut find = |place: &str, detail: String, mend| {
+        let mut find = |place: &str, detail: String, mend: &'static str| {
             let place = place.to_owned();
-            report.findings.push(Finding { part: STATE, what: "damaged document", place, detail, mend, damage: true });
+            report.findings.push(Finding {
+                part: STATE,
+                what: "damaged document",
+                place,
+                detail,
+                mend: mend.into(),
+                damage: true,
+            });
         };
         for peer in self.state.peers()? {
             match SignedCard::open(&peer.card) {
@@ -266,8 +280,15 @@ impl Trees {
     fn tell(self, report: &mut Report) {
         report.nodes = self.nodes;
         report.commits = self.commit_count;
-        let mut find = |what, place: &str, detail: String, mend| {
-            report.findings.push(Finding { part: STATE, what, place: place.to_owned(), detail, mend, damage: true });
+        let mut find = |what, place: &str, detail: String, mend: &'static str| {
+            report.findings.push(Finding {
+                part: STATE,
+                what,
+                place: place.to_owned(),
+                detail,
+                mend: mend.into(),
+                damage: true,
+            });
         };
         for node in &self.damaged {
             find("damaged node", "node", format!("node {node} isn't what its id says"), MEND);
@@ -302,7 +323,7 @@ fn note(result: Result<(), Error>, what: &str, report: &mut Report) -> Result<()
         what: "damaged table",
         place: what.to_owned(),
         detail,
-        mend: MEND_RESTORE,
+        mend: MEND_RESTORE.into(),
         damage: true,
     });
     Ok(())

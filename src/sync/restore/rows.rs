@@ -223,7 +223,8 @@ impl Survey<'_> {
                     self.sides[*index].edits.insert((piece.dataset.clone(), piece.key), None);
                 }
             }
-            if routed.is_empty() {
+            // A private row that no scope ever had isn't taken out of any.
+            if routed.is_empty() && !holders.is_empty() {
                 self.rows.withdrawn.push(id.to_string());
             }
         }

@@ -322,11 +322,18 @@ impl Draft {
             let is_unique = self.unique.contains(&vec![field.name.clone()]);
             let word = if words::are_people(&self.table) { "member" } else { "gone" };
             let value = match kind {
-                Kind::Text if is_unique => format!("\"{word}-{{id8}}\""),
-                Kind::Text if words::are_people(&self.table) && column.name.to_lowercase().contains("name") => {
-                    "\"member\"".into()
-                }
-                Kind::Text => "\"\"".into(),
+                Kind::Text => match (stand_in_text(column, is_unique), is_unique) {
+                    (Some(text), _) => format!("{text:?}"),
+                    (None, true) => match kinds::length(&column.declared) {
+                        Some(0..8) => continue,
+                        Some(8..15) => "\"{id8}\"".into(),
+                        _ => format!("\"{word}-{{id8}}\""),
+                    },
+                    (None, false) if words::are_people(&self.table) && column.name.to_lowercase().contains("name") => {
+                        "\"member\"".into()
+                    }
+                    (None, false) => "\"\"".into(),
+                },
                 Kind::Int => "0".into(),
                 Kind::Bool => "false".into(),
                 Kind::Float => "0.0".into(),
@@ -357,6 +364,19 @@ impl Draft {
     }
 }
 
+/// Returns what stands in for a text of a type that has only some.
+fn stand_in_text(column: &Column, is_unique: bool) -> Option<String> {
+    let declared = column.declared.to_ascii_lowercase();
+    match declared.as_str() {
+        _ if column.some_value.is_some() => column.some_value.clone(),
+        "uuid" if is_unique || column.primary > 0 => Some("{id}".into()),
+        "uuid" => Some("00000000-0000-0000-0000-000000000000".into()),
+        "date" => Some("1970-01-01".into()),
+        _ if declared.starts_with("time") => Some("00:00:00".into()),
+        _ => None,
+    }
+}
+
 fn quoted_list(names: &[String]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
@@ -376,6 +396,7 @@ fn can_stand_in(chosen: &Chosen<'_>) -> bool {
 /// Returns what a new row gets, in TOML, for a column that stays home and can't be NULL.
 fn closed_value(column: &Column, kind: Option<Kind>) -> String {
     match kind {
+        Some(Kind::Text) if let Some(text) = stand_in_text(column, false) => format!("{text:?}"),
         Some(Kind::Bool) => "false".into(),
         Some(Kind::Int) => "0".into(),
         Some(Kind::Float) => "0.0".into(),

@@ -27,6 +27,12 @@ pub(super) fn kind(declared: &str) -> Option<Kind> {
     })
 }
 
+/// Returns how many characters a text of a declared type may have, if it says so.
+pub(super) fn length(declared: &str) -> Option<usize> {
+    let (_, rest) = declared.split_once('(')?;
+    rest.split(')').next()?.trim().parse().ok()
+}
+
 /// Takes the first parentheses out of a type: `time(2) with time zone`.
 fn without_length(declared: &str) -> String {
     match (declared.find('('), declared.find(')')) {

@@ -1,0 +1,93 @@
+//! Orphaned words: of a writer who may write no more, merged here while it might, and never taken by the scope's origin.
+//!
+//! Nobody takes that writer's heads any more, and so nobody could check its words in ours: our next head would wait for ever, with
+//! all that we wrote beside them. Our people have seen them and left them standing; so we write them again as our own, and
+//! answer for them (docs/adr/0006-who-vouches.md). Several who do so at once write equal values, which are no conflict.
+
+use super::commit::decode_record;
+use super::compose::Edits;
+use super::error::Error;
+use super::instance::Instance;
+use super::merge::ScopeMerge;
+use super::scopes::OpenScope;
+use crate::history::join::Known;
+use crate::id::name::DatasetName;
+use crate::record::cell::{Cell, Element, Record};
+use crate::record::schema::Strategy;
+use crate::record::stamp::Stamp;
+
+impl Instance {
+    /// Returns the joined commit, or captures on top of it with such words under our own stamps. The caller holds a
+    /// transaction of the state.
+    ///
+    /// # Errors
+    /// A tree that can't be read or written.
+    pub(super) fn write_orphans_again(
+        &self,
+        scope: &OpenScope,
+        joined: &Known,
+        merge: &mut ScopeMerge,
+    ) -> Result<Known, Error> {
+        let (row, former) = (&scope.row, &scope.manifest.former);
+        let mut local = joined.clone();
+        if former.is_empty() || row.origin == self.id() || !scope.manifest.may_write(&self.id()) {
+            return Ok(local);
+        }
+        let Some(origin) = self.state.head(&row.id, &row.origin)? else { return Ok(local) };
+        let origin = self.state.known_commit(&row.id, &origin.commit)?.commit;
+        if !self.holds_trees(&origin)? {
+            return Ok(local);
+        }
+        let lines = local.commit.clock.iter().filter(|(author, incarnation, sequence)| {
+            former.binary_search(author).is_ok() && origin.clock.seen(author, *incarnation) < *sequence
+        });
+        // A write for each: where words of several stand in one cell, all of them stay.
+        for (author, incarnation, _) in lines.collect::<Vec<_>>() {
+            let is_orphan = |stamp: &Stamp| {
+                (stamp.author, stamp.incarnation) == (author, incarnation) && !origin.clock.covers(stamp)
+            };
+            let (stamp, mut edits) = (self.next_stamp(scope)?, Edits::new());
+            self.each_difference(scope, Some(&origin), &local.commit, &mut |dataset, key, bytes| {
+                let Some(bytes) = bytes else { return Ok(()) };
+                let record = decode_record(bytes, &row.origin, dataset, key)?;
+                if record.elements().any(|(_, element)| is_orphan(&element.stamp)) {
+                    let record = written_again(scope, dataset, record, stamp, is_orphan);
+                    edits.insert((dataset.clone(), *key), Some(record));
+                }
+                Ok(())
+            })?;
+            if !edits.is_empty() {
+                merge.written_again += edits.len() as u64;
+                local = self.compose(scope, &local, edits, stamp)?;
+            }
+        }
+        Ok(local)
+    }
+}
+
+/// Puts a stamp in the place of others. The time of each write stays: who wrote later is still the later one.
+fn written_again(
+    scope: &OpenScope,
+    dataset: &DatasetName,
+    mut record: Record,
+    stamp: Stamp,
+    is_orphan: impl Fn(&Stamp) -> bool,
+) -> Record {
+    for (field, cell) in &mut record.cells {
+        if !cell.elements().iter().any(|element| is_orphan(&element.stamp)) {
+            continue;
+        }
+        // Several who say a number again must not add it up.
+        let counts = scope.schema.strategy(dataset, field) == Strategy::Counter;
+        let again = |element: &Element| match is_orphan(&element.stamp) {
+            true => Element {
+                stamp: Stamp { time: element.stamp.time, ..stamp },
+                value: element.value.clone(),
+                over: if counts { Some(element.value.clone()) } else { element.over.clone() },
+            },
+            false => element.clone(),
+        };
+        *cell = Cell::of(cell.elements().iter().map(again).collect()).expect("a cell is never empty");
+    }
+    record
+}
