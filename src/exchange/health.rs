@@ -113,7 +113,7 @@ pub struct Health {
 /// As the store fails as a whole; what is wrong with single things is in the result.
 pub fn examine(store: &dyn Store, depth: Depth, progress: &mut dyn FnMut(u64, u64)) -> Result<Health, StoreError> {
     let mut look = Look::default();
-    for instance in store.cards()? {
+    for instance in listed(store.cards())? {
         look.card(store, instance)?;
     }
     for scope in store.scopes()? {
@@ -199,13 +199,13 @@ impl Look {
             }
         };
         let mut heads = Vec::new();
-        for signer in store.heads(&scope)? {
+        for signer in listed(store.heads(&scope))? {
             heads.extend(self.head(store, scope, signer)?);
         }
         if let Some(manifest) = &manifest {
             self.rights(manifest, &heads);
         }
-        for reader in store.receipts(&scope)? {
+        for reader in listed(store.receipts(&scope))? {
             self.receipt(store, scope, reader)?;
         }
         Ok(())
@@ -364,6 +364,14 @@ impl Look {
             progress(done, total);
         }
         Ok(())
+    }
+}
+
+/// Returns what a directory lists; nothing if a link or a file is in its place, which is a finding of its own.
+fn listed<T>(list: Result<Vec<T>, StoreError>) -> Result<Vec<T>, StoreError> {
+    match list {
+        Err(StoreError::Irregular { .. }) => Ok(Vec::new()),
+        list => list,
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::fit::Fit;
+use super::init::CLONING_FILE;
 use super::own::Lost;
 use super::store_error::store_hint;
 use crate::cbor;
@@ -246,7 +247,14 @@ impl Error {
             Self::NotAnInstance { .. } => {
                 "run `wbsync init` in the application's directory, or set WBSYNC_DIR to an instance".into()
             }
-            Self::AlreadyAnInstance { .. } => "see it with `wbsync status`".into(),
+            Self::AlreadyAnInstance { path } => match std::fs::read_to_string(path.join(CLONING_FILE)) {
+                Ok(url) => format!(
+                    "a clone of {} was begun here and not finished: run `wbsync clone` with that again, or remove .wbsync and \
+                     wbsync.toml to clone from elsewhere",
+                    url.trim()
+                ),
+                Err(_) => "see it with `wbsync status`".into(),
+            },
             Self::NewerInstance { .. } => "use the version of wbsync that made it, or a later one".into(),
             Self::Busy { .. } => "wait until it is done, then try again".into(),
             Self::ConfigDisagrees { .. } => "leave the option out, or change the file or remove it".into(),

@@ -103,7 +103,7 @@ enum Making {
 /// The name of the remote that a clone came from.
 const ORIGIN: &str = "origin";
 /// Names the store in `.wbsync/` for as long as a clone of it isn't finished, so that the same command can go on.
-const CLONING_FILE: &str = "cloning";
+pub(super) const CLONING_FILE: &str = "cloning";
 /// The most bytes of that file.
 const URL_BYTES_MAX: u64 = 64 << 10;
 

@@ -42,7 +42,7 @@ pub fn read_card(text: &str, current_dir: &Path) -> Result<SignedCard, Error> {
         return SignedCard::from_line(&line).map_err(Error::Card);
     }
     if text.contains(['/', '.']) && !text.contains("://") {
-        let source = std::io::ErrorKind::NotFound.into();
+        let source = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file");
         return Err(Error::Io { doing: "read the card in", path, source });
     }
     SignedCard::from_line(text).map_err(Error::Card)

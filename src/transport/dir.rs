@@ -347,11 +347,18 @@ impl Store for DirStore {
         let mut objects = Vec::new();
         for byte in 0..=u8::MAX {
             let dir = format!("objects/{byte:02x}");
-            for name in self.root.names(&dir, doing)? {
+            let names = match self.root.names(&dir, doing) {
+                // A link or a file in its place holds no objects.
+                Err(StoreError::Irregular { .. }) => continue,
+                names => names?,
+            };
+            for name in names {
                 let Ok(StorePath::Object(id)) = format!("{dir}/{name}").parse() else { continue };
-                // Another process may remove it meanwhile.
-                if let Some(file) = self.root.file(&StorePath::Object(id))? {
-                    objects.push(StoredObject { id, bytes: file.bytes, used: file.modified });
+                match self.root.file(&StorePath::Object(id)) {
+                    Ok(Some(file)) => objects.push(StoredObject { id, bytes: file.bytes, used: file.modified }),
+                    // Another process may remove it meanwhile; and what is no plain file is no object.
+                    Ok(None) | Err(StoreError::Irregular { .. }) => {}
+                    Err(error) => return Err(error),
                 }
             }
         }

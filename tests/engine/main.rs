@@ -27,6 +27,7 @@ mod giving_up;
 mod gossip;
 mod health;
 mod lost_stick;
+mod meanwhile;
 mod mending;
 mod outcomes;
 mod peers;

@@ -9,7 +9,7 @@ use wbsync::exchange::garbage::Collect;
 use wbsync::exchange::health::Depth;
 use wbsync::id::name::PeerName;
 use wbsync::sync::commit::Mode;
-use wbsync::sync::fsck::Report;
+use wbsync::sync::fsck::{Finding, Report};
 use wbsync::sync::gc::{GRACE_MILLIS, gc_store};
 use wbsync::sync::remotes;
 use wbsync::sync::repair::remote::Gone;
@@ -162,4 +162,35 @@ fn an_instance_is_cleared_up_and_goes_on() {
     alpha.sync();
     beta.sync();
     assert!(beta.app.dump("help_requests").contains("came through"));
+}
+
+/// One thing that is no file hides nothing else that is wrong.
+#[test]
+fn what_is_no_file_is_named_beside_all_other_damage() {
+    let (stick, alpha, _beta) = super::world::pair(None);
+    let author = alpha.app.insert_user("mara", "public");
+    alpha.request(author, "a ladder", "public");
+    alpha.sync();
+    alpha.request(author, "a saw", "public");
+    alpha.sync();
+    let files = stick.files();
+    let of = |begin: &str| files.iter().filter(|file| file.starts_with(begin)).cloned().collect::<Vec<_>>();
+    let [objects, cards] = [of("objects/"), of("instances/")];
+    assert!(objects.len() > 1, "{files:?}");
+    for (file, is_dir) in [(&objects[0], true), (&cards[0], false)] {
+        let path = stick.path().join(file);
+        fs::remove_file(&path).unwrap();
+        match is_dir {
+            true => fs::create_dir(&path).unwrap(),
+            false => std::os::unix::fs::symlink("/etc/passwd", &path).unwrap(),
+        }
+    }
+    fs::remove_file(stick.path().join(&objects[1])).unwrap();
+    let report = alpha.open().fsck_remote(&PeerName::new(STICK).unwrap(), Depth::Contents).unwrap();
+    for (what, place) in
+        [("irregular file", &objects[0]), ("irregular file", &cards[0]), ("missing object", &objects[1])]
+    {
+        let is_it = |found: &Finding| found.what == what && found.place == *place && found.damage;
+        assert!(report.findings.iter().any(is_it), "no {what} {place} in {:#?}", report.findings);
+    }
 }

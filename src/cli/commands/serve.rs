@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::json;
+
 use crate::cli::arguments::LogFormat;
 use crate::cli::context::{Context, say};
 use crate::cli::failure::Failure;
@@ -17,6 +19,7 @@ use crate::hub::stdio;
 use crate::state::peers::Trust as PeerTrust;
 use crate::sync::instance::Purpose;
 use crate::sync::network::NetworkMode;
+use crate::sys::clock;
 use crate::transport::dir::DirStore;
 use crate::transport::http::url::HttpUrl;
 use crate::transport::http::wire::shown;
@@ -147,24 +150,28 @@ pub fn open(context: &Context, dir: Option<&Path>) -> Result<(PathBuf, DirStore)
 /// Writes an event to stderr, on one line.
 fn tell(event: &Event, json: bool) {
     let text = match event {
-        Event::Listening { url } if json => serde_json::json!({ "event": "listening", "url": url }).to_string(),
+        event if json => in_json(event).to_string(),
         Event::Listening { url } => format!("listening on {url}"),
-        Event::Ending if json => serde_json::json!({ "event": "ending" }).to_string(),
         Event::Ending => "ending; requests may finish".to_owned(),
         Event::Request { caller, address, method, path, status, millis, inside } => {
-            let address = address.as_ref().map(IpAddr::to_string);
-            if json {
-                serde_json::json!({
-                    "event": "request", "caller": caller, "address": address, "method": method, "path": path,
-                    "status": status, "millis": millis, "inside": inside,
-                })
-                .to_string()
-            } else {
-                let inside = inside.as_ref().map(|inside| format!(" ({inside})")).unwrap_or_default();
-                let address = address.unwrap_or_else(|| "-".to_owned());
-                format!("{address} {} {method} {path:?} {status} {millis} ms{inside}", shown(caller.as_ref()))
-            }
+            let inside = inside.as_ref().map(|inside| format!(" ({inside})")).unwrap_or_default();
+            let address = address.as_ref().map_or_else(|| "-".to_owned(), IpAddr::to_string);
+            format!("{address} {} {method} {path:?} {status} {millis} ms{inside}", shown(caller.as_ref()))
         }
     };
     say(&text);
+}
+
+/// Returns an event as a line of a log that begins as the worker's do.
+fn in_json(event: &Event) -> serde_json::Value {
+    let time = clock::now();
+    match event {
+        Event::Listening { url } => json!({ "time": time, "level": "info", "event": "listening", "url": url }),
+        Event::Ending => json!({ "time": time, "level": "info", "event": "ending" }),
+        Event::Request { caller, address, method, path, status, millis, inside } => json!({
+            "time": time, "level": if *status < 500 { "info" } else { "error" }, "event": "request",
+            "caller": caller, "address": address.as_ref().map(IpAddr::to_string), "method": method, "path": path,
+            "status": status, "millis": millis, "inside": inside,
+        }),
+    }
 }

@@ -24,12 +24,12 @@ pub fn sound(name: &str) -> Option<Sound> {
     let words = words(name);
     let is = |wanted: &str| match wanted.split_once('_') {
         Some((first, second)) => words.windows(2).any(|pair| pair[0] == first && is_word(&pair[1], second)),
-        None => words.iter().any(|word| is_word(word, wanted)),
+        None => words.iter().any(|word| word == wanted),
     };
     SOUNDS.iter().find(|(wanted, _)| is(wanted)).map(|(_, sound)| *sound)
 }
 
-/// Tells whether a word is another one, or several of it.
+/// Tells whether a word is another one, or several of it: `recovery_codes`. Alone several are a count, as in `tokens_used`.
 fn is_word(word: &str, wanted: &str) -> bool {
     word == wanted || singular(word) == wanted
 }
@@ -166,7 +166,7 @@ const ADDRESS: &str = "personal address";
 const PLACE: &str = "person's place";
 
 /// Words of column names that are rarely meant for others.
-const SOUNDS: [(&str, Sound); 93] = [
+const SOUNDS: [(&str, Sound); 99] = [
     secret("password", "password"),
     secret("passwd", "password"),
     secret("passphrase", "password"),
@@ -189,6 +189,12 @@ const SOUNDS: [(&str, Sound); 93] = [
     secret("verification_code", "one-time password"),
     secret("recovery_code", "one-time password"),
     secret("credential", "secret"),
+    secret("credentials", "secret"),
+    secret("passwords", "password"),
+    secret("secrets", "secret"),
+    secret("roles", "right"),
+    secret("permissions", "right"),
+    secret("privileges", "right"),
     secret("admin", "right"),
     secret("superuser", "right"),
     secret("staff", "right"),
@@ -315,7 +321,12 @@ mod tests {
         assert_eq!(sound("passwordHash").map(Sound::what), Some("password"));
         assert_eq!(sound("contact_email"), Some(Sound::Personal(ADDRESS)));
         assert_eq!(sound("API_KEY").map(Sound::what), Some("bearer secret"));
-        assert_eq!(sound("is_admin").map(Sound::what), Some("right"));
+        for right in ["is_admin", "roles", "user_role"] {
+            assert_eq!(sound(right).map(Sound::what), Some("right"), "{right}");
+        }
+        for secret in ["pw", "recovery_codes", "ssh_key", "magicLink", "oauth_id", "card_number"] {
+            assert!(matches!(sound(secret), Some(Sound::Secret(_))), "{secret}");
+        }
         for fine in ["title", "hashtag", "pinned", "tokens_used", "key", "mailbox", "created_at", "tips"] {
             assert_eq!(sound(fine), None, "{fine}");
         }

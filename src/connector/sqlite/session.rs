@@ -6,11 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 
 use super::snapshot::{self, Place};
 use super::tables::TABLES;
-use super::{affinity, catalogue, triggers};
+use super::{affinity, catalogue, error, triggers};
 use crate::connector::catalogue::{DatabaseSizes, ForeignKey, Table};
 use crate::connector::error::Error;
 use crate::connector::sql::key::Key;
@@ -40,8 +40,12 @@ impl SqliteSession {
         let conn = snapshot::open(&place.path, place.busy)
             .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
         // What takes a savepoint back stays in memory: it is pages of a few rows. Snapshots sort whole tables, and don't.
-        conn.pragma_update(None, "temp_store", "MEMORY")
-            .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
+        // And what is settled stays settled, whenever the power fails: the state goes on from it. With FULL a journal that was
+        // removed may come back and take the last transaction with it.
+        for (name, value) in [("temp_store", "MEMORY"), ("synchronous", "EXTRA")] {
+            conn.pragma_update(None, name, value)
+                .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
+        }
         Ok(Self { conn, place, version: Cell::new(None), _copy: None })
     }
 }
@@ -260,7 +264,7 @@ impl Session for SqliteSession {
         };
         match check(&limit.to_string()) {
             // A function or a collation of the application's own is in its indexes: only ours can be looked at.
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+            Err(error) if error::is_unable(&error) => {
                 let mut found = Vec::new();
                 for table in ours {
                     found.extend(check(&self.table(table))?);

@@ -4,7 +4,7 @@ use super::{Finding, Report, STORE, fsck_open, look_for_strays};
 use crate::exchange::head::Head;
 use crate::exchange::health::Depth;
 use crate::exchange::layout::StorePath;
-use crate::exchange::store::Store;
+use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::ScopeId;
 use crate::id::name::PeerName;
 use crate::scope::manifest::Manifest;
@@ -32,7 +32,16 @@ impl Instance {
     pub fn fsck_remote(&self, name: &PeerName, depth: Depth) -> Result<Report, Error> {
         let Some(remote) = self.open_remote_afresh(name)? else { return Ok(Report::default()) };
         let mut report = fsck_open(remote.as_ref(), name.as_str(), depth, &|event| self.tell(event))?;
-        for lacking in self.lacking_there(remote.as_ref(), name)? {
+        let lacking = match self.lacking_there(remote.as_ref(), name) {
+            // What is in a document's place was found already.
+            Err(Error::Store { source, .. })
+                if matches!(*source, StoreError::Irregular { .. } | StoreError::TooLarge { .. }) =>
+            {
+                Vec::new()
+            }
+            lacking => lacking?,
+        };
+        for lacking in lacking {
             let place = lacking.path.to_string();
             // What doesn't verify is named already.
             if report.findings.iter().any(|finding| finding.place == place) {
@@ -144,7 +153,7 @@ impl Instance {
         scope: &ScopeId,
         head: &TrackedHead,
         seq: u64,
-    ) -> Result<Option<String>, crate::exchange::store::StoreError> {
+    ) -> Result<Option<String>, StoreError> {
         let Some(bytes) = remote.head(scope, &head.signer)? else {
             return Ok(Some(format!("head {seq} was there, and none is any more")));
         };

@@ -359,16 +359,13 @@ impl Store for HttpStore {
         if size > bound {
             return Err(StoreError::TooLarge { store: self.describe(), path, bound });
         }
-        let mut known = 0;
-        if size >= ASKED_BYTES_MIN {
-            let offers: Offers = self.client.json(Request::post(doing, "offers", &Objects::of(&[(*object, size)])))?;
-            if offers.names.is_empty() {
-                return Ok(());
-            }
-            // What came of an earlier upload needn't be sent again.
-            known = offers.parts.iter().find(|(id, _)| *id == object.to_string()).map_or(0, |(_, known)| *known);
-            known = known.min(size.saturating_sub(1));
+        let offers: Offers = self.client.json(Request::post(doing, "offers", &Objects::of(&[(*object, size)])))?;
+        if offers.names.is_empty() {
+            return Ok(());
         }
+        // What came of an earlier upload needn't be sent again.
+        let known = offers.parts.iter().find(|(id, _)| *id == object.to_string()).map_or(0, |(_, known)| *known);
+        let known = known.min(size.saturating_sub(1));
         let mut upload = Upload::new(*object, size, known, bytes);
         let mut request = Request::upload(path, size - known, &mut upload);
         if known > 0 {
@@ -433,9 +430,6 @@ const AGENT: &str = concat!("wbsync/", env!("CARGO_PKG_VERSION"));
 /// Enough to hide the way there and back; more would take the line from others.
 const LANES: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Smaller objects are sent without asking whether they are wanted, and how much of them is there: that is a round trip more,
-/// and nearly a kilobyte.
-const ASKED_BYTES_MIN: u64 = 32 << 10;
 /// Where a request doesn't say it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// A connection on which nothing moved for so long is dead.
