@@ -335,7 +335,8 @@ impl Working {
         if base == Base::Target { self.target.as_ref() } else { self.applied.as_ref() }
     }
 
-    fn in_parent(&self, instance: &Instance, id: &RecordId) -> Result<Option<Record>, Error> {
+    /// Reads the record as the next commit finds it.
+    pub(super) fn in_parent(&self, instance: &Instance, id: &RecordId) -> Result<Option<Record>, Error> {
         let Some(parent) = &self.parent else { return Ok(None) };
         instance.record_at(&self.open, parent, &id.dataset, &id.key)
     }

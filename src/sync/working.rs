@@ -66,14 +66,14 @@ impl Instance {
         Ok(WorkingDiff { records, private: summary.private, rows: summary.rows })
     }
 
-    /// The edits against what each row reflected.
+    /// The edits against what they will be committed upon.
     fn edits_of(&self, mut working: Working) -> Result<Vec<RecordDiff>, Error> {
         let mut diffs = Vec::new();
-        for (base, edits) in working.take_edits() {
+        for (_, edits) in working.take_edits() {
             for edit in self.sorted(edits)? {
                 let Edited { dataset, key, edit } = edit?;
                 let id = RecordId { origin: working.open.row.origin, dataset, key };
-                let old = working.record(self, base, &id)?;
+                let old = working.in_parent(self, &id)?;
                 diffs.extend(edited(&id, &edit, old.as_ref())?);
             }
         }
