@@ -411,7 +411,7 @@ pub const GRACE_MILLIS_MIN: u64 = 48 * 3_600_000;
 pub const FRESH_MILLIS: u64 = 12 * 3_600_000;
 
 /// What two machines' clocks, and FAT's local times, may differ by.
-const CLOCK_SKEW_MILLIS: u64 = 26 * 3_600_000;
+pub const CLOCK_SKEW_MILLIS: u64 = 26 * 3_600_000;
 
 const _: () = assert!(FRESH_MILLIS + CLOCK_SKEW_MILLIS < GRACE_MILLIS_MIN);
 

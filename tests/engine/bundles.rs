@@ -8,6 +8,7 @@ use wbsync::state::peers::Trust;
 use wbsync::sync::bundle::{BundleApplied, BundleOptions, BundleSummary};
 use wbsync::sync::commit::Mode;
 use wbsync::sync::error::Error;
+use wbsync::transport::bundle::request::Request;
 
 use super::world::Site;
 
@@ -291,6 +292,28 @@ fn who_was_put_back_to_a_backup_gets_again_what_it_lost() {
     let requests = vec![beta.open().bundle_request().unwrap()];
     let options = BundleOptions { requests, ..BundleOptions::default() };
     apply(&beta, &pack(&alpha, &options, dir.path(), "three")).unwrap();
+    assert_eq!(titles(&beta), ["a ladder", "a rope"]);
+}
+
+/// Beta's clock was years ahead for one request; what it says later counts nevertheless.
+#[test]
+fn a_request_from_the_future_outranks_none_of_today() {
+    let (dir, alpha, beta, user) = pair();
+    alpha.request(user, "a ladder", "trusted");
+    apply(&beta, &pack(&alpha, &for_peer("beta"), dir.path(), "one")).unwrap();
+    let saved = beta.save();
+    alpha.request(user, "a rope", "trusted");
+    apply(&beta, &pack(&alpha, &for_peer("beta"), dir.path(), "two")).unwrap();
+    let instance = beta.open();
+    let mut ahead = Request::open(&instance.bundle_request().unwrap()).unwrap();
+    ahead.time.0 += 20 * 365 * 24 * 3_600_000;
+    let requests = vec![ahead.sign(&instance.identity)];
+    drop(instance);
+    pack(&alpha, &BundleOptions { requests, ..BundleOptions::default() }, dir.path(), "ahead");
+    beta.restore(&saved);
+    let requests = vec![beta.open().bundle_request().unwrap()];
+    pack(&alpha, &BundleOptions { requests, ..BundleOptions::default() }, dir.path(), "now");
+    apply(&beta, &pack(&alpha, &for_peer("beta"), dir.path(), "three")).unwrap();
     assert_eq!(titles(&beta), ["a ladder", "a rope"]);
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::exchange::head::Head;
 use crate::exchange::receipt::Statement;
-use crate::exchange::store::Store;
+use crate::exchange::store::{CLOCK_SKEW_MILLIS, Store};
 use crate::id::bytes::{DocHash, InstanceId, ScopeId};
 use crate::keys::document::hash_of;
 use crate::scope::manifest::Manifest;
@@ -116,8 +116,11 @@ impl Instance {
             return Ok(());
         }
         let known = self.state.told(&request.signer)?.and_then(|bytes| Request::open(&bytes).ok());
+        // What a clock said that ran ahead is no later than anything that is said now.
+        let latest = clock::now().0.saturating_add(CLOCK_SKEW_MILLIS);
+        let is_newer = |known: &Request| known.time < request.time || known.time.0 > latest && request.time.0 <= latest;
         // What goes to somebody else speaks of what is theirs to know, and names no card of ours.
-        if known.is_none_or(|known| known.time < request.time && request.cards.contains_key(&self.id())) {
+        if known.is_none_or(|known| is_newer(&known) && request.cards.contains_key(&self.id())) {
             self.state.put_told(&request.signer, bytes)?;
         }
         Ok(())
