@@ -202,7 +202,7 @@ impl<'a> Collector<'a> {
                 let bytes = match held {
                     None if direct => Some(codec::encode_written(&fields, &stamp, &id.origin)),
                     held => {
-                        let unchanged = held.clone().filter(|_| narrowed);
+                        let unchanged = if narrowed { held.clone() } else { None };
                         let all = (!direct).then(|| fields.clone());
                         match (write.onto(held, &id.dataset, fields).or(unchanged), all) {
                             (Some(record), Some(all)) => self.onto_parent(scope, base, id, &write, record, all)?,

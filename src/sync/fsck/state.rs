@@ -48,14 +48,7 @@ impl Instance {
     pub(super) fn look_at_state(&self, report: &mut Report) -> Result<(), Error> {
         let before = report.findings.len();
         let mut find = |what, place: &str, detail: String, mend: &'static str| {
-            report.findings.push(Finding {
-                part: STATE,
-                what,
-                place: place.to_owned(),
-                detail,
-                mend: mend.into(),
-                damage: true,
-            });
+            report.findings.push(damaged(what, place, detail, mend));
         };
         for fault in self.state.faults()? {
             find("damaged database", "state.db", fault, MEND_RESTORE);
@@ -281,14 +274,7 @@ impl Trees {
         report.nodes = self.nodes;
         report.commits = self.commit_count;
         let mut find = |what, place: &str, detail: String, mend: &'static str| {
-            report.findings.push(Finding {
-                part: STATE,
-                what,
-                place: place.to_owned(),
-                detail,
-                mend: mend.into(),
-                damage: true,
-            });
+            report.findings.push(damaged(what, place, detail, mend));
         };
         for node in &self.damaged {
             find("damaged node", "node", format!("node {node} isn't what its id says"), MEND);
@@ -327,4 +313,8 @@ fn note(result: Result<(), Error>, what: &str, report: &mut Report) -> Result<()
         damage: true,
     });
     Ok(())
+}
+
+fn damaged(what: &'static str, place: &str, detail: String, mend: &'static str) -> Finding {
+    Finding { part: STATE, what, place: place.to_owned(), detail, mend: mend.into(), damage: true }
 }
