@@ -59,6 +59,7 @@ impl Instance {
             return Ok(());
         }
         self.state.mark_sweep()?;
+        self.spend_relayed(&scope.row)?;
         if self.state.head(&scope.row.id, &self.id())?.is_some() {
             self.state.mark_refold(&scope.row.id)?;
         }

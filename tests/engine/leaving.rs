@@ -132,3 +132,35 @@ fn who_may_write_no_more_takes_it_out_of_every_remote() {
     assert_eq!(alpha.app.value("SELECT description FROM help_requests WHERE title = 'stool'"), "high");
     assert_gone(&beta, &stick, &other);
 }
+
+#[test]
+fn a_relay_takes_out_what_it_brought_where_nobody_else_comes() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let (gamma, nas) = (Site::new("gamma"), Stick::new());
+    gamma.knows(&beta, None);
+    gamma.knows(&alpha, None);
+    let config = gamma.app.dir().join("wbsync.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "\n[network]\nrelay = \"followed\"\n").unwrap();
+    gamma.uses(&stick);
+    gamma.uses_as(&nas, "nas");
+    let ladder = edited_by_a_writer(&alpha, &beta);
+    for _ in 0..2 {
+        gamma.sync();
+        gamma.try_push("nas").unwrap();
+        alpha.sync();
+    }
+    assert!(carriers(&gamma, &nas.path()).len() > 1, "alpha's and beta's");
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    gamma.sync();
+    gamma.try_push("nas").unwrap();
+    for store in [nas.path(), own_store(&gamma), stick.path()] {
+        assert_eq!(carriers(&gamma, &store), Vec::<String>::new(), "{}", store.display());
+    }
+    // What is there is of use to who comes.
+    let delta = clone(&nas, "delta");
+    assert_eq!(delta.app.value("SELECT count(*) FROM help_requests"), "0");
+    let (before, again) = (nas.files(), gamma.try_push("nas").unwrap());
+    assert_eq!((again.removed, again.unremoved, nas.files()), (0, 0, before));
+}
