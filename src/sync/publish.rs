@@ -74,12 +74,13 @@ impl Instance {
         let mut all = BTreeMap::new();
         let store = self.own_store()?;
         for row in self.state.scopes()? {
-            if !self.follows(&row)? || self.state.is_shut_out(&row.id)? {
+            if !self.takes_part(&row)? {
+                self.leave(&store, row)?;
                 continue;
             }
             let Some(scope) = self.open_scope(row)? else { continue };
             if !scope.manifest.may_write(&self.id()) {
-                self.withdraw_own_head(&store, &scope)?;
+                self.withdraw_own_head(&store, &scope.row.id)?;
                 continue;
             }
             let scope = self.drop_old_epochs(scope)?;
@@ -104,6 +105,10 @@ impl Instance {
             store.swap_manifest(&row.id, there, &row.manifest).map_err(error())?;
         }
         let Some(head) = self.state.head(&row.id, &self.id())? else { return Ok(Placed::Whole) };
+        if self.state.is_head_withdrawn(&row.id)? {
+            // It was taken out on purpose: only a new one comes in its place.
+            return Ok(Placed::Incomplete);
+        }
         let objects = objects_of(&head)?;
         let incomplete = !store.missing(&objects).map_err(error())?.is_empty();
         let there = store.head(&row.id, &self.id()).map_err(error())?.map(|bytes| document::hash_of(&bytes));
@@ -138,8 +143,9 @@ impl Instance {
                 supersedes =
                     carries_objects(last.as_ref(), self)? && (refold || self.is_built_over(scope, last.as_ref())?);
                 if !supersedes {
-                    if refold {
-                        self.state.clear_refold(&row.id)?;
+                    // Nothing is named any more, but what was named before an empty head may lie about.
+                    if let Some(last) = last.filter(|_| refold) {
+                        self.spend_all_sealed(&last)?;
                     }
                     return Ok(None);
                 }
@@ -211,7 +217,7 @@ impl Instance {
 
     /// Signs a head, remembers it, and moves it into our own store. After a crash in between, the next
     /// publish finds it in the state and moves it.
-    fn keep_head(&self, store: &DirStore, scope: &OpenScope, head: &Head) -> Result<(), Error> {
+    pub(super) fn keep_head(&self, store: &DirStore, scope: &OpenScope, head: &Head) -> Result<(), Error> {
         let document = head.sign(&self.identity);
         let tracked = TrackedHead {
             scope: head.scope,
@@ -229,6 +235,7 @@ impl Instance {
         self.state.put_head(&tracked)?;
         self.state.put_seen(head, &tracked.hash, &tracked.document)?;
         self.state.put_published(&head.scope, head.seq, &head.commit)?;
+        self.state.clear_head_withdrawn(&head.scope)?;
         self.state.publish_withdrawals(&head.scope, head.seq)?;
         if self.state.refold_due(&head.scope)? {
             self.note_objects_of_writers(&scope.row)?;

@@ -135,11 +135,16 @@ impl Instance {
             // until its origin has brought the rules by which we may.
             let sent = relayed(origin == self.id(), sent)?;
             let has_rules = sent.is_some();
+            let row = self.state.scope(&scope)?;
+            let takes_part = row.map(|row| self.takes_part(&row)).transpose()?.unwrap_or(false);
             summary.manifests += u64::from(origin == self.id() && sent == Some(true));
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
                 let sent = self.send_head(&own, remote, place, (&scope, &signer), &mut summary);
-                let is_ours = origin == self.id() || (signer == self.id() && has_rules);
+                let is_ours = origin == self.id() || (signer == self.id() && has_rules && takes_part);
                 let seq = relayed(is_ours, sent)?.flatten();
+                if signer == self.id() && seq.is_none() && !takes_part {
+                    self.take_out_own_head(remote, place, &scope, &mut summary)?;
+                }
                 sent_heads.extend(seq.filter(|_| signer == self.id()).map(|seq| (scope, seq)));
             }
         }
@@ -150,6 +155,9 @@ impl Instance {
         }
         // Only now: whoever reads the remote finds new heads, and proofs of what removed ones stood for.
         for row in self.state.scopes()? {
+            if self.state.is_head_withdrawn(&row.id)? {
+                self.take_out_own_head(remote, place, &row.id, &mut summary)?;
+            }
             self.retire_heads(remote, place, &row, &mut summary)?;
             self.clean_remote(remote, place, &row.id, &mut summary)?;
         }
