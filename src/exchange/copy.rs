@@ -322,6 +322,12 @@ mod tests {
         from.objects.lock().unwrap().clear();
         assert!(matches!(copy_objects(&from, &to, &[(id, 5)], &mut |_| {}), Err(CopyError::Source { .. })));
         from.hold(b"there", 0);
+        from.gives.lock().unwrap().push(2);
+        let broken = copy_objects(&from, &to, &[(id, 5)], &mut |_| {}).unwrap_err();
+        assert!(matches!(broken, CopyError::Source { .. }) && broken.is_transient(), "{broken:?}");
+        let missing = ObjectId::from_bytes([9; 32]);
+        let missing = copy_objects(&from, &to, &[(missing, 5)], &mut |_| {}).unwrap_err();
+        assert!(!missing.is_transient(), "it isn't there later either");
         assert!(verify(&from, id, 5).is_ok() && verify(&from, id, 6).is_err());
     }
 }
