@@ -57,6 +57,9 @@ const COMMITS_BYTES_MAX: usize = 4 << 20;
 /// Deltas together may be this fraction of the snapshot, and these bytes, before a new snapshot is made.
 const SNAPSHOT_SHARE: u64 = 2;
 const SNAPSHOT_SLACK: u64 = 16 << 10;
+/// So many deltas of about a size become one. Fewer would rewrite what is new more often, so that followers fetch it again; more would
+/// make heads longer.
+const TIER: usize = 8;
 /// From so many touched records on a delta's size is judged by the snapshot's, not by sealing it.
 const MANY_RECORDS: u64 = 1_000;
 /// From so many deltas on they are folded whoever stands where; a head may list 64.
@@ -286,8 +289,8 @@ struct Publishing<'a> {
 }
 
 impl Publishing<'_> {
-    /// The next ladder of the origin: the old one with what is new, folded where a step is no longer much
-    /// smaller than the one below it.
+    /// The next ladder of the origin: the old one with what is new, folded where it would have as many steps of about the same size as
+    /// make one.
     fn ladder(&mut self, last: Option<&Head>) -> Result<Vec<Segment>, Error> {
         let Some(last) = last else { return Ok(vec![self.snapshot()?]) };
         let (snapshot, deltas) = last.segments.split_first().expect("the origin's head has a snapshot");
@@ -295,19 +298,25 @@ impl Publishing<'_> {
         let mut since = self.since(last.seq)?;
         let mut sealed = None;
         let stands = self.instance.stands(self.scope)?;
-        while let Some(below) = deltas.last()
-            && !(stands.contains(&below.to_seq) && deltas.len() < UNFOLDED_MAX)
-        {
+        loop {
             let bytes = match self.size_of_many(&since, snapshot) {
                 Some(bytes) => bytes,
                 None => size(sealed.insert(self.delta_of(&since)?)),
             };
-            if size(below) > 2 * bytes {
-                break;
-            }
+            let is_full = deltas.len() >= UNFOLDED_MAX;
+            let tier = deltas.iter().rev().take_while(|below| {
+                let is_alike = size(below) <= 2 * bytes;
+                is_alike && (is_full || !stands.contains(&below.to_seq))
+            });
+            let folded = match tier.count() {
+                alike if alike + 1 >= TIER => alike,
+                alike if is_full => alike.max(1),
+                _ => break,
+            };
+            let lowest = deltas.len() - folded;
             sealed = None;
-            self.reach_back(&mut since, below.from_seq)?;
-            deltas.pop();
+            self.reach_back(&mut since, deltas[lowest].from_seq)?;
+            deltas.truncate(lowest);
         }
         let delta = sealed.map_or_else(|| self.delta_of(&since), Ok)?;
         deltas.push(delta);
