@@ -1,5 +1,6 @@
 //! What a writer put into another's scope doesn't outlive a withdrawal, wherever it lies and whatever the writer did since.
 
+use wbsync::id::name::PeerName;
 use wbsync::state::peers::Trust;
 use wbsync::sync::commit::Mode;
 use wbsync::testing::prng::Prng;
@@ -131,6 +132,29 @@ fn who_may_write_no_more_takes_it_out_of_every_remote() {
     alpha.sync();
     assert_eq!(alpha.app.value("SELECT description FROM help_requests WHERE title = 'stool'"), "high");
     assert_gone(&beta, &stick, &other);
+}
+
+#[test]
+fn a_remote_that_was_none_for_a_while_is_cleaned_when_it_is_one_again() {
+    let (stick, other, alpha, beta, ladder) = two_sticks();
+    alpha.sync();
+    beta.sync();
+    let name = PeerName::new("other").unwrap();
+    let left = beta.open().remote_remove(&name).unwrap();
+    assert!(left.was_pushed && left.unremoved == 0, "{left:?}");
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    beta.sync();
+    beta.uses_as(&other, "other");
+    beta.try_push("other").unwrap();
+    assert_gone(&beta, &stick, &other);
+    // What it still had to remove is told when it goes.
+    beta.uses_as(&stick, "again");
+    let scope = beta.open().state.scopes().unwrap()[0].id;
+    let object = wbsync::id::bytes::ObjectId::from_bytes([7; 32]);
+    let again = PeerName::new("again").unwrap();
+    beta.open().state.put_spent(&again, &scope, [object]).unwrap();
+    assert_eq!(beta.open().remote_remove(&again).unwrap().unremoved, 1);
 }
 
 #[test]
