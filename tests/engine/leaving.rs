@@ -161,8 +161,11 @@ fn a_remote_that_was_none_for_a_while_is_cleaned_when_it_is_one_again() {
 fn a_relay_takes_out_what_it_brought_where_nobody_else_comes() {
     let (stick, alpha, beta) = pair(Some(Trust::Writer));
     let (gamma, nas) = (Site::new("gamma"), Stick::new());
-    gamma.knows(&beta, None);
-    gamma.knows(&alpha, None);
+    // Everybody opens everything, so that nothing is overlooked.
+    for other in [&alpha, &beta] {
+        gamma.knows(other, Some(Trust::Trusted));
+        other.knows(&gamma, Some(Trust::Trusted));
+    }
     let config = gamma.app.dir().join("wbsync.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text + "\n[network]\nrelay = \"followed\"\n").unwrap();
