@@ -193,17 +193,6 @@ impl Instance {
         Ok(Some(Published { seq, objects, bytes, segments: head.segments.len() }))
     }
 
-    /// Tells whether the origin of a scope made its snapshot after our last head there.
-    fn is_built_over(&self, scope: &OpenScope, last: Option<&TrackedHead>) -> Result<bool, Error> {
-        let (Some(last), Some(origin)) = (last, self.state.head(&scope.row.id, &scope.row.origin)?) else {
-            return Ok(false);
-        };
-        let damaged = |error| crate::state::error::Error::damaged(format!("a tracked head: {error}"));
-        let (head, _) = Head::open(&origin.document, &origin.signer).map_err(damaged)?;
-        let base = open_own(last, self)?.base;
-        Ok(base.zip(head.segments.first()).is_some_and(|(base, snapshot)| base.seq < snapshot.to_seq))
-    }
-
     /// Tells whether what we wrote in another's scope, and its origin has not merged, has to be sealed to a newer epoch: else
     /// its readers of then could not open it, nor the origin once it has let the old epochs go.
     fn is_sealed_anew(&self, scope: &OpenScope, last: Option<&TrackedHead>) -> Result<bool, Error> {

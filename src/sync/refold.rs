@@ -18,6 +18,7 @@ use crate::history::join::Known;
 use crate::id::bytes::{DocHash, InstanceId, ObjectId, RecordKey, ScopeId};
 use crate::id::name::{DatasetName, PeerName};
 use crate::scope::manifest::Manifest;
+use crate::state::heads::TrackedHead;
 use crate::state::scopes::ScopeRow;
 use crate::sys::clock::UnixMillis;
 
@@ -180,6 +181,17 @@ impl Instance {
             }
             Err(error) => Err(Error::store(name.as_str())(error)),
         }
+    }
+
+    /// Tells whether the origin of a scope made its snapshot after our last head there.
+    pub(super) fn is_built_over(&self, scope: &OpenScope, last: Option<&TrackedHead>) -> Result<bool, Error> {
+        let (Some(last), Some(origin)) = (last, self.state.head(&scope.row.id, &scope.row.origin)?) else {
+            return Ok(false);
+        };
+        let damaged = |error| crate::state::error::Error::damaged(format!("a tracked head: {error}"));
+        let (head, _) = Head::open(&origin.document, &origin.signer).map_err(damaged)?;
+        let base = open_own(last, self)?.base;
+        Ok(base.zip(head.segments.first()).is_some_and(|(base, snapshot)| base.seq < snapshot.to_seq))
     }
 
     /// Takes the heads of writers out of our own store that may carry what we withdrew.
