@@ -50,8 +50,9 @@ impl Instance {
         self.compose(scope, joined, mends, stamp)
     }
 
-    /// Returns the joined commit, or one on top of it without the records that the scope's origin withdrew and that
-    /// only our own edits held: we may not write there, so that nobody else would ever hear of them.
+    /// Returns the joined commit, or one on top of it where one side deleted a record that the other edited and we may not write, so that
+    /// nobody else ever hears of our side: without the records that the scope's origin withdrew and that only our own edits held, and with
+    /// all fields of the others, in the words of whoever wrote them.
     ///
     /// # Errors
     /// A tree that can't be read or written.
@@ -69,16 +70,22 @@ impl Instance {
         let Some(origin) = self.state.head(&row.id, &row.origin)? else { return Ok(joined.clone()) };
         let origin = self.state.known_commit(&row.id, &origin.commit)?;
         let mut edits = Edits::new();
-        for Cut { dataset, key, .. } in cut {
+        for Cut { dataset, key, whole } in cut {
             let withdrawn = self.state.withdrawn(&row.id, dataset)?.contains(key);
             if withdrawn && self.record_at(scope, &origin, dataset, key)?.is_none() {
                 edits.insert((dataset.clone(), *key), None);
+                merge.withdrawn_again += 1;
+            } else if let Some(mut record) = self.record_at(scope, joined, dataset, key)? {
+                for (field, cell) in &whole.cells {
+                    record.cells.entry(field.clone()).or_insert_with(|| cell.clone());
+                }
+                edits.insert((dataset.clone(), *key), Some(record));
+                merge.written_again += 1;
             }
         }
         if edits.is_empty() {
             return Ok(joined.clone());
         }
-        merge.withdrawn_again += edits.len() as u64;
         self.compose(scope, joined, edits, self.next_stamp(scope)?)
     }
 
