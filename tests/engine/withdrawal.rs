@@ -52,6 +52,18 @@ fn travelled(stick: &Stick, alpha: &Site, beta: &Site) -> i64 {
 }
 
 #[test]
+fn a_followers_database_keeps_no_words_of_it_where_rows_were() {
+    let (stick, alpha, beta) = pair(None);
+    let ladder = travelled(&stick, &alpha, &beta);
+    let file = || std::fs::read(beta.app.db_path()).unwrap();
+    assert!(holds(&file()));
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    beta.pull();
+    assert!(!holds(&file()));
+}
+
+#[test]
 fn after_the_next_push_no_object_decrypts_to_what_was_withdrawn() {
     let (stick, alpha, beta) = pair(None);
     let ladder = travelled(&stick, &alpha, &beta);

@@ -41,8 +41,8 @@ impl SqliteSession {
             .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
         // What takes a savepoint back stays in memory: it is pages of a few rows. Snapshots sort whole tables, and don't.
         // And what is settled stays settled, whenever the power fails: the state goes on from it. With FULL a journal that was
-        // removed may come back and take the last transaction with it.
-        for (name, value) in [("temp_store", "MEMORY"), ("synchronous", "EXTRA")] {
+        // removed may come back and take the last transaction with it. What is withdrawn leaves no words in free pages.
+        for (name, value) in [("temp_store", "MEMORY"), ("synchronous", "EXTRA"), ("secure_delete", "ON")] {
             conn.pragma_update(None, name, value)
                 .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
         }
