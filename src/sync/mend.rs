@@ -34,7 +34,10 @@ impl Instance {
         let stamp = self.next_stamp(scope)?;
         let mut mends = Edits::new();
         for cut in cut {
-            if let Some(record) = self.whole_again(scope, joined, cut, stamp)? {
+            // Of what its origin withdrew only our own words go on: the origin keeps them, and takes the record out again.
+            if !self.is_withdrawn_there(scope, cut)?
+                && let Some(record) = self.whole_again(scope, joined, cut, stamp)?
+            {
                 mends.insert((cut.dataset.clone(), cut.key), Some(record));
             }
         }
@@ -67,12 +70,12 @@ impl Instance {
         if cut.is_empty() || scope.manifest.may_write(&self.id()) {
             return Ok(joined.clone());
         }
-        let Some(origin) = self.state.head(&row.id, &row.origin)? else { return Ok(joined.clone()) };
-        let origin = self.state.known_commit(&row.id, &origin.commit)?;
+        if self.state.head(&row.id, &row.origin)?.is_none() {
+            return Ok(joined.clone());
+        }
         let mut edits = Edits::new();
-        for Cut { dataset, key, whole } in cut {
-            let withdrawn = self.state.withdrawn(&row.id, dataset)?.contains(key);
-            if withdrawn && self.record_at(scope, &origin, dataset, key)?.is_none() {
+        for cut @ Cut { dataset, key, whole } in cut {
+            if self.is_withdrawn_there(scope, cut)? {
                 edits.insert((dataset.clone(), *key), None);
                 merge.withdrawn_again += 1;
             } else if let Some(mut record) = self.record_at(scope, joined, dataset, key)? {
@@ -87,6 +90,17 @@ impl Instance {
             return Ok(joined.clone());
         }
         self.compose(scope, joined, edits, self.next_stamp(scope)?)
+    }
+
+    /// Tells whether the origin of another's scope took a record out of it, for fewer readers.
+    fn is_withdrawn_there(&self, scope: &OpenScope, cut: &Cut) -> Result<bool, Error> {
+        let row = &scope.row;
+        if row.origin == self.id() || !self.state.withdrawn(&row.id, &cut.dataset)?.contains(&cut.key) {
+            return Ok(false);
+        }
+        let Some(origin) = self.state.head(&row.id, &row.origin)? else { return Ok(false) };
+        let origin = self.state.known_commit(&row.id, &origin.commit)?;
+        Ok(self.record_at(scope, &origin, &cut.dataset, &cut.key)?.is_none())
     }
 
     /// The record with the fields that the deletion took, written again; `None` if nothing of it lives.
