@@ -159,6 +159,7 @@ impl Instance {
                 self.take_out_own_head(remote, place, &row.id, &mut summary)?;
             }
             self.retire_heads(remote, place, &row, &mut summary)?;
+            self.retire_relayed_heads(remote, place, &row)?;
             self.clean_remote(remote, place, &row.id, &mut summary)?;
         }
         // Heads that were taken away, where nothing else was.
