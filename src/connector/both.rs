@@ -10,7 +10,7 @@ use super::applied::Applied;
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
 use super::contract::{
-    Base, Capture, Change, Column, Connector, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Base, Capture, Change, Column, Connector, Dropped, Newcomer, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use super::error::Error;
 use super::files::connector::FilesConnector;
@@ -230,8 +230,18 @@ impl Connector for Both {
         Ok(applied)
     }
 
-    fn newcomers(&mut self) -> Result<Vec<DatasetName>, Error> {
-        self.files.newcomers()
+    fn newcomers(&mut self) -> Result<Vec<Newcomer>, Error> {
+        let mut newcomers = self.tables.newcomers()?;
+        newcomers.extend(self.files.newcomers()?);
+        Ok(newcomers)
+    }
+
+    fn caught_up(&mut self, datasets: &[DatasetName]) -> Result<(), Error> {
+        self.tables.caught_up(datasets)
+    }
+
+    fn foreign(&mut self, dataset: &DatasetName) -> Result<Vec<RecordId>, Error> {
+        self.of(dataset).foreign(dataset)
     }
 
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {

@@ -40,6 +40,9 @@ pub struct Sighting {
     pub changed: bool,
     /// What is there now.
     pub seen: Seen,
+    /// Fields of an own row that were mapped since rows showed all that records say: what others wrote there and nobody
+    /// here did is still to be shown, and what the row has instead is no edit.
+    pub fresh: Vec<FieldName>,
     /// The record in whose scope a new record of another instance belongs: a part that a change of ours gave it.
     pub beside: Option<RecordId>,
 }
@@ -51,6 +54,17 @@ pub enum Base {
     Applied,
     /// The view of an apply that began and has not finished.
     Target,
+    /// An older one: the dataset of a row of another instance was not looked after for a while.
+    Neither,
+}
+
+/// A dataset whose rows don't show all that records say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newcomer {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// Whether that is so of own rows too.
+    pub with_own: bool,
 }
 
 /// Who says for whom a row is meant, before its parents narrow it.
@@ -354,12 +368,28 @@ pub trait Connector {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Applied, Error>;
 
-    /// Returns the datasets whose rows show nothing yet, whatever the position says: they were mapped later. The next
-    /// apply has to give them all that the target holds. None by default.
+    /// Returns the datasets whose rows don't show all that the position says: they, or fields of theirs, were mapped later. The
+    /// next apply has to give them all that the target holds. None by default.
     ///
     /// # Errors
     /// The bookkeeping can't be read.
-    fn newcomers(&mut self) -> Result<Vec<DatasetName>, Error> {
+    fn newcomers(&mut self) -> Result<Vec<Newcomer>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Notes that the rows of such datasets show all that the target holds.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be written.
+    fn caught_up(&mut self, _datasets: &[DatasetName]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Returns the records of other instances that rows of a dataset stand for. None by default.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be read.
+    fn foreign(&mut self, _dataset: &DatasetName) -> Result<Vec<RecordId>, Error> {
         Ok(Vec::new())
     }
 

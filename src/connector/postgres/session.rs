@@ -347,6 +347,12 @@ impl Session for PostgresSession {
         self.is_there(introspect::HAS_BOOKS, &[])
     }
 
+    fn number_of(&self, table: &str) -> Result<Option<i64>, SqlError> {
+        let spelled = table.strip_prefix("_wbsync_").map_or_else(|| self.table(table), |name| format!("wbsync.{name}"));
+        let session: &dyn Session = self;
+        session.only("SELECT to_regclass(?1)::oid::bigint", &[spelled.bind()], |row| row.get(0))
+    }
+
     fn make_books(&self) -> Result<(), SqlError> {
         if !self.is_there(introspect::HAS_SCHEMA, &[])? {
             self.batch("CREATE SCHEMA wbsync")?;

@@ -14,6 +14,7 @@ use super::outbox;
 use super::pace::Pace;
 use super::plan::{Plan, Plans};
 use super::session::{Row, Session, Snapshot, SqlError, Transaction};
+use super::shape::{Odd, Shapes};
 use super::touched::{Noted, Touched};
 use crate::connector::contract::{Base, Capture, Seen, Sighting, SinkError};
 use crate::scope::audience::{Audience, Reason};
@@ -30,6 +31,8 @@ pub(super) type Sink<'a> = dyn FnMut(Sighting) -> Result<(), SinkError> + 'a;
 pub(super) enum Stop {
     Sql(SqlError),
     Sink(SinkError),
+    /// Nothing may be taken from the rows of a dataset.
+    Odd(usize, Odd),
 }
 
 impl From<SqlError> for Stop {
@@ -89,6 +92,8 @@ pub(super) struct Run<'a> {
     pub(super) parents: Known,
     /// What triggers noted, if only that is looked at.
     pub(super) touched: Option<Touched>,
+    shapes: Shapes,
+    is_restoring: bool,
     pub(super) capture: Capture,
     found: Vec<Found>,
     flush_at: usize,
@@ -148,6 +153,8 @@ pub(super) struct Work {
     pub(super) noted: Option<Noted>,
     /// Whether that is all that is looked at.
     pub(super) is_part: bool,
+    /// Whether the rows may be of any age.
+    pub(super) is_restoring: bool,
     /// Tables that are read as a whole because their triggers don't stand.
     pub(super) unwatched: Vec<String>,
 }
@@ -161,8 +168,9 @@ pub(super) fn run<'a>(
     (now, extent): (UnixMillis, Extent),
     sink: &'a mut Sink<'a>,
 ) -> Result<Capture, Stop> {
-    let Work { snapshot, mut noted, is_part, unwatched } = work;
+    let Work { snapshot, mut noted, is_part, is_restoring, unwatched } = work;
     let number = books.settled.unsigned_abs() + 1;
+    let shapes = Shapes::read(snapshot.session.as_ref(), plans, books)?;
     let mut run = Run {
         plans,
         books,
@@ -171,7 +179,9 @@ pub(super) fn run<'a>(
         extent,
         sink,
         parents: Known { lists: plans.list.iter().map(|_| Vec::new()).collect() },
-        touched: noted.as_mut().filter(|_| is_part).map(Touched::new),
+        touched: noted.as_mut().filter(|_| is_part).map(|noted| Touched::new(noted, &shapes)),
+        shapes,
+        is_restoring,
         capture: Capture { number, is_part, unwatched, ..Capture::default() },
         found: Vec::new(),
         flush_at: if snapshot.blocks_writers { usize::MAX } else { BATCH_ROWS },
@@ -190,6 +200,12 @@ pub(super) fn run<'a>(
     run.flush()?;
     for sighting in leftovers {
         run.report(sighting)?;
+    }
+    if let (Some(writer), true) = (writer, run.shapes.is_new()) {
+        // What was reported counts only once it is settled.
+        let transaction = Transaction::begin(writer)?;
+        run.shapes.keep(writer, books, books.settled + i64::from(run.capture.reported > 0))?;
+        transaction.commit()?;
     }
     if let (Some(noted), Some(writer)) = (noted, writer) {
         let read = run.touched.take().map_or_else(|| vec![true; plans.list.len()], |touched| touched.read);
@@ -212,6 +228,7 @@ impl Run<'_> {
                 base: self.base(row.get(3)?),
                 changed: true,
                 seen: Seen::Gone,
+                fresh: Vec::new(),
                 beside: None,
             });
             Ok(true)
@@ -277,14 +294,22 @@ impl Run<'_> {
         let birth = look::birth(plan, row, &mut self.buffer)?;
         let mut entry = None;
         if let Some(known) = join.at(&key)? {
-            if known.birth == birth {
-                entry = Some(known);
+            let change = &mut self.shapes.list[dataset];
+            if known.birth == birth || change.rebirth {
+                change.met += 1;
+                entry = Some(Entry { birth, ..known });
             } else {
+                change.reborn += 1;
                 self.vanished(dataset, known)?;
             }
         }
         match entry {
-            Some(entry) if entry.is_stub() => self.remember(dataset, &entry),
+            Some(entry) if entry.is_stub() => {
+                self.remember(dataset, &entry);
+                if self.shapes.list[dataset].rebirth {
+                    self.found.push(Found { dataset, write: Write::Flagged(entry), report: None });
+                }
+            }
             Some(entry) => {
                 let overrides = join.overrides.get(&entry.key).map_or(&[][..], Vec::as_slice);
                 self.seen(conn, dataset, row, entry, overrides, false)?;
@@ -322,21 +347,29 @@ impl Run<'_> {
         newborn: bool,
     ) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
+        let change = &self.shapes.list[dataset];
+        let hidden = if newborn { Vec::new() } else { change.hide(plan, row, entry.origin, overrides)? };
+        let hides = !hidden.is_empty();
+        let is_again = hides || change.resumed && entry.origin == OWN;
+        let fresh = if newborn || entry.origin != OWN { Vec::new() } else { change.fresh.clone() };
+        let is_reborn = change.rebirth;
+        let overrides = &[overrides, &hidden].concat()[..];
         let marks = self.books.marks(dataset, entry.rule.as_deref());
         let mut parents = Lookup { known: &self.parents, touched: self.touched.as_ref(), conn, books: self.books };
         let look = look::look(plan, row, entry.origin, marks, overrides, &mut parents, &mut self.buffer)?;
         if let Some(Audience::Private(reason)) = &look.audience {
             self.count_private(plan, *reason);
         }
-        let known = !newborn && look.digest == entry.digest && entry.seen <= self.books.settled;
+        let known = !newborn && !is_again && look.digest == entry.digest && entry.seen <= self.books.settled;
         let before = (!newborn).then(|| self.books.parent(&entry));
         let flags = look.flags(entry.flags);
-        let is_flagged = std::mem::replace(&mut entry.flags, flags) == flags;
+        let is_flagged = std::mem::replace(&mut entry.flags, flags) == flags && !is_reborn;
+        let base = self.base_of(dataset, &entry);
         if !known {
             let fields = look.fields(plan, self.plans, &self.books.origins);
             let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
             let seen = Seen::Row { audience: look.audience.clone(), fields };
-            let report = Some(Sighting { id, base: self.base(entry.view), changed: true, seen, beside: None });
+            let report = Some(Sighting { id, base, changed: true, seen, fresh, beside: None });
             entry.digest = look.digest;
             entry.seen = self.books.settled + 1;
             if let Some(audience) = &look.audience {
@@ -347,7 +380,7 @@ impl Run<'_> {
                 Some(touched) => touched.saw(self.plans, dataset, &entry.key, before, Some(self.books.parent(&entry))),
             }
             let still: Vec<Override> = overrides.iter().filter(|known| look.hides(plan, known)).cloned().collect();
-            let edited = still.len() != overrides.len();
+            let edited = hides || still.len() != overrides.len();
             self.found.push(Found { dataset, write: Write::Seen { entry, edited, overrides: still }, report });
         } else {
             self.remember(dataset, &entry);
@@ -357,7 +390,7 @@ impl Run<'_> {
                     audience: look.audience.clone(),
                     fields: look.fields(plan, self.plans, &self.books.origins),
                 };
-                let report = Some(Sighting { id, base: self.base(entry.view), changed: false, seen, beside: None });
+                let report = Some(Sighting { id, base, changed: false, seen, fresh, beside: None });
                 self.found.push(Found { dataset, write: Write::Nothing, report });
             }
             if !is_flagged {
@@ -371,11 +404,13 @@ impl Run<'_> {
         if let Some(touched) = &mut self.touched {
             touched.saw(self.plans, dataset, &entry.key, Some(self.books.parent(&entry)), None);
         }
+        self.shapes.list[dataset].gone += u64::from(!entry.is_stub());
         let report = (!entry.is_stub()).then(|| Sighting {
             id: self.books.record_id(self.plans, dataset, entry.origin, entry.record),
-            base: self.base(entry.view),
+            base: self.base_of(dataset, &entry),
             changed: true,
             seen: Seen::Gone,
+            fresh: Vec::new(),
             beside: None,
         });
         self.found.push(Found { dataset, write: Write::Vanished(entry), report });
@@ -384,6 +419,10 @@ impl Run<'_> {
 
     /// Writes down what was found, then reports it.
     fn flush(&mut self) -> Result<(), Stop> {
+        let whole = |dataset: usize| self.touched.as_ref().is_none_or(|touched| touched.read[dataset]);
+        if let Some((dataset, odd)) = self.shapes.odd(self.books, self.writer, whole)?.filter(|_| !self.is_restoring) {
+            return Err(Stop::Odd(dataset, odd));
+        }
         let found = std::mem::take(&mut self.found);
         for (writer, batch) in
             self.writer.into_iter().flat_map(|writer| found.chunks(BATCH_ROWS).map(move |batch| (writer, batch)))
@@ -442,6 +481,14 @@ impl Run<'_> {
 
     fn count_private(&mut self, plan: &Plan, reason: Reason) {
         *self.capture.private.entry((plan.name.clone(), reason)).or_default() += 1;
+    }
+
+    /// Returns the view that a row was last in step with, as far as that is known.
+    fn base_of(&self, dataset: usize, entry: &Entry) -> Base {
+        match self.base(entry.view) {
+            Base::Applied if entry.origin != OWN && self.shapes.list[dataset].is_stale => Base::Neither,
+            base => base,
+        }
     }
 
     fn base(&self, view: i64) -> Base {

@@ -14,11 +14,12 @@ use super::plan::{Plans, constant, quote};
 use super::purge::Purge;
 use super::same::IS_COVERED;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
+use super::shape;
 use crate::connector::applied::Applied;
 use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::connector::catalogue::DatabaseSizes;
 use crate::connector::contract::{
-    Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Capture, Change, Column, Connector, Context, Dropped, Newcomer, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
@@ -77,6 +78,16 @@ impl SqlConnector {
         create().map_err(|source| self.failed("make the bookkeeping", source))?;
         let books = self.existing_books(doing)?;
         books.ok_or_else(|| self.damaged("it was made and is not there".into()))
+    }
+
+    /// Reads the bookkeeping, which then knows what of the mapping isn't there any more.
+    fn prepared(&self, doing: &'static str) -> Result<Books, Error> {
+        let books = self.books(doing)?;
+        let failed = |source| self.failed(doing, source);
+        if !shape::is_prepared(self.session(), &self.plans, &books).map_err(failed)? {
+            self.write(doing, |conn| shape::prepare(conn, &self.plans, &books))?;
+        }
+        Ok(books)
     }
 
     pub(super) fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
@@ -218,7 +229,7 @@ impl Connector for SqlConnector {
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error> {
         let doing = "capture the application's changes";
-        let books = self.books(doing)?;
+        let books = self.prepared(doing)?;
         self.session.watch().map_err(|source| self.failed(doing, source))?;
         let work = self.work(doing, &books, Extent::Changed)?;
         self.read_rows(doing, &books, Some(self.session()), work, (now, Extent::Changed), sink)
@@ -230,7 +241,7 @@ impl Connector for SqlConnector {
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error> {
         let doing = "compare the application's rows";
-        let books = self.books(doing)?;
+        let books = self.prepared(doing)?;
         self.session.watch().map_err(|source| self.failed(doing, source))?;
         let work = self.work(doing, &books, Extent::Every)?;
         self.read_rows(doing, &books, Some(self.session()), work, (now, Extent::Every), sink)
@@ -266,7 +277,8 @@ impl Connector for SqlConnector {
                 books.ok_or_else(|| self.damaged("a stand-in was made and is not there".into()))?
             }
         };
-        let work = Work { snapshot, noted: None, is_part: false, unwatched: Vec::new() };
+        let is_restoring = self.context.restoring;
+        let work = Work { snapshot, noted: None, is_part: false, is_restoring, unwatched: Vec::new() };
         self.read_rows(doing, &books, None, work, (now, Extent::Changed), sink)
     }
 
@@ -330,7 +342,7 @@ impl Connector for SqlConnector {
     fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error> {
         let doing = "begin to apply";
         assert!(target.len() <= VIEW_BYTES_MAX, "a view is bounded");
-        let books = self.books(doing)?;
+        let books = self.prepared(doing)?;
         match &books.target {
             Some(open) if open == target => {}
             Some(_) => return Err(Error::ApplyUnfinished),
@@ -352,6 +364,26 @@ impl Connector for SqlConnector {
         let mut applied = self.run_apply("apply changes", false, changes, progress)?;
         applied.add(std::mem::take(&mut self.carried));
         Ok(applied)
+    }
+
+    fn newcomers(&mut self) -> Result<Vec<Newcomer>, Error> {
+        let doing = "look for datasets that were mapped later";
+        let Some(books) = self.existing_books(doing)? else { return Ok(Vec::new()) };
+        shape::newcomers(self.session(), &self.plans, &books).map_err(|source| self.failed(doing, source))
+    }
+
+    fn caught_up(&mut self, datasets: &[DatasetName]) -> Result<(), Error> {
+        let doing = "note what rows show";
+        let books = self.books(doing)?;
+        self.write(doing, |conn| shape::caught_up(conn, &self.plans, &books, datasets))
+    }
+
+    fn foreign(&mut self, dataset: &DatasetName) -> Result<Vec<RecordId>, Error> {
+        let doing = "list rows of others";
+        let (Some(books), Some(dataset)) = (self.existing_books(doing)?, self.plans.index(dataset)) else {
+            return Ok(Vec::new());
+        };
+        shape::foreign(self.session(), &self.plans, &books, dataset).map_err(|source| self.failed(doing, source))
     }
 
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {

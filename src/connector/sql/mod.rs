@@ -37,6 +37,7 @@ mod salvage;
 mod same;
 pub mod schema;
 pub(in crate::connector) mod session;
+mod shape;
 mod survey;
 mod sweep;
 pub(in crate::connector) mod timestamp;
