@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::applied::Applied;
+use super::applied::{Applied, Newcomer};
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
+use super::column::Column;
 use super::contract::{
-    Base, Capture, Change, Column, Connector, Dropped, Newcomer, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Base, Capture, Change, Connector, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use super::error::Error;
 use super::files::connector::FilesConnector;

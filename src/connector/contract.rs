@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
-use crate::record::fieldtype::FieldType;
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::record::value::Value;
@@ -22,9 +21,10 @@ use crate::scope::audience::{Addressees, Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
-use super::applied::Applied;
+use super::applied::{Applied, Newcomer};
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
+use super::column::Column;
 use super::error::Error;
 use super::standing::{Blemish, Standing};
 use super::twin::Twin;
@@ -56,15 +56,6 @@ pub enum Base {
     Target,
     /// An older one: the dataset of a row of another instance was not looked after for a while.
     Neither,
-}
-
-/// A dataset whose rows don't show all that records say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Newcomer {
-    /// The dataset.
-    pub dataset: DatasetName,
-    /// Whether that is so of own rows too.
-    pub with_own: bool,
 }
 
 /// Who says for whom a row is meant, before its parents narrow it.
@@ -204,27 +195,6 @@ pub struct Decided {
     pub text: Option<String>,
     /// The reference that narrowed it last, and the row that it refers to, if it is there.
     pub narrowed_by: Option<(FieldName, Option<(DatasetName, String)>)>,
-}
-
-/// A mapped field's column, as the database has it now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// The dataset.
-    pub dataset: DatasetName,
-    /// The field.
-    pub field: FieldName,
-    /// What the field holds.
-    pub kind: FieldType,
-    /// The column, as `table.column`.
-    pub column: String,
-    /// The type that the table declares for it.
-    pub declared: String,
-    /// Whether the column gives back what of the field's type is stored in it.
-    pub fits: bool,
-    /// Whether a new row can't do without a value for it.
-    pub needed: bool,
-    /// Whether the field has a scope of its own here: others may well send it to somebody else only.
-    pub is_scoped: bool,
 }
 
 /// The error type of the engine's callbacks.

@@ -246,7 +246,9 @@ pub enum Error {
         database: String,
     },
     /// The table of a dataset is another one than before, and none of the rows that were known is in it.
-    #[error("cannot take in the rows of {dataset}: its table {table:?} is another one than before, and none of the rows that were known is in it")]
+    #[error(
+        "cannot take in the rows of {dataset}: its table {table:?} is another one than before, and none of the rows that were known is in it"
+    )]
     OtherTable {
         /// The dataset.
         dataset: DatasetName,
@@ -254,7 +256,9 @@ pub enum Error {
         table: String,
     },
     /// Most rows of a dataset have other values in their birth columns than before.
-    #[error("cannot take in the rows of {dataset}: {rows} of them, most of all, say otherwise than before when they were born")]
+    #[error(
+        "cannot take in the rows of {dataset}: {rows} of them, most of all, say otherwise than before when they were born"
+    )]
     Reborn {
         /// The dataset.
         dataset: DatasetName,

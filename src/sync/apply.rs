@@ -9,8 +9,8 @@ use super::error::{Error, through};
 use super::instance::Instance;
 use super::progress::Event;
 use super::view::View;
-use crate::connector::applied::Applied;
-use crate::connector::contract::{Change, Connector, Newcomer};
+use crate::connector::applied::{Applied, Newcomer};
+use crate::connector::contract::{Change, Connector};
 use crate::id::bytes::InstanceId;
 use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
@@ -102,7 +102,8 @@ impl Instance {
         let mut datasets = self.with_database(|database| Ok(database.datasets()))?;
         let all_datasets = datasets.clone();
         let lagging = |wanted: bool| {
-            let is_such = |dataset: &&DatasetName| newcomers.iter().any(|one| one.dataset == **dataset && one.with_own == wanted);
+            let is_such =
+                |dataset: &&DatasetName| newcomers.iter().any(|one| one.dataset == **dataset && one.with_own == wanted);
             all_datasets.iter().filter(is_such).cloned().collect::<Vec<_>>()
         };
         let (later, wider) = (lagging(false), lagging(true));

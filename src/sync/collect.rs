@@ -132,7 +132,8 @@ impl<'a> Collector<'a> {
         for field in &fresh {
             let cells = held.iter().flat_map(|(_, whole, overlaid)| [whole, overlaid]).flatten();
             let mut cells = cells.filter_map(|record| record.cells.get(field)).peekable();
-            let is_theirs = |cell: &Cell| cell.elements().iter().all(|element| element.stamp.author != self.instance.id());
+            let is_theirs =
+                |cell: &Cell| cell.elements().iter().all(|element| element.stamp.author != self.instance.id());
             // What others wrote into the field isn't shown yet.
             if cells.peek().is_some() && cells.all(is_theirs) {
                 routed.values_mut().for_each(|fields| drop(fields.remove(field)));

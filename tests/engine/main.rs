@@ -27,6 +27,7 @@ mod giving_up;
 mod gossip;
 mod health;
 mod lost_stick;
+mod mapping;
 mod meanwhile;
 mod mending;
 mod outcomes;

@@ -19,10 +19,11 @@ use super::section::{self, Sections, TURN, pieces_of};
 use super::shadow::Shadow;
 use super::source::Sources;
 use super::watch::{Watch, picture};
-use crate::connector::applied::Applied;
+use crate::connector::applied::{Applied, Newcomer};
 use crate::connector::catalogue::DatabaseSizes;
+use crate::connector::column::Column;
 use crate::connector::contract::{
-    Capture, Change, Column, Connector, Context, Dropped, Newcomer, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Capture, Change, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use crate::connector::error::{Error, OPEN_DIRECTORY};
 use crate::connector::mapping::model::Mapping;

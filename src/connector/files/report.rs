@@ -114,7 +114,14 @@ impl Report<'_> {
         let fields = [(field(DATA), Value::Bytes(bytes))].into();
         self.reported += 1;
         let beside = audience.is_none().then(|| file.clone());
-        (self.sink)(Sighting { id, base, changed: true, seen: Seen::Row { audience, fields }, fresh: Vec::new(), beside })
+        (self.sink)(Sighting {
+            id,
+            base,
+            changed: true,
+            seen: Seen::Row { audience, fields },
+            fresh: Vec::new(),
+            beside,
+        })
     }
 }
 

@@ -8,18 +8,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::apply::{Apply, Fail};
-use super::books::{Books, FORMAT, Refused, STUB};
+use super::books::{Books, FORMAT, Refused};
 use super::capture::{Extent, Work};
 use super::plan::{Plans, constant, quote};
 use super::purge::Purge;
 use super::same::IS_COVERED;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
-use super::shape;
-use crate::connector::applied::Applied;
+use crate::connector::applied::{Applied, Newcomer};
 use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::connector::catalogue::DatabaseSizes;
+use crate::connector::column::Column;
 use crate::connector::contract::{
-    Capture, Change, Column, Connector, Context, Dropped, Newcomer, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Capture, Change, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
@@ -80,16 +80,6 @@ impl SqlConnector {
         books.ok_or_else(|| self.damaged("it was made and is not there".into()))
     }
 
-    /// Reads the bookkeeping, which then knows what of the mapping isn't there any more.
-    fn prepared(&self, doing: &'static str) -> Result<Books, Error> {
-        let books = self.books(doing)?;
-        let failed = |source| self.failed(doing, source);
-        if !shape::is_prepared(self.session(), &self.plans, &books).map_err(failed)? {
-            self.write(doing, |conn| shape::prepare(conn, &self.plans, &books))?;
-        }
-        Ok(books)
-    }
-
     pub(super) fn existing_books(&self, doing: &'static str) -> Result<Option<Books>, Error> {
         self.books_in(self.session(), doing)
     }
@@ -140,7 +130,7 @@ impl SqlConnector {
     }
 
     /// Runs a write transaction of a few statements.
-    fn write(
+    pub(super) fn write(
         &self,
         doing: &'static str,
         write: impl FnOnce(&dyn Session) -> Result<(), SqlError>,
@@ -367,23 +357,15 @@ impl Connector for SqlConnector {
     }
 
     fn newcomers(&mut self) -> Result<Vec<Newcomer>, Error> {
-        let doing = "look for datasets that were mapped later";
-        let Some(books) = self.existing_books(doing)? else { return Ok(Vec::new()) };
-        shape::newcomers(self.session(), &self.plans, &books).map_err(|source| self.failed(doing, source))
+        self.lagging_datasets()
     }
 
     fn caught_up(&mut self, datasets: &[DatasetName]) -> Result<(), Error> {
-        let doing = "note what rows show";
-        let books = self.books(doing)?;
-        self.write(doing, |conn| shape::caught_up(conn, &self.plans, &books, datasets))
+        self.note_caught_up(datasets)
     }
 
     fn foreign(&mut self, dataset: &DatasetName) -> Result<Vec<RecordId>, Error> {
-        let doing = "list rows of others";
-        let (Some(books), Some(dataset)) = (self.existing_books(doing)?, self.plans.index(dataset)) else {
-            return Ok(Vec::new());
-        };
-        shape::foreign(self.session(), &self.plans, &books, dataset).map_err(|source| self.failed(doing, source))
+        self.foreign_records(dataset)
     }
 
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
@@ -464,21 +446,7 @@ impl Connector for SqlConnector {
     }
 
     fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error> {
-        let doing = "count the placeholders";
-        let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
-        let read = || -> Result<BTreeMap<DatasetName, u64>, SqlError> {
-            // Spelled as the index on them is; the sign keeps SQLite from preferring the primary key.
-            let sql = format!("SELECT count(*) FROM _wbsync_map WHERE +dataset = ?1 AND flags & {STUB} <> 0");
-            let mut counts = BTreeMap::new();
-            for (number, plan) in books.datasets.iter().zip(&self.plans.list) {
-                let count: i64 = self.session().only(&sql, &bind![number], |row| row.get(0))?;
-                if count > 0 {
-                    counts.insert(plan.name.clone(), count.unsigned_abs());
-                }
-            }
-            Ok(counts)
-        };
-        read().map_err(|source| self.failed(doing, source))
+        self.count_placeholders()
     }
 
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {

@@ -24,6 +24,7 @@ mod look;
 mod many;
 mod outbox;
 mod pace;
+mod parents;
 mod plan;
 mod purge;
 mod put;

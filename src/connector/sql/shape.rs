@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::books::Books;
+use super::connector::SqlConnector;
 use super::look::{OWN, Override};
 use super::plan::{Plan, Plans};
 use super::session::{Row, Session, SqlError};
-use crate::connector::contract::Newcomer;
+use crate::connector::applied::Newcomer;
+use crate::connector::error::Error;
 use crate::id::bytes::RecordKey;
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::recordid::RecordId;
@@ -23,8 +25,9 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS _wbsync_shape(
     dataset bigint PRIMARY KEY, known text, later text, seen bigint NOT NULL, shown text, resumed bigint NOT NULL)";
 /// In `resumed`, of a dataset that isn't mapped.
 const PAUSED: i64 = i64::MAX;
-/// From how many rows on it is suspicious that most have another birth than before.
-const REBORN_MIN: u64 = 16;
+/// From how many rows on it is suspicious that most have another birth than before, and from how many on that all have.
+const REBORN_MOST: u64 = 16;
+const REBORN_ALL: u64 = 3;
 
 /// What decides what the rows of a dataset say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +94,8 @@ pub(super) struct Shapes {
 
 impl Shape {
     fn of(conn: &dyn Session, plan: &Plan) -> Result<Self, SqlError> {
-        let columns = |field: &super::plan::FieldPlan| field.columns.0.iter().map(|column| column.name.clone()).collect();
+        let columns =
+            |field: &super::plan::FieldPlan| field.columns.0.iter().map(|column| column.name.clone()).collect();
         Ok(Self {
             fields: plan.fields.iter().map(|field| (field.name.to_string(), columns(field))).collect(),
             birth: plan.spec.birth.clone(),
@@ -138,7 +142,7 @@ fn json(value: &impl Serialize) -> String {
 
 /// Makes the table if it isn't there, adds the datasets that are new, and notes which fields and datasets are not mapped any
 /// more; the caller holds a write transaction.
-pub(super) fn prepare(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<(), SqlError> {
+fn prepare(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<(), SqlError> {
     let is_first = conn.number_of(NAME)?.is_none();
     if is_first {
         conn.execute(TABLE, &[])?;
@@ -200,7 +204,7 @@ fn forget_fields(conn: &dyn Session, number: i64, mut noted: Noted, now: &Shape)
 }
 
 /// Tells whether `prepare` would change anything.
-pub(super) fn is_prepared(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<bool, SqlError> {
+fn is_prepared(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<bool, SqlError> {
     if conn.number_of(NAME)?.is_none() || !unmapped(conn, books)?.is_empty() {
         return Ok(false);
     }
@@ -274,12 +278,17 @@ impl Shapes {
     }
 
     /// Returns what is odd about the rows that were looked at so far. `whole` tells of which datasets those are all, in order.
-    pub(super) fn odd(&self, books: &Books, conn: Option<&dyn Session>, whole: impl Fn(usize) -> bool) -> Result<Option<(usize, Odd)>, SqlError> {
+    pub(super) fn odd(
+        &self,
+        books: &Books,
+        conn: Option<&dyn Session>,
+        whole: impl Fn(usize) -> bool,
+    ) -> Result<Option<(usize, Odd)>, SqlError> {
         for (dataset, change) in self.list.iter().enumerate() {
             if change.is_elsewhere && change.met == 0 && change.gone > 0 {
                 return Ok(Some((dataset, Odd::Elsewhere)));
             }
-            if change.reborn < REBORN_MIN {
+            if change.reborn < REBORN_ALL {
                 continue;
             }
             let known = match (whole(dataset), conn) {
@@ -290,7 +299,7 @@ impl Shapes {
                 }
                 (false, None) => continue,
             };
-            if 2 * change.reborn > known {
+            if change.reborn >= known || change.reborn >= REBORN_MOST && 2 * change.reborn > known {
                 return Ok(Some((dataset, Odd::Reborn(change.reborn))));
             }
         }
@@ -301,7 +310,13 @@ impl Shapes {
 impl Change {
     /// Returns the fields that a row of another instance doesn't show yet, with what it shows instead; none that have a reason
     /// already.
-    pub(super) fn hide(&self, plan: &Plan, row: &dyn Row, origin: i64, known: &[Override]) -> Result<Vec<Override>, SqlError> {
+    pub(super) fn hide(
+        &self,
+        plan: &Plan,
+        row: &dyn Row,
+        origin: i64,
+        known: &[Override],
+    ) -> Result<Vec<Override>, SqlError> {
         let mut more = Vec::new();
         for index in self.hidden.iter().filter(|_| origin != OWN) {
             let (field, shown) = (plan.fields[*index].name.clone(), row.raw(index + 1)?.to_raw());
@@ -313,8 +328,43 @@ impl Change {
     }
 }
 
+impl SqlConnector {
+    /// Reads the bookkeeping, which then knows what of the mapping isn't there any more.
+    pub(super) fn prepared(&self, doing: &'static str) -> Result<Books, Error> {
+        let books = self.books(doing)?;
+        let failed = |source| self.failed(doing, source);
+        if !is_prepared(self.session(), &self.plans, &books).map_err(failed)? {
+            self.write(doing, |conn| prepare(conn, &self.plans, &books))?;
+        }
+        Ok(books)
+    }
+
+    /// See `Connector::newcomers`.
+    pub(super) fn lagging_datasets(&self) -> Result<Vec<Newcomer>, Error> {
+        let doing = "look for datasets that were mapped later";
+        let Some(books) = self.existing_books(doing)? else { return Ok(Vec::new()) };
+        newcomers(self.session(), &self.plans, &books).map_err(|source| self.failed(doing, source))
+    }
+
+    /// See `Connector::caught_up`.
+    pub(super) fn note_caught_up(&self, datasets: &[DatasetName]) -> Result<(), Error> {
+        let doing = "note what rows show";
+        let books = self.books(doing)?;
+        self.write(doing, |conn| caught_up(conn, &self.plans, &books, datasets))
+    }
+
+    /// See `Connector::foreign`.
+    pub(super) fn foreign_records(&self, dataset: &DatasetName) -> Result<Vec<RecordId>, Error> {
+        let doing = "list rows of others";
+        let (Some(books), Some(dataset)) = (self.existing_books(doing)?, self.plans.index(dataset)) else {
+            return Ok(Vec::new());
+        };
+        foreign(self.session(), &self.plans, &books, dataset).map_err(|source| self.failed(doing, source))
+    }
+}
+
 /// Returns the datasets whose rows don't show all that records say, whatever the position says.
-pub(super) fn newcomers(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<Vec<Newcomer>, SqlError> {
+fn newcomers(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<Vec<Newcomer>, SqlError> {
     let mut found = Vec::new();
     if conn.number_of(NAME)?.is_none() {
         return Ok(found);
@@ -332,7 +382,7 @@ pub(super) fn newcomers(conn: &dyn Session, plans: &Plans, books: &Books) -> Res
 }
 
 /// Notes that the rows of a dataset show what records say.
-pub(super) fn caught_up(conn: &dyn Session, plans: &Plans, books: &Books, names: &[DatasetName]) -> Result<(), SqlError> {
+fn caught_up(conn: &dyn Session, plans: &Plans, books: &Books, names: &[DatasetName]) -> Result<(), SqlError> {
     for dataset in names.iter().filter_map(|name| plans.index(name)) {
         let shown = json(&Shape::of(conn, &plans.list[dataset])?.names());
         let sql = "UPDATE _wbsync_shape SET shown = ?2 WHERE dataset = ?1";
@@ -342,7 +392,7 @@ pub(super) fn caught_up(conn: &dyn Session, plans: &Plans, books: &Books, names:
 }
 
 /// Returns the records of other instances that rows of a dataset stand for.
-pub(super) fn foreign(conn: &dyn Session, plans: &Plans, books: &Books, dataset: usize) -> Result<Vec<RecordId>, SqlError> {
+fn foreign(conn: &dyn Session, plans: &Plans, books: &Books, dataset: usize) -> Result<Vec<RecordId>, SqlError> {
     let sql = "SELECT origin, record FROM _wbsync_map WHERE dataset = ?1 AND origin > ?2 ORDER BY origin, record";
     conn.all(sql, &bind![books.datasets[dataset], OWN], |row| {
         let record: [u8; 16] = row.get(1)?;
