@@ -230,6 +230,9 @@ impl Instance {
             }
             return Ok(None);
         }
+        if there.is_none() && *signer == self.id() && self.is_let_go(scope, &ours)? {
+            return Ok(None);
+        }
         let objects: Vec<_> = ours.objects().map(|object| (object.id, object.bytes)).collect();
         let total = objects.iter().map(|(_, bytes)| bytes).sum();
         self.tell(Event::Phase { name: &format!("pushing to {name}"), total: Some(total) });
@@ -245,6 +248,14 @@ impl Instance {
         remote.swap_head(scope, signer, expected, &objects, &bytes).map_err(raced(name))?;
         summary.heads += 1;
         Ok(Some(ours.seq))
+    }
+
+    /// Tells whether a head of ours has arrived somewhere, in a scope that we don't listen to any more. Its origin takes the head
+    /// away when it has merged it, of which we don't learn: we would send it again at each push.
+    fn is_let_go(&self, scope: &ScopeId, head: &Head) -> Result<bool, Error> {
+        let row = self.scope_row(scope)?;
+        let listens = self.follows(&row)? && !self.state.is_shut_out(scope)?;
+        Ok(!listens && self.confirmed_own_head(scope)? >= head.seq)
     }
 
     /// Keeps the head of a writer of one of our scopes in our own store, so that a push brings it, the
