@@ -153,8 +153,9 @@ impl Instance {
         }
         let base = base.flatten();
         let sealed_anew = self.is_sealed_anew(scope, last.as_ref())?;
-        if placed == Placed::Whole && !refold && !sealed_anew && last.as_ref().is_some_and(|last| last.commit == tip.id)
-        {
+        let is_said = last.as_ref().is_some_and(|last| last.commit == tip.id);
+        // Also where the origin took our very commit for its own.
+        if placed == Placed::Whole && is_said && !refold && !sealed_anew && !supersedes {
             return Ok(None);
         }
         let label = scope.label(self)?;
