@@ -127,6 +127,16 @@ impl State {
             .map_err(Error::query("begin a transaction"))
     }
 
+    /// Finds out whether the state can be written, by a write that is taken back.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn probe(&self) -> Result<(), Error> {
+        let transaction = self.transaction()?;
+        let tried = transaction.execute_batch("CREATE TABLE probe (value INTEGER)").and_then(|()| transaction.rollback());
+        tried.map_err(Error::query("write anything"))
+    }
+
     /// Reads a value of the `meta` table.
     ///
     /// # Errors

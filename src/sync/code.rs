@@ -49,7 +49,7 @@ codes! {
     Output "output" ERROR "standard output can't be written";
     Identity "identity" ERROR "the keys of this instance can't be used";
     State "state" ERROR "the local state can't be used";
-    StateDamaged "state-damaged" DAMAGED "the local state is damaged";
+    StateDamaged "state-damaged" DAMAGED "the local state is damaged, or a file of the instance itself";
     DatabaseMissing "database-missing" ERROR "the application's database isn't there";
     NotADatabase "not-a-database" ERROR "the file given as the application's database is something else";
     DatabaseAddress "database-address" ERROR "the database's address can't be used by this version";
@@ -118,7 +118,7 @@ codes! {
     Records "records" DAMAGED "records of the local state are damaged";
     Merge "merge" ERROR "commits can't be merged";
     Changeset "changeset" ERROR "a changeset can't be made or sealed";
-    LostHistory "lost-history" REFUSED "a remote has documents of ours that this instance never made: it is an old copy, or one of two";
+    LostHistory "lost-history" REFUSED "a remote has documents of ours that this instance never made: it is an old copy, or one of two; or the application's database is older than `.wbsync`";
     StillForked "still-forked" REFUSED "a peer that published two histories was not restored since";
     RestoreUnfinished "restore-unfinished" BUSY "a `restore` was begun and has to be finished first";
     RestoreAlone "restore-alone" UNREACHABLE "no remote can be asked what this instance published";

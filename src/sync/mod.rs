@@ -39,6 +39,7 @@ pub mod mirror;
 pub mod network;
 mod orphans;
 pub mod own;
+pub mod own_file;
 pub mod peers;
 mod prepare;
 pub mod privacy;

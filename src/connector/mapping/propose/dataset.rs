@@ -222,7 +222,10 @@ impl Draft {
                 self.insert.push((column.name.clone(), value.into(), why.clone()));
             }
             let name = &column.name;
-            let next = format!("map it as what the application keeps in it, such as `{name} = {{ type = \"text\" }}`");
+            let next = match column.is_known {
+                true => format!("map it as what the application keeps in it, such as `{name} = {{ type = \"text\" }}`"),
+                false => "no type of a field fits it; what is to be shared of it has to be in a column of text".into(),
+            };
             findings.push(warning("type", at, format!("left out: {why}")).next(next));
             self.left.push((column.name.clone(), why));
             return;
