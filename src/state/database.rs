@@ -133,7 +133,8 @@ impl State {
     /// `Query`.
     pub fn probe(&self) -> Result<(), Error> {
         let transaction = self.transaction()?;
-        let tried = transaction.execute_batch("CREATE TABLE probe (value INTEGER)").and_then(|()| transaction.rollback());
+        let tried =
+            transaction.execute_batch("CREATE TABLE probe (value INTEGER)").and_then(|()| transaction.rollback());
         tried.map_err(Error::query("write anything"))
     }
 

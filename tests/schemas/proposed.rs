@@ -54,6 +54,14 @@ fn each_difficulty_is_named_and_the_rest_is_proposed_and_fits() {
         ] {
             assert!(found.contains(&wanted), "{kind:?}: no {wanted:?} in {:#?}", proposal.findings);
         }
+        let shape = proposal.findings.iter().find(|finding| finding.at == "shapes.outline");
+        assert_eq!(shape.is_some(), kind == Postgres, "{kind:?}");
+        assert!(
+            shape.is_none_or(|shape| shape
+                .next
+                .as_ref()
+                .is_some_and(|next| next.contains("no type of a field fits it")))
+        );
         let has_reused = found.contains(&("reused-key", "nodes"));
         assert_eq!(has_reused, kind == Sqlite, "{kind:?}");
         assert!(proposal.findings.iter().all(|finding| finding.weight != Weight::Error && finding.why.len() > 10));
@@ -222,4 +230,50 @@ fn triggers_are_removed_after_a_migration_that_the_mapping_does_not_know() {
         assert_eq!(site.lines(left), Vec::<String>::new());
         site.sql("UPDATE notes SET words = 'two'");
     }
+}
+
+/// SQLite keeps any value in any column, and frameworks write times and truth values in their own ways.
+#[test]
+fn types_are_proposed_by_what_the_columns_hold() {
+    let site = Site::without_instance(
+        Sqlite,
+        "CREATE TABLE ev(id INTEGER PRIMARY KEY AUTOINCREMENT, usual DATETIME, iso DATETIME, millis DATETIME, mixed TIMESTAMP,
+             flag BOOLEAN, word BOOLEAN, price DECIMAL, none DATETIME);
+         INSERT INTO ev(usual, iso, millis, mixed, flag, word, price) VALUES
+             ('2026-01-01 10:00:00', '2026-01-01T10:00:00.000Z', 1767261600000, '2026-01-01 10:00:00', 1, 'true', 12.5),
+             ('2026-01-01 10:00:00.123456', '2026-01-01T10:00:00.001Z', 1767261600001, 1767261600, 0, 'false', '7.25');",
+    );
+    let proposal = map::propose(site.path(), Some(&site.url)).unwrap();
+    for line in [
+        "usual = { type = \"timestamp\" }",
+        "iso = { type = \"text\" }",
+        "millis = { type = \"int\" }",
+        "mixed = { type = \"timestamp\" }",
+        "flag = { type = \"bool\" }",
+        "word = { type = \"text\" }",
+        "price = { type = \"decimal\" }",
+        "none = { type = \"timestamp\" }",
+    ] {
+        assert!(proposal.toml.contains(line), "{line}: {}", proposal.toml);
+    }
+    let values = |findings: &[wbsync::connector::mapping::finding::Finding]| -> Vec<String> {
+        let of_values = findings.iter().filter(|finding| finding.kind == "values");
+        of_values.map(|finding| format!("{}: {}", finding.at, finding.why)).collect()
+    };
+    let found = values(&proposal.findings);
+    assert!(found.contains(&"ev.mixed: 1 of 2 values that were looked at aren't what TIMESTAMP stands for".to_owned()));
+    assert_eq!(found.len(), 4, "{found:?}");
+    // The same of a mapping that was written by hand.
+    let file = site.path().join("wbsync.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        map::check(site.path(), Some(&site.url), None).unwrap()
+    };
+    let review = check(&proposal.toml);
+    assert_eq!(values(&review.findings).len(), 1, "{:#?}", review.findings);
+    let review = check(&proposal.toml.replace("iso = { type = \"text\" }", "iso = { type = \"timestamp\" }"));
+    let found = values(&review.findings);
+    let told =
+        "dataset.ev.fields.iso: 2 of 2 values that were looked at aren't as a field of type timestamp writes them";
+    assert!(found.contains(&told.to_owned()), "{found:?}");
 }
