@@ -57,7 +57,7 @@ codes! {
     DatabaseReadOnly "database-read-only" ERROR "the application's database can't be written";
     DatabaseDamaged "database-damaged" DAMAGED "the application's database, or our bookkeeping in it, is damaged";
     Database "database" ERROR "the application's database can't be used for another reason";
-    DatabaseOfOther "database-of-other" ERROR "the bookkeeping in the database belongs to another instance or a later version";
+    DatabaseOfOther "database-of-other" ERROR "the bookkeeping in the database belongs to another instance, to tables of another schema, or to a later version";
     UnknownPreset "unknown-preset" ERROR "no preset has this name";
     Mapping "mapping" ERROR "the mapping is wrong, or doesn't fit the database";
     Incompatible "incompatible" ERROR "records of a store don't fit the application's tables";

@@ -175,6 +175,8 @@ pub enum Error {
     LostCommit { id: CommitId },
     #[error("the application's database is older than .wbsync: it has settled {found} captures, and {known} were")]
     OldDatabase { found: u64, known: u64 },
+    #[error("the address names the schema {found:?} of the database, and the rows of this instance are in {known:?}")]
+    OtherSchema { found: String, known: String },
     #[error("the bookkeeping in the application's database is damaged")]
     Bookkeeping(#[source] cbor::error::Error),
     #[error("{url} holds no instance to clone from")]
@@ -358,6 +360,7 @@ impl Error {
             Self::OldDatabase { .. } => "a backup of it was put back, or another database is in its place: run `wbsync restore`; nothing was \
                  published of it"
                 .into(),
+            Self::OtherSchema { .. } => "correct `search_path` in the address; if the tables were moved, `wbsync restore` goes on with them".into(),
             Self::NoKey { .. } => {
                 "it is sealed to readers among whom we are not; `--key FILE` takes another key".into()
             }

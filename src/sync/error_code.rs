@@ -59,6 +59,7 @@ impl Error {
             Self::Name(_) | Self::NameTakenByScope { .. } => Code::BadName,
             Self::Incompatible { .. } => Code::Incompatible,
             Self::OwnFile { .. } => Code::StateDamaged,
+            Self::OtherSchema { .. } => Code::DatabaseOfOther,
             Self::NotFound { .. } | Self::UnknownDataset { .. } => Code::NotFound,
             Self::NotHeld { .. } | Self::DifferentScopes { .. } => Code::NotFound,
             Self::NoConflict { .. } => Code::NoConflict,

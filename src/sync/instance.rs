@@ -329,6 +329,7 @@ impl Instance {
                 sqlite::open(options, mapping, context)?
             }
             Address::Postgres(url) => {
+                self.check_schema(url.schema())?;
                 let mut options = PostgresOptions::new(*url, &self.root);
                 options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
                 options.capturing = self.config.capture.mode;

@@ -42,6 +42,7 @@ mod orphans;
 pub mod own;
 pub mod own_file;
 pub mod peers;
+mod place;
 mod prepare;
 pub mod privacy;
 pub mod progress;

@@ -4,6 +4,7 @@ use wbsync::connector::capturing::TriggerChange;
 use wbsync::connector::mapping::finding::Weight;
 use wbsync::connector::mapping::model::{Field, Mapping, Missing};
 use wbsync::id::name::FieldName;
+use wbsync::sync::commit::Mode;
 use wbsync::sync::map;
 
 use super::site::{Kind, Postgres, Site, Sqlite};
@@ -276,4 +277,26 @@ fn types_are_proposed_by_what_the_columns_hold() {
     let told =
         "dataset.ev.fields.iso: 2 of 2 values that were looked at aren't as a field of type timestamp writes them";
     assert!(found.contains(&told.to_owned()), "{found:?}");
+}
+
+/// The bookkeeping is one for the whole database, and the same mapping fits the tables of another schema.
+#[test]
+fn tables_of_another_schema_are_not_taken_for_those_that_were_captured() {
+    let mapping = "[dataset.notes]\ntable = \"notes\"\nkey = \"id\"\nscope = { constant = \"public\" }\n\
+                   [dataset.notes.fields]\nbody = { type = \"text\" }\n";
+    let site = Site::new(Postgres, "alpha", "CREATE TABLE notes(id SERIAL PRIMARY KEY, body TEXT)", mapping);
+    site.sql("INSERT INTO notes(body) VALUES('one'); CREATE SCHEMA tenant; CREATE TABLE tenant.notes(LIKE notes INCLUDING ALL)");
+    site.open().commit(Mode::Keep).unwrap();
+    let file = site.path().join("wbsync.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let elsewhere = config.replace(&site.url, &format!("{}&options=-csearch_path%3Dtenant", site.url));
+    assert_ne!(elsewhere, config);
+    std::fs::write(&file, elsewhere).unwrap();
+    let error = site.open().commit(Mode::Keep).unwrap_err();
+    let told =
+        "the address names the schema \"tenant\" of the database, and the rows of this instance are in \"public\"";
+    assert_eq!(error.to_string(), told);
+    assert!(site.open().apply(Mode::Keep).is_err());
+    std::fs::write(&file, config).unwrap();
+    assert_eq!(site.open().commit(Mode::Keep).unwrap().commits.len(), 0);
 }
