@@ -133,6 +133,16 @@ impl State {
         self.connection.begin().map_err(Error::query("begin a transaction"))
     }
 
+    /// Finds out whether the state can be written, by a write that is taken back.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn probe(&self) -> Result<(), Error> {
+        let transaction = self.transaction()?;
+        let made = self.connection.uncounted().execute_batch("CREATE TABLE probe (value INTEGER)");
+        made.and_then(|()| transaction.rollback()).map_err(Error::query("write anything"))
+    }
+
     /// Reads a value of the `meta` table.
     ///
     /// # Errors

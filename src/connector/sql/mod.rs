@@ -36,6 +36,7 @@ mod resolve;
 mod row;
 mod salvage;
 mod same;
+mod sample;
 pub mod schema;
 pub(in crate::connector) mod session;
 mod shape;
