@@ -127,6 +127,15 @@ impl State {
             .map_err(Error::query("begin a transaction"))
     }
 
+    /// Begins to read one state of it, until what is returned is dropped: many reads cost less then. Nothing may be written
+    /// meanwhile. `None` if that isn't to be had, as within a transaction; then each read begins anew.
+    pub fn reading(&self) -> Option<Transaction<'_>> {
+        if !self.connection.is_autocommit() {
+            return None;
+        }
+        Transaction::new_unchecked(&self.connection, rusqlite::TransactionBehavior::Deferred).ok()
+    }
+
     /// Reads a value of the `meta` table.
     ///
     /// # Errors

@@ -339,7 +339,10 @@ impl Publishing<'_> {
     fn snapshot(&mut self) -> Result<Segment, Error> {
         let commits = vec![self.tip.commit.encode()];
         let (store, key, commit) = (&self.instance.state, &self.scope.row.id_key, &self.tip.commit);
-        self.segment(0, commits, |sink| snapshot(store, key, commit, sink))
+        self.segment(0, commits, |sink| {
+            let _reading = store.reading();
+            snapshot(store, key, commit, sink)
+        })
     }
 
     /// The changes since one of our own heads.
