@@ -29,12 +29,7 @@ pub async fn whole(mut body: Incoming, bound: u64) -> Result<Vec<u8>, Refusal> {
 
 /// Passes a body of `size` bytes to the other end of a channel, from when it is `wanted` until it ends, breaks, is too slow or isn't
 /// wanted any more. A client that waits for `100 Continue` hears it when the first byte is wanted, and sends nothing if none is.
-pub async fn pass(
-    mut body: Incoming,
-    size: u64,
-    to: mpsc::Sender<io::Result<Bytes>>,
-    wanted: oneshot::Receiver<()>,
-) {
+pub async fn pass(mut body: Incoming, size: u64, to: mpsc::Sender<io::Result<Bytes>>, wanted: oneshot::Receiver<()>) {
     if wanted.await.is_err() {
         return;
     }
