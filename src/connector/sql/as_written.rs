@@ -19,7 +19,8 @@ impl AsWritten {
         match value {
             RawRef::Null | RawRef::Blob(_) => true,
             RawRef::Integer(_) => self.integers,
-            RawRef::Text(text) => self.texts || self.words && !text.iter().all(is_of_number),
+            // A number may be followed by a NUL and whatever else.
+            RawRef::Text(text) => self.texts || self.words && !text.contains(&0) && !text.iter().all(is_of_number),
             // A column may have another spelling for some.
             RawRef::Real(_) => false,
         }
