@@ -57,7 +57,8 @@ impl Apply<'_> {
         let done = match self.delete(plan, &entry)? {
             true => {
                 self.books.remove(self.conn, dataset, &entry)?;
-                self.verified.remove(&(dataset, entry.key.clone()));
+                // Others may have gone with it.
+                self.verified.clear();
                 self.pending.written.push((dataset, entry.key.clone()));
                 Done::Deleted
             }

@@ -200,7 +200,8 @@ pub(crate) trait Session: fmt::Debug {
     /// nothing was watched.
     fn wait(&self, at_most: Duration) -> Result<bool, SqlError>;
 
-    /// Tells, in a write transaction, whether anybody else may have written since this was asked last.
+    /// Tells, in a write transaction, whether anybody but us may have written since this was asked last, be it the application's
+    /// triggers.
     fn may_differ(&self) -> Result<bool, SqlError> {
         Ok(true)
     }

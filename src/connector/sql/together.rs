@@ -234,10 +234,9 @@ impl Apply<'_> {
             }
             self.delete_all(dataset, &keys)?;
             self.books.remove_all(self.conn, dataset, &leaving)?;
-            for key in keys {
-                self.verified.remove(&(dataset, key.clone()));
-                self.pending.written.push((dataset, key));
-            }
+            // Others may have gone with them.
+            self.verified.clear();
+            self.pending.written.extend(keys.into_iter().map(|key| (dataset, key)));
         }
         Ok(became)
     }

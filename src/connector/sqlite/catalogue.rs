@@ -22,6 +22,12 @@ pub(super) fn numbers_rows(conn: &Connection, table: &str, column: &str) -> rusq
     Ok(plan.contains("USING INTEGER PRIMARY KEY"))
 }
 
+/// Tells whether the application has triggers.
+pub(super) fn has_triggers(conn: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM main.sqlite_schema WHERE type = 'trigger' AND name NOT LIKE '\\_wbsync\\_%' ESCAPE '\\'";
+    conn.prepare_cached(sql)?.exists([])
+}
+
 /// Describes everything that has columns, but for the bookkeeping and SQLite's own tables.
 pub(super) fn tables(conn: &Connection) -> rusqlite::Result<Vec<Table>> {
     let sql = "SELECT l.name, l.type, coalesce(s.sql, '') FROM pragma_table_list l

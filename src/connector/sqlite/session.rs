@@ -191,7 +191,7 @@ impl Session for SqliteSession {
 
     fn may_differ(&self) -> Result<bool, SqlError> {
         let version = self.version()?;
-        Ok(self.known.replace(Some(version)) != Some(version))
+        Ok(self.known.replace(Some(version)) != Some(version) || catalogue::has_triggers(&self.conn)?)
     }
 
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError> {
