@@ -143,6 +143,16 @@ impl State {
         made.and_then(|()| transaction.rollback()).map_err(Error::query("write anything"))
     }
 
+    /// Begins to read one state of it, until what is returned is dropped: many reads cost less then. Nothing may be written
+    /// meanwhile. `None` if that isn't to be had, as within a transaction; then each read begins anew.
+    pub fn reading(&self) -> Option<rusqlite::Transaction<'_>> {
+        let connection = self.connection.uncounted();
+        if !connection.is_autocommit() {
+            return None;
+        }
+        rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Deferred).ok()
+    }
+
     /// Reads a value of the `meta` table.
     ///
     /// # Errors
