@@ -141,7 +141,7 @@ impl State {
     pub fn forget_spent(&self, remote: &PeerName, scope: &ScopeId, objects: &[ObjectId]) -> Result<(), Error> {
         let transaction = self.transaction()?;
         for object in objects {
-            transaction
+            self.connection
                 .execute(
                     "DELETE FROM spent WHERE remote = ?1 AND scope = ?2 AND object = ?3",
                     (remote.as_str(), scope.as_bytes(), object.as_bytes()),

@@ -18,10 +18,11 @@ use super::section::{self, Sections, TURN, pieces_of};
 use super::shadow::Shadow;
 use super::source::Sources;
 use super::watch::{Watch, picture};
-use crate::connector::applied::Applied;
+use crate::connector::applied::{Applied, Newcomer};
 use crate::connector::catalogue::DatabaseSizes;
+use crate::connector::column::Column;
 use crate::connector::contract::{
-    Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Capture, Change, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use crate::connector::error::{Error, OPEN_DIRECTORY};
 use crate::connector::mapping::model::Mapping;
@@ -386,10 +387,11 @@ impl Connector for FilesConnector {
         Ok(applied)
     }
 
-    fn newcomers(&mut self) -> Result<Vec<DatasetName>, Error> {
+    fn newcomers(&mut self) -> Result<Vec<Newcomer>, Error> {
         let fresh = self.shadow.fresh().map_err(self.failed("look for new directories"))?;
         let fresh = self.sections.keys().filter(|name| fresh.contains(name.as_str()));
-        Ok(fresh.flat_map(|name| [pieces_of(name), name.clone()]).collect())
+        let fresh = fresh.flat_map(|name| [pieces_of(name), name.clone()]);
+        Ok(fresh.map(|dataset| Newcomer { dataset, with_own: false }).collect())
     }
 
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
