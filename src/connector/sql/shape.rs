@@ -264,10 +264,10 @@ impl Shapes {
     /// Writes down what a capture knew; it counts once `number` is settled. The caller holds a write transaction.
     pub(super) fn keep(&self, conn: &dyn Session, books: &Books, number: i64) -> Result<(), SqlError> {
         for (change, dataset) in self.list.iter().zip(&books.datasets) {
-            let sql = "UPDATE _wbsync_shape SET known = ?2, later = ?3, seen = ?4, resumed = CASE resumed WHEN 0 THEN 0 ELSE ?4 END
-                       WHERE dataset = ?1";
+            let sql = "UPDATE _wbsync_shape SET known = ?2, later = ?3, seen = ?4, resumed = ?5 WHERE dataset = ?1";
             let before = change.before.as_ref().map(json);
-            conn.execute(sql, &bind![dataset, before, json(&change.now), number])?;
+            let resumed = if change.resumed { number } else { 0 };
+            conn.execute(sql, &bind![dataset, before, json(&change.now), number, resumed])?;
         }
         Ok(())
     }
