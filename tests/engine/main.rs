@@ -26,6 +26,7 @@ mod forge;
 mod giving_up;
 mod gossip;
 mod health;
+mod leaving;
 mod lost_stick;
 mod mapping;
 mod meanwhile;

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::checkout::Checkout;
 use super::ground::Ground;
 use super::list::Found;
 use super::pieces::{self, Pieces};
@@ -160,15 +159,11 @@ impl FilesConnector {
         let now_ns = now_ns();
         let mut is_due = false;
         for name in self.sections.keys() {
-            let sources = Sources { shadow: &self.shadow, places: &self.places };
-            let checkout = Checkout { sources, dataset: name, beneath: &self.places[name.as_str()], now_ns };
-            is_due |= checkout.is_due()?;
+            is_due |= self.checkout(name, now_ns).is_due()?;
         }
         let was_quiet = is_due && self.watch.is_quiet(&self.sections, &self.places);
         for name in self.sections.keys() {
-            let sources = Sources { shadow: &self.shadow, places: &self.places };
-            let checkout = Checkout { sources, dataset: name, beneath: &self.places[name.as_str()], now_ns };
-            let lacking = checkout.run()?;
+            let lacking = self.checkout(name, now_ns).run()?;
             if !lacking.is_empty() {
                 self.lacking.insert(name.clone(), lacking);
             }
