@@ -92,6 +92,12 @@ pub(super) struct Shapes {
     is_new: bool,
 }
 
+impl Plan {
+    fn maps(&self, field: &str) -> bool {
+        self.fields.iter().any(|known| known.name.as_str() == field)
+    }
+}
+
 impl Shape {
     fn of(conn: &dyn Session, plan: &Plan) -> Result<Self, SqlError> {
         let columns =
@@ -110,18 +116,23 @@ impl Shape {
 }
 
 impl Noted {
-    /// Reads what is written down of a dataset; nothing where the bookkeeping is older.
-    fn read(conn: &dyn Session, number: i64) -> Result<Option<Self>, SqlError> {
-        let sql = "SELECT known, later, seen, shown, resumed FROM _wbsync_shape WHERE dataset = ?1";
-        conn.one(sql, &bind![number], |row| {
-            Ok(Self {
-                known: read_json(row, 0)?,
-                later: read_json(row, 1)?,
-                seen: row.get(2)?,
-                shown: read_json(row, 3)?,
-                resumed: row.get(4)?,
-            })
-        })
+    /// Reads what is written down, by the numbers of datasets; `None` where the bookkeeping is older.
+    fn read_all(conn: &dyn Session) -> Result<Option<BTreeMap<i64, Self>>, SqlError> {
+        if conn.number_of(NAME)?.is_none() {
+            return Ok(None);
+        }
+        let sql = "SELECT dataset, known, later, seen, shown, resumed FROM _wbsync_shape";
+        let all = conn.all(sql, &[], |row| {
+            let noted = Self {
+                known: read_json(row, 1)?,
+                later: read_json(row, 2)?,
+                seen: row.get(3)?,
+                shown: read_json(row, 4)?,
+                resumed: row.get(5)?,
+            };
+            Ok((row.get(0)?, noted))
+        })?;
+        Ok(Some(all.into_iter().collect()))
     }
 
     /// Returns the shape as of the last capture that was settled.
@@ -143,20 +154,22 @@ fn json(value: &impl Serialize) -> String {
 /// Makes the table if it isn't there, adds the datasets that are new, and notes which fields and datasets are not mapped any
 /// more; the caller holds a write transaction.
 fn prepare(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<(), SqlError> {
-    let is_first = conn.number_of(NAME)?.is_none();
+    let noted = Noted::read_all(conn)?;
+    let is_first = noted.is_none();
     if is_first {
         conn.execute(TABLE, &[])?;
     }
+    let mut noted = noted.unwrap_or_default();
     for (dataset, plan) in plans.list.iter().enumerate() {
         let number = books.datasets[dataset];
-        let now = Shape::of(conn, plan)?;
-        match Noted::read(conn, number)? {
-            Some(noted) => forget_fields(conn, number, noted, &now)?,
+        match noted.remove(&number) {
+            Some(noted) => forget_fields(conn, number, noted, plan)?,
             None => {
                 // Nothing says what older bookkeeping was made with: what it knows rows of is as it is now.
                 let has_rows = "SELECT 1 FROM _wbsync_map WHERE dataset = ?1 LIMIT 1";
                 let is_known = is_first && conn.exists(has_rows, &bind![number])?;
-                let (known, shown) = (is_known.then(|| json(&now)), is_known.then(|| json(&now.names())));
+                let now = if is_known { Some(Shape::of(conn, plan)?) } else { None };
+                let (known, shown) = (now.as_ref().map(json), now.as_ref().map(|now| json(&now.names())));
                 let sql = "INSERT INTO _wbsync_shape(dataset, known, later, seen, shown, resumed)
                            VALUES(?1, ?2, NULL, 0, ?3, 0)";
                 conn.execute(sql, &bind![number, known, shown])?;
@@ -183,16 +196,16 @@ fn unmapped(conn: &dyn Session, books: &Books) -> Result<Vec<i64>, SqlError> {
 }
 
 /// Forgets fields that are not mapped any more: should they come back, their columns have what nobody looked after.
-fn forget_fields(conn: &dyn Session, number: i64, mut noted: Noted, now: &Shape) -> Result<(), SqlError> {
+fn forget_fields(conn: &dyn Session, number: i64, mut noted: Noted, plan: &Plan) -> Result<(), SqlError> {
     let mut is_changed = false;
     for shape in [&mut noted.known, &mut noted.later].into_iter().flatten() {
         let before = shape.fields.len();
-        shape.fields.retain(|name, _| now.fields.contains_key(name));
+        shape.fields.retain(|name, _| plan.maps(name));
         is_changed |= shape.fields.len() < before;
     }
     if let Some(shown) = &mut noted.shown {
         let before = shown.len();
-        shown.retain(|name| now.fields.contains_key(name));
+        shown.retain(|name| plan.maps(name));
         is_changed |= shown.len() < before;
     }
     if is_changed {
@@ -205,14 +218,14 @@ fn forget_fields(conn: &dyn Session, number: i64, mut noted: Noted, now: &Shape)
 
 /// Tells whether `prepare` would change anything.
 fn is_prepared(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<bool, SqlError> {
-    if conn.number_of(NAME)?.is_none() || !unmapped(conn, books)?.is_empty() {
+    let Some(all) = Noted::read_all(conn)? else { return Ok(false) };
+    if !unmapped(conn, books)?.is_empty() {
         return Ok(false);
     }
     for (dataset, plan) in plans.list.iter().enumerate() {
-        let is_mapped = |name: &String| plan.fields.iter().any(|field| field.name.as_str() == name);
-        let Some(noted) = Noted::read(conn, books.datasets[dataset])? else { return Ok(false) };
+        let Some(noted) = all.get(&books.datasets[dataset]) else { return Ok(false) };
         let shapes = [&noted.known, &noted.later].into_iter().flatten().flat_map(|shape| shape.fields.keys());
-        if !shapes.chain(noted.shown.iter().flatten()).all(is_mapped) {
+        if !shapes.chain(noted.shown.iter().flatten()).all(|name| plan.maps(name)) {
             return Ok(false);
         }
     }
@@ -222,11 +235,10 @@ fn is_prepared(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<bool,
 impl Shapes {
     /// Compares what is with what was.
     pub(super) fn read(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<Self, SqlError> {
-        let is_there = conn.number_of(NAME)?.is_some();
+        let mut all = Noted::read_all(conn)?.unwrap_or_default();
         let mut shapes = Self { list: Vec::new(), is_new: false };
         for (dataset, plan) in plans.list.iter().enumerate() {
-            let noted = if is_there { Noted::read(conn, books.datasets[dataset])? } else { None };
-            let Some(noted) = noted else {
+            let Some(noted) = all.remove(&books.datasets[dataset]) else {
                 shapes.list.push(Change::default());
                 continue;
             };
@@ -264,10 +276,10 @@ impl Shapes {
     /// Writes down what a capture knew; it counts once `number` is settled. The caller holds a write transaction.
     pub(super) fn keep(&self, conn: &dyn Session, books: &Books, number: i64) -> Result<(), SqlError> {
         for (change, dataset) in self.list.iter().zip(&books.datasets) {
-            let sql = "UPDATE _wbsync_shape SET known = ?2, later = ?3, seen = ?4, resumed = CASE resumed WHEN 0 THEN 0 ELSE ?4 END
-                       WHERE dataset = ?1";
+            let sql = "UPDATE _wbsync_shape SET known = ?2, later = ?3, seen = ?4, resumed = ?5 WHERE dataset = ?1";
             let before = change.before.as_ref().map(json);
-            conn.execute(sql, &bind![dataset, before, json(&change.now), number])?;
+            let resumed = if change.resumed { number } else { 0 };
+            conn.execute(sql, &bind![dataset, before, json(&change.now), number, resumed])?;
         }
         Ok(())
     }
@@ -366,11 +378,9 @@ impl SqlConnector {
 /// Returns the datasets whose rows don't show all that records say, whatever the position says.
 fn newcomers(conn: &dyn Session, plans: &Plans, books: &Books) -> Result<Vec<Newcomer>, SqlError> {
     let mut found = Vec::new();
-    if conn.number_of(NAME)?.is_none() {
-        return Ok(found);
-    }
+    let all = Noted::read_all(conn)?.unwrap_or_default();
     for (dataset, plan) in plans.list.iter().enumerate() {
-        let Some(noted) = Noted::read(conn, books.datasets[dataset])? else { continue };
+        let Some(noted) = all.get(&books.datasets[dataset]) else { continue };
         let is_shown = |shown: &BTreeSet<String>| plan.fields.iter().all(|field| shown.contains(field.name.as_str()));
         let with_own = match &noted.shown {
             Some(shown) if is_shown(shown) => continue,
