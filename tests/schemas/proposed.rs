@@ -298,5 +298,5 @@ fn tables_of_another_schema_are_not_taken_for_those_that_were_captured() {
     assert_eq!(error.to_string(), told);
     assert!(site.open().apply(Mode::Keep).is_err());
     std::fs::write(&file, config).unwrap();
-    assert_eq!(site.open().commit(Mode::Keep).unwrap().commits.len(), 0);
+    assert_eq!(site.open().commit(Mode::Keep).unwrap().scopes.len(), 0);
 }
