@@ -123,7 +123,8 @@ pub fn bytes(number: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Returns a text safe for a terminal: control characters but line ends are written as escapes.
+/// Returns a text safe for a terminal: control characters but line ends, and those that turn the direction of what follows or end a line
+/// unseen, are written as escapes.
 ///
 /// Texts of other instances reach the screen; they must not move its cursor.
 pub fn tame(text: &str) -> String {
@@ -143,9 +144,9 @@ pub fn on_one_line(text: &str) -> String {
     tame(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// Tells whether a sign makes others be shown in another order, or on another line.
+/// Tells whether a sign makes others be shown in another order, or on another line (Boucher and Anderson, "Trojan Source", 2021).
 fn turns(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

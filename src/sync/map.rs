@@ -5,7 +5,7 @@ use std::path::Path;
 use super::config::{self, Config};
 use super::error::Error;
 use super::init::InitOptions;
-use crate::connector::contract::Column;
+use crate::connector::column::Column;
 use crate::connector::dburl::{self, Address};
 use crate::connector::error::Error as DatabaseError;
 use crate::connector::mapping::finding::{Finding, Weight};

@@ -83,5 +83,6 @@ mod refold;
 mod route;
 mod sealer;
 mod store_error;
+mod tracked;
 mod twins;
 mod vouch;
