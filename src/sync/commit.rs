@@ -37,6 +37,9 @@ pub struct CommitSummary {
     pub private: BTreeMap<String, u64>,
     /// Records too large to travel, with their bytes: what is shared of them stays as it was.
     pub too_large: BTreeMap<String, u64>,
+    /// Own records of datasets that the mapping doesn't have any more, by dataset: they are withdrawn.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unmapped: BTreeMap<DatasetName, u64>,
     /// Tables that were read as a whole although captures are by triggers: theirs don't stand as they should.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unwatched: Vec<String>,
@@ -85,12 +88,12 @@ impl Instance {
         }
         self.settle_pending()?;
         let position = self.with_database(|database| Ok(database.position()?))?;
+        self.check_is_newest(&position)?;
         let views = views_of(&position)?;
         let (collector, capture) = self.collect(&views, |database, now, sink| database.capture(now, sink))?;
-        self.check_is_newest(&capture)?;
         let mut summary = summarize(&capture);
-        let Collector { scopes, now, too_large, .. } = collector;
-        summary.too_large = too_large;
+        let Collector { scopes, now, too_large, unmapped, .. } = collector;
+        (summary.too_large, summary.unmapped) = (too_large, unmapped);
         self.keep(scopes, now, views, &capture, &mut summary)?;
         Ok(summary)
     }
@@ -102,13 +105,13 @@ impl Instance {
     pub(super) fn uncommitted(&self) -> Result<(Vec<Working>, CommitSummary), Error> {
         let position = match self.state.pending()? {
             // These commits were made; a crash kept them from the application's database.
-            Some(pending) => Position { applied: pending.applied, target: pending.target },
+            Some(pending) => Position { settled: pending.number, applied: pending.applied, target: pending.target },
             None => self.with_database(|database| Ok(database.position()?))?,
         };
         let views = views_of(&position)?;
         let (collector, capture) = self.collect(&views, |database, now, sink| database.peek(now, sink))?;
-        let Collector { scopes, too_large, .. } = collector;
-        Ok((scopes, CommitSummary { too_large, ..summarize(&capture) }))
+        let Collector { scopes, too_large, unmapped, .. } = collector;
+        Ok((scopes, CommitSummary { too_large, unmapped, ..summarize(&capture) }))
     }
 
     /// Reads the application's rows in one of the two ways, and collects the edits against the views that they show.
@@ -135,6 +138,7 @@ impl Instance {
             })?)
         })?;
         self.tell(Event::End);
+        collector.withdraw_unmapped()?;
         Ok((collector, capture))
     }
 
@@ -145,7 +149,7 @@ impl Instance {
     pub fn settle_pending(&self) -> Result<(), Error> {
         let Some(pending) = self.state.pending()? else { return Ok(()) };
         let capture = Capture { number: pending.number, ..Capture::default() };
-        let position = Position { applied: pending.applied, target: pending.target };
+        let position = Position { settled: pending.number, applied: pending.applied, target: pending.target };
         self.with_database(|database| match database.settle(&capture, &position) {
             // The crash came after the database had taken it.
             Err(connector::Error::StaleCapture { number, wanted }) if wanted == number + 1 => Ok(()),
@@ -155,12 +159,13 @@ impl Instance {
     }
 
     /// Refuses a database that has settled less than this state knows of: a backup of it was put back, and what it doesn't hold
-    /// would look deleted by its owner.
-    fn check_is_newest(&self, capture: &Capture) -> Result<(), Error> {
-        let settled = self.state.meta(SETTLED_KEY)?.and_then(|text| text.parse().ok()).unwrap_or(0);
-        match capture.number > settled {
+    /// would look deleted by its owner. Nothing was read of it before: a capture gives rows that it doesn't know to new records, and a
+    /// restore would not recognise them any more.
+    fn check_is_newest(&self, position: &Position) -> Result<(), Error> {
+        let known = self.state.meta(SETTLED_KEY)?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        match position.settled >= known {
             true => Ok(()),
-            false => Err(Error::OldDatabase { found: capture.number.saturating_sub(1), known: settled }),
+            false => Err(Error::OldDatabase { found: position.settled, known }),
         }
     }
 
@@ -169,6 +174,7 @@ impl Instance {
     /// # Errors
     /// The state can't be written.
     pub(super) fn forget_settled(&self) -> Result<(), Error> {
+        self.forget_schema()?;
         Ok(self.state.set_meta(SETTLED_KEY, "0")?)
     }
 
@@ -189,8 +195,8 @@ impl Instance {
             self.keep_scope(working, now, &mut applied, target.as_mut(), summary)?;
         }
         self.found_scopes(now)?;
-        let position = Position { applied: applied.encode(), target: target.map(|view| view.encode()) };
-        let Position { applied, target } = position.clone();
+        let (applied, target) = (applied.encode(), target.map(|view| view.encode()));
+        let position = Position { settled: capture.number, applied: applied.clone(), target: target.clone() };
         let json = |counts| serde_json::to_string(counts).expect("words and counts");
         for (key, counts) in [(PRIVATE_KEY, &summary.private), (TOO_LARGE_KEY, &summary.too_large)] {
             // A part of the rows says nothing of all.
@@ -203,6 +209,7 @@ impl Instance {
         }
         self.state.put_pending(&PendingSettle { number: capture.number, applied, target })?;
         self.state.set_meta(SETTLED_KEY, &capture.number.to_string())?;
+        self.note_schema()?;
         database::commit(transaction)?;
         self.with_database(|database| Ok(database.settle(capture, &position)?))?;
         Ok(self.state.clear_pending()?)
@@ -411,6 +418,9 @@ impl CommitSummary {
         }
         (self.rows, self.private, self.too_large) = (later.rows, later.private, later.too_large);
         self.unwatched = later.unwatched;
+        for (dataset, count) in later.unmapped {
+            *self.unmapped.entry(dataset).or_default() += count;
+        }
     }
 
     fn add(&mut self, label: &str, made: &Made) {

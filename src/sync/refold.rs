@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use super::commit::decode_record;
 use super::error::Error;
 use super::instance::Instance;
-use super::publish::open_own;
 use super::push::PushSummary;
 use super::scopes::OpenScope;
+use super::tracked::open_own;
 use crate::exchange::head::Head;
 use crate::exchange::store::{Store, StoreError};
 use crate::history::join::Known;
@@ -59,6 +59,7 @@ impl Instance {
             return Ok(());
         }
         self.state.mark_sweep()?;
+        self.spend_relayed(&scope.row)?;
         if self.state.head(&scope.row.id, &self.id())?.is_some() {
             self.state.mark_refold(&scope.row.id)?;
         }
@@ -181,23 +182,6 @@ impl Instance {
         }
     }
 
-    /// Takes our own head out of our own store if it may carry what was withdrawn and we can't sign another: we
-    /// write in the scope no more.
-    ///
-    /// # Errors
-    /// `Store`.
-    pub(super) fn withdraw_own_head(&self, store: &dyn Store, scope: &OpenScope) -> Result<(), Error> {
-        let id = &scope.row.id;
-        if !self.state.refold_due(id)? {
-            return Ok(());
-        }
-        self.state.set_meta(OWN_STORE_KEY, "due")?;
-        if let Some(head) = self.state.head(id, &self.id())? {
-            store.remove_head(id, &self.id(), head.hash).map_err(Error::store("this instance"))?;
-        }
-        Ok(self.state.clear_refold(id)?)
-    }
-
     /// Takes the heads of writers out of our own store that may carry what we withdrew.
     ///
     /// # Errors
@@ -255,15 +239,19 @@ impl Instance {
         Ok(())
     }
 
-    /// Notes the objects of a writer's head for removal that a newer one is about to replace in a remote, if it was
-    /// built before our newest fresh ladder.
+    /// Notes the objects of a head for removal that a newer one is about to replace in a remote: of a writer's that was built before
+    /// our newest fresh ladder, and of one of ours from before it, which a remote may hold that was none of ours for a while.
     ///
     /// # Errors
     /// `State`.
     pub(super) fn note_replaced(&self, remote: &PeerName, head: &Head) -> Result<(), Error> {
         let is_ours = self.scope_row(&head.scope)?.origin == self.id();
         let refolded = self.state.refolded(&head.scope)?;
-        if is_ours && head.base.is_some_and(|base| base.seq < refolded) {
+        let is_older = match head.signer == self.id() {
+            true => head.seq < refolded,
+            false => is_ours && head.base.is_some_and(|base| base.seq < refolded),
+        };
+        if is_older {
             self.state.put_spent(remote, &head.scope, head.objects().map(|object| object.id))?;
         }
         Ok(())

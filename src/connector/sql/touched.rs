@@ -12,10 +12,11 @@ use super::join::Ids;
 use super::key::{Key, bound};
 use super::look::{Parent, Parents};
 use super::outbox::{FORGET, Notes};
-use super::pace::Pace;
+use super::pace::{HOLD, Pace};
 use super::plan::{Plan, Plans, quote};
 use super::raw::Raw;
 use super::session::{Row, Session, SqlError, Transaction};
+use super::shape::Shapes;
 use super::watch::Watch;
 
 /// How many rows are asked for at once.
@@ -49,8 +50,9 @@ impl Noted {
         }
         let mut pace = Pace::default();
         loop {
-            let begin = Instant::now();
+            pace.room(HOLD / 2);
             let transaction = Transaction::begin(conn)?;
+            let begin = Instant::now();
             let forgotten = conn.execute(conn.outbox().forget, &bind![notes.horizon, FORGET])?;
             // Nobody but us moves rows of the map.
             conn.execute("DELETE FROM _wbsync_moved", &[])?;
@@ -60,7 +62,7 @@ impl Noted {
             if forgotten < FORGET.unsigned_abs() {
                 return Ok(());
             }
-            pace.ended(begin, true);
+            pace.ended(begin);
         }
     }
 }
@@ -82,9 +84,10 @@ pub(super) struct Touched {
 }
 
 impl Touched {
-    pub(super) fn new(noted: &mut Noted) -> Self {
+    pub(super) fn new(noted: &mut Noted, shapes: &Shapes) -> Self {
         let (notes, watch) = (&mut noted.notes, &noted.watch);
-        let whole: Vec<bool> = notes.whole.iter().zip(&watch.whole).map(|(noted, must)| *noted || *must).collect();
+        let must = |dataset: usize| notes.whole[dataset] || watch.whole[dataset] || shapes.must_read(dataset);
+        let whole: Vec<bool> = (0..notes.whole.len()).map(must).collect();
         Self {
             keys: std::mem::take(&mut notes.keys),
             read: whole.clone(),
