@@ -5,6 +5,7 @@ use std::fs;
 
 use wbsync::changeset::seal;
 use wbsync::exchange::layout::StorePath;
+use wbsync::id::bytes::ScopeId;
 use wbsync::id::name::{PeerName, ScopeName};
 use wbsync::keys::card::{Card, SignedCard};
 use wbsync::keys::identity::Identity;
@@ -318,6 +319,12 @@ fn a_writer_whose_words_were_merged_does_not_send_them_again_after_a_rotation() 
     assert_eq!(alpha.roots(&alpha, &ScopeName::trusted()), beta.roots(&alpha, &ScopeName::trusted()));
 }
 
+fn scope_of(site: &Site, name: &ScopeName) -> ScopeId {
+    let instance = site.look();
+    let rows = instance.state.scopes_of(&instance.id()).unwrap();
+    rows.into_iter().find(|row| row.name == *name).unwrap().id
+}
+
 /// Found by the simulation, as the one before: the origin's head named the very commit that the writer's did.
 #[test]
 fn a_writer_whose_commit_the_origin_took_as_it_is_does_not_send_it_again_after_a_fresh_ladder() {
@@ -329,14 +336,8 @@ fn a_writer_whose_commit_the_origin_took_as_it_is_does_not_send_it_again_after_a
     beta.app.execute("UPDATE help_requests SET description = 'by beta' WHERE title = 'ladder'", &[]);
     beta.sync();
     // As `prune` does.
-    let public = alpha
-        .open()
-        .state
-        .scopes_of(&alpha.open().id())
-        .unwrap()
-        .into_iter()
-        .find(|row| row.name == ScopeName::public());
-    alpha.open().state.mark_refold(&public.unwrap().id).unwrap();
+    let public = scope_of(&alpha, &ScopeName::public());
+    alpha.open().state.mark_refold(&public).unwrap();
     for site in [&alpha, &beta, &alpha, &beta, &alpha] {
         site.sync();
     }
@@ -359,14 +360,7 @@ fn what_was_written_at_a_peer_that_is_revoked_now_is_not_sent_again_and_again() 
     beta.open().peer_revoke("alpha", Mode::Keep).unwrap();
     alpha.open().scope_rotate("trusted", Resealing::AtNextPush, Mode::Keep).unwrap();
     alpha.push();
-    let trusted = alpha
-        .open()
-        .state
-        .scopes_of(&alpha.open().id())
-        .unwrap()
-        .into_iter()
-        .find(|row| row.name == ScopeName::trusted());
-    let head = StorePath::Head(trusted.unwrap().id, beta.open().id());
+    let head = StorePath::Head(scope_of(&alpha, &ScopeName::trusted()), beta.look().id());
     assert!(!head.under(&stick.path()).exists(), "its origin takes the head away");
     let sent = beta.push();
     assert_eq!((sent.heads, sent.objects), (0, 0), "{sent:?}");
