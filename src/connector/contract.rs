@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
-use crate::record::fieldtype::FieldType;
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::record::value::Value;
@@ -22,9 +21,10 @@ use crate::scope::audience::{Addressees, Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
-use super::applied::Applied;
+use super::applied::{Applied, Newcomer};
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
+use super::column::Column;
 use super::error::Error;
 use super::standing::{Blemish, Standing};
 use super::twin::Twin;
@@ -40,6 +40,9 @@ pub struct Sighting {
     pub changed: bool,
     /// What is there now.
     pub seen: Seen,
+    /// Fields of an own row that were mapped since rows showed all that records say: what others wrote there and nobody
+    /// here did is still to be shown, and what the row has instead is no edit.
+    pub fresh: Vec<FieldName>,
     /// The record in whose scope a new record of another instance belongs: a part that a change of ours gave it.
     pub beside: Option<RecordId>,
 }
@@ -51,6 +54,8 @@ pub enum Base {
     Applied,
     /// The view of an apply that began and has not finished.
     Target,
+    /// An older one: the dataset of a row of another instance was not looked after for a while.
+    Neither,
 }
 
 /// Who says for whom a row is meant, before its parents narrow it.
@@ -194,27 +199,6 @@ pub struct Decided {
     pub narrowed_by: Option<(FieldName, Option<(DatasetName, String)>)>,
 }
 
-/// A mapped field's column, as the database has it now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// The dataset.
-    pub dataset: DatasetName,
-    /// The field.
-    pub field: FieldName,
-    /// What the field holds.
-    pub kind: FieldType,
-    /// The column, as `table.column`.
-    pub column: String,
-    /// The type that the table declares for it.
-    pub declared: String,
-    /// Whether the column gives back what of the field's type is stored in it.
-    pub fits: bool,
-    /// Whether a new row can't do without a value for it.
-    pub needed: bool,
-    /// Whether the field has a scope of its own here: others may well send it to somebody else only.
-    pub is_scoped: bool,
-}
-
 /// The error type of the engine's callbacks.
 pub type SinkError = Box<dyn StdError + Send + Sync>;
 
@@ -353,12 +337,28 @@ pub trait Connector {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Applied, Error>;
 
-    /// Returns the datasets whose rows show nothing yet, whatever the position says: they were mapped later. The next
-    /// apply has to give them all that the target holds. None by default.
+    /// Returns the datasets whose rows don't show all that the position says: they, or fields of theirs, were mapped later. The
+    /// next apply has to give them all that the target holds. None by default.
     ///
     /// # Errors
     /// The bookkeeping can't be read.
-    fn newcomers(&mut self) -> Result<Vec<DatasetName>, Error> {
+    fn newcomers(&mut self) -> Result<Vec<Newcomer>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Notes that the rows of such datasets show all that the target holds.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be written.
+    fn caught_up(&mut self, _datasets: &[DatasetName]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Returns the records of other instances that rows of a dataset stand for. None by default.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be read.
+    fn foreign(&mut self, _dataset: &DatasetName) -> Result<Vec<RecordId>, Error> {
         Ok(Vec::new())
     }
 

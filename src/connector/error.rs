@@ -121,7 +121,7 @@ pub enum Error {
         /// The address, redacted.
         url: String,
         /// Why not.
-        why: &'static str,
+        why: String,
     },
     /// A condition on rows isn't one.
     #[error("cannot use the condition: {why}")]
@@ -245,6 +245,26 @@ pub enum Error {
         /// The database.
         database: String,
     },
+    /// The table of a dataset is another one than before, and none of the rows that were known is in it.
+    #[error(
+        "cannot take in the rows of {dataset}: its table {table:?} is another one than before, and none of the rows that were known is in it"
+    )]
+    OtherTable {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The table.
+        table: String,
+    },
+    /// Most rows of a dataset have other values in their birth columns than before.
+    #[error(
+        "cannot take in the rows of {dataset}: {rows} of them, most of all, say otherwise than before when they were born"
+    )]
+    Reborn {
+        /// The dataset.
+        dataset: DatasetName,
+        /// How many.
+        rows: u64,
+    },
     /// Another apply began and has not finished.
     #[error("cannot begin to apply: an apply towards another view is unfinished")]
     ApplyUnfinished,
@@ -358,11 +378,20 @@ impl Error {
                 "drop its tables, which hold nothing: those that begin with _wbsync_, in PostgreSQL the schema wbsync"
                     .into()
             }
+            Self::OtherTable { dataset, .. } => format!(
+                "put the table, or `table` of [dataset.{dataset}], back as it was; `wbsync restore` fills the new table with what was \
+                 shared; nothing was published of it"
+            ),
+            Self::Reborn { dataset, .. } => format!(
+                "if the application only spells `birth` otherwise now, take `birth` out of [dataset.{dataset}], sync, and put it back; if \
+                 the rows are new ones, delete them, sync, and insert them then; nothing was published of it"
+            ),
             Self::ApplyUnfinished | Self::StaleCapture { .. } | Self::NoApply { .. } => "run the command again".into(),
             Self::Unreachable { .. } => {
                 "see that the server runs, and that the address, user and password are right".into()
             }
-            Self::Tls { .. } => "give the server's authority as sslrootcert=/path.pem in the address".into(),
+            Self::Tls { .. } => "give files in PEM: the server's authority as sslrootcert=/path.pem in the address, our own certificate and its \
+                 key, without a passphrase, as sslcert=/path.pem and sslkey=/path.pem".into(),
             Self::Forbidden { .. } => "docs/postgres.md lists what the user needs".into(),
             Self::Directory { .. } => {
                 "mount the disk, or put the directory back; if all its files are meant to be deleted, put one of them there and sync, then delete it too".into()

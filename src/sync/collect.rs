@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::commit::decode_record;
 use super::edits::{Edit, Edited, Edits};
 use super::error::Error;
 use super::instance::Instance;
@@ -25,6 +26,7 @@ use crate::record::value::Value;
 use crate::scope::audience::{Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::{self, UnixMillis};
+use crate::tree::scan::scan;
 
 /// What one scope holds of a record, and is to hold.
 struct Piece {
@@ -41,6 +43,8 @@ pub(super) struct Collector<'a> {
     least: LeastScopes,
     mapping: Mapping,
     pub(super) too_large: BTreeMap<String, u64>,
+    /// Own records of datasets that the mapping doesn't have any more.
+    pub(super) unmapped: BTreeMap<DatasetName, u64>,
     pub(super) now: UnixMillis,
     overlays: HashMap<DatasetName, DatasetName>,
     /// How many bytes of edits are in memory, of all scopes together.
@@ -90,11 +94,12 @@ impl<'a> Collector<'a> {
         let too_large = instance.counts(TOO_LARGE_KEY)?;
         let least = instance.with_database(|database| Ok(database.least_scopes()))?;
         let (mapping, now) = (instance.mapping()?, clock::now());
-        Ok(Self { instance, scopes, least, mapping, too_large, now, overlays: HashMap::new(), held_bytes: 0 })
+        let (unmapped, overlays) = (BTreeMap::new(), HashMap::new());
+        Ok(Self { instance, scopes, least, mapping, too_large, unmapped, now, overlays, held_bytes: 0 })
     }
 
     pub(super) fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
-        let Sighting { id, base, seen, beside, .. } = sighting;
+        let Sighting { id, base, seen, fresh, beside, .. } = sighting;
         if !self.too_large.is_empty() {
             self.too_large.remove(&id.to_string());
         }
@@ -103,6 +108,10 @@ impl<'a> Collector<'a> {
             Seen::Gone => (None, None),
         };
         let gone = fields.is_none();
+        if gone && base == Base::Neither {
+            // Whoever deleted it here can't have seen what it says now: it comes back.
+            return Ok(());
+        }
         let is_own = id.origin == self.instance.id();
         let mut routed = Routed::default();
         if let (Some(Audience::Shared(row)), true) = (&audience, is_own)
@@ -119,6 +128,16 @@ impl<'a> Collector<'a> {
         for (index, scope) in self.scopes.iter().enumerate().filter(|(_, scope)| scope.open.row.origin == id.origin) {
             let whole = scope.record(self.instance, base, &id)?;
             held.push((index, whole, scope.record(self.instance, base, &overlay)?));
+        }
+        for field in &fresh {
+            let cells = held.iter().flat_map(|(_, whole, overlaid)| [whole, overlaid]).flatten();
+            let mut cells = cells.filter_map(|record| record.cells.get(field)).peekable();
+            let is_theirs =
+                |cell: &Cell| cell.elements().iter().all(|element| element.stamp.author != self.instance.id());
+            // What others wrote into the field isn't shown yet.
+            if cells.peek().is_some() && cells.all(is_theirs) {
+                routed.values_mut().for_each(|fields| drop(fields.remove(field)));
+            }
         }
         let is_new = held.iter().all(|(_, whole, _)| whole.is_none());
         let mut homes = BTreeSet::new();
@@ -145,11 +164,12 @@ impl<'a> Collector<'a> {
         let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
         let row = audience.as_ref().and_then(Audience::scope);
         for (index, mut whole, mut overlaid) in held {
-            let name = &self.scopes[index].open.row.name;
+            let open = &self.scopes[index].open;
+            let name = &open.row.name;
             let mut narrowed = (false, false);
             if let (Some(row), true) = (row, is_own) {
-                narrowed.0 = self.take_out(&id.dataset, row, name, whole.as_mut());
-                narrowed.1 = self.take_out(&overlay.dataset, row, name, overlaid.as_mut());
+                narrowed.0 = self.take_out(&id.dataset, row, open, whole.as_mut());
+                narrowed.1 = self.take_out(&overlay.dataset, row, open, overlaid.as_mut());
             }
             let is_row = if is_own { row == Some(name) } else { whole.is_some() || homes.contains(&index) };
             let fields = routed.remove(name);
@@ -166,19 +186,56 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    /// Takes back our own records of datasets that the mapping doesn't have, or has switched off: what it doesn't name never
+    /// leaves. Those of others are carried on.
+    pub(super) fn withdraw_unmapped(&mut self) -> Result<(), Error> {
+        let mapped = self.instance.with_database(|database| Ok(database.datasets()))?;
+        for index in 0..self.scopes.len() {
+            let scope = &self.scopes[index];
+            let Some(parent) = scope.parent.as_ref().filter(|_| scope.open.row.origin == self.instance.id()) else {
+                continue;
+            };
+            let base = if scope.target.is_some() { Base::Target } else { Base::Applied };
+            let (id_key, name) = (scope.open.row.id_key.clone(), scope.open.row.name.to_string());
+            let left = parent.commit.datasets.iter().filter(|(dataset, _)| !mapped.contains(&dataset.base()));
+            for (dataset, root) in left.map(|(dataset, root)| (dataset.clone(), *root)).collect::<Vec<_>>() {
+                let instance = self.instance;
+                for entry in scan(&instance.state, &id_key, &root, ..) {
+                    let (key, bytes) = entry.map_err(|source| Error::Tree { scope: name.clone(), source })?;
+                    let key = RecordKey::from_slice(&key).ok_or_else(|| {
+                        crate::state::error::Error::damaged(format!("a key of dataset {dataset} is no record key"))
+                    })?;
+                    let id = RecordId { origin: instance.id(), dataset: dataset.clone(), key };
+                    let held = Some(decode_record(&bytes, &id.origin, &dataset, &key)?);
+                    self.edit(index, base, &id, Piece { held, narrowed: false, fields: None }, Some(false))?;
+                    if dataset == dataset.base() {
+                        *self.unmapped.entry(dataset.clone()).or_default() += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Takes out of what a scope of ours holds the fields that don't belong there any more: the mapping gives them
     /// to fewer readers now, or to none. Tells whether there were any.
-    fn take_out(&self, tree: &DatasetName, row: &ScopeName, scope: &ScopeName, held: Option<&mut Record>) -> bool {
+    fn take_out(&self, tree: &DatasetName, row: &ScopeName, open: &OpenScope, held: Option<&mut Record>) -> bool {
         let Some(record) = held else { return false };
+        let (scope, schema) = (&open.row.name, &open.schema);
         let dataset = tree.base();
         let Some(rules) = self.mapping.dataset.get(&dataset) else { return false };
         let belongs = |field: &FieldName| {
-            let is_ours = rules.fields.contains_key(field);
             let goes = || self.least.route(&dataset, field, row).as_ref() == Some(scope);
-            !rules.never.contains_key(field) && (!is_ours || goes())
+            !rules.never.contains_key(field) && (!rules.fields.contains_key(field) || goes())
+        };
+        // What others have added is carried on, what the mapping named once and doesn't any more is taken back.
+        let own = self.instance.id();
+        let is_left = |field: &FieldName, cell: &Cell| {
+            !rules.fields.contains_key(field)
+                && (schema.names(tree, field) || cell.elements().iter().any(|element| element.stamp.author == own))
         };
         let before = record.cells.len();
-        record.cells.retain(|field, _| belongs(field));
+        record.cells.retain(|field, cell| belongs(field) && !is_left(field, cell));
         record.cells.len() < before
     }
 
@@ -200,6 +257,10 @@ impl<'a> Collector<'a> {
         let edit = match (fields, removes) {
             (Some(fields), _) => {
                 let bytes = match held {
+                    held if base == Base::Neither => {
+                        let record = held.and_then(|held| write.beside(held, &id.dataset, fields));
+                        record.map(|record| codec::encode(&record, &id.origin))
+                    }
                     None if direct => Some(codec::encode_written(&fields, &stamp, &id.origin)),
                     held => {
                         let unchanged = if narrowed { held.clone() } else { None };
@@ -332,7 +393,12 @@ impl Working {
     }
 
     fn shown(&self, base: Base) -> Option<&Known> {
-        if base == Base::Target { self.target.as_ref() } else { self.applied.as_ref() }
+        match base {
+            Base::Applied => self.applied.as_ref(),
+            Base::Target => self.target.as_ref(),
+            // What the row showed isn't known: what it says is compared with what is next.
+            Base::Neither => self.parent.as_ref(),
+        }
     }
 
     /// Reads the record as the next commit finds it.

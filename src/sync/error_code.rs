@@ -58,7 +58,10 @@ impl Error {
             Self::Mirror { .. } => Code::Mirror,
             Self::Name(_) | Self::NameTakenByScope { .. } => Code::BadName,
             Self::Incompatible { .. } => Code::Incompatible,
-            Self::NotFound { .. } | Self::NotHeld { .. } | Self::DifferentScopes { .. } => Code::NotFound,
+            Self::OwnFile { .. } => Code::StateDamaged,
+            Self::OtherSchema { .. } => Code::DatabaseOfOther,
+            Self::NotFound { .. } | Self::UnknownDataset { .. } => Code::NotFound,
+            Self::NotHeld { .. } | Self::DifferentScopes { .. } => Code::NotFound,
             Self::NoConflict { .. } => Code::NoConflict,
             Self::NoSide { .. } | Self::NoTexts { .. } => Code::NoSide,
             Self::NotEdited { .. } | Self::MarkersLeft { .. } => Code::NotEdited,
@@ -94,6 +97,7 @@ fn database_code(error: &connector::error::Error) -> Code {
     use connector::error::Error as Database;
     match error {
         Database::Missing { .. } | Database::Unreachable { .. } => Code::DatabaseMissing,
+        Database::OtherTable { .. } | Database::Reborn { .. } => Code::LostHistory,
         Database::NotADatabase { .. } => Code::NotADatabase,
         Database::Damaged { .. } | Database::Books { .. } | Database::EmptyBooks { .. } => Code::DatabaseDamaged,
         Database::Locked { .. } => Code::DatabaseLocked,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::scopes::OpenScope;
 use crate::id::name::{DatasetName, FieldName};
 use crate::merge::strategy::show;
-use crate::record::cell::{Cell, Record};
+use crate::record::cell::{Cell, Element, Record};
 use crate::record::stamp::Stamp;
 use crate::record::value::Value;
 
@@ -50,6 +50,29 @@ impl Write<'_> {
             record.cells.insert(field, Cell::replacing(self.stamp, value, over));
         }
         Some(record)
+    }
+
+    /// Returns the record with the fields written beside what it has where that is something else, as by somebody who hasn't
+    /// seen it; `None` if nothing is.
+    pub fn beside(
+        &self,
+        mut record: Record,
+        dataset: &DatasetName,
+        fields: BTreeMap<FieldName, Value>,
+    ) -> Option<Record> {
+        let mut is_changed = false;
+        for (field, value) in fields {
+            let shown = self.shown(&record, dataset, &field);
+            if shown.map_or(value == Value::Null, |shown| shown.same(&value)) {
+                continue;
+            }
+            let known = record.cells.remove(&field);
+            let mut elements = known.map_or_else(Vec::new, |cell| cell.elements().to_vec());
+            elements.push(Element { stamp: self.stamp, value, over: None });
+            record.cells.extend(Cell::of(elements).map(|cell| (field, cell)));
+            is_changed = true;
+        }
+        is_changed.then_some(record)
     }
 
     /// Settles one field: the value is written even if it is the one that is shown, and with it the fields

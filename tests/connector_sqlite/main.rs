@@ -14,6 +14,7 @@ mod hammer;
 mod harness;
 mod inserted;
 mod same;
+mod shapes;
 mod speed;
 mod triggers;
 mod triggers_own;

@@ -28,6 +28,7 @@ mod gossip;
 mod health;
 mod leaving;
 mod lost_stick;
+mod mapping;
 mod meanwhile;
 mod mending;
 mod outcomes;

@@ -95,7 +95,7 @@ impl Report<'_> {
             let base = if view > self.view { Base::Target } else { Base::Applied };
             let id = RecordId { origin: self.own, dataset: pieces_of(dataset), key };
             self.reported += 1;
-            (self.sink)(Sighting { id, base, changed: true, seen: Seen::Gone, beside: None })?;
+            (self.sink)(Sighting { id, base, changed: true, seen: Seen::Gone, fresh: Vec::new(), beside: None })?;
         }
         Ok(())
     }
@@ -114,7 +114,14 @@ impl Report<'_> {
         let fields = [(field(DATA), Value::Bytes(bytes))].into();
         self.reported += 1;
         let beside = audience.is_none().then(|| file.clone());
-        (self.sink)(Sighting { id, base, changed: true, seen: Seen::Row { audience, fields }, beside })
+        (self.sink)(Sighting {
+            id,
+            base,
+            changed: true,
+            seen: Seen::Row { audience, fields },
+            fresh: Vec::new(),
+            beside,
+        })
     }
 }
 

@@ -4,10 +4,11 @@
 //! Their rows are read twice. The first time each gets its record id, and the audience that it has without the others;
 //! then they narrow each other until nothing changes.
 
-use super::capture::{Lookup, Run, Stop};
+use super::capture::{Run, Stop};
 use super::join::{Ids, Map};
 use super::key::Key;
 use super::look::{self, Caps, Decision, OWN, Parent};
+use super::parents::Lookup;
 use super::plan::Plan;
 use super::raw::RawRef;
 use super::session::{Row, Session, SqlError};

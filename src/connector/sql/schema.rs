@@ -4,7 +4,7 @@ use super::plan::Plans;
 use super::session::Session;
 use super::{fit, install};
 use crate::connector::catalogue::Table;
-use crate::connector::contract::Column;
+use crate::connector::column::Column;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
 use crate::scope::audience::Addressees;
@@ -18,6 +18,10 @@ pub struct SchemaView {
 impl SchemaView {
     pub(in crate::connector) fn new(session: Box<dyn Session>) -> Self {
         Self { session }
+    }
+
+    pub(super) fn session(&self) -> &dyn Session {
+        self.session.as_ref()
     }
 
     /// Names the database; without a password.

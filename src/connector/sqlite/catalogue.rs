@@ -80,6 +80,7 @@ fn columns(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
             is_chosen: declared.eq_ignore_ascii_case("INTEGER"),
             is_known: true,
             some_value: None,
+            seen: None,
             declared,
         })
     })?;
