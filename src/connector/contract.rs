@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName, PeerName, ScopeName};
-use crate::record::fieldtype::FieldType;
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::record::value::Value;
@@ -25,6 +24,7 @@ use crate::sys::clock::UnixMillis;
 use super::applied::Applied;
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
+use super::column::{Column, Stays};
 use super::error::Error;
 use super::standing::{Blemish, Standing};
 use super::twin::Twin;
@@ -42,6 +42,11 @@ pub struct Sighting {
     pub seen: Seen,
     /// The record in whose scope a new record of another instance belongs: a part that a change of ours gave it.
     pub beside: Option<RecordId>,
+    /// Set where the row shows an older version than its record has, because the newer one waits: of the fields whose newer
+    /// value it doesn't show and that were edited now, what it showed before.
+    pub behind: Option<BTreeMap<FieldName, Value>>,
+    /// Why edits of this row, another instance's, stay here, if they do.
+    pub stays: Option<Stays>,
 }
 
 /// The view that a row was last in step with.
@@ -192,27 +197,6 @@ pub struct Decided {
     pub narrowed_by: Option<(FieldName, Option<(DatasetName, String)>)>,
 }
 
-/// A mapped field's column, as the database has it now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// The dataset.
-    pub dataset: DatasetName,
-    /// The field.
-    pub field: FieldName,
-    /// What the field holds.
-    pub kind: FieldType,
-    /// The column, as `table.column`.
-    pub column: String,
-    /// The type that the table declares for it.
-    pub declared: String,
-    /// Whether the column gives back what of the field's type is stored in it.
-    pub fits: bool,
-    /// Whether a new row can't do without a value for it.
-    pub needed: bool,
-    /// Whether the field has a scope of its own here: others may well send it to somebody else only.
-    pub is_scoped: bool,
-}
-
 /// The error type of the engine's callbacks.
 pub type SinkError = Box<dyn StdError + Send + Sync>;
 
@@ -289,12 +273,12 @@ pub trait Connector {
     /// The database can't be read or written, or the iterator's own error.
     fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error>;
 
-    /// Makes own rows private that are in no scope any more, instead of deleting them. Returns those that have
-    /// no place to say so: their dataset takes its scope from elsewhere.
+    /// Makes own rows private that are in no scope any more, instead of deleting them: in their scope column, or beside a
+    /// table that has none.
     ///
     /// # Errors
     /// The database can't be written.
-    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error>;
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<(), Error>;
 
     /// Takes what a capture reported as known, and sets the applied view (and the target's, if an
     /// apply is unfinished) to views that contain it. One short transaction.
@@ -333,6 +317,10 @@ pub trait Connector {
     /// # Errors
     /// The database can't be written.
     fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error>;
+
+    /// Says which fields of which rows show something that no capture could take in: from now on nothing is written over it,
+    /// and the rows aren't removed. Files have no such rows.
+    fn hold(&mut self, _held: BTreeMap<RecordId, BTreeSet<FieldName>>) {}
 
     /// Opens an apply towards `target`, or goes on with it.
     ///

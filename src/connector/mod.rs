@@ -8,6 +8,7 @@ pub mod applied;
 pub mod both;
 pub mod capturing;
 pub mod catalogue;
+pub mod column;
 pub mod contract;
 pub mod dburl;
 pub mod dotenv;

@@ -60,7 +60,10 @@ impl Instance {
             let brings = !newcomers.is_empty() && target != View::default();
             if !unfinished && target == applied && !brings {
                 let waits = mode == Mode::Keep
-                    && self.with_database(|database| Ok(database.parked(0)?.1 > 0 || !database.wants()?.is_empty()))?;
+                    && (!self.rows_again()?.is_empty()
+                        || self.with_database(|database| {
+                            Ok(database.parked(0)?.1 > 0 || !database.wants()?.is_empty())
+                        })?);
                 if !waits || retried {
                     return Ok(summary);
                 }
@@ -103,10 +106,12 @@ impl Instance {
         let gate = self.gate(target)?;
         let all = if newcomers.is_empty() { count_new(&spans, &datasets) } else { None };
         self.tell(Event::Phase { name: "writing rows", total: all });
+        let held = self.held_fields()?;
         let done = self.with_database(|database| {
             if touches_foreign {
                 database.check_ready()?;
             }
+            database.hold(held);
             database.begin_apply(&target.encode())?;
             let changes = self.changes(&spans, &datasets).chain(self.changes(&everything, newcomers));
             let mut changes = self.admitted(&gate, changes).map(|change| change.map_err(through));
@@ -123,6 +128,7 @@ impl Instance {
         if dirty == 0 {
             self.close(gate)?;
             self.with_database(|database| Ok(database.finish_apply()?))?;
+            self.forget_again()?;
         }
         Ok(dirty)
     }
@@ -135,9 +141,10 @@ impl Instance {
         gate: &Gate,
         done: &mut Applied,
     ) -> Result<(), Error> {
-        let (mut given, mut everything) = (BTreeSet::new(), None);
+        let (mut given, mut everything, mut again) = (BTreeSet::new(), None, self.rows_again()?);
         loop {
             let mut wanted = database.wants()?;
+            wanted.append(&mut again);
             wanted.retain(|id| given.insert(id.clone()));
             if wanted.is_empty() {
                 return Ok(());

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::edits::{Edit, Edited, Edits};
 use super::error::Error;
+use super::held::{Held, HeldRows, Why};
+use super::hold::Behind;
 use super::instance::Instance;
 use super::route::{self, Holds, Place, Routed};
 use super::scopes::OpenScope;
@@ -36,13 +38,16 @@ struct Piece {
 
 /// Everything that a capture is compared with.
 pub(super) struct Collector<'a> {
-    instance: &'a Instance,
+    pub(super) instance: &'a Instance,
     pub(super) scopes: Vec<Working>,
     least: LeastScopes,
     mapping: Mapping,
     pub(super) too_large: BTreeMap<String, u64>,
     pub(super) now: UnixMillis,
     overlays: HashMap<DatasetName, DatasetName>,
+    /// What rows show that could not be taken in.
+    pub(super) held: HeldRows,
+    pub(super) row: Behind,
     /// How many bytes of edits are in memory, of all scopes together.
     held_bytes: usize,
 }
@@ -66,6 +71,8 @@ pub(super) struct Working {
     published: u64,
     /// Whether a row of this capture is the first to ask for the scope.
     pub(super) is_new: bool,
+    /// Whether a row was edited that doesn't show what its record says, so that it has to be written again.
+    pub(super) is_behind: bool,
 }
 
 impl<'a> Collector<'a> {
@@ -84,17 +91,40 @@ impl<'a> Collector<'a> {
             let parent = instance.parent_of(target.as_ref().or(applied.as_ref()), head);
             let (on_applied, on_target, late) = (Edits::default(), Edits::default(), Vec::new());
             let published = instance.state.head(&id, &instance.id())?.map_or(0, |head| head.writes);
-            let is_new = false;
-            scopes.push(Working { open, applied, target, parent, on_applied, on_target, late, published, is_new });
+            let (is_new, is_behind) = (false, false);
+            scopes.push(Working {
+                open,
+                applied,
+                target,
+                parent,
+                on_applied,
+                on_target,
+                late,
+                published,
+                is_new,
+                is_behind,
+            });
         }
         let too_large = instance.counts(TOO_LARGE_KEY)?;
         let least = instance.with_database(|database| Ok(database.least_scopes()))?;
         let (mapping, now) = (instance.mapping()?, clock::now());
-        Ok(Self { instance, scopes, least, mapping, too_large, now, overlays: HashMap::new(), held_bytes: 0 })
+        let (held, row, overlays, held_bytes) = (instance.held_rows()?, Behind::default(), HashMap::new(), 0);
+        Ok(Self { instance, scopes, least, mapping, too_large, now, overlays, held, row, held_bytes })
     }
 
     pub(super) fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
-        let Sighting { id, base, seen, beside, .. } = sighting;
+        let was_held = self.held.contains_key(&sighting.id).then(|| sighting.id.clone());
+        let is_gone = sighting.seen == Seen::Gone;
+        self.take_in(sighting)?;
+        // What others wrote there meanwhile is not in the row.
+        if let Some(id) = was_held.filter(|_| !is_gone) {
+            self.held.entry(id).or_insert_with(Held::again);
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, sighting: Sighting) -> Result<(), Error> {
+        let Sighting { id, base, seen, beside, behind, stays, .. } = sighting;
         if !self.too_large.is_empty() {
             self.too_large.remove(&id.to_string());
         }
@@ -103,6 +133,12 @@ impl<'a> Collector<'a> {
             Seen::Gone => (None, None),
         };
         let gone = fields.is_none();
+        let was = self.held.remove(&id);
+        if gone && behind.is_some() {
+            // Who deleted it has not seen what the record says by now: it lives on.
+            return Ok(());
+        }
+        self.row = Behind { is_behind: behind.is_some() || was.is_some(), unseen: behind.unwrap_or_default(), was };
         let is_own = id.origin == self.instance.id();
         let mut routed = Routed::default();
         if let (Some(Audience::Shared(row)), true) = (&audience, is_own)
@@ -121,6 +157,12 @@ impl<'a> Collector<'a> {
             held.push((index, whole, scope.record(self.instance, base, &overlay)?));
         }
         let is_new = held.iter().all(|(_, whole, _)| whole.is_none());
+        self.look_back(&id.dataset, &held);
+        let shown = if is_own { None } else { fields.clone() };
+        if let (Some(shown), Some(stays)) = (&shown, stays) {
+            self.hold_edits(&id, &held, shown, stays.into());
+            return Ok(());
+        }
         let mut homes = BTreeSet::new();
         if let (Some(beside), true, false) = (&beside, is_new, is_own) {
             let may_write = |scope: &Working| scope.open.manifest.may_write(&self.instance.id());
@@ -141,6 +183,12 @@ impl<'a> Collector<'a> {
                 Place { scope: &self.scopes[*index].open, holds }
             });
             routed = route::foreign(&self.least, &id.dataset, places, fields);
+        }
+        if let Some(mut shown) = shown.filter(|_| beside.is_none()) {
+            let why =
+                if is_new && held.iter().all(|(.., overlaid)| overlaid.is_none()) { Why::Gone } else { Why::Elsewhere };
+            shown.retain(|field, _| !routed.values().any(|fields| fields.contains_key(field)));
+            self.hold_edits(&id, &held, &shown, why);
         }
         let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
         let row = audience.as_ref().and_then(Audience::scope);
@@ -197,6 +245,7 @@ impl<'a> Collector<'a> {
         let stamp = self.stamp(scope, base);
         let write = Write { scope: &scope.open, stamp, published: scope.published };
         let direct = scope.is_on_parent(base);
+        let mut too_large = BTreeMap::new();
         let edit = match (fields, removes) {
             (Some(fields), _) => {
                 let bytes = match held {
@@ -204,13 +253,22 @@ impl<'a> Collector<'a> {
                     held => {
                         let unchanged = if narrowed { held.clone() } else { None };
                         let all = (!direct).then(|| fields.clone());
-                        match (write.onto(held, &id.dataset, fields).or(unchanged), all) {
+                        let record = write.beside(held, &id.dataset, fields, &self.row.unseen).or(unchanged);
+                        let bytes = match (&record, all) {
                             (Some(record), Some(all)) => self.onto_parent(scope, base, id, &write, record, all)?,
-                            (record, _) => record.map(|record| codec::encode(&record, &id.origin)),
+                            (record, _) => record.as_ref().map(|record| codec::encode(record, &id.origin)),
+                        };
+                        if let (Some(record), Some(true)) = (&record, bytes.as_ref().map(|bytes| is_too_large(bytes))) {
+                            too_large = self.edited(index, base, id, record, &write)?;
                         }
+                        bytes
                     }
                 };
                 let bytes = bytes.and_then(|bytes| self.bounded(id, bytes));
+                if !too_large.is_empty() {
+                    let whole = RecordId { dataset: id.dataset.base(), ..id.clone() };
+                    self.hold_all(&whole, too_large, Why::TooLarge);
+                }
                 bytes.map(|bytes| if narrowed { Edit::Narrowed(bytes) } else { Edit::Put(bytes) })
             }
             (None, Some(_)) if held.is_none() => None,
@@ -231,6 +289,7 @@ impl<'a> Collector<'a> {
         };
         if let Some(edit) = edit {
             let scope = &mut self.scopes[index];
+            scope.is_behind |= self.row.is_behind;
             let edits = if base == Base::Target { &mut scope.on_target } else { &mut scope.on_applied };
             self.held_bytes += edits.add(Edited { dataset: id.dataset.clone(), key: id.key, edit });
         }
@@ -254,14 +313,26 @@ impl<'a> Collector<'a> {
         }
         let open = self.instance.draft_scope(name, &self.mapping)?;
         let (on_applied, on_target, late) = (Edits::default(), Edits::default(), Vec::new());
-        let (applied, target, parent, published, is_new) = (None, None, None, 0, true);
-        self.scopes.push(Working { open, applied, target, parent, on_applied, on_target, late, published, is_new });
+        let (applied, target, parent, published) = (None, None, None, 0);
+        let (is_new, is_behind) = (true, false);
+        self.scopes.push(Working {
+            open,
+            applied,
+            target,
+            parent,
+            on_applied,
+            on_target,
+            late,
+            published,
+            is_new,
+            is_behind,
+        });
         Ok(())
     }
 
     /// Leaves out a record that is too large to travel: what is shared of it stays as it was.
     fn bounded(&mut self, id: &RecordId, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        if bytes.len() <= CAPTURED_BYTES_MAX {
+        if !is_too_large(&bytes) {
             return Some(bytes);
         }
         self.too_large.insert(id.to_string(), bytes.len() as u64);
@@ -289,7 +360,7 @@ impl Collector<'_> {
         base: Base,
         id: &RecordId,
         write: &Write<'_>,
-        record: Record,
+        record: &Record,
         fields: BTreeMap<FieldName, Value>,
     ) -> Result<Option<Vec<u8>>, Error> {
         let Some(held) = scope.in_parent(self.instance, id)? else {
@@ -299,7 +370,7 @@ impl Collector<'_> {
                 && self.instance.state.withdrawn(&row.id, &id.dataset)?.contains(&id.key);
             return Ok((!is_lost).then(|| codec::encode_written(&fields, &write.stamp, &id.origin)));
         };
-        Ok(match scope.join(base, Some(&record), &held, &write.stamp) {
+        Ok(match scope.join(base, Some(record), &held, &write.stamp) {
             Joined::Absent => None,
             Joined::Present { record, .. } => Some(codec::encode(&record, &id.origin)),
         })
@@ -310,6 +381,10 @@ impl Collector<'_> {
         let held = scope.in_parent(self.instance, id)?;
         Ok(held.filter(|held| scope.join(base, None, held, stamp) != Joined::Absent))
     }
+}
+
+fn is_too_large(bytes: &[u8]) -> bool {
+    bytes.len() > CAPTURED_BYTES_MAX
 }
 
 impl Instance {

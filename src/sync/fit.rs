@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::error::Error;
 use super::instance::Instance;
-use crate::connector::contract::Column;
+use crate::connector::column::Column;
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::schema::Schema;
 

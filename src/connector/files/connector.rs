@@ -13,7 +13,7 @@ use super::checkout::Checkout;
 use super::ground::Ground;
 use super::list::Found;
 use super::pieces::{self, Pieces};
-use super::report::{DATA, LAYOUT, Report, field};
+use super::report::{DATA, LAYOUT, Report, column};
 use super::scan::Scan;
 use super::section::{self, Sections, TURN, pieces_of};
 use super::shadow::Shadow;
@@ -21,8 +21,9 @@ use super::source::Sources;
 use super::watch::{Watch, picture};
 use crate::connector::applied::Applied;
 use crate::connector::catalogue::DatabaseSizes;
+use crate::connector::column::Column;
 use crate::connector::contract::{
-    Capture, Change, Column, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Capture, Change, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use crate::connector::error::{Error, OPEN_DIRECTORY};
 use crate::connector::mapping::model::Mapping;
@@ -316,7 +317,7 @@ impl Connector for FilesConnector {
         self.inner.adopt(&mut changes.into_iter())
     }
 
-    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<(), Error> {
         let files: Vec<RecordId> = ids.iter().filter(|id| self.files_of(&id.dataset).is_none()).cloned().collect();
         self.inner.keep_home(&files)
     }
@@ -482,12 +483,6 @@ impl Connector for FilesConnector {
         }
         Ok(blemishes)
     }
-}
-
-/// A field that is no column of a table, and takes whatever is of its type.
-fn column(dataset: DatasetName, name: &str, kind: FieldType) -> Column {
-    let (column, declared) = (format!("{dataset}.{name}"), kind.to_string());
-    Column { dataset, field: field(name), kind, column, declared, fits: true, needed: false, is_scoped: false }
 }
 
 /// The time, as file systems write it.

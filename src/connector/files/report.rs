@@ -7,9 +7,11 @@ use super::document;
 use super::pieces::{Piece, Pieces};
 use super::section::{Sections, TURN, pieces_of};
 use super::source::Sources;
+use crate::connector::column::Column;
 use crate::connector::contract::{Base, Seen, Sighting, SinkError};
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName};
+use crate::record::fieldtype::FieldType;
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
 use crate::scope::audience::Audience;
@@ -95,7 +97,15 @@ impl Report<'_> {
             let base = if view > self.view { Base::Target } else { Base::Applied };
             let id = RecordId { origin: self.own, dataset: pieces_of(dataset), key };
             self.reported += 1;
-            (self.sink)(Sighting { id, base, changed: true, seen: Seen::Gone, beside: None })?;
+            (self.sink)(Sighting {
+                id,
+                base,
+                changed: true,
+                seen: Seen::Gone,
+                beside: None,
+                behind: None,
+                stays: None,
+            })?;
         }
         Ok(())
     }
@@ -114,7 +124,15 @@ impl Report<'_> {
         let fields = [(field(DATA), Value::Bytes(bytes))].into();
         self.reported += 1;
         let beside = audience.is_none().then(|| file.clone());
-        (self.sink)(Sighting { id, base, changed: true, seen: Seen::Row { audience, fields }, beside })
+        (self.sink)(Sighting {
+            id,
+            base,
+            changed: true,
+            seen: Seen::Row { audience, fields },
+            beside,
+            behind: None,
+            stays: None,
+        })
     }
 }
 
@@ -157,4 +175,10 @@ pub(super) const DATA: &str = "data";
 /// Returns a field of these.
 pub(super) fn field(name: &str) -> FieldName {
     FieldName::new(name).expect("it is a valid name")
+}
+
+/// A field that is no column of a table, and takes whatever is of its type.
+pub(super) fn column(dataset: DatasetName, name: &str, kind: FieldType) -> Column {
+    let (column, declared) = (format!("{dataset}.{name}"), kind.to_string());
+    Column { dataset, field: field(name), kind, column, declared, fits: true, needed: false, is_scoped: false }
 }

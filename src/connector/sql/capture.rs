@@ -3,9 +3,11 @@
 //! What is found is written down before it is reported: an id that got out is never given again. Memory
 //! is flat but for the keys of parents and, with a rollback journal, what is reported.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::books::{Books, ENTRY, Entry};
+use super::apart::{self, BEHIND, STAYS};
+use super::books::{Books, ENTRY, Entry, VANISHED_BEHIND};
 use super::circle;
 use super::join::{Entries, Ids, Join, Map};
 use super::key::{Key, bound};
@@ -16,6 +18,7 @@ use super::plan::{Plan, Plans};
 use super::session::{Row, Session, Snapshot, SqlError, Transaction};
 use super::touched::{Noted, Touched};
 use crate::connector::contract::{Base, Capture, Seen, Sighting, SinkError};
+use crate::record::recordid::RecordId;
 use crate::scope::audience::{Audience, Reason};
 use crate::sys::clock::UnixMillis;
 
@@ -207,13 +210,8 @@ impl Run<'_> {
             let number: i64 = row.get(0)?;
             let Some(dataset) = self.books.datasets.iter().position(|known| *known == number) else { return Ok(true) };
             let id = self.books.record_id(self.plans, dataset, row.get(1)?, row.get(2)?);
-            leftovers.push(Sighting {
-                id,
-                base: self.base(row.get(3)?),
-                changed: true,
-                seen: Seen::Gone,
-                beside: None,
-            });
+            let base: i64 = row.get(3)?;
+            leftovers.push(self.gone(id, base, base == VANISHED_BEHIND));
             Ok(true)
         })?;
         Ok(leftovers)
@@ -328,15 +326,19 @@ impl Run<'_> {
         if let Some(Audience::Private(reason)) = &look.audience {
             self.count_private(plan, *reason);
         }
-        let known = !newborn && look.digest == entry.digest && entry.seen <= self.books.settled;
+        let stays = apart::flags(plan, row, &entry)?;
+        let known =
+            !newborn && look.digest == entry.digest && entry.seen <= self.books.settled && entry.flags & STAYS == stays;
         let before = (!newborn).then(|| self.books.parent(&entry));
-        let flags = look.flags(entry.flags);
+        let behind = apart::behind(plan, &entry, overrides, &look);
+        let flags = look.flags(entry.flags) & !STAYS | stays;
         let is_flagged = std::mem::replace(&mut entry.flags, flags) == flags;
         if !known {
             let fields = look.fields(plan, self.plans, &self.books.origins);
             let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
             let seen = Seen::Row { audience: look.audience.clone(), fields };
-            let report = Some(Sighting { id, base: self.base(entry.view), changed: true, seen, beside: None });
+            let (base, stays) = (self.base(entry.view), apart::stays(stays));
+            let report = Some(Sighting { id, base, changed: true, seen, beside: None, behind, stays });
             entry.digest = look.digest;
             entry.seen = self.books.settled + 1;
             if let Some(audience) = &look.audience {
@@ -357,7 +359,8 @@ impl Run<'_> {
                     audience: look.audience.clone(),
                     fields: look.fields(plan, self.plans, &self.books.origins),
                 };
-                let report = Some(Sighting { id, base: self.base(entry.view), changed: false, seen, beside: None });
+                let (base, stays) = (self.base(entry.view), apart::stays(stays));
+                let report = Some(Sighting { id, base, changed: false, seen, beside: None, behind, stays });
                 self.found.push(Found { dataset, write: Write::Nothing, report });
             }
             if !is_flagged {
@@ -371,15 +374,17 @@ impl Run<'_> {
         if let Some(touched) = &mut self.touched {
             touched.saw(self.plans, dataset, &entry.key, Some(self.books.parent(&entry)), None);
         }
-        let report = (!entry.is_stub()).then(|| Sighting {
-            id: self.books.record_id(self.plans, dataset, entry.origin, entry.record),
-            base: self.base(entry.view),
-            changed: true,
-            seen: Seen::Gone,
-            beside: None,
+        let report = (!entry.is_stub()).then(|| {
+            let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
+            self.gone(id, entry.view, entry.flags & BEHIND != 0)
         });
         self.found.push(Found { dataset, write: Write::Vanished(entry), report });
         if self.found.len() >= self.flush_at { self.flush() } else { Ok(()) }
+    }
+
+    fn gone(&self, id: RecordId, view: i64, is_behind: bool) -> Sighting {
+        let (base, behind) = (self.base(view), is_behind.then(BTreeMap::new));
+        Sighting { id, base, changed: true, seen: Seen::Gone, beside: None, behind, stays: None }
     }
 
     /// Writes down what was found, then reports it.

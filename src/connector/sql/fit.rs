@@ -2,7 +2,7 @@
 
 use super::plan::{Content, Plans};
 use super::session::Session;
-use crate::connector::contract::Column;
+use crate::connector::column::Column;
 
 /// Describes the columns of all mapped fields.
 pub(super) fn columns(plans: &Plans, session: &dyn Session) -> Vec<Column> {

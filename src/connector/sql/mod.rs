@@ -4,6 +4,7 @@
 pub(in crate::connector) mod raw;
 mod ahead;
 mod alias;
+mod apart;
 mod apply;
 mod bind;
 mod books;
@@ -24,6 +25,7 @@ mod look;
 mod many;
 mod outbox;
 mod pace;
+mod parked;
 mod plan;
 mod purge;
 mod put;

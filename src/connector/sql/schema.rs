@@ -4,7 +4,7 @@ use super::plan::Plans;
 use super::session::Session;
 use super::{fit, install};
 use crate::connector::catalogue::Table;
-use crate::connector::contract::Column;
+use crate::connector::column::Column;
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
 use crate::scope::audience::Addressees;
