@@ -54,7 +54,6 @@ pub struct Status {
     /// Records too large to travel, with their bytes: what is shared of them stays as it was.
     pub too_large: BTreeMap<String, u64>,
     /// Edits of rows that stay here, by record, with the fields and why.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<String, String>,
     /// How the records of the scopes that we follow fit our tables, where they don't quite.
     pub fits: Vec<Fit>,

@@ -102,7 +102,7 @@ fn refused() -> (super::world::Stick, Site, Site) {
              BEGIN SELECT RAISE(ABORT, 'not such a title'); END",
         )
         .unwrap();
-    alpha.app.execute("UPDATE help_requests SET title = title || ' alphas'", &[]);
+    alpha.app.db().execute_batch("UPDATE help_requests SET title = title || ' alphas'").unwrap();
     sync(&[&alpha, &beta]);
     assert_eq!((shown(&beta, "title").as_str(), beta.open().status().unwrap().parked_total), ("1; 2; 3", 3));
     (stick, alpha, beta)

@@ -288,7 +288,10 @@ impl Survey<'_> {
         } else if is_lost || is_withdrawn {
             self.homeless.push(id.clone());
         } else {
-            self.rows.removed.push(id.to_string());
+            let named = id.to_string();
+            if !self.rows.removed.contains(&named) {
+                self.rows.removed.push(named);
+            }
             self.gone.push(id.clone());
         }
         Ok(())
