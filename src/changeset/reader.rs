@@ -6,7 +6,7 @@ use crate::cbor::error::Error;
 use crate::cbor::reader::{Kind, Reader};
 use crate::history::commit::COMMIT_BYTES_MAX;
 use crate::id::bytes::{CommitId, RecordKey, ScopeId};
-use crate::id::name::DatasetName;
+use crate::id::name::{DATASET_BYTES_MAX, DatasetName};
 use crate::record::codec::RECORD_BYTES_MAX;
 
 /// One object of a changeset, checked as a whole: form, order, count and checksum. The records in it
@@ -60,7 +60,8 @@ fn read_entries<'a>(reader: &mut Reader<'a>) -> Result<Vec<Entry<&'a [u8]>>, Err
     loop {
         let start = reader.offset();
         if reader.peek() == Kind::Text {
-            let name = DatasetName::new(reader.text(64)?).map_err(|_| reader.invalid(start, "no dataset name"))?;
+            let name = reader.text(DATASET_BYTES_MAX)?;
+            let name = DatasetName::new(name).map_err(|_| reader.invalid(start, "no dataset name"))?;
             if dataset.as_ref().is_some_and(|last| *last >= name) {
                 return Err(reader.invalid(start, "the datasets do not strictly ascend"));
             }

@@ -110,6 +110,8 @@ pub struct Capture {
 /// How far the application's rows have come: opaque views of the engine's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
+    /// The number of the last capture that was settled; 0 before the first.
+    pub settled: u64,
     /// The view that all rows reflect, but for those of an unfinished apply. Empty at first.
     pub applied: Vec<u8>,
     /// The view of an unfinished apply.
@@ -220,10 +222,7 @@ pub trait Connector {
     /// The first finding that makes syncing impossible, with what to do.
     fn check(&mut self) -> Result<(), Error>;
 
-    /// Checks that the application is ready to receive foreign rows (its first account exists, …).
-    ///
-    /// # Errors
-    /// `NotReady` with what to do.
+    /// Checks that the application is ready to receive foreign rows (its first account exists, …): `NotReady` says what to do.
     fn check_ready(&mut self) -> Result<(), Error>;
 
     /// Returns how far the rows have come.

@@ -138,6 +138,32 @@ mod tests {
         assert_eq!(check(b"", object_id(b""), 0), Ok(()));
     }
 
+    /// What a reader says in turn.
+    struct Says(Vec<io::Result<&'static [u8]>>);
+
+    impl Read for Says {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some(next) = self.0.pop() else { return Ok(0) };
+            next.map(|bytes| {
+                buffer[..bytes.len()].copy_from_slice(bytes);
+                bytes.len()
+            })
+        }
+    }
+
+    #[test]
+    fn interrupted_reads_go_on_and_broken_ones_end() {
+        let pumped = |mut says: Says| {
+            let mut check = ObjectCheck::new(object_id(b"sealed"), 6);
+            pump(&mut says, &mut check, &mut io::sink())
+        };
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        let counted = pumped(Says(vec![Ok(b"led"), interrupted(), Ok(b"sea"), interrupted()]));
+        assert!(matches!(counted, Ok(6)), "{counted:?}");
+        let broken = pumped(Says(vec![Ok(b"led"), Err(io::ErrorKind::ConnectionReset.into()), Ok(b"sea")]));
+        assert!(matches!(broken, Err(PumpError::Read(error)) if error.kind() == io::ErrorKind::ConnectionReset));
+    }
+
     #[test]
     fn an_endless_reader_is_left_after_one_buffer() {
         let mut check = ObjectCheck::new(object_id(b""), 10);

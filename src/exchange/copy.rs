@@ -48,7 +48,20 @@ pub fn copy_objects(
     objects: &[(ObjectId, u64)],
     progress: &mut dyn FnMut(CopyProgress),
 ) -> Result<CopySummary, CopyError> {
-    let missing = missing_of(to, objects)?;
+    copy_unasked(from, to, &missing_of(to, objects)?, progress)
+}
+
+/// Copies `objects`, given with their sizes and each once, from `from`, as `copy_objects` does with those that `to` lacks: for who
+/// has reason to think that it lacks all of them. What it holds nevertheless is taken for stored.
+///
+/// # Errors
+/// As `copy_objects`, without `Ask`.
+pub fn copy_unasked(
+    from: &dyn Store,
+    to: &dyn Store,
+    missing: &[(ObjectId, u64)],
+    progress: &mut dyn FnMut(CopyProgress),
+) -> Result<CopySummary, CopyError> {
     let mut state = CopyProgress {
         objects_total: missing.len() as u64,
         bytes_total: missing.iter().fold(0, |sum, (_, size)| sum.saturating_add(*size)),
@@ -57,7 +70,7 @@ pub fn copy_objects(
     progress(state);
     let lanes = from.lanes().max(to.lanes());
     let copy = |(id, size): &(ObjectId, u64), step: &dyn Fn(i64)| copy_one(from, to, *id, *size, step);
-    let outcome = in_lanes(&missing, lanes, copy, &mut |reached| {
+    let outcome = in_lanes(missing, lanes, copy, &mut |reached| {
         (state.objects_done, state.bytes_done) = (reached.items, reached.bytes);
         progress(state);
     });
@@ -309,6 +322,12 @@ mod tests {
         from.objects.lock().unwrap().clear();
         assert!(matches!(copy_objects(&from, &to, &[(id, 5)], &mut |_| {}), Err(CopyError::Source { .. })));
         from.hold(b"there", 0);
+        from.gives.lock().unwrap().push(2);
+        let broken = copy_objects(&from, &to, &[(id, 5)], &mut |_| {}).unwrap_err();
+        assert!(matches!(broken, CopyError::Source { .. }) && broken.is_transient(), "{broken:?}");
+        let missing = ObjectId::from_bytes([9; 32]);
+        let missing = copy_objects(&from, &to, &[(missing, 5)], &mut |_| {}).unwrap_err();
+        assert!(!missing.is_transient(), "it isn't there later either");
         assert!(verify(&from, id, 5).is_ok() && verify(&from, id, 6).is_err());
     }
 }

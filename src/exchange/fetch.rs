@@ -185,3 +185,110 @@ impl FetchError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::samples::Shelf;
+
+    const BYTES: &[u8] = b"sealed bytes";
+
+    struct Scene {
+        shelf: Shelf,
+        id: ObjectId,
+        dir: tempfile::TempDir,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let shelf = Shelf::default();
+            let id = shelf.hold(BYTES, 0);
+            Self { shelf, id, dir: tempfile::tempdir().unwrap() }
+        }
+
+        fn fetch(&self) -> Result<PathBuf, FetchError> {
+            fetch_object(&self.shelf, &self.id, BYTES.len() as u64, self.dir.path())
+        }
+
+        fn path(&self, end: &str) -> PathBuf {
+            self.dir.path().join(format!("{}.{end}", self.id))
+        }
+
+        /// Fetches it whole, asking from these bytes on.
+        fn arrives(&self, asked: &[u64]) {
+            let whole = self.fetch().unwrap();
+            assert_eq!((whole.clone(), std::fs::read(whole).unwrap()), (self.path("age"), BYTES.to_vec()));
+            assert!(!self.path("part").exists());
+            assert_eq!(*self.shelf.asked.lock().unwrap(), asked);
+        }
+
+        /// Gives its bytes another content, under the same name.
+        fn garble(&self, bytes: &[u8]) {
+            self.shelf.objects.lock().unwrap().get_mut(&self.id).unwrap().0 = bytes.to_vec();
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_costs_only_the_rest() {
+        let scene = Scene::new();
+        scene.shelf.gives.lock().unwrap().extend([4, 3]);
+        for gathered in [3, 7] {
+            assert!(scene.fetch().unwrap_err().is_transient());
+            assert_eq!(std::fs::read(scene.path("part")).unwrap(), BYTES[..gathered]);
+            assert!(!scene.path("age").exists());
+        }
+        scene.arrives(&[0, 3, 7]);
+    }
+
+    #[test]
+    fn what_is_there_is_checked_and_not_fetched_again() {
+        let scene = Scene::new();
+        std::fs::write(scene.path("age"), BYTES).unwrap();
+        scene.arrives(&[]);
+        std::fs::write(scene.path("age"), b"other  bytes").unwrap();
+        scene.arrives(&[0]);
+        std::fs::remove_file(scene.path("age")).unwrap();
+        std::fs::write(scene.path("part"), BYTES).unwrap();
+        scene.arrives(&[0]);
+    }
+
+    #[test]
+    fn a_garbled_part_is_fetched_once_more_from_its_start() {
+        for (part, asked) in [(&b"seelad"[..], &[6, 0][..]), (b"sealed bytez", &[0]), (b"sealed bytes and more", &[0])]
+        {
+            let scene = Scene::new();
+            std::fs::write(scene.path("part"), part).unwrap();
+            scene.arrives(asked);
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_neither_named_nor_kept() {
+        for (bytes, left) in [(&b"sealed bytez"[..], 0), (b"sealed bytes and more", 0), (b"sealed", 6)] {
+            let scene = Scene::new();
+            scene.garble(bytes);
+            let refused = scene.fetch().unwrap_err();
+            assert!(
+                matches!(&refused, FetchError::Store { source, .. } if matches!(**source, StoreError::Damaged { .. }))
+            );
+            assert!(!refused.is_transient());
+            assert_eq!(std::fs::read(scene.path("part")).unwrap().len(), left, "what is short may come later");
+            assert!(!scene.path("age").exists());
+        }
+    }
+
+    #[test]
+    fn sizes_locks_and_directories_are_looked_at_first() {
+        let scene = Scene::new();
+        let sized = |size| fetch_object(&scene.shelf, &scene.id, size, scene.dir.path()).unwrap_err();
+        let too_large = sized(OBJECT_BYTES_MAX + 1);
+        assert!(matches!(too_large, FetchError::TooLarge { .. }) && !too_large.is_transient());
+        assert!(matches!(sized(OBJECT_BYTES_MAX), FetchError::Store { .. }), "it is short, and not too large");
+        let held = disk::open_part(&scene.path("part")).unwrap();
+        let busy = scene.fetch().unwrap_err();
+        assert!(matches!(busy, FetchError::Busy { .. }) && busy.is_transient());
+        drop(held);
+        let nowhere = fetch_object(&scene.shelf, &scene.id, 3, &scene.dir.path().join("none")).unwrap_err();
+        assert!(matches!(nowhere, FetchError::Local { .. }) && !nowhere.is_transient());
+    }
+}

@@ -135,6 +135,17 @@ mod tests {
         assert_eq!((found.removed, found.young), (0, 1));
     }
 
+    /// Of a store that lets nobody remove anything, how much is counted.
+    #[test]
+    fn what_may_not_be_removed_is_counted() {
+        let shelf = Shelf { keeps: true, ..Default::default() };
+        for bytes in [b"one", b"two"] {
+            shelf.hold(bytes, 9 * GRACE_MILLIS_MIN);
+        }
+        let found = collect(&shelf, 0, NOW, Collect::Remove).unwrap();
+        assert_eq!(found, Collected { objects: 2, bytes: 6, refused: 2, ..Default::default() });
+    }
+
     #[test]
     fn nothing_goes_while_a_head_cannot_be_read() {
         let mut shelf = Shelf::default();

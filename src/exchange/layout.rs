@@ -162,6 +162,7 @@ mod tests {
         ] {
             assert_eq!(path.to_string(), text);
             assert_eq!(text.parse(), Ok(path));
+            assert_eq!(path.under(Path::new("/mnt/stick")), Path::new("/mnt/stick").join(text));
         }
     }
 
@@ -213,10 +214,11 @@ mod tests {
         assert_eq!(check_format(FORMAT.as_bytes()), Ok(()));
         assert_eq!(check_format(b"wbsync store 2\n"), Err(FormatError::Newer { version: 2 }));
         for foreign in
-            ["", "wbsync store 1", "wbsync store 1\r\n", "wbsync store 0\n", "wbsync store 01\n", "wbsync store 1\n\n"]
+            ["", "wbsync store 1", "wbsync store 1\r\n", "wbsync store 0\n", "wbsync store 01\n", "wbsync store +1\n"]
         {
             assert_eq!(check_format(foreign.as_bytes()), Err(FormatError::Foreign), "{foreign:?}");
         }
+        assert_eq!(check_format(b"wbsync store 1\n\n"), Err(FormatError::Foreign));
         assert_eq!(check_format(b"\xff\xfe"), Err(FormatError::Foreign));
     }
 }

@@ -259,6 +259,9 @@ const LONG: &str = "it took half an hour, and others wait; the next exchange goe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::layout::StorePath;
+    use crate::exchange::samples::{NOW, Shelf};
+    use std::sync::atomic::Ordering;
 
     const TERMS: Terms = Terms { all: Duration::from_secs(1000), window: Duration::from_secs(100), bytes: 10_000 };
 
@@ -279,5 +282,61 @@ mod tests {
         assert_eq!(after(&[(60, 90_000), (60, 0), (101, 5)]), Err(SLOW.into()), "each window counts for itself");
         assert_eq!(after(&[(1001, u64::MAX)]), Err(LONG.into()));
         assert_eq!(after(&[(1, 1); 99]), Ok(()));
+        assert_eq!(after(&[(100, 0)]), Ok(()), "a window isn't over at its end");
+        assert_eq!(after(&[(1000, u64::MAX)]), Ok(()), "nor is all the time");
+    }
+
+    /// Every question, and every answer as the store gives it.
+    #[test]
+    fn a_paced_store_says_what_the_store_says() {
+        let mut shelf = Shelf { lanes: 3, ..Default::default() };
+        let manifest = shelf.put_scope();
+        let id = shelf.hold(b"object", 0);
+        shelf.put_head(&manifest, &[(id, 6)], |_| {});
+        let (scope, origin) = (manifest.scope, manifest.origin);
+        for path in [StorePath::Card(origin), StorePath::Receipt(scope, origin)] {
+            shelf.documents.insert(path, path.to_string().into());
+        }
+        let paced = Paced::new(Box::new(shelf.twin()), TERMS);
+        assert_eq!((paced.describe(), paced.lanes()), (shelf.describe(), 3));
+        (paced.renew().unwrap(), paced.flush().unwrap());
+        assert_eq!([&shelf.renewed, &shelf.flushed].map(|told| told.load(Ordering::SeqCst)), [1, 1]);
+        assert_eq!((paced.scopes().unwrap(), paced.cards().unwrap()), (vec![scope], vec![origin]));
+        assert_eq!((paced.heads(&scope).unwrap(), paced.receipts(&scope).unwrap()), (vec![origin], vec![origin]));
+        assert_eq!(paced.manifest(&scope).unwrap(), shelf.manifest(&scope).unwrap());
+        assert_eq!(paced.head(&scope, &origin).unwrap(), shelf.head(&scope, &origin).unwrap());
+        assert_eq!(paced.card(&origin).unwrap(), shelf.card(&origin).unwrap());
+        assert_eq!(paced.receipt(&scope, &origin).unwrap(), shelf.receipt(&scope, &origin).unwrap());
+        let missing = ObjectId::from_bytes([9; 32]);
+        assert_eq!(paced.missing(&[(id, 6), (missing, 6)]).unwrap(), [missing]);
+        assert_eq!([&id, &missing].map(|id| paced.object_size(id).unwrap()), [Some(6), None]);
+        assert_eq!(paced.objects().unwrap(), shelf.objects().unwrap());
+        let mut read = Vec::new();
+        paced.object(&id, 2).unwrap().take(100).read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"ject");
+        paced.put_object(&missing, 3, &mut &b"new"[..]).unwrap();
+        assert_eq!(paced.object_size(&missing).unwrap(), Some(3));
+        assert_eq!([true, false].map(|_| paced.remove_object(&missing, NOW).unwrap()), [true, false]);
+        let refused = [
+            paced.swap_manifest(&scope, None, b"").is_err(),
+            paced.swap_head(&scope, &origin, None, &[], b"").is_err(),
+            paced.remove_head(&scope, &origin, DocHash::from_bytes([0; 32])).is_err(),
+            paced.swap_receipt(&scope, &origin, None, b"").is_err(),
+            paced.swap_card(&origin, None, b"").is_err(),
+            paced.heal_object(&id, 6, &mut io::empty()).is_err(),
+        ];
+        assert_eq!(refused, [true; 6], "the shelf lets nobody write");
+    }
+
+    /// Each wait is too long here: what came in one go is there, and whatever else is asked is refused.
+    #[test]
+    fn whoever_is_out_of_time_is_asked_no_more() {
+        let paced = || Paced::new(Box::new(Shelf::default()), Terms { all: Duration::ZERO, ..TERMS });
+        let id = ObjectId::from_bytes([9; 32]);
+        let store = paced();
+        store.put_object(&id, 3, &mut &b"new"[..]).unwrap();
+        assert_eq!(store.scopes().unwrap_err().to_string(), "cannot list scopes in the shelf");
+        let stopped = paced().put_object(&id, 6, &mut b"new".chain(&b"er!"[..])).unwrap_err();
+        assert!(matches!(&stopped, StoreError::Io { doing: OBJECTS, source, .. } if source.to_string() == LONG));
     }
 }

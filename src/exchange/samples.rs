@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::exchange::head::{Head, ObjectRef, Segment};
 use crate::exchange::layout::StorePath;
@@ -25,6 +26,24 @@ pub(crate) struct Shelf {
     pub(crate) objects: Mutex<BTreeMap<ObjectId, (Vec<u8>, UnixMillis)>>,
     /// After how many bytes the connection breaks, once for each number.
     pub(crate) breaks: Mutex<Vec<u64>>,
+    /// The same for bytes that are read from here.
+    pub(crate) gives: Mutex<Vec<u64>>,
+    /// Objects that were asked for, from which byte on.
+    pub(crate) asked: Mutex<Vec<u64>>,
+    /// Documents that are no plain files.
+    pub(crate) irregular: BTreeSet<StorePath>,
+    /// Whether nobody may list objects.
+    pub(crate) hides: bool,
+    /// Whether nobody may remove objects.
+    pub(crate) keeps: bool,
+    /// Whether objects that are listed can't be had any more.
+    pub(crate) loses: bool,
+    /// How much may be asked at once, if it is more than one thing.
+    pub(crate) lanes: usize,
+    /// How often it was told to look again.
+    pub(crate) renewed: Arc<AtomicUsize>,
+    /// How often it was told to send what it gathered.
+    pub(crate) flushed: Arc<AtomicUsize>,
 }
 
 impl Shelf {
@@ -85,17 +104,39 @@ impl Shelf {
     }
 
     fn document(&self, path: StorePath) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.irregular.contains(&path) {
+            return Err(StoreError::Irregular { store: self.describe(), path: path.to_string() });
+        }
         Ok(self.documents.get(&path).cloned())
     }
 
+    /// Nobody replaces documents here.
     fn read_only<T>(&self) -> Result<T, StoreError> {
-        unreachable!("these tests replace no documents")
+        self.denied(Doing::Open)
+    }
+
+    fn denied<T>(&self, doing: Doing) -> Result<T, StoreError> {
+        Err(StoreError::Denied { store: self.describe(), doing, source: io::ErrorKind::PermissionDenied.into() })
     }
 }
 
 impl Store for Shelf {
     fn describe(&self) -> String {
         "the shelf".into()
+    }
+
+    fn lanes(&self) -> usize {
+        self.lanes.max(1)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.flushed.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn renew(&self) -> Result<(), StoreError> {
+        self.renewed.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     fn scopes(&self) -> Result<Vec<ScopeId>, StoreError> {
@@ -178,11 +219,15 @@ impl Store for Shelf {
     }
 
     fn object(&self, object: &ObjectId, offset: u64) -> Result<Box<dyn Read + Send>, StoreError> {
-        let bytes = self.held().get(object).map(|(bytes, _)| bytes.clone());
+        let bytes = self.held().get(object).filter(|_| !self.loses).map(|(bytes, _)| bytes.clone());
         let missing = || StoreError::Missing { store: self.describe(), path: StorePath::Object(*object) };
         let mut cursor = io::Cursor::new(bytes.ok_or_else(missing)?);
         cursor.set_position(offset);
-        Ok(Box::new(cursor))
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
+        Ok(match self.gives.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            Some(count) => Box::new(cursor.take(count).chain(Broken)),
+            None => Box::new(cursor),
+        })
     }
 
     fn put_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError> {
@@ -199,21 +244,46 @@ impl Store for Shelf {
     }
 
     fn heal_object(&self, _: &ObjectId, _: u64, _: &mut dyn Read) -> Result<bool, StoreError> {
-        unreachable!("these tests damage no objects")
+        self.read_only()
     }
 
     fn remove_object(&self, object: &ObjectId, unused_since: UnixMillis) -> Result<bool, StoreError> {
+        if self.keeps {
+            return self.denied(Doing::List("objects"));
+        }
         let mut held = self.held();
         let is_old = held.get(object).is_some_and(|(_, used)| *used <= unused_since);
         Ok(is_old && held.remove(object).is_some())
     }
 
     fn objects(&self) -> Result<Vec<StoredObject>, StoreError> {
+        if self.hides {
+            return self.denied(Doing::List("objects"));
+        }
         let stored = |(id, (bytes, used)): (&ObjectId, &(Vec<u8>, UnixMillis))| StoredObject {
             id: *id,
             bytes: bytes.len() as u64,
             used: *used,
         };
         Ok(self.held().iter().map(stored).collect())
+    }
+}
+
+impl Shelf {
+    /// Another one with the same in it.
+    pub(crate) fn twin(&self) -> Self {
+        let objects = Mutex::new(self.held().clone());
+        let documents = self.documents.clone();
+        let told = (Arc::clone(&self.renewed), Arc::clone(&self.flushed));
+        Self { documents, objects, lanes: self.lanes, renewed: told.0, flushed: told.1, ..Self::default() }
+    }
+}
+
+/// A connection that is gone.
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::ConnectionReset.into())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::hub::limits::{IDLE_TIMEOUT, body_time};
@@ -27,8 +27,12 @@ pub async fn whole(mut body: Incoming, bound: u64) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-/// Passes a body of `size` bytes to the other end of a channel, until it ends, breaks, is too slow or isn't wanted any more.
-pub async fn pass(mut body: Incoming, size: u64, to: mpsc::Sender<io::Result<Bytes>>) {
+/// Passes a body of `size` bytes to the other end of a channel, from when it is `wanted` until it ends, breaks, is too slow or isn't
+/// wanted any more. A client that waits for `100 Continue` hears it when the first byte is wanted, and sends nothing if none is.
+pub async fn pass(mut body: Incoming, size: u64, to: mpsc::Sender<io::Result<Bytes>>, wanted: oneshot::Receiver<()>) {
+    if wanted.await.is_err() {
+        return;
+    }
     let deadline = Instant::now() + body_time(size);
     loop {
         let next = next(&mut body, deadline).await.transpose();
@@ -73,17 +77,23 @@ fn refusal(error: &io::Error) -> Refusal {
 pub struct Passed {
     from: mpsc::Receiver<io::Result<Bytes>>,
     part: Bytes,
+    /// Whom to tell at the first read.
+    wants: Option<oneshot::Sender<()>>,
 }
 
 impl Passed {
-    /// Reads from a channel.
-    pub fn new(from: mpsc::Receiver<io::Result<Bytes>>) -> Self {
-        Self { from, part: Bytes::new() }
+    /// Reads from a channel, and tells when the first byte is wanted.
+    pub fn new(from: mpsc::Receiver<io::Result<Bytes>>, wants: oneshot::Sender<()>) -> Self {
+        Self { from, part: Bytes::new(), wants: Some(wants) }
     }
 }
 
 impl Read for Passed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(wants) = self.wants.take() {
+            // Nobody hears it where the client is gone: then nothing comes.
+            let _ = wants.send(());
+        }
         while self.part.is_empty() {
             match self.from.blocking_recv() {
                 None => return Ok(0),

@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_RANGE, HeaderValue};
 use hyper::http::request::Parts;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::exchange::layout::OBJECT_BYTES_MAX;
 use crate::exchange::store::{Store, StoreError};
@@ -57,12 +57,13 @@ pub(crate) async fn put(
     let heals = parts.uri.query() == Some(HEAL);
     let upload = Upload { object, size, offset, sender, heals };
     let (to, from) = mpsc::channel(PARTS_WAITING);
+    let (wants, wanted) = oneshot::channel();
     let worker = Arc::clone(hub);
     // Not under the bound of other work: this waits for the client.
-    let mut storing = tokio::task::spawn_blocking(move || upload.store(&worker, Passed::new(from)));
+    let mut storing = tokio::task::spawn_blocking(move || upload.store(&worker, Passed::new(from, wants)));
     let stored = tokio::select! {
         stored = &mut storing => stored,
-        () = body::pass(incoming, coming, to) => storing.await,
+        () = body::pass(incoming, coming, to, wanted) => storing.await,
         () = growing.taken_over() => match storing.await {
             Ok(Err(_)) => Ok(Err(Refusal::new(409, "taken-over", "a newer upload of this object by the same instance goes on"))),
             stored => stored,

@@ -15,6 +15,9 @@ pub struct NameError {
     found: String,
 }
 
+/// The most bytes of a dataset's name: 64, and the `+` of its overlay.
+pub const DATASET_BYTES_MAX: usize = 65;
+
 const RULE_PLAIN: &str = "1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter";
 const RULE_DATASET: &str = "1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter; of an overlay, '+' behind them";
 const RULE_FIELD: &str = "1 to 64 of A-Z, a-z, 0-9, '_' and '-'";

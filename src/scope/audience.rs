@@ -109,8 +109,6 @@ impl Audience {
 /// Reads a scope as a row or a mapping names it: the peers of `peers:` in any order.
 pub fn scope_of(text: &str) -> Option<ScopeName> {
     match text.strip_prefix("peers:") {
-        None if text == "public" => Some(ScopeName::public()),
-        None if text == "trusted" => Some(ScopeName::trusted()),
         None => ScopeName::new(text).ok(),
         Some(names) => {
             let names: Option<BTreeSet<PeerName>> = names.split(',').map(|name| PeerName::new(name).ok()).collect();
@@ -145,6 +143,13 @@ mod tests {
         }
         for value in [None, Some(""), Some("private"), Some("do_not_sync")] {
             assert_eq!(Audience::from_value(value, &addressees()), Audience::Private(Reason::Chosen));
+        }
+    }
+
+    #[test]
+    fn who_is_meant_together_needs_no_names() {
+        for (value, scope) in [("public", ScopeName::public()), ("trusted", ScopeName::trusted())] {
+            assert_eq!(Audience::from_value(Some(value), &Addressees::default()), Audience::Shared(scope));
         }
     }
 

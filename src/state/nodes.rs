@@ -13,7 +13,7 @@ use crate::tree::node::Node;
 use crate::tree::store::{NodeStore, StoreError};
 
 /// The most bytes of nodes kept in memory.
-const CACHE_BYTES_MAX: usize = 8 << 20;
+const CACHE_BYTES_MAX: usize = 32 << 20;
 
 /// Nodes read or written lately. When it is full the leaves go, of which there are most.
 #[derive(Debug, Default)]

@@ -41,6 +41,40 @@ impl State {
         Ok(())
     }
 
+    /// Tells whether our heads of a scope named anything since the last fresh ladder.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn has_sealed(&self, scope: &ScopeId) -> Result<bool, Error> {
+        self.connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM sealed WHERE scope = ?1)", [scope.as_bytes()], |row| row.get(0))
+            .map_err(Error::query("look what heads named"))
+    }
+
+    /// Notes that our head of another's scope has to go from wherever it is, until we sign a new one.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn note_head_withdrawn(&self, scope: &ScopeId) -> Result<(), Error> {
+        self.set_meta(&withdrawn_key(scope), "until the next one")
+    }
+
+    /// Tells whether our head of another's scope has to go from wherever it is.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn is_head_withdrawn(&self, scope: &ScopeId) -> Result<bool, Error> {
+        Ok(self.meta(&withdrawn_key(scope))?.is_some())
+    }
+
+    /// Notes that we signed a new head of a scope.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn clear_head_withdrawn(&self, scope: &ScopeId) -> Result<(), Error> {
+        self.forget_meta(&withdrawn_key(scope))
+    }
+
     /// Returns the number of our newest head of a scope that is a fresh ladder; 0 if there is none.
     ///
     /// # Errors
@@ -103,4 +137,8 @@ impl State {
         }
         super::database::commit(transaction)
     }
+}
+
+fn withdrawn_key(scope: &ScopeId) -> String {
+    format!("head-withdrawn/{scope}")
 }

@@ -5,7 +5,8 @@
 //! late harms nobody. To apply a bundle is to fetch from it.
 
 mod lack;
-pub(super) mod open;
+pub mod open;
+pub mod strangers;
 mod told;
 
 use std::io::{self, Write};
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use self::lack::Lacking;
 use self::open::Opened;
+use self::strangers::Stranger;
 use super::code::Code;
 use super::commit::{CommitSummary, Mode};
 use super::error::{Error, io_hint};
@@ -87,6 +89,8 @@ pub struct BundleApplied {
     /// What was merged and written.
     #[serde(flatten)]
     pub merge: MergeSummary,
+    /// Whose records in it were left alone: they are no peers, or not followed.
+    pub strangers: Vec<Stranger>,
 }
 
 /// A bundle that is about to be written.
@@ -105,6 +109,18 @@ pub enum BundleError {
     /// It can't be read as one.
     #[error("it isn't whole, or no bundle")]
     Open(#[source] store::Error),
+    /// A request is where a bundle should be.
+    #[error("{name} is a request, which asks for a bundle")]
+    IsRequest {
+        /// The file.
+        name: String,
+    },
+    /// A bundle is where a request should be.
+    #[error("{name} is a bundle, and no request for one")]
+    IsBundle {
+        /// The file.
+        name: String,
+    },
     /// It can't be written.
     #[error("it could not be packed")]
     Write(#[source] write::Error),
@@ -153,6 +169,7 @@ impl BundleError {
             Self::Open(_) | Self::Request(_) => Code::BundleDamaged,
             Self::Sealed(sealing::Error::Read(_) | sealing::Error::Header) => Code::BundleDamaged,
             Self::Sealed(_) | Self::NoKeys => Code::BundleSealed,
+            Self::IsRequest { .. } | Self::IsBundle { .. } => Code::Bundle,
             Self::Write(_) | Self::Read { .. } | Self::Io { .. } | Self::NoRoom { .. } => Code::Bundle,
         }
     }
@@ -170,6 +187,8 @@ impl BundleError {
             }
             Self::Read { source, .. } | Self::Io { source, .. } => io_hint(source),
             Self::Write(_) => "what was written is no bundle; run it again",
+            Self::IsRequest { .. } => "whoever it is meant for answers it: `wbsync bundle create --request FILE`",
+            Self::IsBundle { .. } => "take it in: `wbsync bundle apply FILE`; `wbsync bundle request` writes requests",
             Self::NoRoom { .. } => "give larger parts with `--split`",
         }
     }
@@ -253,8 +272,10 @@ impl Instance {
     pub fn bundle_apply(&self, files: &[PathBuf], mode: Mode) -> Result<BundleApplied, Error> {
         let opened = open::open(files, Some(self))?;
         let bundle = self.bundle_summary(opened.store.indexes())?;
+        let packer = opened.store.indexes().first().map_or_else(|| self.id(), |index| index.signer);
+        let strangers = self.strangers_in(&opened.store, &packer)?;
         if mode == Mode::DryRun {
-            return Ok(BundleApplied { bundle, ..BundleApplied::default() });
+            return Ok(BundleApplied { bundle, strangers, ..BundleApplied::default() });
         }
         self.state.set_meta(CARRIES_KEY, "yes")?;
         self.take_all_told(&opened)?;
@@ -264,7 +285,7 @@ impl Instance {
         let merge = self.merge_and_apply(Mode::Keep)?;
         // What we confirm lies ready for whoever packs next.
         self.publish()?;
-        Ok(BundleApplied { bundle, committed, fetched, merge })
+        Ok(BundleApplied { bundle, committed, fetched, merge, strangers })
     }
 
     /// Keeps what a bundle tells of what its packer has.

@@ -86,9 +86,9 @@ impl Instance {
         }
         self.settle_pending()?;
         let position = self.with_database(|database| Ok(database.position()?))?;
+        self.check_is_newest(&position)?;
         let views = views_of(&position)?;
         let (collector, capture) = self.collect(&views, |database, now, sink| database.capture(now, sink))?;
-        self.check_is_newest(&capture)?;
         let mut summary = summarize(&capture);
         let Collector { scopes, now, too_large, held, .. } = collector;
         summary.too_large = too_large;
@@ -103,7 +103,7 @@ impl Instance {
     pub(super) fn uncommitted(&self) -> Result<(Vec<Working>, CommitSummary), Error> {
         let position = match self.state.pending()? {
             // These commits were made; a crash kept them from the application's database.
-            Some(pending) => Position { applied: pending.applied, target: pending.target },
+            Some(pending) => Position { settled: pending.number, applied: pending.applied, target: pending.target },
             None => self.with_database(|database| Ok(database.position()?))?,
         };
         let views = views_of(&position)?;
@@ -146,7 +146,7 @@ impl Instance {
     pub fn settle_pending(&self) -> Result<(), Error> {
         let Some(pending) = self.state.pending()? else { return Ok(()) };
         let capture = Capture { number: pending.number, ..Capture::default() };
-        let position = Position { applied: pending.applied, target: pending.target };
+        let position = Position { settled: pending.number, applied: pending.applied, target: pending.target };
         self.with_database(|database| match database.settle(&capture, &position) {
             // The crash came after the database had taken it.
             Err(connector::Error::StaleCapture { number, wanted }) if wanted == number + 1 => Ok(()),
@@ -156,12 +156,13 @@ impl Instance {
     }
 
     /// Refuses a database that has settled less than this state knows of: a backup of it was put back, and what it doesn't hold
-    /// would look deleted by its owner.
-    fn check_is_newest(&self, capture: &Capture) -> Result<(), Error> {
-        let settled = self.state.meta(SETTLED_KEY)?.and_then(|text| text.parse().ok()).unwrap_or(0);
-        match capture.number > settled {
+    /// would look deleted by its owner. Nothing was read of it before: a capture gives rows that it doesn't know to new records, and a
+    /// restore would not recognise them any more.
+    fn check_is_newest(&self, position: &Position) -> Result<(), Error> {
+        let known = self.state.meta(SETTLED_KEY)?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        match position.settled >= known {
             true => Ok(()),
-            false => Err(Error::OldDatabase { found: capture.number.saturating_sub(1), known: settled }),
+            false => Err(Error::OldDatabase { found: position.settled, known }),
         }
     }
 
@@ -191,8 +192,8 @@ impl Instance {
         }
         self.found_scopes(now)?;
         self.keep_held(held)?;
-        let position = Position { applied: applied.encode(), target: target.map(|view| view.encode()) };
-        let Position { applied, target } = position.clone();
+        let (applied, target) = (applied.encode(), target.map(|view| view.encode()));
+        let position = Position { settled: capture.number, applied: applied.clone(), target: target.clone() };
         let json = |counts| serde_json::to_string(counts).expect("words and counts");
         for (key, counts) in [(PRIVATE_KEY, &summary.private), (TOO_LARGE_KEY, &summary.too_large)] {
             // A part of the rows says nothing of all.

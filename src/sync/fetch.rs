@@ -105,6 +105,7 @@ impl Instance {
         self.tell(Event::End);
         for id in scopes {
             let Some(row) = self.fetch_manifest(store, remote, &id, &mut summary)? else {
+                self.heed_fresh_ladder(store, remote, &id)?;
                 self.relay_sealed(store, remote, &id)?;
                 continue;
             };

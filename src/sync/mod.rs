@@ -32,6 +32,7 @@ pub mod init;
 pub mod inspect;
 pub mod instance;
 pub mod late;
+mod leave;
 mod lookup;
 pub mod map;
 pub mod mend;

@@ -15,7 +15,7 @@ use crate::cbor::writer::Writer;
 use crate::exchange::head::{self, Head};
 use crate::history::commit::{COMMIT_BYTES_MAX, Commit, id_of};
 use crate::id::bytes::{CommitId, InstanceId, NodeId, RecordKey, ScopeId};
-use crate::id::name::DatasetName;
+use crate::id::name::{DATASET_BYTES_MAX, DatasetName};
 use crate::keys::document::{self, DOCUMENT_BYTES_MAX, Unverified};
 use crate::keys::identity::fingerprint_of;
 use crate::record::cell::Record;
@@ -409,7 +409,6 @@ fn fields(record: &Record) -> BTreeMap<String, Vec<ProvenValue>> {
 pub const PROOF_BYTES_MAX: usize = 24 << 20;
 const NODES_MAX: usize = LEVEL_MAX as usize + 1;
 const FORMAT: u64 = 1;
-const DATASET_BYTES_MAX: usize = 65;
 
 const _: () = assert!(
     3 * DOCUMENT_BYTES_MAX + NODE_BYTES_MAX_SINGLE + LEVEL_MAX as usize * crate::tree::limits::NODE_BYTES_MAX

@@ -57,6 +57,9 @@ const COMMITS_BYTES_MAX: usize = 4 << 20;
 /// Deltas together may be this fraction of the snapshot, and these bytes, before a new snapshot is made.
 const SNAPSHOT_SHARE: u64 = 2;
 const SNAPSHOT_SLACK: u64 = 16 << 10;
+/// So many deltas of about a size become one. Fewer would rewrite what is new more often, so that followers fetch it again; more would
+/// make heads longer.
+const TIER: usize = 8;
 /// From so many touched records on a delta's size is judged by the snapshot's, not by sealing it.
 const MANY_RECORDS: u64 = 1_000;
 /// From so many deltas on they are folded whoever stands where; a head may list 64.
@@ -71,12 +74,13 @@ impl Instance {
         let mut all = BTreeMap::new();
         let store = self.own_store()?;
         for row in self.state.scopes()? {
-            if !self.follows(&row)? || self.state.is_shut_out(&row.id)? {
+            if !self.takes_part(&row)? {
+                self.leave(&store, row)?;
                 continue;
             }
             let Some(scope) = self.open_scope(row)? else { continue };
             if !scope.manifest.may_write(&self.id()) {
-                self.withdraw_own_head(&store, &scope)?;
+                self.withdraw_own_head(&store, &scope.row.id)?;
                 continue;
             }
             let scope = self.drop_old_epochs(scope)?;
@@ -101,6 +105,10 @@ impl Instance {
             store.swap_manifest(&row.id, there, &row.manifest).map_err(error())?;
         }
         let Some(head) = self.state.head(&row.id, &self.id())? else { return Ok(Placed::Whole) };
+        if self.state.is_head_withdrawn(&row.id)? {
+            // It was taken out on purpose: only a new one comes in its place.
+            return Ok(Placed::Incomplete);
+        }
         let objects = objects_of(&head)?;
         let incomplete = !store.missing(&objects).map_err(error())?.is_empty();
         let there = store.head(&row.id, &self.id()).map_err(error())?.map(|bytes| document::hash_of(&bytes));
@@ -135,8 +143,9 @@ impl Instance {
                 supersedes =
                     carries_objects(last.as_ref(), self)? && (refold || self.is_built_over(scope, last.as_ref())?);
                 if !supersedes {
-                    if refold {
-                        self.state.clear_refold(&row.id)?;
+                    // Nothing is named any more, but what was named before an empty head may lie about.
+                    if let Some(last) = last.filter(|_| refold) {
+                        self.spend_all_sealed(&last)?;
                     }
                     return Ok(None);
                 }
@@ -208,7 +217,7 @@ impl Instance {
 
     /// Signs a head, remembers it, and moves it into our own store. After a crash in between, the next
     /// publish finds it in the state and moves it.
-    fn keep_head(&self, store: &DirStore, scope: &OpenScope, head: &Head) -> Result<(), Error> {
+    pub(super) fn keep_head(&self, store: &DirStore, scope: &OpenScope, head: &Head) -> Result<(), Error> {
         let document = head.sign(&self.identity);
         let tracked = TrackedHead {
             scope: head.scope,
@@ -226,6 +235,7 @@ impl Instance {
         self.state.put_head(&tracked)?;
         self.state.put_seen(head, &tracked.hash, &tracked.document)?;
         self.state.put_published(&head.scope, head.seq, &head.commit)?;
+        self.state.clear_head_withdrawn(&head.scope)?;
         self.state.publish_withdrawals(&head.scope, head.seq)?;
         if self.state.refold_due(&head.scope)? {
             self.note_objects_of_writers(&scope.row)?;
@@ -279,8 +289,8 @@ struct Publishing<'a> {
 }
 
 impl Publishing<'_> {
-    /// The next ladder of the origin: the old one with what is new, folded where a step is no longer much
-    /// smaller than the one below it.
+    /// The next ladder of the origin: the old one with what is new, folded where it would have as many steps of about the same size as
+    /// make one.
     fn ladder(&mut self, last: Option<&Head>) -> Result<Vec<Segment>, Error> {
         let Some(last) = last else { return Ok(vec![self.snapshot()?]) };
         let (snapshot, deltas) = last.segments.split_first().expect("the origin's head has a snapshot");
@@ -288,19 +298,25 @@ impl Publishing<'_> {
         let mut since = self.since(last.seq)?;
         let mut sealed = None;
         let stands = self.instance.stands(self.scope)?;
-        while let Some(below) = deltas.last()
-            && !(stands.contains(&below.to_seq) && deltas.len() < UNFOLDED_MAX)
-        {
+        loop {
             let bytes = match self.size_of_many(&since, snapshot) {
                 Some(bytes) => bytes,
                 None => size(sealed.insert(self.delta_of(&since)?)),
             };
-            if size(below) > 2 * bytes {
-                break;
-            }
+            let is_full = deltas.len() >= UNFOLDED_MAX;
+            let tier = deltas.iter().rev().take_while(|below| {
+                let is_alike = size(below) <= 2 * bytes;
+                is_alike && (is_full || !stands.contains(&below.to_seq))
+            });
+            let folded = match tier.count() {
+                alike if alike + 1 >= TIER => alike,
+                alike if is_full => alike.max(1),
+                _ => break,
+            };
+            let lowest = deltas.len() - folded;
             sealed = None;
-            self.reach_back(&mut since, below.from_seq)?;
-            deltas.pop();
+            self.reach_back(&mut since, deltas[lowest].from_seq)?;
+            deltas.truncate(lowest);
         }
         let delta = sealed.map_or_else(|| self.delta_of(&since), Ok)?;
         deltas.push(delta);

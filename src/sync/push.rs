@@ -1,6 +1,6 @@
 //! Push: publishes, then copies what a remote lacks and moves its heads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::Error;
 use super::instance::Instance;
@@ -9,10 +9,10 @@ use super::progress::Event;
 use super::publish::Published;
 use super::refusal::Refusal;
 use super::relay::signer_of;
-use crate::exchange::copy::{CopyError, copy_objects};
+use crate::exchange::copy::{CopyError, CopyProgress, copy_objects, copy_unasked};
 use crate::exchange::head::Head;
 use crate::exchange::store::{Store, StoreError};
-use crate::id::bytes::{InstanceId, ScopeId};
+use crate::id::bytes::{InstanceId, ObjectId, ScopeId};
 use crate::id::name::PeerName;
 use crate::keys::card::SignedCard;
 use crate::keys::document;
@@ -135,11 +135,16 @@ impl Instance {
             // until its origin has brought the rules by which we may.
             let sent = relayed(origin == self.id(), sent)?;
             let has_rules = sent.is_some();
+            let row = self.state.scope(&scope)?;
+            let takes_part = row.map(|row| self.takes_part(&row)).transpose()?.unwrap_or(false);
             summary.manifests += u64::from(origin == self.id() && sent == Some(true));
             for signer in own.heads(&scope).map_err(Error::store("this instance"))? {
                 let sent = self.send_head(&own, remote, place, (&scope, &signer), &mut summary);
-                let is_ours = origin == self.id() || (signer == self.id() && has_rules);
+                let is_ours = origin == self.id() || (signer == self.id() && has_rules && takes_part);
                 let seq = relayed(is_ours, sent)?.flatten();
+                if signer == self.id() && seq.is_none() && !takes_part {
+                    self.take_out_own_head(remote, place, &scope, &mut summary)?;
+                }
                 sent_heads.extend(seq.filter(|_| signer == self.id()).map(|seq| (scope, seq)));
             }
         }
@@ -150,6 +155,9 @@ impl Instance {
         }
         // Only now: whoever reads the remote finds new heads, and proofs of what removed ones stood for.
         for row in self.state.scopes()? {
+            if self.state.is_head_withdrawn(&row.id)? {
+                self.take_out_own_head(remote, place, &row.id, &mut summary)?;
+            }
             self.retire_heads(remote, place, &row, &mut summary)?;
             self.clean_remote(remote, place, &row.id, &mut summary)?;
         }
@@ -231,20 +239,49 @@ impl Instance {
             return Ok(None);
         }
         let objects: Vec<_> = ours.objects().map(|object| (object.id, object.bytes)).collect();
+        let theirs = there.as_ref().and_then(|bytes| Head::open(bytes, signer).ok()).map(|(head, _)| head);
+        let expected = there.map(|bytes| document::hash_of(&bytes));
+        let few = theirs.as_ref().and_then(|theirs| few_more(theirs, &ours));
+        let wanted = few.as_deref().map_or(Wanted::Missing(&objects), Wanted::All);
+        self.send_objects(own, remote, name, wanted, summary)?;
+        if let Some(theirs) = &theirs {
+            self.note_replaced(place, theirs)?;
+        }
+        let swap = || remote.swap_head(scope, signer, expected, &objects, &bytes);
+        let swapped = match swap() {
+            // It has lost what its own head names.
+            Err(StoreError::Incomplete { .. }) if few.is_some() => {
+                self.send_objects(own, remote, name, Wanted::Missing(&objects), summary)?;
+                swap()
+            }
+            swapped => swapped,
+        };
+        swapped.map_err(raced(name))?;
+        summary.heads += 1;
+        Ok(Some(ours.seq))
+    }
+
+    fn send_objects(
+        &self,
+        own: &dyn Store,
+        remote: &dyn Store,
+        name: &str,
+        wanted: Wanted<'_>,
+        summary: &mut PushSummary,
+    ) -> Result<(), Error> {
+        let (Wanted::Missing(objects) | Wanted::All(objects)) = wanted;
         let total = objects.iter().map(|(_, bytes)| bytes).sum();
         self.tell(Event::Phase { name: &format!("pushing to {name}"), total: Some(total) });
-        let copied = copy_objects(own, remote, &objects, &mut |progress| self.tell(Event::Done(progress.bytes_done)))
-            .map_err(|source| Error::Copy { to: name.into(), source })?;
+        let progress = &mut |progress: CopyProgress| self.tell(Event::Done(progress.bytes_done));
+        let copied = match wanted {
+            Wanted::Missing(objects) => copy_objects(own, remote, objects, progress),
+            Wanted::All(objects) => copy_unasked(own, remote, objects, progress),
+        };
+        let copied = copied.map_err(|source| Error::Copy { to: name.into(), source })?;
         self.tell(Event::End);
         summary.objects += copied.objects;
         summary.bytes += copied.bytes;
-        if let Some(Ok((theirs, _))) = there.as_ref().map(|bytes| Head::open(bytes, signer)) {
-            self.note_replaced(place, &theirs)?;
-        }
-        let expected = there.map(|bytes| document::hash_of(&bytes));
-        remote.swap_head(scope, signer, expected, &objects, &bytes).map_err(raced(name))?;
-        summary.heads += 1;
-        Ok(Some(ours.seq))
+        Ok(())
     }
 
     /// Keeps the head of a writer of one of our scopes in our own store, so that a push brings it, the
@@ -284,6 +321,24 @@ pub fn cards_in(store: &dyn Store, name: &str) -> Result<(Vec<SignedCard>, Vec<R
     Ok((cards, refused))
 }
 
+/// Objects that a remote is to get.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// Those of them that it lacks, which it is asked for.
+    Missing(&'a [(ObjectId, u64)]),
+    /// All of them.
+    All(&'a [(ObjectId, u64)]),
+}
+
+/// Lists the objects that a head names and the one before it doesn't, if they are so small that to ask whether they are there would cost
+/// as much as to send them.
+fn few_more(before: &Head, after: &Head) -> Option<Vec<(ObjectId, u64)>> {
+    let held: BTreeSet<ObjectId> = before.objects().map(|object| object.id).collect();
+    let more: BTreeMap<ObjectId, u64> = after.objects().map(|object| (object.id, object.bytes)).collect();
+    let more: Vec<_> = more.into_iter().filter(|(id, _)| !held.contains(id)).collect();
+    (more.iter().map(|(_, bytes)| bytes).sum::<u64>() <= UNASKED_BYTES_MAX).then_some(more)
+}
+
 /// Forgives a store that doesn't take what we only carry for others.
 fn relayed<T>(is_ours: bool, sent: Result<T, Error>) -> Result<Option<T>, Error> {
     match sent {
@@ -297,6 +352,8 @@ fn relayed<T>(is_ours: bool, sent: Result<T, Error>) -> Result<Option<T>, Error>
     }
 }
 
+/// What is sent without asking whether it is missing, at most.
+const UNASKED_BYTES_MAX: u64 = 64 << 10;
 const HINT_CARD: &str = "the instance puts it right with its next push";
 
 fn raced(name: &str) -> impl FnOnce(StoreError) -> Error {

@@ -181,23 +181,6 @@ impl Instance {
         }
     }
 
-    /// Takes our own head out of our own store if it may carry what was withdrawn and we can't sign another: we
-    /// write in the scope no more.
-    ///
-    /// # Errors
-    /// `Store`.
-    pub(super) fn withdraw_own_head(&self, store: &dyn Store, scope: &OpenScope) -> Result<(), Error> {
-        let id = &scope.row.id;
-        if !self.state.refold_due(id)? {
-            return Ok(());
-        }
-        self.state.set_meta(OWN_STORE_KEY, "due")?;
-        if let Some(head) = self.state.head(id, &self.id())? {
-            store.remove_head(id, &self.id(), head.hash).map_err(Error::store("this instance"))?;
-        }
-        Ok(self.state.clear_refold(id)?)
-    }
-
     /// Takes the heads of writers out of our own store that may carry what we withdrew.
     ///
     /// # Errors

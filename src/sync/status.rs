@@ -289,7 +289,7 @@ impl Instance {
             records: head.map_or(0, |head| head.commit.records()),
             applied: row.local_head.is_none() || applied.commits.get(&row.id) == row.local_head.as_ref(),
             unpublished: may_write
-                && !self.state.is_shut_out(&row.id)?
+                && self.takes_part(row)?
                 && row.local_head.is_some()
                 && (!published || own.is_some() && refold),
             local_edits: !may_write && own_writes > taken,

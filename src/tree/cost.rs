@@ -38,7 +38,7 @@ fn cost_follows_the_change() {
 
     store.reset_counts();
     assert!(get(&store, &id_key(), &root, &record_key(77_777)).unwrap().is_some());
-    assert!(store.reads() <= 4, "a lookup took {} reads", store.reads());
+    assert!((3..=4).contains(&store.reads()), "a lookup took {} reads", store.reads());
 
     store.reset_counts();
     assert_eq!(scan(&store, &id_key(), &root, record_key(500)..record_key(600)).count(), 100);

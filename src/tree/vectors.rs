@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use super::error::{Corruption, TreeError};
-use super::limits::{KEY_BYTES_MAX, LEVEL_MAX, VALUE_BYTES_MAX};
+use super::limits::{KEY_BYTES_MAX, LEVEL_MAX, NODE_BYTES_MAX, VALUE_BYTES_MAX};
 use super::memory::MemoryStore;
 use super::node::{Node, child_tail, encode, value_tail};
 use super::root::Root;
@@ -45,6 +45,7 @@ fn map_with_oversized_values_has_its_frozen_root() {
 
 #[test]
 fn boundary_hash_is_frozen() {
+    assert_eq!(id_key().as_bytes(), &[0x11; 32]);
     assert_eq!(id_key().boundary_hash(0, b"a"), 0x1fb9_ee90);
     assert_eq!(id_key().boundary_hash(1, b"a"), 0xdf82_b0c9);
     assert_eq!(id_key().boundary_hash(0, b""), 0x7c13_a720);
@@ -69,6 +70,12 @@ fn malformed_nodes_are_refused() {
     assert!(Node::decode(leaf(&[(b"a", b"1"), (b"b", b"2")])).is_ok());
     assert!(Node::decode(inner(1, 1)).is_ok());
     assert!(Node::decode(leaf(&[(b"a", &[0; 20_000])])).is_ok());
+    // All but the second value takes 12 bytes.
+    assert!(Node::decode(leaf(&[(b"a", b"1"), (b"b", &[0; NODE_BYTES_MAX - 12])])).is_ok_and(|node| {
+        assert_eq!((node.entries(), node.bytes().len()), (2, NODE_BYTES_MAX));
+        assert!((NODE_BYTES_MAX..NODE_BYTES_MAX + 200).contains(&node.weight()), "{}", node.weight());
+        true
+    }));
     for (name, bytes) in [
         ("no entries", encode(0, 0, &[])),
         ("half an entry", b"\x82\x00\x81\x41a".to_vec()),
@@ -77,6 +84,7 @@ fn malformed_nodes_are_refused() {
         ("long key", leaf(&[(&[0; KEY_BYTES_MAX + 1], b"")])),
         ("large value", leaf(&[(b"a", &vec![0; VALUE_BYTES_MAX + 1])])),
         ("large node of two entries", leaf(&[(b"a", &[0; 10_000]), (b"b", &[0; 10_000])])),
+        ("node of two entries with a byte too much", leaf(&[(b"a", b"1"), (b"b", &[0; NODE_BYTES_MAX - 11])])),
         ("text key", b"\x82\x00\x82\x61a\x41b".to_vec()),
         ("long form of a length", b"\x82\x00\x82\x58\x01a\x41b".to_vec()),
         ("indefinite length", b"\x82\x00\x9f\x41a\x41b\xff".to_vec()),

@@ -182,3 +182,69 @@ fn a_site_is_made_from_a_bundle_by_file_by_pipe_and_by_init() {
     let run = App::new().wbsync(&["clone", store.to_str().unwrap(), "--part", file, "--preset", "whiteballoon"]);
     run.exits(2);
 }
+
+#[test]
+fn a_bundle_of_a_stranger_says_why_nothing_is_taken() {
+    let pair = Pair::strangers();
+    let (alpha, beta) = (&pair.alpha, &pair.beta);
+    alpha.wbsync(&["bundle", "create", "--all", "-o", "all.tar"]).ok();
+    let file = alpha.dir().join("all.tar");
+    let apply = |more: &[&str]| beta.wbsync(&[&["bundle", "apply", file.to_str().unwrap()], more].concat()).ok();
+    for run in [apply(&["-n"]), apply(&[])] {
+        assert!(run.stderr.contains("nothing is taken of alpha (SHA256:"), "{run}");
+        assert!(run.stderr.contains("hint: `wbsync peer add CARD`"), "{run}");
+    }
+    let told = apply(&["--json"]).json();
+    assert_eq!((&told["strangers"][0]["name"], &told["strangers"][0]["is_peer"]), (&"alpha".into(), &false.into()));
+    beta.wbsync(&["peer", "add", alpha.wbsync(&["id"]).ok().stdout.trim()]).ok();
+    let run = apply(&[]);
+    assert!(run.stderr.contains("nothing is taken of alpha, who isn't followed here"), "{run}");
+    assert!(!run.stderr.contains("peer add") && run.stderr.contains("wbsync follow NAME"), "{run}");
+    beta.wbsync(&["follow", "alpha"]).ok();
+    let run = apply(&[]);
+    assert!(run.stdout.contains("took 1 new head\n") && !run.stderr.contains("nothing is taken"), "{run}");
+}
+
+#[test]
+fn strangers_in_the_bundle_of_a_peer_are_not_spoken_of() {
+    let pair = Pair::new();
+    let gamma = App::new();
+    gamma.insert_user("gina", "public");
+    gamma.wbsync(&["init", "--preset", "whiteballoon", "--name", "gamma"]).ok();
+    // Alpha carries for gamma, whom beta doesn't know.
+    pair.alpha.wbsync(&["peer", "add", gamma.wbsync(&["id"]).ok().stdout.trim()]).ok();
+    pair.alpha.wbsync(&["follow", "gamma"]).ok();
+    gamma.wbsync(&["bundle", "create", "--all", "-o", "all.tar"]).ok();
+    pair.alpha.wbsync(&["bundle", "apply", gamma.dir().join("all.tar").to_str().unwrap()]).ok();
+    pair.alpha.wbsync(&["bundle", "create", "--all", "--whole", "-o", "all.tar"]).ok();
+    let run = pair.beta.wbsync(&["bundle", "apply", pair.alpha.dir().join("all.tar").to_str().unwrap()]).ok();
+    assert!(run.stdout.contains("of alpha") && !run.stderr.contains("nothing is taken"), "{run}");
+}
+
+#[test]
+fn a_request_and_a_bundle_are_told_apart() {
+    let pair = Pair::new();
+    let (alpha, beta) = (&pair.alpha, &pair.beta);
+    beta.wbsync(&["bundle", "request", "-o", "beta.request"]).ok();
+    let request = beta.dir().join("beta.request").to_str().unwrap().to_owned();
+    for verb in ["apply", "verify", "list"] {
+        let run = beta.wbsync(&["bundle", verb, &request]).exits(1);
+        assert!(run.stderr.contains("beta.request is a request, which asks for a bundle"), "{run}");
+        assert!(
+            run.stderr.contains("hint: whoever it is meant for answers it: `wbsync bundle create --request"),
+            "{run}"
+        );
+    }
+    for seal in [&[][..], &["--to", "beta"]] {
+        alpha.wbsync(&[&["bundle", "create", "--for", "beta", "--full", "-o", "for-beta"], seal].concat()).ok();
+        let run = alpha.wbsync(&["bundle", "create", "--request", "for-beta", "-o", "again"]).exits(1);
+        assert!(run.stderr.contains("for-beta is a bundle, and no request for one"), "{run}");
+        assert!(!alpha.dir().join("again").exists());
+    }
+    // What is neither is damage, as before.
+    let mut bytes = fs::read(&request).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&request, bytes).unwrap();
+    beta.wbsync(&["bundle", "apply", &request]).exits(6);
+    alpha.wbsync(&["bundle", "create", "--request", &request]).exits(6);
+}

@@ -147,7 +147,8 @@ impl App {
         self.sync.begin_apply(&target).unwrap();
         let applied = self.sync.apply(&mut changes.into_iter().map(Ok), &mut |_| {}).unwrap();
         self.sync.finish_apply().unwrap();
-        assert_eq!(self.sync.position().unwrap(), Position { applied: target, target: None });
+        let Position { applied: shown, target: open, .. } = self.sync.position().unwrap();
+        assert_eq!((shown, open), (target, None));
         self.db.whole();
         applied
     }

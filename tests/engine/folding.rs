@@ -145,14 +145,22 @@ fn thousands_of_edits_are_sealed_once_and_reach_whoever_stands_anywhere() {
     alpha.sync();
     beta.pull();
     gamma.pull();
-    for (share, says) in [(5, "one"), (6, "two")] {
+    // Small steps are folded with a large one where they would be too many, and a second large one stands on it.
+    for number in 0..7 {
+        run(&format!("UPDATE request_comments SET body = body || 'small' WHERE id % 1000 = {number}"));
+        alpha.open().commit(wbsync::sync::commit::Mode::Keep).unwrap();
+        alpha.push();
+    }
+    assert_eq!(sizes(&head_of(&stick, &alpha, "public")).len(), 8);
+    for (share, says, segments, from) in [(5, "one", 2, 1), (6, "two", 3, 9)] {
         run(&format!("UPDATE request_comments SET body = body || '{says}' WHERE id % {share} = 0"));
         run(&format!("UPDATE request_comments SET deleted_at = created_at WHERE id % 500 = {share}"));
         alpha.open().commit(wbsync::sync::commit::Mode::Keep).unwrap();
         let published = alpha.push().published.remove("public").expect("there was something new");
         let head = head_of(&stick, &alpha, "public");
         let delta = *sizes(&head).last().unwrap();
-        assert_eq!((published.segments, delta.0, delta.1), (2, 1, head.seq), "{says}: {:?}", sizes(&head));
+        let wanted = (segments, from, head.seq);
+        assert_eq!((published.segments, delta.0, delta.1), wanted, "{says}: {:?}", sizes(&head));
         assert_eq!((published.objects, published.bytes), (1, delta.2), "{says}");
         beta.pull();
         assert_eq!(beta.roots(&alpha, &ScopeName::public()), alpha.roots(&alpha, &ScopeName::public()));

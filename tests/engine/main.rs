@@ -27,6 +27,7 @@ mod forge;
 mod giving_up;
 mod gossip;
 mod health;
+mod leaving;
 mod lost_stick;
 mod meanwhile;
 mod mending;

@@ -258,6 +258,44 @@ fn an_old_database_beside_a_current_state_publishes_nothing_until_it_is_restored
     assert_eq!(count(beta, "made later"), "1");
 }
 
+/// A row that was captured only after the backup is known by what it says, also if a sync was tried before the restore.
+#[test]
+fn a_refused_sync_spoils_nothing_for_the_restore() {
+    for (is_tried, has_books) in [(false, true), (true, true), (true, false)] {
+        let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+        alpha.request(1, "known", "public");
+        alpha.sync();
+        alpha.request(1, "just made", "public");
+        let backup = Saved::of(alpha.app.dir());
+        alpha.sync();
+        beta.request(1, "of beta", "public");
+        for site in [&beta, &alpha, &beta] {
+            site.sync();
+        }
+        if has_books {
+            put_back(&alpha, &backup, Part::App);
+        } else {
+            let names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE '\\_wbsync%' ESCAPE '\\'";
+            let drops = alpha.app.value(&format!("SELECT group_concat('DROP TABLE ' || name, ';') FROM ({names})"));
+            alpha.app.db().execute_batch(&drops).unwrap();
+        }
+        if is_tried {
+            let error = alpha.open().commit(Mode::Keep).unwrap_err();
+            assert!(matches!(error, Error::OldDatabase { .. }), "{error:?}");
+        }
+        restore(&alpha);
+        for site in [&alpha, &beta, &alpha] {
+            site.sync();
+        }
+        for site in [&alpha, &beta] {
+            for title in ["known", "just made", "of beta"] {
+                assert_eq!(count(site, title), "1", "{title} at {}, tried {is_tried}, {has_books}", site.name);
+            }
+            assert_eq!(shared(site).len(), shared(&alpha).len());
+        }
+    }
+}
+
 #[test]
 fn both_from_the_same_old_moment_catch_up() {
     let week = week();

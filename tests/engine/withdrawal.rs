@@ -10,19 +10,19 @@ use wbsync::testing::prng::Prng;
 
 use super::world::{STICK, Saved, Site, Stick, clone, files_under, pair};
 
-const WORD: &str = "zqsecret";
+pub const WORD: &str = "zqsecret";
 
 fn holds(bytes: &[u8]) -> bool {
     bytes.windows(WORD.len()).any(|window| window == WORD.as_bytes())
 }
 
 /// The sealed objects under a store that decrypt to the word.
-fn carriers(site: &Site, store: &Path) -> Vec<String> {
+pub fn carriers(site: &Site, store: &Path) -> Vec<String> {
     let opened = site.unseal(store, &BTreeSet::new());
     opened.into_iter().filter(|(_, _, plain)| holds(plain)).map(|(path, _, _)| path).collect()
 }
 
-fn own_store(site: &Site) -> std::path::PathBuf {
+pub fn own_store(site: &Site) -> std::path::PathBuf {
     site.app.dir().join(".wbsync/store")
 }
 
@@ -287,7 +287,7 @@ fn a_local_comment_under_a_withdrawn_request_survives_under_a_placeholder() {
 }
 
 /// A request with the word that alpha published and beta, a writer, edited; returns alpha's key.
-fn edited_by_a_writer(alpha: &Site, beta: &Site) -> i64 {
+pub fn edited_by_a_writer(alpha: &Site, beta: &Site) -> i64 {
     let alice = alpha.app.insert_user("alice", "public");
     let ladder = alpha.request(alice, "ladder", "public");
     for site in [alpha, beta, alpha, beta] {

@@ -128,7 +128,7 @@ fn what_a_crash_kept_from_being_settled_is_not_shown_as_uncommitted() {
     let before = fs::read(alpha.app.db_path()).unwrap();
     let instance = alpha.open();
     instance.commit(Mode::Keep).unwrap();
-    let Position { applied, target } = instance.with_database(|database| Ok(database.position()?)).unwrap();
+    let Position { applied, target, .. } = instance.with_database(|database| Ok(database.position()?)).unwrap();
     // The commit is durable here, and the application's database has not heard of it.
     instance.state.put_pending(&PendingSettle { number: 2, applied, target }).unwrap();
     drop(instance);

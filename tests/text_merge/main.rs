@@ -106,6 +106,26 @@ fn too_large_texts_are_one_conflict_unless_one_side_changed_nothing() {
     assert!(matches!(merge(&lines, &ours, &theirs), Merged::Conflict(segments) if segments.len() == 1));
 }
 
+#[test]
+fn a_last_line_that_one_side_dropped_and_the_other_changed_is_a_conflict() {
+    // Whichever side comes first: the first line decides their order.
+    for first in ["a", "z"] {
+        let dropped = format!("{first}\nx");
+        let merged = merge("k\nx\nold", "k\nx\nnew", &dropped);
+        let Merged::Conflict(segments) = merged else { panic!("{merged:?}") };
+        let Some(Segment::Conflict { ours, theirs, .. }) = segments.last() else { panic!("{segments:?}") };
+        assert!(ours.ends_with("new") && theirs.is_empty(), "{segments:?}");
+    }
+    assert_eq!(merge("a\n", "", "a"), Merged::Clean(String::new()), "nothing is left");
+}
+
+#[test]
+fn texts_of_the_greatest_size_are_merged() {
+    let middle = "a".repeat(TEXT_BYTES_MAX - 4);
+    let merged = merge(&format!("k\n{middle}\n"), &format!("k\n{middle}\nx"), &format!("z\n{middle}\n"));
+    assert_eq!(merged, Merged::Clean(format!("z\n{middle}\nx")));
+}
+
 /// Each of these is slow in some merge tool; the bound is far above what they take unoptimised on a slow machine.
 #[test]
 fn hostile_texts_are_merged_in_bounded_time() {

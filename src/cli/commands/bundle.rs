@@ -11,13 +11,15 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::span;
 use crate::cli::text::{bytes, count, tame};
+use crate::sync::bundle::open::read_request;
+use crate::sync::bundle::strangers::Stranger;
 use crate::sync::bundle::{BundleError, BundleOptions, BundleSummary, bundle_look, summary_of};
 use crate::sync::commit::Mode;
 use crate::sync::error::Error;
 use crate::sync::instance::Purpose;
+use crate::sys::clock;
 use crate::sys::disk::Access;
 use crate::sys::output::Output;
-use crate::sys::{clock, disk};
 
 /// Carry records in one file: to sites that are reached by stick only
 ///
@@ -150,6 +152,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
                 text += &merge::describe(&applied.merge, mode);
             }
             context.answer(&applied, &text)?;
+            tell_strangers(context, &applied.strangers);
             for waiting in &applied.fetched.held {
                 context.warn(&format!("waits: {}", tame(waiting)));
             }
@@ -160,13 +163,28 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     }
 }
 
+/// Says whose records in a bundle were left alone, since nobody here asked for them.
+fn tell_strangers(context: &Context, strangers: &[Stranger]) {
+    for Stranger { name, fingerprint, is_peer } in strangers {
+        let name = tame(name);
+        context.warn(&match is_peer {
+            true => format!("nothing is taken of {name}, who isn't followed here"),
+            false => format!("nothing is taken of {name} ({fingerprint}), who is no peer here"),
+        });
+    }
+    if strangers.iter().any(|stranger| !stranger.is_peer) {
+        context.hint("`wbsync peer add CARD`, with the line that `wbsync id` prints there, makes it a peer");
+    }
+    if !strangers.is_empty() {
+        context.hint("`wbsync follow NAME` takes in what it shares, once this bundle is applied again");
+    }
+}
+
 fn run_create(context: &mut Context, create: &Create) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Change)?;
     let mut requests = Vec::new();
     for path in &create.request {
-        let path = context.dir.join(path);
-        let bytes = disk::read_bounded(&path, REQUEST_BYTES_MAX).map_err(Error::io("read", &path))?;
-        requests.push(bytes.ok_or_else(|| Error::io("read", &path)(io::ErrorKind::NotFound.into()))?);
+        requests.push(read_request(&context.dir.join(path)).map_err(Error::from)?);
     }
     let since =
         create.since.as_ref().map(|when| span::moment(when, clock::now())).transpose().map_err(Failure::Usage)?;
@@ -282,5 +300,3 @@ fn size(text: &str) -> Result<u64, String> {
     let bytes = number.parse::<u64>().ok().filter(|_| is_number).and_then(|number| number.checked_mul(unit));
     bytes.filter(|bytes| *bytes > 0).ok_or_else(told)
 }
-
-const REQUEST_BYTES_MAX: u64 = 4 << 20;

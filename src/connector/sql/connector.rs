@@ -219,7 +219,9 @@ impl Connector for SqlConnector {
 
     fn position(&mut self) -> Result<Position, Error> {
         let books = self.existing_books("read the position")?;
-        Ok(books.map(|books| Position { applied: books.applied, target: books.target }).unwrap_or_default())
+        let position = |books: Books| (books.settled.unsigned_abs(), books.applied, books.target);
+        let (settled, applied, target) = books.map(position).unwrap_or_default();
+        Ok(Position { settled, applied, target })
     }
 
     fn capture(

@@ -94,24 +94,30 @@ impl SqlConnector {
         let mut candidates = Vec::new();
         for key in &strays[&mark] {
             let shows = self.session().one(&plan.sql_row, &bound(&plan.key.given(key)), |row| {
-                let mut shows = true;
+                let (mut shows, mut is_called_so) = (true, true);
                 for (index, field) in plan.fields.iter().enumerate() {
                     if let (Column::Plain(kind), Some(value)) = (&field.content, content.fields.get(&field.name)) {
                         let is_alias = plan.spec.alias.as_ref() == Some(&field.name);
-                        shows &= is_alias || convert::shows(*kind, &row.raw(index + 1)?.to_raw(), value);
+                        let is_shown = convert::shows(*kind, &row.raw(index + 1)?.to_raw(), value);
+                        *(if is_alias { &mut is_called_so } else { &mut shows }) &= is_shown;
                     }
                 }
-                Ok(shows)
+                Ok((shows, is_called_so))
             })?;
-            candidates.extend(shows.map(|shows| (key.clone(), shows)));
+            candidates.extend(shows.map(|(shows, is_called_so)| (key.clone(), shows, is_called_so)));
         }
         // An own row may have been edited since; a row of others is theirs only if it says what they say.
         let is_own = id.origin == self.context.own;
-        let alike = candidates.iter().filter(|(_, shows)| *shows).count();
-        let chosen = match (&candidates[..], alike) {
-            ([(key, shows)], _) if is_own || *shows => Some((key.clone(), *shows)),
-            (_, 1) => candidates.into_iter().find(|(_, shows)| *shows),
-            _ => None,
+        let chosen = match &candidates[..] {
+            [(key, shows, _)] if is_own || *shows => Some((key.clone(), *shows)),
+            several => {
+                let mut alike: Vec<_> = several.iter().filter(|(_, shows, _)| *shows).collect();
+                // A name may have been changed so that it is nobody else's here; where it wasn't, it decides.
+                if alike.len() > 1 {
+                    alike.retain(|(.., is_called_so)| *is_called_so);
+                }
+                if let [(key, ..)] = alike[..] { Some((key.clone(), true)) } else { None }
+            }
         };
         let Some((key, shows)) = chosen else { return Ok(false) };
         strays.get_mut(&mark).expect("it was found just above").retain(|stray| *stray != key);

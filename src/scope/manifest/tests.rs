@@ -44,14 +44,17 @@ fn new_scope_opens_for_its_origin_alone() {
     assert_eq!(signed.manifest.readers(), [Identity::fixed(1).id()]);
     let holds = |needle: &[u8]| signed.bytes.windows(needle.len()).any(|window| window == needle);
     assert!(!holds(b"group:board") && !holds(b"SECRET") && !holds(&keys.id_key[..]), "a hub learns no name and no key");
-    assert!(!format!("{keys:?}").contains("SECRET"));
+    assert_eq!(format!("{keys:?}"), r#"Keys { name: "group:board", epochs: [1], .. }"#);
 }
 
 #[test]
 fn public_scope_opens_for_anyone() {
     let signed = first("public");
     assert!(signed.manifest.public);
-    assert_eq!(unlocked(&signed, 3).unwrap().name, ScopeName::public());
+    let keys = unlocked(&signed, 3).unwrap();
+    assert_eq!(keys.name, ScopeName::public());
+    assert_eq!(signed.manifest.public_id_key().unwrap(), Some(keys.id_key));
+    assert_eq!(first("trusted").manifest.public_id_key().unwrap(), None);
     let origin = Identity::fixed(1);
     let mut draft = after(&origin, &signed);
     assert!(matches!(draft.grant(&reader(2), Since::Now), Err(DraftError::Public { .. })));
@@ -257,6 +260,28 @@ fn sealed() -> Manifest {
         epochs: vec![epoch(1, 1), epoch(3, 2)],
         details: b"sealed details".to_vec(),
         ..public()
+    }
+}
+
+/// Grants that fill a document to its last byte, and with one byte more.
+#[test]
+fn a_manifest_is_as_large_as_a_document_may_be() {
+    let mut manifest = sealed();
+    let Access::Granted(grants) = &mut manifest.epochs[0].access else { unreachable!() };
+    grants.extend((0..1030_u16).map(|number| {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        (InstanceId::from_bytes(id), vec![0; 4000])
+    }));
+    grants.sort();
+    manifest.details = vec![0; 1000];
+    let room = DocKind::Manifest.payload_bytes_max() - manifest.encode().len();
+    for (more, fits) in [(room, true), (room + 1, false)] {
+        let mut manifest = manifest.clone();
+        manifest.details.extend(vec![0; more]);
+        let signed = manifest.sign(&Identity::fixed(1));
+        assert_eq!(signed.is_ok(), fits);
+        assert!(fits || matches!(signed, Err(Error::TooLarge { .. })));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Opening bundles: from files, sealed ones too, and from what comes over a pipe.
 
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -9,7 +9,10 @@ use super::BundleError;
 use crate::keys::sealing;
 use crate::sync::instance::Instance;
 use crate::sys::disk;
+use crate::transport::bundle::request::Request;
 use crate::transport::bundle::store::{BundleStore, Part};
+use crate::transport::bundle::tar::{self, BLOCK};
+use crate::transport::bundle::write::INDEX;
 
 /// An open bundle, with the files that live as long as it.
 pub(in crate::sync) struct Opened {
@@ -55,7 +58,39 @@ pub(in crate::sync) fn open(files: &[PathBuf], instance: Option<&Instance>) -> R
         parts.push(Part { file: spool.path().to_owned(), name });
         plain.push(spool);
     }
-    Ok(Opened { store: BundleStore::open(&parts).map_err(BundleError::Open)?, _plain: plain })
+    match BundleStore::open(&parts) {
+        Ok(store) => Ok(Opened { store, _plain: plain }),
+        Err(error) => Err(match parts.into_iter().find(is_request) {
+            Some(part) => BundleError::IsRequest { name: part.name },
+            None => BundleError::Open(error),
+        }),
+    }
+}
+
+/// Reads the file of a request, as far as to tell that it is no bundle.
+///
+/// # Errors
+/// `Bundle`.
+pub fn read_request(path: &Path) -> Result<Vec<u8>, BundleError> {
+    let name = path.display().to_string();
+    let failed = |source| BundleError::Read { from: name.clone(), source };
+    let read = disk::read_bounded(path, REQUEST_FILE_BYTES_MAX);
+    let start = match &read {
+        Ok(bytes) => bytes.iter().flatten().copied().take(BLOCK).collect(),
+        // What is too large for a request may well be a bundle.
+        Err(_) => disk::read_start(path, BLOCK as u64).map_err(failed)?,
+    };
+    let first = <&[u8; BLOCK]>::try_from(&*start).ok().and_then(|block| tar::parse(block).ok()?);
+    if start.starts_with(AGE) || first.is_some_and(|(first, _)| first == INDEX) {
+        return Err(BundleError::IsBundle { name });
+    }
+    read.map_err(failed)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+}
+
+/// Tells whether a part is the other kind of file that people carry.
+fn is_request(part: &Part) -> bool {
+    let bytes = disk::read_bounded(&part.file, REQUEST_FILE_BYTES_MAX);
+    bytes.is_ok_and(|bytes| bytes.is_some_and(|bytes| Request::open(&bytes).is_ok()))
 }
 
 /// Copies what is opened; to read is to check, so that what can't be read is damaged.
@@ -74,3 +109,5 @@ fn unseal(from: &mut dyn Read, to: &mut dyn io::Write) -> Result<(), BundleError
 
 /// How every age file begins.
 const AGE: &[u8] = b"age-encryption.org/";
+/// The most bytes of the file of a request.
+const REQUEST_FILE_BYTES_MAX: u64 = 4 << 20;

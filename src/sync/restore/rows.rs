@@ -426,7 +426,7 @@ impl Survey<'_> {
             }
         }
         let target = if is_applying { Some(instance.heads_view(&view)?.encode()) } else { None };
-        let position = Position { applied: view.encode(), target };
+        let position = Position { settled: capture.number, applied: view.encode(), target };
         instance.with_database(|database| Ok(database.settle(capture, &position)?))
     }
 

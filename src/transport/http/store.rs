@@ -198,6 +198,20 @@ impl HttpStore {
         Ok(wanted)
     }
 
+    /// Returns how much of an object came by an earlier upload and needn't be sent again; `None` if the hub holds all of it.
+    fn part_of(&self, object: ObjectId, size: u64) -> Result<Option<u64>, StoreError> {
+        if size < ASKED_BYTES_MIN {
+            return Ok(Some(0));
+        }
+        let doing = Doing::Write(StorePath::Object(object));
+        let offers: Offers = self.client.json(Request::post(doing, "offers", &Objects::of(&[(object, size)])))?;
+        if offers.names.is_empty() {
+            return Ok(None);
+        }
+        let known = offers.parts.iter().find(|(id, _)| *id == object.to_string()).map_or(0, |(_, known)| *known);
+        Ok(Some(known.min(size.saturating_sub(1))))
+    }
+
     /// Says why an upload failed: where its bytes stopped coming, whatever the hub made of that.
     fn outcome<T>(
         &self,
@@ -354,20 +368,16 @@ impl Store for HttpStore {
 
     fn put_object(&self, object: &ObjectId, size: u64, bytes: &mut dyn Read) -> Result<(), StoreError> {
         let path = StorePath::Object(*object);
-        let doing = Doing::Write(path);
         let bound = self.info.limits.object_bytes.min(path.bytes_max());
         if size > bound {
             return Err(StoreError::TooLarge { store: self.describe(), path, bound });
         }
-        let offers: Offers = self.client.json(Request::post(doing, "offers", &Objects::of(&[(*object, size)])))?;
-        if offers.names.is_empty() {
-            return Ok(());
-        }
-        // What came of an earlier upload needn't be sent again.
-        let known = offers.parts.iter().find(|(id, _)| *id == object.to_string()).map_or(0, |(_, known)| *known);
-        let known = known.min(size.saturating_sub(1));
+        let Some(known) = self.part_of(*object, size)? else { return Ok(()) };
         let mut upload = Upload::new(*object, size, known, bytes);
         let mut request = Request::upload(path, size - known, &mut upload);
+        if size < ASKED_BYTES_MIN {
+            request = request.header("expect", "100-continue".to_owned());
+        }
         if known > 0 {
             request = request.header("content-range", format!("bytes {known}-{}/{size}", size - 1));
         }
@@ -430,6 +440,9 @@ const AGENT: &str = concat!("wbsync/", env!("CARGO_PKG_VERSION"));
 /// Enough to hide the way there and back; more would take the line from others.
 const LANES: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Of a smaller object nothing is kept by a hub if it breaks off, so that there is nothing to go on with: whether it is wanted at all,
+/// `Expect` asks in the same request.
+const ASKED_BYTES_MIN: u64 = 64 << 10;
 /// Where a request doesn't say it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// A connection on which nothing moved for so long is dead.
