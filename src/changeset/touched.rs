@@ -142,13 +142,14 @@ pub fn entries_of<E>(
                 None if withdrawn.get(dataset).is_some_and(|records| records.contains(record)) => Body::Withdrawn,
                 None => Body::Deleted,
             };
-            sink(Entry { dataset: dataset.clone(), key: *record, body }).map_err(Error::Sink)?;
+            give(sink, dataset, *record, body)?;
         }
     }
     Ok(())
 }
 
-/// Gives every record of a commit in the order of a changeset: a snapshot.
+/// Gives every record of a commit, and what was `withdrawn` and isn't in it, in the order of a changeset: a snapshot. Who comes by it
+/// has to know what was withdrawn from what was deleted.
 ///
 /// # Errors
 /// A tree that can't be read, or the sink's error.
@@ -156,16 +157,34 @@ pub fn snapshot<E>(
     store: &impl NodeStore,
     key: &IdKey,
     tip: &Commit,
+    withdrawn: &BTreeMap<DatasetName, BTreeSet<RecordKey>>,
     sink: &mut dyn FnMut(Entry<&[u8]>) -> Result<(), E>,
 ) -> Result<(), Error<E>> {
-    for (dataset, root) in &tip.datasets {
-        for found in scan(store, key, root, ..) {
+    let names: BTreeSet<&DatasetName> = tip.datasets.keys().chain(withdrawn.keys()).collect();
+    for dataset in names {
+        let mut gone = withdrawn.get(dataset).into_iter().flatten().copied().peekable();
+        for found in scan(store, key, &tip.root(dataset), ..) {
             let (record, bytes) = found.map_err(|source| Error::Tree { dataset: dataset.clone(), source })?;
             let record = record_key(dataset, &record)?;
-            sink(Entry { dataset: dataset.clone(), key: record, body: Body::Put(&bytes[..]) }).map_err(Error::Sink)?;
+            while let Some(before) = gone.next_if(|key| *key < record) {
+                give(sink, dataset, before, Body::Withdrawn)?;
+            }
+            // It is back.
+            gone.next_if_eq(&record);
+            give(sink, dataset, record, Body::Put(&bytes[..]))?;
         }
+        gone.try_for_each(|key| give(sink, dataset, key, Body::Withdrawn))?;
     }
     Ok(())
+}
+
+fn give<E>(
+    sink: &mut dyn FnMut(Entry<&[u8]>) -> Result<(), E>,
+    dataset: &DatasetName,
+    key: RecordKey,
+    body: Body<&[u8]>,
+) -> Result<(), Error<E>> {
+    sink(Entry { dataset: dataset.clone(), key, body }).map_err(Error::Sink)
 }
 
 fn record_key<E>(dataset: &DatasetName, key: &[u8]) -> Result<RecordKey, Error<E>> {

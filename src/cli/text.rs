@@ -113,7 +113,8 @@ pub fn bytes(number: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Returns a text safe for a terminal: control characters but line ends are written as escapes.
+/// Returns a text safe for a terminal: control characters but line ends, and those that turn the direction of what follows or end a line
+/// unseen, are written as escapes.
 ///
 /// Texts of other instances reach the screen; they must not move its cursor.
 pub fn tame(text: &str) -> String {
@@ -121,11 +122,21 @@ pub fn tame(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\t' => tamed.push(c),
-            c if c.is_control() => write!(tamed, "{}", c.escape_default()).expect("strings grow"),
+            c if c.is_control() || is_tricky(c) => write!(tamed, "{}", c.escape_default()).expect("strings grow"),
             c => tamed.push(c),
         }
     }
     tamed
+}
+
+/// As `tame`, and line ends are escapes too: for what stands within a line, such as a row's key.
+pub fn tame_line(text: &str) -> String {
+    tame(text).replace('\n', "\\n")
+}
+
+/// Characters of formatting that hide or reorder what stands beside them (Boucher and Anderson, "Trojan Source", 2021).
+fn is_tricky(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -148,5 +159,7 @@ mod tests {
     #[test]
     fn escape_sequences_are_defused() {
         assert_eq!(tame("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\n");
+        assert_eq!(tame("a\u{9b}2J\u{202e}b\u{2028}"), "a\\u{9b}2J\\u{202e}b\\u{2028}");
+        assert_eq!(tame_line("a\nb"), "a\\nb");
     }
 }

@@ -45,3 +45,12 @@ impl Applied {
         self.kept.extend(more.kept);
     }
 }
+
+/// A dataset whose rows don't show all that records say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newcomer {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// Whether that is so of own rows too.
+    pub with_own: bool,
+}

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::applied::Applied;
+use super::applied::{Applied, Newcomer};
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
 use super::column::Column;
@@ -234,8 +234,18 @@ impl Connector for Both {
         Ok(applied)
     }
 
-    fn newcomers(&mut self) -> Result<Vec<DatasetName>, Error> {
-        self.files.newcomers()
+    fn newcomers(&mut self) -> Result<Vec<Newcomer>, Error> {
+        let mut newcomers = self.tables.newcomers()?;
+        newcomers.extend(self.files.newcomers()?);
+        Ok(newcomers)
+    }
+
+    fn caught_up(&mut self, datasets: &[DatasetName]) -> Result<(), Error> {
+        self.tables.caught_up(datasets)
+    }
+
+    fn foreign(&mut self, dataset: &DatasetName) -> Result<Vec<RecordId>, Error> {
+        self.of(dataset).foreign(dataset)
     }
 
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {

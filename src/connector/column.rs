@@ -1,4 +1,4 @@
-//! Columns as the engine sees them, and why what is written into a row stays here.
+//! The columns of mapped fields, who says for whom a row is meant, and why what is written into one stays here.
 
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::fieldtype::FieldType;
@@ -31,4 +31,20 @@ pub enum Stays {
     Narrowed,
     /// A column has a value that doesn't travel.
     Unfit,
+}
+
+/// Who says for whom a row is meant, before its parents narrow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The row's own column.
+    Column,
+    /// A rule for this row, beside the table.
+    Rule,
+    /// The dataset's default, beside the table.
+    Default,
+    /// The mapping says the same of all rows.
+    Mapping,
+    /// The rows that it refers to.
+    Parents,
 }

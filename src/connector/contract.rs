@@ -21,10 +21,10 @@ use crate::scope::audience::{Addressees, Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
-use super::applied::Applied;
+use super::applied::{Applied, Newcomer};
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
-use super::column::{Column, Stays};
+use super::column::{Column, Source, Stays};
 use super::error::Error;
 use super::standing::{Blemish, Standing};
 use super::twin::Twin;
@@ -40,6 +40,9 @@ pub struct Sighting {
     pub changed: bool,
     /// What is there now.
     pub seen: Seen,
+    /// Fields of an own row that were mapped since rows showed all that records say: what others wrote there and nobody
+    /// here did is still to be shown, and what the row has instead is no edit.
+    pub fresh: Vec<FieldName>,
     /// The record in whose scope a new record of another instance belongs: a part that a change of ours gave it.
     pub beside: Option<RecordId>,
     /// Set where the row shows an older version than its record has, because the newer one waits: of the fields whose newer
@@ -56,22 +59,8 @@ pub enum Base {
     Applied,
     /// The view of an apply that began and has not finished.
     Target,
-}
-
-/// Who says for whom a row is meant, before its parents narrow it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// The row's own column.
-    Column,
-    /// A rule for this row, beside the table.
-    Rule,
-    /// The dataset's default, beside the table.
-    Default,
-    /// The mapping says the same of all rows.
-    Mapping,
-    /// The rows that it refers to.
-    Parents,
+    /// An older one: the dataset of a row of another instance was not looked after for a while.
+    Neither,
 }
 
 /// What is there now.
@@ -341,12 +330,28 @@ pub trait Connector {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Applied, Error>;
 
-    /// Returns the datasets whose rows show nothing yet, whatever the position says: they were mapped later. The next
-    /// apply has to give them all that the target holds. None by default.
+    /// Returns the datasets whose rows don't show all that the position says: they, or fields of theirs, were mapped later. The
+    /// next apply has to give them all that the target holds. None by default.
     ///
     /// # Errors
     /// The bookkeeping can't be read.
-    fn newcomers(&mut self) -> Result<Vec<DatasetName>, Error> {
+    fn newcomers(&mut self) -> Result<Vec<Newcomer>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Notes that the rows of such datasets show all that the target holds.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be written.
+    fn caught_up(&mut self, _datasets: &[DatasetName]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Returns the records of other instances that rows of a dataset stand for. None by default.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be read.
+    fn foreign(&mut self, _dataset: &DatasetName) -> Result<Vec<RecordId>, Error> {
         Ok(Vec::new())
     }
 

@@ -105,6 +105,9 @@ pub fn parse(url: &str, app_dir: &Path) -> Result<Address, Error> {
             ":memory:" => refuse("a database in memory can't be shared with another program"),
             _ if url.contains('\0') => refuse("a path can't hold a NUL"),
             _ if url.starts_with("sqlite:") => refuse("a SQLite address begins with sqlite:///"),
+            _ if url.starts_with("postgres") && url.contains(':') => {
+                refuse("one of PostgreSQL begins with postgresql://")
+            }
             path => Ok(Address::Sqlite(app_dir.join(path))),
         };
     };
@@ -164,6 +167,9 @@ impl PostgresUrl {
             _ => Trust::System,
         };
         let schema = schema_of(config.get_options().unwrap_or_default()).unwrap_or_else(|| "public".to_owned());
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err("an @ in its password has to be written %40");
+        }
         if config.get_hosts().is_empty() {
             return Err("it names no host; for a socket write ?host=/run/postgresql");
         }
@@ -250,7 +256,10 @@ fn unescape(text: &str) -> Option<String> {
 
 /// Returns an address as it may be shown: without a password, and without parameters.
 pub fn redact(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.chars().take(200).collect() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, rest)| format!("***@{rest}"));
+        return shown.chars().take(200).collect();
+    };
     // A password may hold '?' too; what has an '@' only behind it may be one, or a parameter.
     let credentials_end = rest.rfind('@').unwrap_or(0);
     let rest = rest[credentials_end..].find('?').map_or(rest, |at| &rest[..credentials_end + at]);
@@ -263,6 +272,23 @@ pub fn redact(url: &str) -> String {
         None => format!("{scheme}://{rest}"),
     };
     shown.chars().take(200).collect()
+}
+
+/// Returns a text with the credentials of all addresses in it made unreadable, byte for byte as long as it was: in each line, what
+/// stands between the first `:/` and the last `@`.
+pub fn mask(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        match (line.find(":/"), line.rfind('@')) {
+            (Some(begin), Some(end)) if begin < end => {
+                masked.push_str(&line[..begin + 2]);
+                masked.extend(std::iter::repeat_n('*', end - begin - 2));
+                masked.push_str(&line[end..]);
+            }
+            _ => masked.push_str(line),
+        }
+    }
+    masked
 }
 
 /// Reads a variable of the application's `.env`; `None` if there is none, or no such file. A file that doesn't mention
@@ -325,6 +351,19 @@ mod tests {
             assert!(text.contains("wb:***@db.example/wb"), "{text}");
             assert!(!text.contains("s3c") && !text.contains("sslpassword"), "{text}");
         }
+        for url in ["postgresql:/wb:s3cret@db.example/wb", "postgresql://wb:s3@cret@db.example/wb"] {
+            let error = parse(url, Path::new(".")).unwrap_err();
+            let text = format!("{error} {error:?} {}", error.hint().unwrap());
+            assert!(text.contains("***@db.example/wb") && !text.contains("cret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_in_a_text_are_masked_in_their_length() {
+        let text = "a = 1\ndatabase = \"postgresql://wb:s3@crét@db\nmail = \"me@example.org\" # see http://docs\n";
+        let masked = mask(text);
+        assert_eq!(masked.len(), text.len());
+        assert_eq!(masked, text.replace("/wb:s3@crét@", &format!("{}@", "*".repeat("/wb:s3@crét".len()))));
     }
 
     #[test]

@@ -245,6 +245,26 @@ pub enum Error {
         /// The database.
         database: String,
     },
+    /// The table of a dataset is another one than before, and none of the rows that were known is in it.
+    #[error(
+        "cannot take in the rows of {dataset}: its table {table:?} is another one than before, and none of the rows that were known is in it"
+    )]
+    OtherTable {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The table.
+        table: String,
+    },
+    /// Most rows of a dataset have other values in their birth columns than before.
+    #[error(
+        "cannot take in the rows of {dataset}: {rows} of them, most of all, say otherwise than before when they were born"
+    )]
+    Reborn {
+        /// The dataset.
+        dataset: DatasetName,
+        /// How many.
+        rows: u64,
+    },
     /// Another apply began and has not finished.
     #[error("cannot begin to apply: an apply towards another view is unfinished")]
     ApplyUnfinished,
@@ -358,6 +378,14 @@ impl Error {
                 "drop its tables, which hold nothing: those that begin with _wbsync_, in PostgreSQL the schema wbsync"
                     .into()
             }
+            Self::OtherTable { dataset, .. } => format!(
+                "put the table, or `table` of [dataset.{dataset}], back as it was; `wbsync restore` fills the new table with what was \
+                 shared; nothing was published of it"
+            ),
+            Self::Reborn { dataset, .. } => format!(
+                "if the application only spells `birth` otherwise now, take `birth` out of [dataset.{dataset}], sync, and put it back; if \
+                 the rows are new ones, delete them, sync, and insert them then; nothing was published of it"
+            ),
             Self::ApplyUnfinished | Self::StaleCapture { .. } | Self::NoApply { .. } => "run the command again".into(),
             Self::Unreachable { .. } => {
                 "see that the server runs, and that the address, user and password are right".into()

@@ -272,6 +272,7 @@ mod tests {
                 matches!(&refused, FetchError::Store { source, .. } if matches!(**source, StoreError::Damaged { .. }))
             );
             assert!(!refused.is_transient());
+            assert_eq!(*scene.shelf.asked.lock().unwrap(), [0], "nothing was built on that might have been garbled");
             assert_eq!(std::fs::read(scene.path("part")).unwrap().len(), left, "what is short may come later");
             assert!(!scene.path("age").exists());
         }

@@ -1,4 +1,4 @@
-//! Objects: read whole or from an offset, removed by admins. How they are stored: `uploads`.
+//! Objects: read whole or from an offset, removed by admins and by those whose they are. How they are stored: `uploads`.
 
 use std::sync::Arc;
 
@@ -112,12 +112,7 @@ fn wanted(headers: &HeaderMap, tag: &str) -> Result<Option<u64>, Refusal> {
 }
 
 async fn delete(hub: &Arc<Hub>, caller: Caller, query: &str, object: ObjectId) -> Result<Answer, Refusal> {
-    // Whose scopes alone an object carried may take it away: what was withdrawn goes at once.
-    let is_its_own = match caller.id().filter(|_| caller.may_write()) {
-        Some(id) => hub.catalogue()?.carries_for(&id, &object),
-        None => false,
-    };
-    if !caller.is_admin() && !is_its_own {
+    if !caller.is_admin() && !caller.may_write() {
         return Err(not_an_admin(&caller));
     }
     let unused_since = value(query, "unused_since").and_then(|text| text.parse().ok()).map(UnixMillis);
@@ -125,6 +120,13 @@ async fn delete(hub: &Arc<Hub>, caller: Caller, query: &str, object: ObjectId) -
     let worker = Arc::clone(hub);
     hub.work(move || {
         worker.renew()?;
+        if !caller.is_admin() && !is_its_own(&worker, &caller, &object)? {
+            return match worker.store.object_size(&object)? {
+                // What somebody else removed, or what never came, is as gone as it is to be.
+                None => Ok(answer::json(&Removed { removed: false })),
+                Some(_) => Err(not_an_admin(&caller)),
+            };
+        }
         if worker.catalogue()?.is_carried(&worker.store, &object)? {
             return Err(Refusal::new(409, "in-use", "a head names this object"));
         }
@@ -135,4 +137,11 @@ async fn delete(hub: &Arc<Hub>, caller: Caller, query: &str, object: ObjectId) -
         Ok(answer::json(&Removed { removed }))
     })
     .await
+}
+
+/// Tells whether a writer may take an object away: whose scopes alone it carried, because what was withdrawn goes at once, and who
+/// stored it, because it may be the only one who knows of it.
+fn is_its_own(hub: &Hub, caller: &Caller, object: &ObjectId) -> Result<bool, Refusal> {
+    let Some(id) = caller.id() else { return Ok(false) };
+    Ok(hub.catalogue()?.carries_for(&id, object) || hub.members.has_stored(&id, object)?)
 }

@@ -2,7 +2,8 @@
 //!
 //! A table that lost rows, or has a changed byte anywhere, adds up to something else: so damage is noticed that no other
 //! document speaks of. Triggers of the connection itself keep the sums, in the transactions of the rows, so whatever changes the
-//! file by another way isn't counted. Trees and commits aren't counted: they are named by their content.
+//! file by another way isn't counted. A table gets its triggers when it is first written (`counted.rs`). Trees and commits aren't
+//! counted: they are named by their content.
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
@@ -28,36 +29,35 @@ pub struct Miscount {
     pub found: u64,
 }
 
-/// Has the connection keep the census: counts what isn't counted yet, and watches every table that is there.
-pub(super) fn keep(connection: &Connection) -> rusqlite::Result<()> {
+/// Prepares a connection to keep the census.
+pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function(FUNCTION, -1, flags, sum)?;
     // Rows that another one replaces are taken out as well.
-    connection.execute_batch("PRAGMA recursive_triggers = ON")?;
-    watch(connection)
+    connection.execute_batch("PRAGMA recursive_triggers = ON")
 }
 
-fn watch(connection: &Connection) -> rusqlite::Result<()> {
-    let mut triggers = String::new();
-    for table in counted() {
-        let columns = columns(connection, table)?;
-        if columns.is_empty() {
-            continue;
-        }
-        let row = |of: &str| columns.iter().map(|column| format!(", {of}.\"{column}\"")).collect::<String>();
-        let (old, new) = (row("OLD"), row("NEW"));
-        for (event, change, sum) in [
-            ("INSERT", "count = count + 1", format!("{FUNCTION}(sum{new})")),
-            ("DELETE", "count = count - 1", format!("{FUNCTION}(sum{old})")),
-            ("UPDATE", "count = count", format!("{FUNCTION}({FUNCTION}(sum{old}){new})")),
-        ] {
-            triggers += &format!(
-                "CREATE TEMP TRIGGER IF NOT EXISTS census_{table}_{event} AFTER {event} ON main.{table} BEGIN
-                 UPDATE census SET {change}, sum = {sum} WHERE name = '{table}'; END;"
-            );
-        }
+/// Has the connection count what it writes into a table from now on; `false` if the table isn't there.
+pub(super) fn watch(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let columns = columns(connection, table)?;
+    if UNCOUNTED.contains(&table) || columns.is_empty() {
+        return Ok(!columns.is_empty());
     }
-    connection.execute_batch(&triggers)
+    let row = |of: &str| columns.iter().map(|column| format!(", {of}.\"{column}\"")).collect::<String>();
+    let (old, new) = (row("OLD"), row("NEW"));
+    let triggers = [
+        ("INSERT", "count = count + 1", format!("{FUNCTION}(sum{new})")),
+        ("DELETE", "count = count - 1", format!("{FUNCTION}(sum{old})")),
+        ("UPDATE", "count = count", format!("{FUNCTION}({FUNCTION}(sum{old}){new})")),
+    ]
+    .map(|(event, change, sum)| {
+        format!(
+            "CREATE TEMP TRIGGER IF NOT EXISTS census_{table}_{event} AFTER {event} ON main.{table} BEGIN
+             UPDATE census SET {change}, sum = {sum} WHERE name = '{table}'; END;"
+        )
+    });
+    connection.execute_batch(&triggers.concat())?;
+    Ok(true)
 }
 
 impl State {
@@ -69,7 +69,7 @@ impl State {
         let failed = Error::query("count the rows");
         let mut miscounts = Vec::new();
         for table in counted() {
-            let Ok(Some((found, sum))) = count(&self.connection, table) else { continue };
+            let Ok(Some((found, sum))) = count(self.connection.uncounted(), table) else { continue };
             let sql = "SELECT count, sum FROM census WHERE name = ?1";
             let written: Option<(i64, i64)> = self
                 .connection
@@ -91,8 +91,8 @@ impl State {
     pub fn recount(&self, table: &str) -> Result<(), Error> {
         let failed = Error::query("count the rows");
         let transaction = self.transaction()?;
-        if let Some((found, sum)) = count(&self.connection, table).map_err(&failed)? {
-            put(&self.connection, table, found, sum).map_err(&failed)?;
+        if let Some((found, sum)) = count(self.connection.uncounted(), table).map_err(&failed)? {
+            put(self.connection.uncounted(), table, found, sum).map_err(&failed)?;
         }
         commit(transaction)
     }
@@ -103,7 +103,7 @@ impl State {
     /// `Query`.
     pub fn drop_strays(&self, table: &str) -> Result<(), Error> {
         let failed = Error::query("drop rows of unknown scopes");
-        let columns = columns(&self.connection, table).map_err(&failed)?;
+        let columns = columns(self.connection.uncounted(), table).map_err(&failed)?;
         if columns.iter().any(|column| column == "scope") && table != "follow" {
             let sql = format!("DELETE FROM {table} WHERE scope NOT IN (SELECT id FROM scope)");
             self.connection.execute(&sql, []).map_err(&failed)?;
@@ -121,7 +121,7 @@ impl State {
 
     /// Counts tables that were made anew, and watches them.
     pub(super) fn recount_made(&self, tables: &[String]) -> Result<(), Error> {
-        watch(&self.connection).map_err(Error::query("watch the tables"))?;
+        self.connection.forget_watched();
         tables.iter().try_for_each(|table| self.recount(table))
     }
 }
@@ -242,10 +242,9 @@ mod tests {
             "UPDATE reseal SET since = 8",
             "DELETE FROM retired WHERE scope = x'02'",
             "INSERT OR IGNORE INTO retired VALUES (x'01')",
-            "BEGIN; DELETE FROM retired; ROLLBACK",
             "DELETE FROM retired",
         ] {
-            state.connection.execute_batch(sql).unwrap();
+            state.connection.execute(sql, []).unwrap();
             assert_eq!(state.miscounts().unwrap(), [], "{sql}");
         }
         drop(state);
@@ -253,10 +252,27 @@ mod tests {
     }
 
     #[test]
+    fn tables_that_a_transaction_wrote_first_are_counted_after_it_was_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = open(dir.path());
+        let retire = || state.connection.execute("INSERT INTO retired VALUES (x'01')", []).unwrap();
+        let transaction = state.transaction().unwrap();
+        retire();
+        drop(transaction);
+        assert_eq!(state.miscounts().unwrap(), []);
+        retire();
+        assert_eq!(state.miscounts().unwrap(), []);
+        let transaction = state.transaction().unwrap();
+        state.connection.execute("DELETE FROM retired", []).unwrap();
+        commit(transaction).unwrap();
+        assert_eq!(state.miscounts().unwrap(), []);
+    }
+
+    #[test]
     fn what_changes_by_another_way_is_noticed_until_it_is_taken_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let state = open(dir.path());
-        state.connection.execute_batch("INSERT INTO reseal VALUES (x'01', 1, 5), (x'02', 2, 6)").unwrap();
+        state.connection.execute("INSERT INTO reseal VALUES (x'01', 1, 5), (x'02', 2, 6)", []).unwrap();
         for (sql, found) in [
             ("UPDATE reseal SET since = 7 WHERE scope = x'01'", 2),
             ("UPDATE reseal SET since = NULL WHERE scope = x'01'", 2),
@@ -278,11 +294,11 @@ mod tests {
     #[test]
     fn a_state_of_before_the_census_is_counted_when_it_is_opened() {
         let dir = tempfile::tempdir().unwrap();
-        open(dir.path()).connection.execute_batch("INSERT INTO retired VALUES (x'01')").unwrap();
+        open(dir.path()).connection.execute("INSERT INTO retired VALUES (x'01')", []).unwrap();
         raw(dir.path(), "DROP TABLE census");
         let state = open(dir.path());
         assert_eq!(state.miscounts().unwrap(), []);
-        state.connection.execute_batch("DELETE FROM retired").unwrap();
+        state.connection.execute("DELETE FROM retired", []).unwrap();
         assert_eq!(state.miscounts().unwrap(), []);
     }
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::census;
+use super::counted::{Counted, Transaction};
 use super::error::Error;
 
 /// The format of the state that this version reads and writes.
@@ -68,7 +69,7 @@ CREATE TABLE pending (what TEXT PRIMARY KEY, number INTEGER NOT NULL, applied BL
 /// An open state.
 #[derive(Debug)]
 pub struct State {
-    pub(super) connection: Connection,
+    pub(super) connection: Counted,
     pub(super) cache: super::nodes::Cache,
     pub(super) packer: super::pack::Packer,
 }
@@ -90,27 +91,13 @@ impl State {
             )
             .map_err(open_error)?;
         connection.set_prepared_statement_cache_capacity(64);
+        let connection = Counted::new(connection).map_err(open_error)?;
         let state = Self { connection, cache: super::nodes::Cache::default(), packer: super::pack::Packer::default() };
-        state.prepare(path)?;
-        census::keep(&state.connection).map_err(Error::query("watch the tables"))?;
-        Ok(state)
-    }
-
-    fn prepare(&self, path: &Path) -> Result<(), Error> {
-        let transaction = self.transaction()?;
-        let has_schema: bool = transaction
-            .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'meta')", [], |row| row.get(0))
-            .map_err(|source| Error::Open { path: path.to_owned(), source })?;
-        if !has_schema {
-            transaction.execute_batch(SCHEMA).map_err(Error::query("make the tables"))?;
-            self.set_meta("format", &FORMAT.to_string())?;
-            census::begin(&transaction).map_err(Error::query("count the rows"))?;
-            return commit(transaction);
+        if !state.has_table("census").map_err(open_error)? {
+            state.make(path)?;
         }
-        census::begin_where_missing(&transaction).map_err(Error::query("count the rows"))?;
-        commit(transaction)?;
-        match self.meta("format")? {
-            Some(found) if found == FORMAT.to_string() => Ok(()),
+        match state.meta("format")? {
+            Some(found) if found == FORMAT.to_string() => Ok(state),
             found => {
                 let found = found.unwrap_or_else(|| "unknown".into());
                 Err(Error::Newer { path: path.to_owned(), found, known: FORMAT })
@@ -118,13 +105,32 @@ impl State {
         }
     }
 
+    fn has_table(&self, name: &str) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)";
+        self.connection.query_row(sql, [name], |row| row.get(0))
+    }
+
+    /// Makes the tables, or the census alone of a state that has none.
+    fn make(&self, path: &Path) -> Result<(), Error> {
+        let transaction = self.transaction()?;
+        let connection = self.connection.uncounted();
+        // Looked up again: another process may have made them meanwhile.
+        if self.has_table("meta").map_err(|source| Error::Open { path: path.to_owned(), source })? {
+            census::begin_where_missing(connection).map_err(Error::query("count the rows"))?;
+        } else {
+            connection.execute_batch(SCHEMA).map_err(Error::query("make the tables"))?;
+            census::begin(connection).map_err(Error::query("count the rows"))?;
+            self.set_meta("format", &FORMAT.to_string())?;
+        }
+        commit(transaction)
+    }
+
     /// Starts a write transaction; dropped without `commit`, it leaves everything as it was.
     ///
     /// # Errors
     /// `Query` if another process holds the state for longer than ten seconds.
     pub fn transaction(&self) -> Result<Transaction<'_>, Error> {
-        Transaction::new_unchecked(&self.connection, rusqlite::TransactionBehavior::Immediate)
-            .map_err(Error::query("begin a transaction"))
+        self.connection.begin().map_err(Error::query("begin a transaction"))
     }
 
     /// Reads a value of the `meta` table.

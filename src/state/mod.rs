@@ -6,6 +6,7 @@ pub mod census;
 pub mod check;
 pub mod commits;
 pub mod conflicts;
+pub mod counted;
 pub mod database;
 pub mod error;
 pub mod forgotten;

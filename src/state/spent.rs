@@ -121,6 +121,19 @@ impl State {
             .map_err(Error::query("read which objects are to be removed"))
     }
 
+    /// Returns how many objects are still to go from a remote.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn spent_count(&self, remote: &PeerName) -> Result<u64, Error> {
+        let sql = "SELECT count(DISTINCT object) FROM spent WHERE remote = ?1";
+        let count: i64 = self
+            .connection
+            .query_row(sql, [remote.as_str()], |row| row.get(0))
+            .map_err(Error::query("count which objects are to be removed"))?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Notes that these objects are gone from a remote.
     ///
     /// # Errors
@@ -128,7 +141,7 @@ impl State {
     pub fn forget_spent(&self, remote: &PeerName, scope: &ScopeId, objects: &[ObjectId]) -> Result<(), Error> {
         let transaction = self.transaction()?;
         for object in objects {
-            transaction
+            self.connection
                 .execute(
                     "DELETE FROM spent WHERE remote = ?1 AND scope = ?2 AND object = ?3",
                     (remote.as_str(), scope.as_bytes(), object.as_bytes()),

@@ -42,14 +42,15 @@ impl State {
     pub fn keep_nodes(&self, kept: &HashSet<NodeId>) -> Result<u64, Error> {
         let transaction = self.transaction()?;
         let read = |row: &rusqlite::Row<'_>| row.get::<_, [u8; 32]>(0);
-        let ids: Vec<[u8; 32]> = transaction
+        let ids: Vec<[u8; 32]> = self
+            .connection
             .prepare("SELECT id FROM node")
             .and_then(|mut statement| statement.query_map([], read)?.collect())
             .map_err(Error::query("list the tree nodes"))?;
         let mut removed = 0;
         {
             let mut statement =
-                transaction.prepare("DELETE FROM node WHERE id = ?1").map_err(Error::query("remove tree nodes"))?;
+                self.connection.prepare("DELETE FROM node WHERE id = ?1").map_err(Error::query("remove tree nodes"))?;
             for id in ids.iter().filter(|id| !kept.contains(&NodeId::from_bytes(**id))) {
                 statement.execute([id]).map_err(Error::query("remove tree nodes"))?;
                 removed += 1;
@@ -79,7 +80,7 @@ impl State {
     /// # Errors
     /// `Query`.
     pub fn compact(&self) -> Result<bool, Error> {
-        match self.connection.execute_batch("VACUUM").map_err(Error::query("give free room back")) {
+        match self.connection.uncounted().execute_batch("VACUUM").map_err(Error::query("give free room back")) {
             Ok(()) => self.empty_log(),
             Err(error) if error.is_busy() => Ok(false),
             Err(error) => Err(error),

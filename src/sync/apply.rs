@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::admit::Gate;
-use super::changes::count_new;
+use super::changes::{Span, count_new};
 use super::commit::Mode;
 use super::error::{Error, through};
 use super::instance::Instance;
 use super::progress::Event;
 use super::view::View;
-use crate::connector::applied::Applied;
+use crate::connector::applied::{Applied, Newcomer};
 use crate::connector::contract::{Change, Connector};
+use crate::id::bytes::InstanceId;
 use crate::id::name::DatasetName;
 use crate::record::recordid::RecordId;
 
@@ -89,20 +90,29 @@ impl Instance {
     fn apply_once(
         &self,
         (applied, target): (&View, &View),
-        newcomers: &[DatasetName],
+        newcomers: &[Newcomer],
         summary: &mut ApplySummary,
     ) -> Result<usize, Error> {
         let spans = self.spans(applied, target)?;
-        let mut everything = BTreeMap::new();
+        let (mut everything, mut with_own) = (BTreeMap::new(), BTreeMap::new());
         if !newcomers.is_empty() {
             everything = self.spans(&View::default(), target)?;
             // Our own rows were there before their records.
             everything.remove(&self.id());
             everything.extend(self.spans(applied, target)?.remove_entry(&self.id()));
+            with_own = self.spans(&View::default(), target)?;
         }
         let mut datasets = self.with_database(|database| Ok(database.datasets()))?;
-        datasets.retain(|dataset| !newcomers.contains(dataset));
-        let touches_foreign = spans.keys().any(|origin| *origin != self.id());
+        let all_datasets = datasets.clone();
+        let lagging = |wanted: bool| {
+            let is_such =
+                |dataset: &&DatasetName| newcomers.iter().any(|one| one.dataset == **dataset && one.with_own == wanted);
+            all_datasets.iter().filter(is_such).cloned().collect::<Vec<_>>()
+        };
+        let (later, wider) = (lagging(false), lagging(true));
+        datasets.retain(|dataset| !later.contains(dataset) && !wider.contains(dataset));
+        let left = self.left_behind(target, &with_own, &later)?;
+        let touches_foreign = spans.keys().chain(everything.keys()).any(|origin| *origin != self.id());
         let gate = self.gate(target)?;
         let all = if newcomers.is_empty() { count_new(&spans, &datasets) } else { None };
         self.tell(Event::Phase { name: "writing rows", total: all });
@@ -113,7 +123,8 @@ impl Instance {
             }
             database.hold(held);
             database.begin_apply(&target.encode())?;
-            let changes = self.changes(&spans, &datasets).chain(self.changes(&everything, newcomers));
+            let changes = self.changes(&spans, &datasets).chain(self.changes(&everything, &later));
+            let changes = changes.chain(self.changes(&with_own, &wider)).chain(left.into_iter().map(Ok));
             let mut changes = self.admitted(&gate, changes).map(|change| change.map_err(through));
             let mut done = database.apply(&mut changes, &mut |rows| self.tell(Event::Done(rows)))?;
             self.supply(database, target, &gate, &mut done)?;
@@ -127,10 +138,40 @@ impl Instance {
         }
         if dirty == 0 {
             self.close(gate)?;
-            self.with_database(|database| Ok(database.finish_apply()?))?;
+            self.with_database(|database| {
+                if !newcomers.is_empty() {
+                    database.caught_up(&[later, wider].concat())?;
+                }
+                Ok(database.finish_apply()?)
+            })?;
             self.forget_again()?;
         }
         Ok(dirty)
+    }
+
+    /// Returns the deletions of rows whose records went while their datasets weren't looked after, children's first.
+    fn left_behind(
+        &self,
+        target: &View,
+        spans: &BTreeMap<InstanceId, Vec<Span>>,
+        datasets: &[DatasetName],
+    ) -> Result<Vec<Change>, Error> {
+        let mut held: BTreeMap<InstanceId, usize> = BTreeMap::new();
+        for row in self.state.scopes()?.iter().filter(|row| target.commits.contains_key(&row.id)) {
+            *held.entry(row.origin).or_default() += 1;
+        }
+        let mut left = Vec::new();
+        for dataset in datasets.iter().rev() {
+            for id in self.with_database(|database| Ok(database.foreign(dataset)?))? {
+                let Some(spans) = spans.get(&id.origin) else { continue };
+                // Of scopes that can't be opened any more nothing is known.
+                let opened = spans.iter().filter(|span| span.after.is_some()).count();
+                if held.get(&id.origin) == Some(&opened) && self.content_after(spans, &id)?.is_none() {
+                    left.push(Change { id, content: None });
+                }
+            }
+        }
+        Ok(left)
     }
 
     /// Gives the database what it wants of the target beyond what changed.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::commit::decode_record;
 use super::edits::{Edit, Edited, Edits};
 use super::error::Error;
 use super::held::{Held, HeldRows, Why};
-use super::hold::Behind;
+use super::hold::{Behind, is_too_large};
 use super::instance::Instance;
 use super::route::{self, Holds, Place, Routed};
 use super::scopes::OpenScope;
@@ -20,13 +21,14 @@ use crate::id::name::{DatasetName, FieldName, ScopeName};
 use crate::merge::record::{Joined, Side, join};
 use crate::record::cell::{Cell, Element, Record};
 use crate::record::clock::Clock;
-use crate::record::codec::{self, CAPTURED_BYTES_MAX};
+use crate::record::codec;
 use crate::record::recordid::RecordId;
 use crate::record::stamp::Stamp;
 use crate::record::value::Value;
 use crate::scope::audience::{Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::{self, UnixMillis};
+use crate::tree::scan::scan;
 
 /// What one scope holds of a record, and is to hold.
 struct Piece {
@@ -43,6 +45,8 @@ pub(super) struct Collector<'a> {
     least: LeastScopes,
     mapping: Mapping,
     pub(super) too_large: BTreeMap<String, u64>,
+    /// Own records of datasets that the mapping doesn't have any more.
+    pub(super) unmapped: BTreeMap<DatasetName, u64>,
     pub(super) now: UnixMillis,
     overlays: HashMap<DatasetName, DatasetName>,
     /// What rows show that could not be taken in.
@@ -108,8 +112,9 @@ impl<'a> Collector<'a> {
         let too_large = instance.counts(TOO_LARGE_KEY)?;
         let least = instance.with_database(|database| Ok(database.least_scopes()))?;
         let (mapping, now) = (instance.mapping()?, clock::now());
-        let (held, row, overlays, held_bytes) = (instance.held_rows()?, Behind::default(), HashMap::new(), 0);
-        Ok(Self { instance, scopes, least, mapping, too_large, now, overlays, held, row, held_bytes })
+        let (unmapped, held, row) = (BTreeMap::new(), instance.held_rows()?, Behind::default());
+        let (overlays, held_bytes) = (HashMap::new(), 0);
+        Ok(Self { instance, scopes, least, mapping, too_large, unmapped, now, overlays, held, row, held_bytes })
     }
 
     pub(super) fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
@@ -124,7 +129,7 @@ impl<'a> Collector<'a> {
     }
 
     fn take_in(&mut self, sighting: Sighting) -> Result<(), Error> {
-        let Sighting { id, base, seen, beside, behind, stays, .. } = sighting;
+        let Sighting { id, base, seen, fresh, beside, behind, stays, .. } = sighting;
         if !self.too_large.is_empty() {
             self.too_large.remove(&id.to_string());
         }
@@ -134,8 +139,8 @@ impl<'a> Collector<'a> {
         };
         let gone = fields.is_none();
         let was = self.held.remove(&id);
-        if gone && behind.is_some() {
-            // Who deleted it has not seen what the record says by now: it lives on.
+        if gone && (behind.is_some() || base == Base::Neither) {
+            // Whoever deleted it here can't have seen what it says now: it comes back.
             return Ok(());
         }
         self.row = Behind { is_behind: behind.is_some() || was.is_some(), unseen: behind.unwrap_or_default(), was };
@@ -155,6 +160,16 @@ impl<'a> Collector<'a> {
         for (index, scope) in self.scopes.iter().enumerate().filter(|(_, scope)| scope.open.row.origin == id.origin) {
             let whole = scope.record(self.instance, base, &id)?;
             held.push((index, whole, scope.record(self.instance, base, &overlay)?));
+        }
+        for field in &fresh {
+            let cells = held.iter().flat_map(|(_, whole, overlaid)| [whole, overlaid]).flatten();
+            let mut cells = cells.filter_map(|record| record.cells.get(field)).peekable();
+            let is_theirs =
+                |cell: &Cell| cell.elements().iter().all(|element| element.stamp.author != self.instance.id());
+            // What others wrote into the field isn't shown yet.
+            if cells.peek().is_some() && cells.all(is_theirs) {
+                routed.values_mut().for_each(|fields| drop(fields.remove(field)));
+            }
         }
         let is_new = held.iter().all(|(_, whole, _)| whole.is_none());
         self.look_back(&id.dataset, &held);
@@ -193,11 +208,12 @@ impl<'a> Collector<'a> {
         let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
         let row = audience.as_ref().and_then(Audience::scope);
         for (index, mut whole, mut overlaid) in held {
-            let name = &self.scopes[index].open.row.name;
+            let open = &self.scopes[index].open;
+            let name = &open.row.name;
             let mut narrowed = (false, false);
             if let (Some(row), true) = (row, is_own) {
-                narrowed.0 = self.take_out(&id.dataset, row, name, whole.as_mut());
-                narrowed.1 = self.take_out(&overlay.dataset, row, name, overlaid.as_mut());
+                narrowed.0 = self.take_out(&id.dataset, row, open, whole.as_mut());
+                narrowed.1 = self.take_out(&overlay.dataset, row, open, overlaid.as_mut());
             }
             let is_row = if is_own { row == Some(name) } else { whole.is_some() || homes.contains(&index) };
             let fields = routed.remove(name);
@@ -214,19 +230,56 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    /// Takes back our own records of datasets that the mapping doesn't have, or has switched off: what it doesn't name never
+    /// leaves. Those of others are carried on.
+    pub(super) fn withdraw_unmapped(&mut self) -> Result<(), Error> {
+        let mapped = self.instance.with_database(|database| Ok(database.datasets()))?;
+        for index in 0..self.scopes.len() {
+            let scope = &self.scopes[index];
+            let Some(parent) = scope.parent.as_ref().filter(|_| scope.open.row.origin == self.instance.id()) else {
+                continue;
+            };
+            let base = if scope.target.is_some() { Base::Target } else { Base::Applied };
+            let (id_key, name) = (scope.open.row.id_key.clone(), scope.open.row.name.to_string());
+            let left = parent.commit.datasets.iter().filter(|(dataset, _)| !mapped.contains(&dataset.base()));
+            for (dataset, root) in left.map(|(dataset, root)| (dataset.clone(), *root)).collect::<Vec<_>>() {
+                let instance = self.instance;
+                for entry in scan(&instance.state, &id_key, &root, ..) {
+                    let (key, bytes) = entry.map_err(|source| Error::Tree { scope: name.clone(), source })?;
+                    let key = RecordKey::from_slice(&key).ok_or_else(|| {
+                        crate::state::error::Error::damaged(format!("a key of dataset {dataset} is no record key"))
+                    })?;
+                    let id = RecordId { origin: instance.id(), dataset: dataset.clone(), key };
+                    let held = Some(decode_record(&bytes, &id.origin, &dataset, &key)?);
+                    self.edit(index, base, &id, Piece { held, narrowed: false, fields: None }, Some(false))?;
+                    if dataset == dataset.base() {
+                        *self.unmapped.entry(dataset.clone()).or_default() += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Takes out of what a scope of ours holds the fields that don't belong there any more: the mapping gives them
     /// to fewer readers now, or to none. Tells whether there were any.
-    fn take_out(&self, tree: &DatasetName, row: &ScopeName, scope: &ScopeName, held: Option<&mut Record>) -> bool {
+    fn take_out(&self, tree: &DatasetName, row: &ScopeName, open: &OpenScope, held: Option<&mut Record>) -> bool {
         let Some(record) = held else { return false };
+        let (scope, schema) = (&open.row.name, &open.schema);
         let dataset = tree.base();
         let Some(rules) = self.mapping.dataset.get(&dataset) else { return false };
         let belongs = |field: &FieldName| {
-            let is_ours = rules.fields.contains_key(field);
             let goes = || self.least.route(&dataset, field, row).as_ref() == Some(scope);
-            !rules.never.contains_key(field) && (!is_ours || goes())
+            !rules.never.contains_key(field) && (!rules.fields.contains_key(field) || goes())
+        };
+        // What others have added is carried on, what the mapping named once and doesn't any more is taken back.
+        let own = self.instance.id();
+        let is_left = |field: &FieldName, cell: &Cell| {
+            !rules.fields.contains_key(field)
+                && (schema.names(tree, field) || cell.elements().iter().any(|element| element.stamp.author == own))
         };
         let before = record.cells.len();
-        record.cells.retain(|field, _| belongs(field));
+        record.cells.retain(|field, cell| belongs(field) && !is_left(field, cell));
         record.cells.len() < before
     }
 
@@ -249,11 +302,16 @@ impl<'a> Collector<'a> {
         let edit = match (fields, removes) {
             (Some(fields), _) => {
                 let bytes = match held {
+                    None if base == Base::Neither => None,
                     None if direct => Some(codec::encode_written(&fields, &stamp, &id.origin)),
                     held => {
                         let unchanged = if narrowed { held.clone() } else { None };
                         let all = (!direct).then(|| fields.clone());
-                        let record = write.beside(held, &id.dataset, fields, &self.row.unseen).or(unchanged);
+                        let record = match held {
+                            Some(held) if base == Base::Neither => write.beside(held, &id.dataset, fields),
+                            held => write.not_seeing(held, &id.dataset, fields, &self.row.unseen),
+                        };
+                        let record = record.or(unchanged);
                         let bytes = match (&record, all) {
                             (Some(record), Some(all)) => self.onto_parent(scope, base, id, &write, record, all)?,
                             (record, _) => record.as_ref().map(|record| codec::encode(record, &id.origin)),
@@ -330,15 +388,6 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// Leaves out a record that is too large to travel: what is shared of it stays as it was.
-    fn bounded(&mut self, id: &RecordId, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        if !is_too_large(&bytes) {
-            return Some(bytes);
-        }
-        self.too_large.insert(id.to_string(), bytes.len() as u64);
-        None
-    }
-
     /// The stamp of writes on a view. Edits on the target get the number after those on the applied
     /// view; if there are none of those, a number is left out, which nobody minds.
     fn stamp(&self, scope: &Working, base: Base) -> Stamp {
@@ -353,38 +402,11 @@ impl<'a> Collector<'a> {
 }
 
 impl Collector<'_> {
-    /// Spells an edited record as the parent is to have it, whose record may be another one than the row showed.
-    fn onto_parent(
-        &self,
-        scope: &Working,
-        base: Base,
-        id: &RecordId,
-        write: &Write<'_>,
-        record: &Record,
-        fields: BTreeMap<FieldName, Value>,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let Some(held) = scope.in_parent(self.instance, id)? else {
-            // Who edits a record that was deleted meanwhile writes all of it again, unless it was withdrawn from us.
-            let row = &scope.open.row;
-            let is_lost = !scope.open.manifest.may_write(&self.instance.id())
-                && self.instance.state.withdrawn(&row.id, &id.dataset)?.contains(&id.key);
-            return Ok((!is_lost).then(|| codec::encode_written(&fields, &write.stamp, &id.origin)));
-        };
-        Ok(match scope.join(base, Some(record), &held, &write.stamp) {
-            Joined::Absent => None,
-            Joined::Present { record, .. } => Some(codec::encode(&record, &id.origin)),
-        })
-    }
-
     /// Returns what the parent has of a record if that holds anything that the row, which is gone, did not show.
     fn left_of(&self, scope: &Working, base: Base, id: &RecordId, stamp: &Stamp) -> Result<Option<Record>, Error> {
         let held = scope.in_parent(self.instance, id)?;
         Ok(held.filter(|held| scope.join(base, None, held, stamp) != Joined::Absent))
     }
-}
-
-fn is_too_large(bytes: &[u8]) -> bool {
-    bytes.len() > CAPTURED_BYTES_MAX
 }
 
 impl Instance {
@@ -407,7 +429,12 @@ impl Working {
     }
 
     fn shown(&self, base: Base) -> Option<&Known> {
-        if base == Base::Target { self.target.as_ref() } else { self.applied.as_ref() }
+        match base {
+            Base::Applied => self.applied.as_ref(),
+            Base::Target => self.target.as_ref(),
+            // What the row showed isn't known: what it says is compared with what is next.
+            Base::Neither => self.parent.as_ref(),
+        }
     }
 
     /// Reads the record as the next commit finds it.
@@ -417,7 +444,7 @@ impl Working {
     }
 
     /// Joins a record as its row says it with what the parent has. The row has seen all that we wrote ourselves.
-    fn join(&self, base: Base, edited: Option<&Record>, held: &Record, stamp: &Stamp) -> Joined {
+    pub(super) fn join(&self, base: Base, edited: Option<&Record>, held: &Record, stamp: &Stamp) -> Joined {
         let mut seen = self.shown(base).map_or_else(Clock::default, |known| known.commit.clock.clone());
         seen.advance(stamp.author, stamp.incarnation, stamp.sequence);
         let none = Clock::default();

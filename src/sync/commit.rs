@@ -38,6 +38,9 @@ pub struct CommitSummary {
     pub private: BTreeMap<String, u64>,
     /// Records too large to travel, with their bytes: what is shared of them stays as it was.
     pub too_large: BTreeMap<String, u64>,
+    /// Own records of datasets that the mapping doesn't have any more, by dataset: they are withdrawn.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unmapped: BTreeMap<DatasetName, u64>,
     /// Tables that were read as a whole although captures are by triggers: theirs don't stand as they should.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unwatched: Vec<String>,
@@ -90,8 +93,8 @@ impl Instance {
         let views = views_of(&position)?;
         let (collector, capture) = self.collect(&views, |database, now, sink| database.capture(now, sink))?;
         let mut summary = summarize(&capture);
-        let Collector { scopes, now, too_large, held, .. } = collector;
-        summary.too_large = too_large;
+        let Collector { scopes, now, too_large, unmapped, held, .. } = collector;
+        (summary.too_large, summary.unmapped) = (too_large, unmapped);
         self.keep((scopes, &held), now, views, &capture, &mut summary)?;
         Ok(summary)
     }
@@ -108,8 +111,8 @@ impl Instance {
         };
         let views = views_of(&position)?;
         let (collector, capture) = self.collect(&views, |database, now, sink| database.peek(now, sink))?;
-        let Collector { scopes, too_large, .. } = collector;
-        Ok((scopes, CommitSummary { too_large, ..summarize(&capture) }))
+        let Collector { scopes, too_large, unmapped, .. } = collector;
+        Ok((scopes, CommitSummary { too_large, unmapped, ..summarize(&capture) }))
     }
 
     /// Reads the application's rows in one of the two ways, and collects the edits against the views that they show.
@@ -136,6 +139,7 @@ impl Instance {
             })?)
         })?;
         self.tell(Event::End);
+        collector.withdraw_unmapped()?;
         Ok((collector, capture))
     }
 
@@ -414,6 +418,9 @@ impl CommitSummary {
         }
         (self.rows, self.private, self.too_large) = (later.rows, later.private, later.too_large);
         self.unwatched = later.unwatched;
+        for (dataset, count) in later.unmapped {
+            *self.unmapped.entry(dataset).or_default() += count;
+        }
     }
 
     fn add(&mut self, label: &str, made: &Made) {

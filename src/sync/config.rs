@@ -7,6 +7,7 @@ use super::network::{Network, NetworkMode};
 use super::settings::{self, Shown, Variables};
 use super::timing::Timing;
 use crate::connector::capturing::Capturing;
+use crate::connector::dburl;
 use crate::connector::files::section::Sections;
 use crate::id::name::DatasetName;
 
@@ -88,7 +89,11 @@ impl Config {
     /// # Errors
     /// `Config` as `read`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        toml::from_str(text).map_err(|source| Error::Config { path: path.to_owned(), source: Box::new(source) })
+        toml::from_str(text).map_err(|mut source: toml::de::Error| {
+            // It shows the line.
+            source.set_input(Some(&dburl::mask(text)));
+            Error::Config { path: path.to_owned(), source: Box::new(source) }
+        })
     }
 
     /// Returns the mapping's part of the file, as the connector reads it.
@@ -144,4 +149,17 @@ pub fn initial(
     format!(
         "# Configuration of wbsync for this application. Reference: docs/mapping.md\n\n{database}{preset}{network}{files}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_shown_without_its_password() {
+        let text = "name = \"alpha\"\ndatabase = \"postgresql://wb:hunter2@db.example/app\n";
+        let Error::Config { source, .. } = Config::parse(text, Path::new("wbsync.toml")).unwrap_err() else { panic!() };
+        let shown = format!("{source} {source:?}");
+        assert!(shown.contains("line 2") && shown.contains("db.example") && !shown.contains("hunter2"), "{shown}");
+    }
 }

@@ -94,6 +94,7 @@ fn database_code(error: &connector::error::Error) -> Code {
     use connector::error::Error as Database;
     match error {
         Database::Missing { .. } | Database::Unreachable { .. } => Code::DatabaseMissing,
+        Database::OtherTable { .. } | Database::Reborn { .. } => Code::LostHistory,
         Database::NotADatabase { .. } => Code::NotADatabase,
         Database::Damaged { .. } | Database::Books { .. } | Database::EmptyBooks { .. } => Code::DatabaseDamaged,
         Database::Locked { .. } => Code::DatabaseLocked,

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::collect::Collector;
+use super::collect::{Collector, Working};
 use super::error::Error;
 use super::held::{Held, Why};
 use super::write::Write;
 use crate::connector::contract::Base;
 use crate::id::name::{DatasetName, FieldName};
+use crate::merge::record::Joined;
 use crate::merge::strategy::show;
 use crate::record::cell::Record;
+use crate::record::codec::{self, CAPTURED_BYTES_MAX};
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
 
@@ -90,4 +92,41 @@ impl Collector<'_> {
         let before = |field: &FieldName| write.shown(&held, &id.dataset, field).unwrap_or(Value::Null);
         Ok(written.map(|(field, _)| (field.clone(), before(field))).collect())
     }
+
+    /// Leaves out a record that is too large to travel: what is shared of it stays as it was.
+    pub(super) fn bounded(&mut self, id: &RecordId, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        if !is_too_large(&bytes) {
+            return Some(bytes);
+        }
+        self.too_large.insert(id.to_string(), bytes.len() as u64);
+        None
+    }
+
+    /// Spells an edited record as the parent is to have it, whose record may be another one than the row showed.
+    pub(super) fn onto_parent(
+        &self,
+        scope: &Working,
+        base: Base,
+        id: &RecordId,
+        write: &Write<'_>,
+        record: &Record,
+        fields: BTreeMap<FieldName, Value>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Some(held) = scope.in_parent(self.instance, id)? else {
+            // Who edits a record that was deleted meanwhile writes all of it again, unless it was withdrawn from us.
+            let row = &scope.open.row;
+            let is_lost = !scope.open.manifest.may_write(&self.instance.id())
+                && self.instance.state.withdrawn(&row.id, &id.dataset)?.contains(&id.key);
+            return Ok((!is_lost).then(|| codec::encode_written(&fields, &write.stamp, &id.origin)));
+        };
+        Ok(match scope.join(base, Some(record), &held, &write.stamp) {
+            Joined::Absent => None,
+            Joined::Present { record, .. } => Some(codec::encode(&record, &id.origin)),
+        })
+    }
+}
+
+/// Tells whether a record is too large to travel.
+pub(super) fn is_too_large(bytes: &[u8]) -> bool {
+    bytes.len() > CAPTURED_BYTES_MAX
 }

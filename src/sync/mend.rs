@@ -34,7 +34,10 @@ impl Instance {
         let stamp = self.next_stamp(scope)?;
         let mut mends = Edits::new();
         for cut in cut {
-            if let Some(record) = self.whole_again(scope, joined, cut, stamp)? {
+            // Of what its origin withdrew only our own words go on: the origin keeps them, and takes the record out again.
+            if !self.is_withdrawn_there(scope, cut)?
+                && let Some(record) = self.whole_again(scope, joined, cut, stamp)?
+            {
                 mends.insert((cut.dataset.clone(), cut.key), Some(record));
             }
         }
@@ -50,8 +53,9 @@ impl Instance {
         self.compose(scope, joined, mends, stamp)
     }
 
-    /// Returns the joined commit, or one on top of it without the records that the scope's origin withdrew and that
-    /// only our own edits held: we may not write there, so that nobody else would ever hear of them.
+    /// Returns the joined commit, or one on top of it where one side deleted a record that the other edited and we may not write, so that
+    /// nobody else ever hears of our side: without the records that the scope's origin withdrew and that only our own edits held, and with
+    /// all fields of the others, in the words of whoever wrote them.
     ///
     /// # Errors
     /// A tree that can't be read or written.
@@ -66,20 +70,37 @@ impl Instance {
         if cut.is_empty() || scope.manifest.may_write(&self.id()) {
             return Ok(joined.clone());
         }
-        let Some(origin) = self.state.head(&row.id, &row.origin)? else { return Ok(joined.clone()) };
-        let origin = self.state.known_commit(&row.id, &origin.commit)?;
+        if self.state.head(&row.id, &row.origin)?.is_none() {
+            return Ok(joined.clone());
+        }
         let mut edits = Edits::new();
-        for Cut { dataset, key, .. } in cut {
-            let withdrawn = self.state.withdrawn(&row.id, dataset)?.contains(key);
-            if withdrawn && self.record_at(scope, &origin, dataset, key)?.is_none() {
+        for cut @ Cut { dataset, key, whole } in cut {
+            if self.is_withdrawn_there(scope, cut)? {
                 edits.insert((dataset.clone(), *key), None);
+                merge.withdrawn_again += 1;
+            } else if let Some(mut record) = self.record_at(scope, joined, dataset, key)? {
+                for (field, cell) in &whole.cells {
+                    record.cells.entry(field.clone()).or_insert_with(|| cell.clone());
+                }
+                edits.insert((dataset.clone(), *key), Some(record));
+                merge.written_again += 1;
             }
         }
         if edits.is_empty() {
             return Ok(joined.clone());
         }
-        merge.withdrawn_again += edits.len() as u64;
         self.compose(scope, joined, edits, self.next_stamp(scope)?)
+    }
+
+    /// Tells whether the origin of another's scope took a record out of it, for fewer readers.
+    fn is_withdrawn_there(&self, scope: &OpenScope, cut: &Cut) -> Result<bool, Error> {
+        let row = &scope.row;
+        if row.origin == self.id() || !self.state.withdrawn(&row.id, &cut.dataset)?.contains(&cut.key) {
+            return Ok(false);
+        }
+        let Some(origin) = self.state.head(&row.id, &row.origin)? else { return Ok(false) };
+        let origin = self.state.known_commit(&row.id, &origin.commit)?;
+        Ok(self.record_at(scope, &origin, &cut.dataset, &cut.key)?.is_none())
     }
 
     /// The record with the fields that the deletion took, written again; `None` if nothing of it lives.

@@ -153,8 +153,9 @@ impl Instance {
         }
         let base = base.flatten();
         let sealed_anew = self.is_sealed_anew(scope, last.as_ref())?;
-        if placed == Placed::Whole && !refold && !sealed_anew && last.as_ref().is_some_and(|last| last.commit == tip.id)
-        {
+        let is_said = last.as_ref().is_some_and(|last| last.commit == tip.id);
+        // Also where the origin took our very commit for its own.
+        if placed == Placed::Whole && is_said && !refold && !sealed_anew && !supersedes {
             return Ok(None);
         }
         let label = scope.label(self)?;
@@ -355,7 +356,14 @@ impl Publishing<'_> {
     fn snapshot(&mut self) -> Result<Segment, Error> {
         let commits = vec![self.tip.commit.encode()];
         let (store, key, commit) = (&self.instance.state, &self.scope.row.id_key, &self.tip.commit);
-        self.segment(0, commits, |sink| snapshot(store, key, commit, sink))
+        let mut withdrawn: BTreeMap<DatasetName, BTreeSet<RecordKey>> = BTreeMap::new();
+        // Nobody has what left the scope before its first head.
+        if self.seq > 1 {
+            for left in store.withdrawals(&self.scope.row.id)? {
+                withdrawn.entry(left.dataset).or_default().insert(left.record);
+            }
+        }
+        self.segment(0, commits, |sink| snapshot(store, key, commit, &withdrawn, sink))
     }
 
     /// The changes since one of our own heads.

@@ -159,6 +159,7 @@ impl Instance {
                 self.take_out_own_head(remote, place, &row.id, &mut summary)?;
             }
             self.retire_heads(remote, place, &row, &mut summary)?;
+            self.retire_relayed_heads(remote, place, &row)?;
             self.clean_remote(remote, place, &row.id, &mut summary)?;
         }
         // Heads that were taken away, where nothing else was.
@@ -238,6 +239,9 @@ impl Instance {
             }
             return Ok(None);
         }
+        if there.is_none() && *signer == self.id() && self.is_let_go(scope, &ours)? {
+            return Ok(None);
+        }
         let objects: Vec<_> = ours.objects().map(|object| (object.id, object.bytes)).collect();
         let theirs = there.as_ref().and_then(|bytes| Head::open(bytes, signer).ok()).map(|(head, _)| head);
         let expected = there.map(|bytes| document::hash_of(&bytes));
@@ -282,6 +286,14 @@ impl Instance {
         summary.objects += copied.objects;
         summary.bytes += copied.bytes;
         Ok(())
+    }
+
+    /// Tells whether a head of ours has arrived somewhere, in a scope that we don't listen to any more. Its origin takes the head
+    /// away when it has merged it, of which we don't learn: we would send it again at each push.
+    fn is_let_go(&self, scope: &ScopeId, head: &Head) -> Result<bool, Error> {
+        let row = self.scope_row(scope)?;
+        let listens = self.follows(&row)? && !self.state.is_shut_out(scope)?;
+        Ok(!listens && self.confirmed_own_head(scope)? >= head.seq)
     }
 
     /// Keeps the head of a writer of one of our scopes in our own store, so that a push brings it, the

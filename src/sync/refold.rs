@@ -59,6 +59,7 @@ impl Instance {
             return Ok(());
         }
         self.state.mark_sweep()?;
+        self.spend_relayed(&scope.row)?;
         if self.state.head(&scope.row.id, &self.id())?.is_some() {
             self.state.mark_refold(&scope.row.id)?;
         }
@@ -238,15 +239,19 @@ impl Instance {
         Ok(())
     }
 
-    /// Notes the objects of a writer's head for removal that a newer one is about to replace in a remote, if it was
-    /// built before our newest fresh ladder.
+    /// Notes the objects of a head for removal that a newer one is about to replace in a remote: of a writer's that was built before
+    /// our newest fresh ladder, and of one of ours from before it, which a remote may hold that was none of ours for a while.
     ///
     /// # Errors
     /// `State`.
     pub(super) fn note_replaced(&self, remote: &PeerName, head: &Head) -> Result<(), Error> {
         let is_ours = self.scope_row(&head.scope)?.origin == self.id();
         let refolded = self.state.refolded(&head.scope)?;
-        if is_ours && head.base.is_some_and(|base| base.seq < refolded) {
+        let is_older = match head.signer == self.id() {
+            true => head.seq < refolded,
+            false => is_ours && head.base.is_some_and(|base| base.seq < refolded),
+        };
+        if is_older {
             self.state.put_spent(remote, &head.scope, head.objects().map(|object| object.id))?;
         }
         Ok(())

@@ -15,9 +15,11 @@ use crate::exchange::head::Head;
 use crate::exchange::head::verdict::{Known, Verdict, verdict};
 use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{DocHash, InstanceId, ScopeId};
+use crate::id::name::PeerName;
 use crate::keys::document::{Unverified, hash_of};
 use crate::scope::manifest::{Manifest, Succession, succession};
 use crate::state::peers::Trust;
+use crate::state::scopes::ScopeRow;
 use crate::transport::dir::DirStore;
 
 /// What is relayed.
@@ -127,6 +129,70 @@ impl Instance {
         self.keep_cards(&own, &scope.manifest)
     }
 
+    /// Notes that what the heads of others named, as far as we remember them, may carry what their scope's origin has withdrawn, and
+    /// is to go from every remote that we brought it to. What a head there names stays.
+    ///
+    /// # Errors
+    /// `State`.
+    pub(super) fn spend_relayed(&self, row: &ScopeRow) -> Result<(), Error> {
+        if !self.relays(&row.id, &row.origin)? {
+            return Ok(());
+        }
+        let remotes = self.state.remotes()?;
+        for tracked in self.state.heads(&row.id)?.into_iter().filter(|tracked| tracked.signer != self.id()) {
+            for seen in self.state.seen(&row.id, &tracked.signer)? {
+                let Ok((head, _)) = Head::open(&seen.document, &tracked.signer) else { continue };
+                for remote in &remotes {
+                    self.state.put_spent(&remote.name, &row.id, head.objects().map(|object| object.id))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the heads of writers out of a remote that we brought there, and that the origin of their scope took away elsewhere: its
+    /// head there is a fresh ladder that contains what they stood for. A store where only they themselves may is left alone.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(super) fn retire_relayed_heads(
+        &self,
+        remote: &dyn Store,
+        name: &PeerName,
+        row: &ScopeRow,
+    ) -> Result<(), Error> {
+        if row.origin == self.id() || !self.relays(&row.id, &row.origin)? {
+            return Ok(());
+        }
+        let failed = || Error::store(name.as_str());
+        let own = self.own_store()?;
+        let Some(origin) = self.state.head(&row.id, &row.origin)? else { return Ok(()) };
+        if remote.head(&row.id, &row.origin).map_err(failed())?.as_ref() != Some(&origin.document) {
+            return Ok(());
+        }
+        let merged = self.state.known_commit(&row.id, &origin.commit)?.commit.clock;
+        let Ok((ladder, _)) = Head::open(&origin.document, &row.origin) else { return Ok(()) };
+        let since = ladder.segments.first().map_or(0, |snapshot| snapshot.to_seq);
+        let kept = own.heads(&row.id).map_err(Error::store("this instance"))?;
+        for signer in remote.heads(&row.id).map_err(failed())? {
+            if signer == self.id() || kept.contains(&signer) {
+                continue;
+            }
+            let Some(bytes) = remote.head(&row.id, &signer).map_err(failed())? else { continue };
+            let Ok((head, hash)) = Head::open(&bytes, &signer) else { continue };
+            let is_older = head.base.is_some_and(|base| base.seq < since) && !head.segments.is_empty();
+            if !is_older || merged.seen(&signer, head.incarnation) < head.writes {
+                continue;
+            }
+            self.state.put_spent(name, &row.id, head.objects().map(|object| object.id))?;
+            match remote.remove_head(&row.id, &signer, hash) {
+                Ok(_) | Err(StoreError::Swapped { .. } | StoreError::Denied { .. } | StoreError::ReadOnly { .. }) => {}
+                Err(error) => return Err(failed()(error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps what a store has of a peer's scope that we can't read, or don't follow: checked as a hub does.
     pub(super) fn relay_sealed(&self, from: &dyn Store, name: &str, scope: &ScopeId) -> Result<(), Error> {
         if self.relay_rule()? != Relay::All(true) || self.state.is_retired(scope)? {
@@ -216,7 +282,7 @@ impl Instance {
     }
 
     /// Tells whether we may publish in a scope of another: its manifest lies in our own store then.
-    fn is_published(&self, row: &crate::state::scopes::ScopeRow) -> bool {
+    fn is_published(&self, row: &ScopeRow) -> bool {
         Manifest::open(&row.manifest, &row.origin).is_ok_and(|(manifest, _)| manifest.may_write(&self.id()))
     }
 

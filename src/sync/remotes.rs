@@ -15,6 +15,15 @@ use crate::transport::http::store::HttpStore;
 use crate::transport::ssh;
 use crate::transport::url::{self, Access, RemoteUrl};
 
+/// What a remote keeps of ours that is no remote any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct LeftBehind {
+    /// Whether anything was ever pushed there: what is withdrawn from now on stays there.
+    pub was_pushed: bool,
+    /// Objects that carried what was withdrawn, or keys that were replaced, and were still to be removed there.
+    pub unremoved: u64,
+}
+
 impl Instance {
     /// Adds a remote. Nothing is opened yet: a stick need not be plugged in.
     ///
@@ -40,19 +49,20 @@ impl Instance {
         Ok(())
     }
 
-    /// Removes a remote. What was fetched from it stays.
+    /// Removes a remote. What was fetched from it stays, and so does what was sent there.
     ///
     /// # Errors
     /// `UnknownRemote`.
-    pub fn remote_remove(&self, name: &PeerName) -> Result<(), Error> {
+    pub fn remote_remove(&self, name: &PeerName) -> Result<LeftBehind, Error> {
         let row = self.remote_row(name)?;
+        let left = LeftBehind { was_pushed: row.pushed.is_some(), unremoved: self.state.spent_count(name)? };
         self.state.remove_remote(name)?;
         let is_used = self.state.remotes()?.iter().any(|other| other.url == row.url);
         // What this build can't read was kept by another one.
         if let (false, Ok(url)) = (is_used, parse(&row.url, &self.root)) {
             url::forget(&url, &self.access()).map_err(Error::io("remove", self.dir()))?;
         }
-        Ok(())
+        Ok(left)
     }
 
     /// Returns the stores meant: the named one, or those that the mode says.

@@ -12,6 +12,7 @@ use crate::id::bytes::InstanceId;
 use crate::id::name::ScopeName;
 use crate::keys::card::Card;
 use crate::scope::manifest::draft::{Reader, Since};
+use crate::state::counted::Transaction;
 use crate::state::database;
 use crate::state::peers::{PeerRow, Trust};
 
@@ -133,7 +134,7 @@ impl Instance {
     }
 
     /// Keeps what a transaction changed of who reads and writes what, or takes it back if it was only to be shown.
-    pub(super) fn conclude(&self, transaction: rusqlite::Transaction<'_>, mode: Mode) -> Result<(), Error> {
+    pub(super) fn conclude(&self, transaction: Transaction<'_>, mode: Mode) -> Result<(), Error> {
         if mode == Mode::Keep {
             database::commit(transaction)?;
             self.forget_database();

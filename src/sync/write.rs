@@ -27,12 +27,12 @@ impl Write<'_> {
         dataset: &DatasetName,
         fields: BTreeMap<FieldName, Value>,
     ) -> Option<Record> {
-        self.beside(held, dataset, fields, &BTreeMap::new())
+        self.not_seeing(held, dataset, fields, &BTreeMap::new())
     }
 
     /// The same by somebody who has not seen what the record says in the fields `unseen`, but what is given for them: what
     /// others wrote there stays beside it.
-    pub fn beside(
+    pub fn not_seeing(
         &self,
         held: Option<Record>,
         dataset: &DatasetName,
@@ -71,6 +71,29 @@ impl Write<'_> {
             record.cells.insert(field, cell);
         }
         Some(record)
+    }
+
+    /// Returns the record with the fields written beside what it has where that is something else, as by somebody who hasn't
+    /// seen it; `None` if nothing is.
+    pub fn beside(
+        &self,
+        mut record: Record,
+        dataset: &DatasetName,
+        fields: BTreeMap<FieldName, Value>,
+    ) -> Option<Record> {
+        let mut is_changed = false;
+        for (field, value) in fields {
+            let shown = self.shown(&record, dataset, &field);
+            if shown.map_or(value == Value::Null, |shown| shown.same(&value)) {
+                continue;
+            }
+            let known = record.cells.remove(&field);
+            let mut elements = known.map_or_else(Vec::new, |cell| cell.elements().to_vec());
+            elements.push(Element { stamp: self.stamp, value, over: None });
+            record.cells.extend(Cell::of(elements).map(|cell| (field, cell)));
+            is_changed = true;
+        }
+        is_changed.then_some(record)
     }
 
     /// Settles one field: the value is written even if it is the one that is shown, and with it the fields

@@ -1,10 +1,12 @@
 //! Every decoder of foreign bytes under one roof: what fuzzing feeds, and what must hold of whatever it feeds.
 
+use std::convert::Infallible;
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::changeset::writer::Writer;
 use crate::changeset::{reader, seal};
 use crate::connector::mapping::model::Mapping;
 use crate::connector::{dburl, dotenv};
@@ -96,7 +98,13 @@ pub const ALL: &[Decoder] = &[
             Request::open(&document).is_ok_and(|read| same(&read.sign(&key()), &document))
         },
     },
-    Decoder { name: "card-line", read: |bytes| text(bytes).is_some_and(|text| SignedCard::from_line(text).is_ok()) },
+    Decoder {
+        name: "card-line",
+        read: |bytes| {
+            let Some(text) = text(bytes) else { return false };
+            SignedCard::from_line(text).is_ok_and(|read| same(read.line().as_bytes(), text.trim().as_bytes()))
+        },
+    },
     Decoder {
         name: "proof",
         read: |bytes| {
@@ -127,7 +135,13 @@ pub const ALL: &[Decoder] = &[
             codec::decode(bytes, &origin).is_ok_and(|read| same(&codec::encode(&read, &origin), bytes))
         },
     },
-    Decoder { name: "changeset/plain", read: |bytes| reader::read(&summed(bytes)).is_ok() },
+    Decoder {
+        name: "changeset/plain",
+        read: |bytes| {
+            let plain = summed(bytes);
+            reader::read(&plain).is_ok_and(|part| part.part != 0 || !part.last || same(&rewritten(part), &plain))
+        },
+    },
     Decoder {
         name: "changeset/sealed",
         read: |bytes| {
@@ -145,7 +159,13 @@ pub const ALL: &[Decoder] = &[
         name: "url",
         read: |bytes| text(bytes).is_some_and(|text| RemoteUrl::parse(text, Path::new("/here")).is_ok()),
     },
-    Decoder { name: "path", read: |bytes| text(bytes).is_some_and(|text| text.parse::<StorePath>().is_ok()) },
+    Decoder {
+        name: "path",
+        read: |bytes| {
+            let path = text(bytes).and_then(|text| text.parse::<StorePath>().ok());
+            path.is_some_and(|path| same(path.to_string().as_bytes(), bytes))
+        },
+    },
     Decoder {
         name: "dotenv",
         read: |bytes| {
@@ -218,6 +238,19 @@ fn summed(bytes: &[u8]) -> Vec<u8> {
     // The trailer is an array of a number, a bool and the hash; it begins at the last byte that says so.
     let Some(start) = bytes[..end].iter().rposition(|byte| *byte == 0x83) else { return bytes.to_vec() };
     [&bytes[..end], blake3::hash(&bytes[..start]).as_bytes()].concat()
+}
+
+/// Writes a changeset of one part anew.
+fn rewritten(part: reader::Part<'_>) -> Vec<u8> {
+    let mut written = Vec::new();
+    let commits: Vec<_> = part.commits.iter().map(|commit| commit.to_vec()).collect();
+    let mut writer = Writer::new(part.span, &commits, |plain| {
+        written = plain;
+        Ok::<_, Infallible>(())
+    });
+    let Ok(()) = part.entries.into_iter().try_for_each(|entry| writer.push(entry));
+    let Ok(()) = writer.finish();
+    written
 }
 
 /// Reads JSON, and checks that what was read is written and read again as the same.

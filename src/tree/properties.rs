@@ -179,6 +179,8 @@ fn the_empty_tree_has_no_node() {
     let empty = build_map(&store, &Map::new());
     assert_eq!(empty, Root::EMPTY);
     assert!(store.is_empty());
+    build_map(&store, &Map::from([(b"a".to_vec(), Vec::new())]));
+    assert!(!store.is_empty());
     let one = apply(&store, &id_key(), &empty, [(b"a".to_vec(), Some(b"1".to_vec())), (b"b".to_vec(), None)]).unwrap();
     assert_eq!(one.count, 1);
     assert_eq!(apply(&store, &id_key(), &one, [(b"a".to_vec(), None)]).unwrap(), Root::EMPTY);
@@ -188,6 +190,15 @@ fn the_empty_tree_has_no_node() {
 
 /// Found by `editor_equals_rebuild`: a node that keeps only the start of a region ends before the old
 /// nodes whose entries are gone.
+#[test]
+fn an_equal_value_under_another_key_is_two_differences() {
+    let store = MemoryStore::new();
+    let [left, right] = [b"a", b"b"].map(|key| Map::from([(key.to_vec(), b"equal".to_vec())]));
+    let (old, new) = (build_map(&store, &left), build_map(&store, &right));
+    let found: Vec<_> = diff(&store, &id_key(), &old, &new).map(Result::unwrap).collect();
+    assert_eq!(found, model_diff(&left, &right));
+}
+
 #[test]
 fn deleting_all_but_the_first_entries_leaves_one_node() {
     let store = MemoryStore::new();

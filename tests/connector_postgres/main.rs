@@ -22,6 +22,8 @@ mod own;
 mod pair;
 #[path = "../connector_sqlite/same.rs"]
 mod same;
+#[path = "../connector_sqlite/shapes.rs"]
+mod shapes;
 mod speed;
 #[allow(dead_code, reason = "its own tests use the rest")]
 #[path = "../connector_sqlite/database.rs"]

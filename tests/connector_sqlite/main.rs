@@ -13,6 +13,7 @@ mod given_up;
 mod hammer;
 mod harness;
 mod same;
+mod shapes;
 mod speed;
 mod triggers;
 mod triggers_own;

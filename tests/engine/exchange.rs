@@ -203,6 +203,44 @@ fn an_edit_against_a_deletion_brings_the_record_back_over_a_placeholder() {
     assert_eq!(alpha.roots(&alpha, &ScopeName::public()), gamma.roots(&alpha, &ScopeName::public()));
 }
 
+/// The edit wins against the deletion, and nobody but the reader ever hears of that: so its row has all fields of the record, and the
+/// record stays whole for everybody when the reader may write one day.
+#[test]
+fn a_reader_who_deletes_what_its_origin_edits_sees_it_whole_and_tears_nothing_later() {
+    let (_stick, alpha, beta) = pair(None);
+    let alice = alpha.app.insert_user("alice", "public");
+    let request = alpha.request(alice, "ladder", "public");
+    let row = "SELECT title || '; ' || description || '; ' || status || '; ' || created_at FROM help_requests";
+    alpha.sync();
+    beta.sync();
+    let all = |wanted: &str| {
+        assert_eq!(alpha.app.value(row), wanted);
+        assert_eq!(beta.app.value(row), wanted);
+        beta.app.assert_whole();
+    };
+    beta.app.execute("DELETE FROM help_requests", &[]);
+    beta.sync();
+    alpha.edit(request, "description", "with five steps");
+    for site in [&alpha, &beta] {
+        site.sync();
+    }
+    all(&alpha.app.value(row));
+    assert!(beta.app.value(row).contains("with five steps"));
+    alpha.edit(request, "title", "a ladder");
+    alpha.sync();
+    beta.sync();
+    all(&alpha.app.value(row));
+    assert!(beta.open().status().unwrap().conflicts.is_empty(), "nobody wrote beside anybody");
+    alpha.knows(&beta, Some(Trust::Writer));
+    let held = alpha.roots(&alpha, &ScopeName::public());
+    for site in [&alpha, &beta, &alpha, &beta] {
+        site.sync();
+    }
+    all(&alpha.app.value(row));
+    assert_eq!(alpha.roots(&alpha, &ScopeName::public()), held, "the record is as it was");
+    assert_eq!(beta.roots(&alpha, &ScopeName::public()), held);
+}
+
 #[test]
 fn deletions_travel_and_a_reused_rowid_leaks_nothing() {
     let (_stick, alpha, beta) = pair(None);

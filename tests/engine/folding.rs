@@ -16,7 +16,7 @@ use super::world::{Site, Stick, clone, pair};
 const SHARED: &str = "SELECT c.id FROM request_comments c JOIN help_requests r ON r.id = c.help_request_id
     WHERE c.sync_scope = 'public' AND c.deleted_at IS NULL AND r.sync_scope = 'public' AND r.status = 'open'";
 
-fn head_of(stick: &Stick, site: &Site, scope: &str) -> Head {
+pub fn head_of(stick: &Stick, site: &Site, scope: &str) -> Head {
     let instance = site.open();
     let rows = instance.state.scopes_of(&instance.id()).unwrap();
     let row = rows.into_iter().find(|row| row.name.as_str() == scope).unwrap();

@@ -1,5 +1,6 @@
 //! What a writer put into another's scope doesn't outlive a withdrawal, wherever it lies and whatever the writer did since.
 
+use wbsync::id::name::PeerName;
 use wbsync::state::peers::Trust;
 use wbsync::sync::commit::Mode;
 use wbsync::testing::prng::Prng;
@@ -131,4 +132,62 @@ fn who_may_write_no_more_takes_it_out_of_every_remote() {
     alpha.sync();
     assert_eq!(alpha.app.value("SELECT description FROM help_requests WHERE title = 'stool'"), "high");
     assert_gone(&beta, &stick, &other);
+}
+
+#[test]
+fn a_remote_that_was_none_for_a_while_is_cleaned_when_it_is_one_again() {
+    let (stick, other, alpha, beta, ladder) = two_sticks();
+    alpha.sync();
+    beta.sync();
+    let name = PeerName::new("other").unwrap();
+    let left = beta.open().remote_remove(&name).unwrap();
+    assert!(left.was_pushed && left.unremoved == 0, "{left:?}");
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    beta.sync();
+    beta.uses_as(&other, "other");
+    beta.try_push("other").unwrap();
+    assert_gone(&beta, &stick, &other);
+    // What it still had to remove is told when it goes.
+    beta.uses_as(&stick, "again");
+    let scope = beta.open().state.scopes().unwrap()[0].id;
+    let object = wbsync::id::bytes::ObjectId::from_bytes([7; 32]);
+    let again = PeerName::new("again").unwrap();
+    beta.open().state.put_spent(&again, &scope, [object]).unwrap();
+    assert_eq!(beta.open().remote_remove(&again).unwrap().unremoved, 1);
+}
+
+#[test]
+fn a_relay_takes_out_what_it_brought_where_nobody_else_comes() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let (gamma, nas) = (Site::new("gamma"), Stick::new());
+    // Everybody opens everything, so that nothing is overlooked.
+    for other in [&alpha, &beta] {
+        gamma.knows(other, Some(Trust::Trusted));
+        other.knows(&gamma, Some(Trust::Trusted));
+    }
+    let config = gamma.app.dir().join("wbsync.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "\n[network]\nrelay = \"followed\"\n").unwrap();
+    gamma.uses(&stick);
+    gamma.uses_as(&nas, "nas");
+    let ladder = edited_by_a_writer(&alpha, &beta);
+    for _ in 0..2 {
+        gamma.sync();
+        gamma.try_push("nas").unwrap();
+        alpha.sync();
+    }
+    assert!(carriers(&gamma, &nas.path()).len() > 1, "alpha's and beta's");
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    gamma.sync();
+    gamma.try_push("nas").unwrap();
+    for store in [nas.path(), own_store(&gamma), stick.path()] {
+        assert_eq!(carriers(&gamma, &store), Vec::<String>::new(), "{}", store.display());
+    }
+    // What is there is of use to who comes.
+    let delta = clone(&nas, "delta");
+    assert_eq!(delta.app.value("SELECT count(*) FROM help_requests"), "0");
+    let (before, again) = (nas.files(), gamma.try_push("nas").unwrap());
+    assert_eq!((again.removed, again.unremoved, nas.files()), (0, 0, before));
 }

@@ -29,6 +29,7 @@ mod gossip;
 mod health;
 mod leaving;
 mod lost_stick;
+mod mapping;
 mod meanwhile;
 mod mending;
 mod outcomes;

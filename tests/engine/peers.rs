@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use wbsync::changeset::seal;
+use wbsync::exchange::layout::StorePath;
 use wbsync::id::name::{PeerName, ScopeName};
 use wbsync::keys::card::{Card, SignedCard};
 use wbsync::keys::identity::Identity;
@@ -315,6 +316,65 @@ fn a_writer_whose_words_were_merged_does_not_send_them_again_after_a_rotation() 
     let (there, back) = (beta.push(), alpha.push());
     assert_eq!((there.heads, there.objects, back.removed), (0, 0, 0), "{there:?} {back:?}");
     assert_eq!(alpha.roots(&alpha, &ScopeName::trusted()), beta.roots(&alpha, &ScopeName::trusted()));
+}
+
+/// Found by the simulation, as the one before: the origin's head named the very commit that the writer's did.
+#[test]
+fn a_writer_whose_commit_the_origin_took_as_it_is_does_not_send_it_again_after_a_fresh_ladder() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "ladder", "public");
+    alpha.sync();
+    beta.sync();
+    beta.app.execute("UPDATE help_requests SET description = 'by beta' WHERE title = 'ladder'", &[]);
+    beta.sync();
+    // As `prune` does.
+    let public = alpha
+        .open()
+        .state
+        .scopes_of(&alpha.open().id())
+        .unwrap()
+        .into_iter()
+        .find(|row| row.name == ScopeName::public());
+    alpha.open().state.mark_refold(&public.unwrap().id).unwrap();
+    for site in [&alpha, &beta, &alpha, &beta, &alpha] {
+        site.sync();
+    }
+    let (there, back) = (beta.push(), alpha.push());
+    assert_eq!((there.heads, there.objects, back.removed), (0, 0, 0), "{there:?} {back:?}");
+    assert_eq!(alpha.local_heads(), beta.local_heads());
+}
+
+/// Found by the simulation, as the ones before.
+#[test]
+fn what_was_written_at_a_peer_that_is_revoked_now_is_not_sent_again_and_again() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "trusted");
+    alpha.request(alice, "ladder", "trusted");
+    alpha.sync();
+    beta.sync();
+    beta.app.execute("UPDATE help_requests SET description = 'by beta' WHERE title = 'ladder'", &[]);
+    beta.sync();
+    alpha.sync();
+    beta.open().peer_revoke("alpha", Mode::Keep).unwrap();
+    alpha.open().scope_rotate("trusted", Resealing::AtNextPush, Mode::Keep).unwrap();
+    alpha.push();
+    let trusted = alpha
+        .open()
+        .state
+        .scopes_of(&alpha.open().id())
+        .unwrap()
+        .into_iter()
+        .find(|row| row.name == ScopeName::trusted());
+    let head = StorePath::Head(trusted.unwrap().id, beta.open().id());
+    assert!(!head.under(&stick.path()).exists(), "its origin takes the head away");
+    let sent = beta.push();
+    assert_eq!((sent.heads, sent.objects), (0, 0), "{sent:?}");
+    // A store that has never seen it gets it no more either; it is at its origin.
+    let other = Stick::new();
+    beta.uses_as(&other, "other");
+    beta.try_push("other").unwrap();
+    assert!(!head.under(&other.path()).exists());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use wbsync::state::peers::Trust;
 use wbsync::sync::commit::Mode;
 use wbsync::testing::prng::Prng;
 
+use super::folding::head_of;
 use super::world::{STICK, Saved, Site, Stick, clone, files_under, pair};
 
 pub const WORD: &str = "zqsecret";
@@ -49,6 +50,18 @@ fn travelled(stick: &Stick, alpha: &Site, beta: &Site) -> i64 {
     alpha.sync();
     assert!(!carriers(alpha, &stick.path()).is_empty(), "it travels");
     ladder
+}
+
+#[test]
+fn a_followers_database_keeps_no_words_of_it_where_rows_were() {
+    let (stick, alpha, beta) = pair(None);
+    let ladder = travelled(&stick, &alpha, &beta);
+    let file = || std::fs::read(beta.app.db_path()).unwrap();
+    assert!(holds(&file()));
+    alpha.app.set_scope("help_requests", ladder, "private");
+    alpha.sync();
+    beta.pull();
+    assert!(!holds(&file()));
 }
 
 #[test]
@@ -473,6 +486,44 @@ fn an_edit_where_one_may_not_write_does_not_hold_what_was_withdrawn() {
     beta.sync();
     assert_eq!(beta.app.value("SELECT description FROM help_requests"), "ours now");
     assert_eq!(alpha.app.value("SELECT count(*) FROM help_requests WHERE title = 'drill'"), "0");
+}
+
+/// The delta outweighs the snapshot here, so that a follower comes by a snapshot alone: it says what was withdrawn, too.
+#[test]
+fn what_was_withdrawn_is_known_from_what_was_deleted_also_by_a_snapshot() {
+    for trust in [Trust::Trusted, Trust::Writer] {
+        let (stick, alpha, beta) = pair(Some(trust));
+        let alice = alpha.app.insert_user("alice", "public");
+        let ladder = alpha.request(alice, &format!("{WORD} ladder"), "public");
+        for number in 0..30 {
+            alpha.request(alice, &format!("request {number}"), "public");
+        }
+        alpha.sync();
+        beta.sync();
+        let edit = "UPDATE help_requests SET description = 'ours now' WHERE title LIKE ?1";
+        beta.app.execute(edit, &[&format!("{WORD}%")]);
+        if trust == Trust::Trusted {
+            beta.sync();
+        }
+        alpha.app.set_scope("help_requests", ladder, "private");
+        alpha.app.db().execute_batch("DELETE FROM help_requests WHERE title LIKE 'request%'").unwrap();
+        alpha.sync();
+        assert_eq!(head_of(&stick, &alpha, "public").segments.len(), 1, "a snapshot alone");
+        beta.sync();
+        let all = (carriers(&alpha, &stick.path()), carriers(&beta, &own_store(&beta)));
+        assert_eq!(all, (Vec::new(), Vec::new()), "{trust:?}");
+        if trust == Trust::Writer {
+            // What beta wrote comes to alpha by itself, and goes out of the scope again.
+            alpha.sync();
+            let late = alpha.open().late_edits(None).unwrap();
+            assert_eq!(late.iter().map(|late| late.value.as_str().unwrap()).collect::<Vec<_>>(), ["ours now"]);
+            beta.sync();
+        }
+        assert_eq!(beta.app.value("SELECT count(*) FROM help_requests"), "0", "{trust:?}");
+        alpha.pull();
+        let [withdrawal] = &alpha.open().confirmations(Some("requests/")).unwrap()[..] else { panic!() };
+        assert_eq!((&withdrawal.confirmed.len(), withdrawal.waiting.len()), (&1, 0), "{withdrawal:?}");
+    }
 }
 
 /// One `sync` is enough: what hangs on a withdrawn request goes in the round that brings the withdrawal.

@@ -15,6 +15,7 @@ mod documents;
 mod exchange;
 mod hostile;
 mod interrupted;
+mod left_alone;
 mod quarrels;
 mod site;
 mod trees;

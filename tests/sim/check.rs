@@ -12,6 +12,7 @@ use wbsync::sync::round::SyncSummary;
 use wbsync::sync::status::explain;
 
 use super::model::{At, Model};
+use super::support::app::App;
 use super::town::{GROUP_SCOPE, Player, Town};
 use super::world::files_under;
 
@@ -28,24 +29,44 @@ fn has_rested(done: &SyncSummary) -> bool {
     fetched && merged && pushed && done.pull.committed.scopes.is_empty() && done.again.is_empty()
 }
 
+/// What a row of the application says, and for whom.
+pub struct Shown {
+    texts: String,
+    contact: String,
+    scope: String,
+    is_open: bool,
+    user: String,
+}
+
+/// Lists what the rows of an application say.
+pub fn shown_rows(app: &App) -> Vec<Shown> {
+    let db = app.db();
+    let sql = "SELECT coalesce(r.title, '') || ' ' || r.description, coalesce(r.contact_email, ''), r.sync_scope,
+            r.status IN ('open', 'completed'), u.username
+          FROM help_requests r JOIN users u ON u.id = r.created_by_user_id
+        UNION ALL
+        -- Comments are made for everybody; they are for those who read the request.
+        SELECT c.body, '', r.sync_scope, r.status IN ('open', 'completed') AND c.deleted_at IS NULL, o.username
+          FROM request_comments c JOIN help_requests r ON r.id = c.help_request_id
+          JOIN users o ON o.id = r.created_by_user_id";
+    let mut select = db.prepare(sql).unwrap();
+    let read = |row: &rusqlite::Row<'_>| {
+        let (texts, contact, scope, is_open, user) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+        Ok(Shown { texts, contact, scope, is_open, user })
+    };
+    select.query_map([], read).unwrap().map(Result::unwrap).collect()
+}
+
 impl Town {
     /// Notes for whom the texts in a site's application are meant now.
     pub fn note_audiences(&mut self, at: At) {
-        let db = self.players[at].site.app.db();
-        let rows = "SELECT coalesce(r.title, '') || ' ' || r.description, coalesce(r.contact_email, ''), r.sync_scope,
-                r.status IN ('open', 'completed'), u.username
-              FROM help_requests r JOIN users u ON u.id = r.created_by_user_id
-            UNION ALL
-            -- Comments are made for everybody; they are for those who read the request.
-            SELECT c.body, '', r.sync_scope, r.status IN ('open', 'completed') AND c.deleted_at IS NULL, o.username
-              FROM request_comments c JOIN help_requests r ON r.id = c.help_request_id
-              JOIN users o ON o.id = r.created_by_user_id";
-        let mut select = db.prepare(rows).unwrap();
-        let rows =
-            select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))).unwrap();
-        let rows: Vec<(String, String, String, bool, String)> = rows.map(Result::unwrap).collect();
-        drop(select);
-        for (texts, contact, scope, is_open, user) in rows {
+        let rows = shown_rows(&self.players[at].site.app);
+        self.note_shown(at, rows);
+    }
+
+    /// The same of rows as they were at some time.
+    pub fn note_shown(&mut self, at: At, rows: Vec<Shown>) {
+        for Shown { texts, contact, scope, is_open, user } in rows {
             let Some(origin) = self.origin_of(&user).filter(|_| is_open) else { continue };
             let Some(audience) = self.audience(origin, at, &scope) else { continue };
             // Of what others typed they know themselves, and the origin, for whom it is.
@@ -121,6 +142,7 @@ impl Town {
     pub fn heal(&mut self) {
         self.is_calm = true;
         self.machine.restart();
+        self.check_stores();
         self.machine.deliver();
         self.check_stores();
         self.end_lies();

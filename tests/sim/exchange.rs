@@ -16,6 +16,7 @@ use super::town::{Carried, Town, Weather};
 impl Town {
     /// Notes which texts are committed, by what a site holds.
     pub fn note_committed(&mut self, at: At) {
+        self.model.note_commits(self.players[at].site.look().state.all_commits().unwrap());
         for (scope, id, record) in self.players[at].site.records() {
             self.model.note_writes(&scope, &id, &record);
             let id = whole_of(&id);
@@ -44,6 +45,7 @@ impl Town {
             self.machine.restart();
             return;
         };
+        self.maybe_busy();
         let done = match self.random.below(6) {
             0 => {
                 self.tell(at, "commit");
@@ -90,6 +92,13 @@ impl Town {
         }
     }
 
+    /// Sometimes people type while the next command is at work.
+    fn maybe_busy(&mut self) {
+        if !self.is_calm && self.random.chance(250) {
+            self.busy = Some([100, 300, 700][self.random.below(3) as usize]);
+        }
+    }
+
     pub fn pack(&mut self, at: At) {
         let to = self.anybody();
         // What went out by stick alone can't be asked back for: docs/restore.md.
@@ -102,6 +111,7 @@ impl Town {
         let number = self.outcome.bundles;
         let dir = self.drawer.path().to_path_buf();
         self.tell(at, &format!("bundle {number} for {}", self.name(to)));
+        self.maybe_busy();
         let packed = self.with(at, |instance| {
             let packing = instance.bundle_pack(&options, Mode::Keep)?;
             let mut files = Vec::new();
@@ -148,6 +158,7 @@ impl Town {
         }
         self.maybe_trouble();
         self.tell(to, &format!("apply {:?}", files[0].file_name().unwrap()));
+        self.maybe_busy();
         let applied = self.with(to, |instance| Ok(format!("{:?}", instance.bundle_apply(&files, Mode::Keep)?)));
         if let Some(Ok(applied)) = applied {
             self.tell(to, &format!("  {applied}"));

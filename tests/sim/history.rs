@@ -24,6 +24,7 @@ pub struct Outcome {
     pub texts: u64,
     pub exchanges: u64,
     pub cuts: u64,
+    pub meanwhile: u64,
     pub lies: u64,
     pub refused: u64,
     pub bundles: u64,
@@ -42,6 +43,7 @@ impl Outcome {
         self.texts += other.texts;
         self.exchanges += other.exchanges;
         self.cuts += other.cuts;
+        self.meanwhile += other.meanwhile;
         self.lies += other.lies;
         self.refused += other.refused;
         self.bundles += other.bundles;
@@ -58,12 +60,13 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} sites, {} steps, {} texts, {} exchanges, {} stops and full disks, {} bad requests, {} lies of stores, {} answers \
+            "{} sites, {} steps, {} texts, {} exchanges, {} writes under a command, {} stops and full disks, {} bad requests, {} lies of stores, {} answers \
              refused or failed, {} bundles, {} restores, {} took back trust, {} new keys, {} prunes, {} objects collected",
             self.sites,
             self.steps,
             self.texts,
             self.exchanges,
+            self.meanwhile,
             self.cuts,
             self.requests,
             self.lies,

@@ -22,6 +22,7 @@ mod check;
 mod deeds;
 mod exchange;
 mod history;
+mod meanwhile;
 mod model;
 mod people;
 mod rig;

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wbsync::id::bytes::InstanceId;
+use wbsync::history::commit::{Commit, Making};
+use wbsync::id::bytes::{CommitId, InstanceId, ScopeId};
 use wbsync::record::cell::Record;
 use wbsync::record::value::Value;
+use wbsync::state::check::StoredCommit;
 
 /// A site by its number.
 pub type At = usize;
@@ -31,6 +33,9 @@ pub struct Model {
     pub deleted: BTreeSet<String>,
     /// What was written under each stamp, by record and field.
     pub written: BTreeMap<(String, String, InstanceId, u32, u64), String>,
+    /// Every commit that was seen, and which one it was that somebody made under a number in a scope.
+    commits: BTreeSet<CommitId>,
+    captures: BTreeMap<(ScopeId, InstanceId, u32, u64), CommitId>,
 }
 
 impl Model {
@@ -61,6 +66,19 @@ impl Model {
                 assert_eq!(*known, value, "two writes of {id}.{field} have one stamp: {stamp:?}");
             } else {
                 self.written.insert(write, value);
+            }
+        }
+    }
+
+    /// Notes the commits that somebody holds: nobody ever makes two under one number.
+    pub fn note_commits(&mut self, commits: Vec<StoredCommit>) {
+        for (scope, id, bytes) in commits {
+            if !self.commits.insert(id) {
+                continue;
+            }
+            if let Making::Capture { author, incarnation, sequence, .. } = Commit::decode(&bytes).unwrap().making {
+                let known = *self.captures.entry((scope, author, incarnation, sequence)).or_insert(id);
+                assert_eq!(known, id, "{author} made two commits {incarnation}/{sequence} in {scope}");
             }
         }
     }

@@ -115,6 +115,11 @@ impl Machine {
         }
     }
 
+    /// Tells whether it has not stopped.
+    pub fn is_on(&self) -> bool {
+        !self.lock().is_off
+    }
+
     /// Returns how many requests didn't go as they should.
     pub fn lost(&self) -> u64 {
         self.lock().requests_lost

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -21,6 +22,7 @@ use wbsync::testing::prng::Prng;
 use wbsync::transport::dir::DirStore;
 
 use super::history::Outcome;
+use super::meanwhile::Meanwhile;
 use super::model::{At, Model};
 use super::rig::Machine;
 use super::world::{Saved, Site};
@@ -35,7 +37,7 @@ pub const GROUP_SCOPE: &str = "group:ring";
 
 /// A site and what the simulation knows of it.
 pub struct Player {
-    pub site: Site,
+    pub site: Rc<Site>,
     /// The public user whose rows are this site's own.
     pub user: i64,
     /// The stores that it uses, by number.
@@ -104,6 +106,8 @@ pub struct Town {
     pub minutes: u64,
     /// Whether nothing goes wrong any more.
     pub is_calm: bool,
+    /// How busy the application is while the next command is at work, at so many of a thousand moments.
+    pub busy: Option<u64>,
 }
 
 impl Place {
@@ -144,6 +148,7 @@ impl Town {
             outcome: Outcome { sites: count as u64, ..Outcome::default() },
             minutes: 0,
             is_calm: false,
+            busy: None,
             random,
         };
         for name in NAMES.into_iter().take(count) {
@@ -151,8 +156,8 @@ impl Town {
         }
         town.introduce();
         for at in 0..count {
-            town.insert_request(at, "public");
-            town.insert_request(at, "trusted");
+            town.desk(at).insert_request("public");
+            town.desk(at).insert_request("trusted");
         }
         town
     }
@@ -191,7 +196,7 @@ impl Town {
         let skew = self.random.below(7_200_000) as i64 - 3_600_000;
         let (readers, writers, ever, revoked, lost, marks) = Default::default();
         self.players.push(Player {
-            site,
+            site: Rc::new(site),
             user,
             stores,
             skew,
@@ -296,8 +301,13 @@ impl Town {
         let dir = self.players[at].site.app.dir().to_owned();
         let stores = self.players[at].stores.iter().map(|store| self.places[*store].dir.path().to_owned());
         self.machine.hold(stores.chain([dir.clone()]).collect());
-        let done = catch_unwind(AssertUnwindSafe(|| work(&mut Instance::open(&dir, purpose, silent())?)));
+        let meanwhile = self.busy.take().map(|per_mille| Meanwhile::begin(self, at, per_mille));
+        let watcher = meanwhile.as_ref().map_or_else(silent, Meanwhile::watcher);
+        let done = catch_unwind(AssertUnwindSafe(|| work(&mut Instance::open(&dir, purpose, watcher)?)));
         let past = self.machine.restart();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.end(self);
+        }
         let result = match done {
             Ok(result) => {
                 if let Err(error) = &result {

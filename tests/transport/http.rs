@@ -18,7 +18,7 @@ use wbsync::hub::service::{Hub, Options};
 use wbsync::id::bytes::InstanceId;
 use wbsync::keys::document::hash_of;
 use wbsync::keys::identity::Identity;
-use wbsync::sys::clock;
+use wbsync::sys::clock::{self, UnixMillis};
 use wbsync::transport::dir::DirStore;
 use wbsync::transport::http::store::HttpStore;
 use wbsync::transport::http::url::HttpUrl;
@@ -295,4 +295,33 @@ fn a_hub_keeps_the_store_contract() {
         hubs.borrow_mut().push(running);
         Box::new(store)
     });
+}
+
+#[test]
+fn who_stored_an_object_may_remove_it_while_no_head_names_it() {
+    let running = Running::start(Options::default());
+    let people = People::new();
+    let scope = people.scope("public");
+    for identity in [&people.alpha, &people.beta] {
+        running.allow(identity, Role::Writer);
+    }
+    let (alpha, beta) = (running.open(&people.alpha), running.open(&people.beta));
+    const AT_ONCE: UnixMillis = UnixMillis(u64::MAX);
+    // A push that ended before its head: nobody but its sender knows of the object, and no scope carries it.
+    let left = put(&beta, &noise(3_000, 1));
+    let refused = alpha.remove_object(&left, AT_ONCE);
+    assert!(matches!(refused, Err(StoreError::Denied { .. })), "{refused:?}");
+    assert!(beta.remove_object(&left, AT_ONCE).unwrap());
+    assert!(!StorePath::Object(left).under(&running.dir.path().join("store")).exists());
+    // What isn't there is no complaint, whosever it was.
+    for store in [&alpha, &beta] {
+        assert!(!store.remove_object(&left, AT_ONCE).unwrap());
+    }
+    // What a head names stays, whoever stored it.
+    let named = put(&alpha, &noise(3_000, 2));
+    alpha.swap_manifest(&scope.id, None, &scope.manifest).unwrap();
+    let head = origin_head(&people.alpha, &scope.id, 1, None, &[(named, 3_000)]);
+    alpha.swap_head(&scope.id, &people.alpha.id(), None, &[(named, 3_000)], &head).unwrap();
+    assert!(alpha.remove_object(&named, AT_ONCE).is_err());
+    assert!(StorePath::Object(named).under(&running.dir.path().join("store")).exists());
 }

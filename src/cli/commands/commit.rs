@@ -53,5 +53,10 @@ pub fn describe(summary: &CommitSummary, mode: Mode) -> String {
             Mode::DryRun => format!("would commit {scope}: {changes}\n"),
         };
     }
+    if !summary.unmapped.is_empty() {
+        let counts: Vec<String> =
+            summary.unmapped.iter().map(|(dataset, records)| format!("{dataset} {records}")).collect();
+        text += &format!("withdrawn, as the mapping doesn't have them any more: {}\n", counts.join(", "));
+    }
     text
 }

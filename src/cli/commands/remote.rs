@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::table;
+use crate::cli::text::{count, table};
 use crate::id::name::PeerName;
 use crate::sync::instance::Purpose;
 
@@ -86,8 +86,22 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             Ok(())
         }
         Command::Remove { name } => {
-            context.instance(Purpose::Change)?.remote_remove(&name)?;
-            context.answer(&json!({ "removed": name }), &format!("removed {name}\n"))
+            let left = context.instance(Purpose::Change)?.remote_remove(&name)?;
+            let mut text = format!("removed {name}\n");
+            if left.unremoved > 0 {
+                let objects = count(left.unremoved, "object");
+                text += &format!("left there: {objects} with withdrawn records, which nobody removes now\n");
+            }
+            context.answer(
+                &json!({ "removed": name, "was_pushed": left.was_pushed, "unremoved": left.unremoved }),
+                &text,
+            )?;
+            if left.unremoved > 0 {
+                context.hint("whoever keeps that store can remove what no head names: `wbsync gc DIRECTORY`");
+            } else if left.was_pushed {
+                context.hint("what was pushed there stays, also what is withdrawn later");
+            }
+            Ok(())
         }
     }
 }

@@ -6,6 +6,7 @@ use super::checkout::Checkout;
 use super::connector::{FilesConnector, now_ns};
 use super::content::{CHUNK_BYTES_MAX, Chunk, Content, pack};
 use super::document;
+use super::ground::Ground;
 use super::pieces::{Piece, Pieces};
 use super::report::{CONTENT, DATA, LAYOUT, field};
 use super::section::{TURN, pieces_of};
@@ -16,6 +17,7 @@ use crate::connector::error::Error;
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
+use crate::sys::beneath::is_way_blocked;
 
 /// Puts the content of a document together of the fields that its record has instead.
 fn assemble(pieces: &Pieces<'_>, id: &RecordId, fields: &mut BTreeMap<FieldName, Value>) -> rusqlite::Result<()> {
@@ -114,18 +116,34 @@ impl FilesConnector {
         Ok(self.inner.key_of(id)?.and_then(|key| key.parse().ok()))
     }
 
+    /// Returns what writes a directory.
+    pub(super) fn checkout<'a>(&'a self, name: &'a DatasetName, now_ns: i64) -> Checkout<'a> {
+        let sources = Sources { shadow: &self.shadow, places: &self.places };
+        Checkout { sources, dataset: name, section: &self.sections[name], beneath: &self.places[name.as_str()], now_ns }
+    }
+
     /// Tells whether somebody changed a file since it was last read.
     pub(super) fn is_dirty(&self, dataset: &DatasetName, file: i64) -> Result<bool, Error> {
         let failed = self.failed("look at a file");
         let Some(disk) = self.shadow.disk_of(dataset, file).map_err(&failed)? else { return Ok(false) };
         let Some(beneath) = self.places.get(dataset.as_str()) else { return Ok(false) };
-        let sources = Sources { shadow: &self.shadow, places: &self.places };
-        let checkout = Checkout { sources, dataset, beneath, now_ns: now_ns() };
+        // What is left alone on the disk is nobody's change.
+        if self.sections[dataset].is_ignored(&disk.path) {
+            return Ok(false);
+        }
+        let checkout = self.checkout(dataset, now_ns());
         if checkout.is_pending(file).map_err(&failed)? {
             // A change of before is still to be written; what is there meanwhile is set aside then.
             return Ok(false);
         }
-        let is_there = beneath.stat(&disk.path).is_ok_and(|stat| stat.is_some());
-        Ok(!is_there || !checkout.is_untouched(&disk).map_err(&failed)?)
+        match beneath.stat(&disk.path) {
+            Ok(Some(_)) => Ok(!checkout.is_untouched(&disk).map_err(&failed)?),
+            Ok(None) => {
+                let ground = Ground { shadow: &self.shadow, dataset, beneath };
+                Ok(!ground.is_strange_above(&disk.path).map_err(&failed)?)
+            }
+            // Where nobody can look nothing is written either.
+            Err(error) => Ok(is_way_blocked(&error)),
+        }
     }
 }

@@ -11,9 +11,11 @@ use rusqlite::{OptionalExtension, params};
 
 use super::aside;
 use super::content::{Chunk, Content, unpack};
+use super::ground::Ground;
+use super::list::{UNREADABLE, is_beneath};
 use super::path;
 use super::read::{self, Reading};
-use super::section::table;
+use super::section::{Section, table};
 use super::shadow::{Disk, Mark, Step, is_as_known};
 use super::source::Sources;
 use crate::connector::error::Error;
@@ -23,6 +25,7 @@ use crate::sys::beneath::{Beneath, Kind, Place, Stat, executable, is_way_blocked
 /// Why a file waits whose path is that of another.
 const RIVAL: &str =
     "another file of this path is here, with another content: rename or delete that, and this one comes";
+const STRANGE_DIR: &str = "its directory is another one than it was, without any of its files: is a disk not mounted?";
 /// How often what waited for another file is tried again.
 const PASSES_MAX: usize = 8;
 
@@ -31,6 +34,7 @@ const PASSES_MAX: usize = 8;
 pub(super) struct Checkout<'a> {
     pub(super) sources: Sources<'a>,
     pub(super) dataset: &'a DatasetName,
+    pub(super) section: &'a Section,
     pub(super) beneath: &'a Beneath,
     pub(super) now_ns: i64,
 }
@@ -99,6 +103,10 @@ impl Checkout<'_> {
         let shadow = self.sources.shadow;
         let mut lacking = BTreeSet::new();
         let mut before = usize::MAX;
+        let strange = match self.has_work()? {
+            true => Ground { shadow, dataset: self.dataset, beneath: self.beneath }.strange_now()?,
+            false => BTreeSet::new(),
+        };
         for _ in 0..PASSES_MAX {
             shadow.clear_trouble(self.dataset, Step::Write)?;
             let pending = self.pending()?;
@@ -107,6 +115,11 @@ impl Checkout<'_> {
             let names = if pending.is_empty() { BTreeMap::new() } else { self.names()? };
             let wanted = self.wanted(&pending);
             for file in &pending {
+                let before = shadow.disk_of(self.dataset, file.file)?.map(|disk| disk.path);
+                if before.iter().chain([&file.path]).any(|path| is_in(path, &strange)) {
+                    shadow.put_trouble(self.dataset, Step::Write, &shown(&file.path, file.file), STRANGE_DIR)?;
+                    continue;
+                }
                 match self.put(file, &names, &wanted) {
                     Ok(()) => left -= 1,
                     Err(Fail::Sql(error)) => return Err(error),
@@ -120,7 +133,7 @@ impl Checkout<'_> {
                     }
                 }
             }
-            left += self.remove_all()?;
+            left += self.remove_all(&strange)?;
             if left == 0 || left == before {
                 break;
             }
@@ -181,7 +194,7 @@ impl Checkout<'_> {
                 draft.place(Place::Over, executable(stat.mode, file.is_executable))?
             }
         };
-        if let Some(old) = old.filter(|old| old.path != file.path)
+        if let Some(old) = old.filter(|old| old.path != file.path && !self.section.is_ignored(&old.path))
             && self.is_untouched(&old)?
         {
             self.rescue(&old.path, wanted)?;
@@ -189,7 +202,11 @@ impl Checkout<'_> {
         }
         let stat = Mark::of(&stat, self.now_ns);
         let disk = Disk { path: file.path.clone(), file: file.file, is_executable: file.is_executable, stat };
-        shadow.at_once(|| shadow.put_disk(self.dataset, &disk, &content))?;
+        let ground = Ground { shadow, dataset: self.dataset, beneath: self.beneath };
+        shadow.at_once(|| {
+            shadow.put_disk(self.dataset, &disk, &content)?;
+            ground.note_above(&disk.path)
+        })?;
         Ok(())
     }
 
@@ -298,16 +315,23 @@ impl Checkout<'_> {
     }
 
     /// Removes the files whose rows are gone. Returns how many could not be.
-    fn remove_all(&self) -> rusqlite::Result<usize> {
+    fn remove_all(&self, strange: &BTreeSet<String>) -> rusqlite::Result<usize> {
         let shadow = self.sources.shadow;
-        let sql = self.sql("SELECT path FROM disk WHERE dataset = ?1 AND file NOT IN (SELECT id FROM {})");
-        let mut statement = shadow.conn.prepare_cached(&sql)?;
-        let paths: Vec<String> =
-            statement.query_map([self.dataset.as_str()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         let wanted = self.wanted(&self.pending()?);
         let mut left = 0;
-        for path in paths {
+        for path in self.stale()? {
             let Some(disk) = shadow.disk(self.dataset, &path)? else { continue };
+            // Of what we can't look at nobody knows whether it is as it was.
+            let why = if is_in(&path, strange) {
+                Some(STRANGE_DIR)
+            } else {
+                self.beneath.stat(&path).is_err().then_some(UNREADABLE)
+            };
+            if let Some(why) = why {
+                shadow.put_trouble(self.dataset, Step::Write, &path, why)?;
+                left += 1;
+                continue;
+            }
             // One that somebody changed stays, and is a new file.
             if self.is_untouched(&disk)? {
                 let removed = self.rescue(&path, &wanted).and_then(|()| Ok(self.beneath.remove(&path)?));
@@ -327,7 +351,17 @@ impl Checkout<'_> {
         Ok(left)
     }
 
-    /// Returns the files that are not on the disk as they are to be.
+    /// Returns the paths of files whose rows are gone.
+    fn stale(&self) -> rusqlite::Result<Vec<String>> {
+        let sql = self.sql("SELECT path FROM disk WHERE dataset = ?1 AND file NOT IN (SELECT id FROM {})");
+        let mut statement = self.sources.shadow.conn.prepare_cached(&sql)?;
+        let paths = statement.query_map([self.dataset.as_str()], |row| row.get(0))?;
+        let mut paths: Vec<String> = paths.collect::<rusqlite::Result<_>>()?;
+        paths.retain(|path| !self.section.is_ignored(path));
+        Ok(paths)
+    }
+
+    /// Returns the files that are not on the disk as they are to be, but for those that are to be left alone.
     fn pending(&self) -> rusqlite::Result<Vec<Pending>> {
         let sql = self.sql(
             "SELECT f.id, f.path, coalesce(f.executable, 0), f.content FROM {} f
@@ -345,7 +379,10 @@ impl Checkout<'_> {
                 content: row.get(3)?,
             })
         };
-        statement.query_map(params![self.dataset.as_str()], read)?.collect()
+        let pending = statement.query_map(params![self.dataset.as_str()], read)?;
+        let mut pending: Vec<Pending> = pending.collect::<rusqlite::Result<_>>()?;
+        pending.retain(|file| !self.section.is_ignored(&file.path));
+        Ok(pending)
     }
 
     /// Tells whether anything is still to be written or removed.
@@ -353,12 +390,11 @@ impl Checkout<'_> {
     /// # Errors
     /// The bookkeeping can't be read.
     pub(super) fn is_due(&self) -> Result<bool, Error> {
-        let check = || {
-            let sql = self.sql("SELECT 1 FROM disk WHERE dataset = ?1 AND file NOT IN (SELECT id FROM {})");
-            let stale = self.sources.shadow.conn.prepare_cached(&sql)?.exists([self.dataset.as_str()])?;
-            Ok(stale || !self.pending()?.is_empty())
-        };
-        check().map_err(|source| self.sources.shadow.failed("look for what is to be written", source))
+        self.has_work().map_err(|source| self.sources.shadow.failed("look for what is to be written", source))
+    }
+
+    fn has_work(&self) -> rusqlite::Result<bool> {
+        Ok(!self.stale()?.is_empty() || !self.pending()?.is_empty())
     }
 
     /// Tells whether a change is still to be written to a file.
@@ -401,6 +437,10 @@ impl Checkout<'_> {
     fn sql(&self, text: &str) -> String {
         text.replace("{}", &format!("\"{}\"", table(self.dataset)))
     }
+}
+
+fn is_in(path: &str, dirs: &BTreeSet<String>) -> bool {
+    dirs.iter().any(|dir| is_beneath(path, dir))
 }
 
 /// Returns how a file is named to people, whatever its path holds.

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::checkout::Checkout;
 use super::ground::Ground;
 use super::list::Found;
 use super::pieces::{self, Pieces};
@@ -19,7 +18,7 @@ use super::section::{self, Sections, TURN, pieces_of};
 use super::shadow::Shadow;
 use super::source::Sources;
 use super::watch::{Watch, picture};
-use crate::connector::applied::Applied;
+use crate::connector::applied::{Applied, Newcomer};
 use crate::connector::catalogue::DatabaseSizes;
 use crate::connector::column::Column;
 use crate::connector::contract::{
@@ -160,15 +159,11 @@ impl FilesConnector {
         let now_ns = now_ns();
         let mut is_due = false;
         for name in self.sections.keys() {
-            let sources = Sources { shadow: &self.shadow, places: &self.places };
-            let checkout = Checkout { sources, dataset: name, beneath: &self.places[name.as_str()], now_ns };
-            is_due |= checkout.is_due()?;
+            is_due |= self.checkout(name, now_ns).is_due()?;
         }
         let was_quiet = is_due && self.watch.is_quiet(&self.sections, &self.places);
         for name in self.sections.keys() {
-            let sources = Sources { shadow: &self.shadow, places: &self.places };
-            let checkout = Checkout { sources, dataset: name, beneath: &self.places[name.as_str()], now_ns };
-            let lacking = checkout.run()?;
+            let lacking = self.checkout(name, now_ns).run()?;
             if !lacking.is_empty() {
                 self.lacking.insert(name.clone(), lacking);
             }
@@ -392,10 +387,11 @@ impl Connector for FilesConnector {
         Ok(applied)
     }
 
-    fn newcomers(&mut self) -> Result<Vec<DatasetName>, Error> {
+    fn newcomers(&mut self) -> Result<Vec<Newcomer>, Error> {
         let fresh = self.shadow.fresh().map_err(self.failed("look for new directories"))?;
         let fresh = self.sections.keys().filter(|name| fresh.contains(name.as_str()));
-        Ok(fresh.flat_map(|name| [pieces_of(name), name.clone()]).collect())
+        let fresh = fresh.flat_map(|name| [pieces_of(name), name.clone()]);
+        Ok(fresh.map(|dataset| Newcomer { dataset, with_own: false }).collect())
     }
 
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {

@@ -13,6 +13,8 @@ use crate::sys::beneath::{Beneath, Kind, Stat, is_draft};
 
 /// The most files of one directory.
 const FILES_MAX: usize = 1 << 20;
+/// Why a file waits at which we can't look.
+pub(super) const UNREADABLE: &str = "it can't be read";
 /// How long nothing was written to a draft that nobody goes on with: another instance may have the same directory.
 const DRAFT_AGE_NS: i64 = 3600 * 1_000_000_000;
 
@@ -20,6 +22,8 @@ const DRAFT_AGE_NS: i64 = 3600 * 1_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) files: BTreeMap<String, Stat>,
+    /// The directories that were looked into: device and number.
+    pub(super) dirs: BTreeMap<String, (i64, i64)>,
     /// What was seen and can't be a record, and why; whatever is beneath is not gone.
     pub(super) passed: BTreeMap<String, &'static str>,
     /// Files that are being written, or that were when a process died.
@@ -43,9 +47,8 @@ pub(super) fn list(dataset: &DatasetName, section: &Section, beneath: &Beneath) 
             }
             Err(error) => {
                 let path = error.path().and_then(relative).unwrap_or_default();
-                let is_gone = error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-                if !is_gone {
-                    found.passed.insert(path, "it can't be read");
+                if !is_gone(&error) {
+                    found.passed.insert(path, UNREADABLE);
                 }
                 continue;
             }
@@ -74,10 +77,21 @@ pub(super) fn list(dataset: &DatasetName, section: &Section, beneath: &Beneath) 
             found.passed.insert(path, "it is the application's database");
             continue;
         }
-        let Ok(metadata) = entry.metadata() else { continue };
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            // It went meanwhile. Anything else says nothing of it: in a directory that can be listed and not entered all is still there.
+            Err(error) if is_gone(&error) => continue,
+            Err(_) => {
+                found.passed.insert(path, UNREADABLE);
+                continue;
+            }
+        };
         let stat = Stat::of(&metadata);
         let why = match stat.kind {
-            Kind::Directory => continue,
+            Kind::Directory => {
+                found.dirs.insert(path, place_of(&stat));
+                continue;
+            }
             Kind::File => match path::check(&path) {
                 Err(why) => why,
                 Ok(()) if found.files.len() == FILES_MAX => {
@@ -97,7 +111,22 @@ pub(super) fn list(dataset: &DatasetName, section: &Section, beneath: &Beneath) 
     Ok(found)
 }
 
+fn is_gone(error: &walkdir::Error) -> bool {
+    error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Returns which directory something is, whatever it is called.
+pub(super) fn place_of(stat: &Stat) -> (i64, i64) {
+    (stat.device.cast_signed(), stat.inode.cast_signed())
+}
+
 impl Found {
+    /// Takes everything in a directory for unseen.
+    pub(super) fn pass(&mut self, dir: &str, why: &'static str) {
+        self.files.retain(|path, _| !is_beneath(path, dir));
+        self.passed.insert(dir.to_owned(), why);
+    }
+
     /// Tells whether a path lies where we could not look.
     pub(super) fn hides(&self, path: &str) -> bool {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
@@ -125,4 +154,9 @@ impl Found {
             picture.update(path.as_bytes()).update(&[1]);
         }
     }
+}
+
+/// Tells whether a path is within a directory.
+pub(super) fn is_beneath(path: &str, dir: &str) -> bool {
+    path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
 }

@@ -9,7 +9,7 @@ use rusqlite::params;
 
 use super::content::{Content, INLINE_BYTES_MAX, pack, unpack};
 use super::document::DOCUMENT_BYTES_MAX;
-use super::ground::Ground;
+use super::ground::{Ground, STRANGE};
 use super::list::{Found, list};
 use super::read::{self, Reading};
 use super::section::{Section, table};
@@ -43,11 +43,16 @@ impl Scan<'_> {
     /// The directory can't be listed, or was exchanged for another one; the bookkeeping can't be written.
     pub(super) fn run(&self) -> Result<Found, Error> {
         let ground = Ground { shadow: self.shadow, dataset: self.dataset, beneath: self.beneath };
-        let found = list(self.dataset, self.section, self.beneath)?;
+        let mut found = list(self.dataset, self.section, self.beneath)?;
         ground.check()?;
+        let strange = ground.strange(|path| found.dirs.get(path).copied());
+        for dir in strange.map_err(|source| self.shadow.failed(DOING, source))? {
+            found.pass(&dir, STRANGE);
+        }
         let take_in = || {
             ground.note()?;
-            self.take_in(&found)
+            self.take_in(&found)?;
+            ground.note_within(&found)
         };
         self.shadow.at_once(take_in).map_err(|source| self.shadow.failed(DOING, source))?;
         Ok(found)
@@ -59,7 +64,7 @@ impl Scan<'_> {
             self.shadow.put_trouble(self.dataset, Step::Read, path, why)?;
         }
         let pending = self.pending()?;
-        let mut vanished = Vec::new();
+        let (mut vanished, mut ignored) = (Vec::new(), Vec::new());
         for disk in self.known()? {
             if pending.contains(&disk.file) {
                 continue;
@@ -67,6 +72,7 @@ impl Scan<'_> {
             match found.files.get(&disk.path) {
                 Some(stat) => self.known_file(&disk, stat)?,
                 None if found.hides(&disk.path) => {}
+                None if self.section.is_ignored(&disk.path) => ignored.push(disk),
                 None => vanished.push(disk),
             }
         }
@@ -97,7 +103,18 @@ impl Scan<'_> {
             self.shadow.forget_disk(self.dataset, &disk.path)?;
             self.shadow.conn.prepare_cached(&self.sql("DELETE FROM {} WHERE id = ?1"))?.execute([disk.file])?;
         }
-        self.rules()
+        self.rules()?;
+        ignored.iter().try_for_each(|disk| self.leave(disk))
+    }
+
+    /// A file that is ignored since it became a record: neither it nor the record is touched. That one of ours stays shared is said.
+    fn leave(&self, disk: &Disk) -> rusqlite::Result<()> {
+        let sql = self
+            .sql("SELECT 1 FROM {} WHERE id = ?1 AND ruled IS NOT NULL AND coalesce(scope, 'private') <> 'private'");
+        if self.shadow.conn.prepare_cached(&sql)?.exists([disk.file])? {
+            self.shadow.put_trouble(self.dataset, Step::Read, &disk.path, IGNORED)?;
+        }
+        Ok(())
     }
 
     /// A path that we know: reads it if it may have changed.
@@ -214,3 +231,4 @@ impl Scan<'_> {
 }
 
 const DOING: &str = "take in a directory";
+const IGNORED: &str = "it is ignored here, and stays shared as it was: `wbsync privacy set` takes it back";

@@ -83,7 +83,12 @@ impl Section {
 
     /// Tells whether a file or directory is none of ours.
     pub fn ignores(&self, path: &str) -> bool {
-        path.split('/').any(path::is_reserved) || self.ignore.iter().any(|pattern| fits(pattern, path))
+        path.split('/').any(path::is_reserved) || self.is_ignored(path)
+    }
+
+    /// Tells whether the operator wants a file left alone, on the disk and in the records.
+    pub(super) fn is_ignored(&self, path: &str) -> bool {
+        self.ignore.iter().any(|pattern| fits(pattern, path))
     }
 }
 

@@ -65,6 +65,10 @@ CREATE TABLE trouble(
     PRIMARY KEY(dataset, step, path)) WITHOUT ROWID;
 ";
 
+const GROUND: &str = "CREATE TABLE IF NOT EXISTS ground(
+    dataset TEXT NOT NULL, path TEXT NOT NULL, device INTEGER NOT NULL, inode INTEGER NOT NULL,
+    PRIMARY KEY(dataset, path)) WITHOUT ROWID";
+
 /// The bookkeeping of all directories.
 #[derive(Debug)]
 pub(super) struct Shadow {
@@ -142,6 +146,8 @@ impl Shadow {
             self.conn.pragma_update(None, "journal_mode", "WAL")?;
             self.conn.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT"))?;
         }
+        // Not there where an earlier version made the others.
+        self.conn.execute_batch(GROUND)?;
         for name in sections.keys() {
             let table = table(name);
             if !self.conn.table_exists(None, table.as_str())? {

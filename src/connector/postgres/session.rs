@@ -110,11 +110,6 @@ impl PostgresSession {
     fn batch(&self, sql: &str) -> Result<(), SqlError> {
         Ok(self.client.borrow_mut().batch_execute(sql)?)
     }
-
-    fn is_there(&self, sql: &str, values: &[RawRef<'_>]) -> Result<bool, SqlError> {
-        let session: &dyn Session = self;
-        session.exists(sql, values)
-    }
 }
 
 impl From<postgres::Error> for SqlError {
@@ -214,7 +209,7 @@ impl Session for PostgresSession {
         let defers = match self.defers.get() {
             Some(known) => known,
             None => {
-                let found = self.is_there(introspect::DEFERRABLE, &bind![self.url.schema()])?;
+                let found = (self as &dyn Session).exists(introspect::DEFERRABLE, &bind![self.url.schema()])?;
                 self.defers.set(Some(found));
                 found
             }
@@ -239,7 +234,7 @@ impl Session for PostgresSession {
         let session = Self::connect(url, tls, self.busy_ms, self.batch_rows)?;
         session.begin_read()?;
         // A transaction's state is that of its first query.
-        session.is_there("SELECT 1", &[])?;
+        (&session as &dyn Session).exists("SELECT 1", &[])?;
         Ok(Snapshot { session: Box::new(session), blocks_writers: false })
     }
 
@@ -305,7 +300,7 @@ impl Session for PostgresSession {
     }
 
     fn has_acting_keys(&self) -> Result<bool, SqlError> {
-        self.is_there(introspect::ACTING_KEYS, &bind![self.url.schema()])
+        (self as &dyn Session).exists(introspect::ACTING_KEYS, &bind![self.url.schema()])
     }
 
     fn sizes(&self) -> Result<DatabaseSizes, SqlError> {
@@ -344,11 +339,15 @@ impl Session for PostgresSession {
     }
 
     fn has_books(&self) -> Result<bool, SqlError> {
-        self.is_there(introspect::HAS_BOOKS, &[])
+        (self as &dyn Session).exists(introspect::HAS_BOOKS, &[])
+    }
+
+    fn number_of(&self, table: &str) -> Result<Option<i64>, SqlError> {
+        tables::number_of(self, table)
     }
 
     fn make_books(&self) -> Result<(), SqlError> {
-        if !self.is_there(introspect::HAS_SCHEMA, &[])? {
+        if !(self as &dyn Session).exists(introspect::HAS_SCHEMA, &[])? {
             self.batch("CREATE SCHEMA wbsync")?;
         }
         self.batch(tables::TABLES)

@@ -2,6 +2,15 @@
 //!
 //! Keys are texts there, of integers their digits; `number` sorts them as the application's table does.
 
+use crate::connector::sql::raw::Bind;
+use crate::connector::sql::session::{Session, SqlError};
+
+/// Returns the number of a table, the application's or one of the bookkeeping.
+pub(super) fn number_of(conn: &dyn Session, table: &str) -> Result<Option<i64>, SqlError> {
+    let spelled = table.strip_prefix("_wbsync_").map_or_else(|| conn.table(table), |name| format!("wbsync.{name}"));
+    conn.only("SELECT to_regclass(?1)::oid::bigint", &[spelled.bind()], |row| row.get(0))
+}
+
 /// Makes them, empty, in the schema `wbsync`.
 pub(super) const TABLES: &str = "
 CREATE TABLE wbsync.meta(format bigint NOT NULL);

@@ -11,11 +11,13 @@ use super::books::{Books, ENTRY, Entry, VANISHED_BEHIND};
 use super::circle;
 use super::join::{Entries, Ids, Join, Map};
 use super::key::{Key, bound};
-use super::look::{self, OWN, Override, Parent, Parents};
+use super::look::{self, OWN, Override};
 use super::outbox;
 use super::pace::Pace;
+use super::parents::{Known, Lookup};
 use super::plan::{Plan, Plans};
 use super::session::{Row, Session, Snapshot, SqlError, Transaction};
+use super::shape::{Odd, Shapes};
 use super::touched::{Noted, Touched};
 use crate::connector::contract::{Base, Capture, Seen, Sighting, SinkError};
 use crate::record::recordid::RecordId;
@@ -33,6 +35,8 @@ pub(super) type Sink<'a> = dyn FnMut(Sighting) -> Result<(), SinkError> + 'a;
 pub(super) enum Stop {
     Sql(SqlError),
     Sink(SinkError),
+    /// Nothing may be taken from the rows of a dataset.
+    Odd(usize, Odd),
 }
 
 impl From<SqlError> for Stop {
@@ -92,55 +96,13 @@ pub(super) struct Run<'a> {
     pub(super) parents: Known,
     /// What triggers noted, if only that is looked at.
     pub(super) touched: Option<Touched>,
+    shapes: Shapes,
+    is_restoring: bool,
     pub(super) capture: Capture,
     found: Vec<Found>,
     flush_at: usize,
     pace: Pace,
     pub(super) buffer: Vec<u8>,
-}
-
-/// The rows of parent datasets, by key.
-#[derive(Default)]
-pub(super) struct Known {
-    pub(super) lists: Vec<Vec<(Key, Parent)>>,
-}
-
-impl Known {
-    pub(super) fn get(&self, dataset: usize, key: &Key) -> Option<&Parent> {
-        let mut list = &self.lists[dataset][..];
-        // Numbers ascend by one at least, so none is further from the first than by their difference; most are just there.
-        if let (Key::Int(key), Some((Key::Int(first), _))) = (key, list.first()) {
-            if key < first {
-                return None;
-            }
-            let at = usize::try_from(key.abs_diff(*first)).unwrap_or(usize::MAX);
-            match list.get(at) {
-                Some((Key::Int(known), parent)) if known == key => return Some(parent),
-                _ => list = &list[..list.len().min(at)],
-            }
-        }
-        list.binary_search_by(|(known, _)| known.cmp(key)).ok().map(|at| &list[at].1)
-    }
-}
-
-/// Finds parents: among those of this capture, or, where only a part is looked at, as the map has them.
-pub(super) struct Lookup<'a> {
-    pub(super) known: &'a Known,
-    pub(super) touched: Option<&'a Touched>,
-    pub(super) conn: &'a dyn Session,
-    pub(super) books: &'a Books,
-}
-
-impl Parents for Lookup<'_> {
-    fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
-        match self.touched {
-            // Circles are listed as a whole.
-            Some(touched) if self.known.lists[dataset].is_empty() => {
-                touched.parents(self.conn, self.books).find(dataset, key)
-            }
-            _ => Ok(self.known.get(dataset, key).cloned()),
-        }
-    }
 }
 
 /// What a capture reads.
@@ -151,6 +113,8 @@ pub(super) struct Work {
     pub(super) noted: Option<Noted>,
     /// Whether that is all that is looked at.
     pub(super) is_part: bool,
+    /// Whether the rows may be of any age.
+    pub(super) is_restoring: bool,
     /// Tables that are read as a whole because their triggers don't stand.
     pub(super) unwatched: Vec<String>,
 }
@@ -164,8 +128,9 @@ pub(super) fn run<'a>(
     (now, extent): (UnixMillis, Extent),
     sink: &'a mut Sink<'a>,
 ) -> Result<Capture, Stop> {
-    let Work { snapshot, mut noted, is_part, unwatched } = work;
+    let Work { snapshot, mut noted, is_part, is_restoring, unwatched } = work;
     let number = books.settled.unsigned_abs() + 1;
+    let shapes = Shapes::read(snapshot.session.as_ref(), plans, books)?;
     let mut run = Run {
         plans,
         books,
@@ -174,7 +139,9 @@ pub(super) fn run<'a>(
         extent,
         sink,
         parents: Known { lists: plans.list.iter().map(|_| Vec::new()).collect() },
-        touched: noted.as_mut().filter(|_| is_part).map(Touched::new),
+        touched: noted.as_mut().filter(|_| is_part).map(|noted| Touched::new(noted, &shapes)),
+        shapes,
+        is_restoring,
         capture: Capture { number, is_part, unwatched, ..Capture::default() },
         found: Vec::new(),
         flush_at: if snapshot.blocks_writers { usize::MAX } else { BATCH_ROWS },
@@ -194,6 +161,12 @@ pub(super) fn run<'a>(
     for sighting in leftovers {
         run.report(sighting)?;
     }
+    if let (Some(writer), true) = (writer, run.shapes.is_new()) {
+        // What was reported counts only once it is settled.
+        let transaction = Transaction::begin(writer)?;
+        run.shapes.keep(writer, books, books.settled + i64::from(run.capture.reported > 0))?;
+        transaction.commit()?;
+    }
     if let (Some(noted), Some(writer)) = (noted, writer) {
         let read = run.touched.take().map_or_else(|| vec![true; plans.list.len()], |touched| touched.read);
         noted.take_away(writer, plans, books, &read, run.capture.reported > 0)?;
@@ -211,7 +184,7 @@ impl Run<'_> {
             let Some(dataset) = self.books.datasets.iter().position(|known| *known == number) else { return Ok(true) };
             let id = self.books.record_id(self.plans, dataset, row.get(1)?, row.get(2)?);
             let base: i64 = row.get(3)?;
-            leftovers.push(self.gone(id, base, base == VANISHED_BEHIND));
+            leftovers.push(gone(id, self.base(base), base == VANISHED_BEHIND));
             Ok(true)
         })?;
         Ok(leftovers)
@@ -275,14 +248,22 @@ impl Run<'_> {
         let birth = look::birth(plan, row, &mut self.buffer)?;
         let mut entry = None;
         if let Some(known) = join.at(&key)? {
-            if known.birth == birth {
-                entry = Some(known);
+            let change = &mut self.shapes.list[dataset];
+            if known.birth == birth || change.rebirth {
+                change.met += 1;
+                entry = Some(Entry { birth, ..known });
             } else {
+                change.reborn += 1;
                 self.vanished(dataset, known)?;
             }
         }
         match entry {
-            Some(entry) if entry.is_stub() => self.remember(dataset, &entry),
+            Some(entry) if entry.is_stub() => {
+                self.remember(dataset, &entry);
+                if self.shapes.list[dataset].rebirth {
+                    self.found.push(Found { dataset, write: Write::Flagged(entry), report: None });
+                }
+            }
             Some(entry) => {
                 let overrides = join.overrides.get(&entry.key).map_or(&[][..], Vec::as_slice);
                 self.seen(conn, dataset, row, entry, overrides, false)?;
@@ -320,6 +301,13 @@ impl Run<'_> {
         newborn: bool,
     ) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
+        let change = &self.shapes.list[dataset];
+        let hidden = if newborn { Vec::new() } else { change.hide(plan, row, entry.origin, overrides)? };
+        let hides = !hidden.is_empty();
+        let is_again = hides || change.resumed && entry.origin == OWN;
+        let fresh = if newborn || entry.origin != OWN { Vec::new() } else { change.fresh.clone() };
+        let is_reborn = change.rebirth;
+        let overrides = &[overrides, &hidden].concat()[..];
         let marks = self.books.marks(dataset, entry.rule.as_deref());
         let mut parents = Lookup { known: &self.parents, touched: self.touched.as_ref(), conn, books: self.books };
         let look = look::look(plan, row, entry.origin, marks, overrides, &mut parents, &mut self.buffer)?;
@@ -327,18 +315,18 @@ impl Run<'_> {
             self.count_private(plan, *reason);
         }
         let stays = apart::flags(plan, row, &entry)?;
-        let known =
-            !newborn && look.digest == entry.digest && entry.seen <= self.books.settled && entry.flags & STAYS == stays;
+        let is_as_known = look.digest == entry.digest && entry.flags & STAYS == stays;
+        let known = !newborn && !is_again && is_as_known && entry.seen <= self.books.settled;
         let before = (!newborn).then(|| self.books.parent(&entry));
         let behind = apart::behind(plan, &entry, overrides, &look);
         let flags = look.flags(entry.flags) & !STAYS | stays;
-        let is_flagged = std::mem::replace(&mut entry.flags, flags) == flags;
+        let is_flagged = std::mem::replace(&mut entry.flags, flags) == flags && !is_reborn;
+        let (base, stays) = (self.base_of(dataset, &entry), apart::stays(stays));
         if !known {
             let fields = look.fields(plan, self.plans, &self.books.origins);
             let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
             let seen = Seen::Row { audience: look.audience.clone(), fields };
-            let (base, stays) = (self.base(entry.view), apart::stays(stays));
-            let report = Some(Sighting { id, base, changed: true, seen, beside: None, behind, stays });
+            let report = Some(Sighting { id, base, changed: true, seen, fresh, beside: None, behind, stays });
             entry.digest = look.digest;
             entry.seen = self.books.settled + 1;
             if let Some(audience) = &look.audience {
@@ -349,7 +337,7 @@ impl Run<'_> {
                 Some(touched) => touched.saw(self.plans, dataset, &entry.key, before, Some(self.books.parent(&entry))),
             }
             let still: Vec<Override> = overrides.iter().filter(|known| look.hides(plan, known)).cloned().collect();
-            let edited = still.len() != overrides.len();
+            let edited = hides || still.len() != overrides.len();
             self.found.push(Found { dataset, write: Write::Seen { entry, edited, overrides: still }, report });
         } else {
             self.remember(dataset, &entry);
@@ -359,8 +347,7 @@ impl Run<'_> {
                     audience: look.audience.clone(),
                     fields: look.fields(plan, self.plans, &self.books.origins),
                 };
-                let (base, stays) = (self.base(entry.view), apart::stays(stays));
-                let report = Some(Sighting { id, base, changed: false, seen, beside: None, behind, stays });
+                let report = Some(Sighting { id, base, changed: false, seen, fresh, beside: None, behind, stays });
                 self.found.push(Found { dataset, write: Write::Nothing, report });
             }
             if !is_flagged {
@@ -374,21 +361,21 @@ impl Run<'_> {
         if let Some(touched) = &mut self.touched {
             touched.saw(self.plans, dataset, &entry.key, Some(self.books.parent(&entry)), None);
         }
+        self.shapes.list[dataset].gone += u64::from(!entry.is_stub());
         let report = (!entry.is_stub()).then(|| {
             let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
-            self.gone(id, entry.view, entry.flags & BEHIND != 0)
+            gone(id, self.base_of(dataset, &entry), entry.flags & BEHIND != 0)
         });
         self.found.push(Found { dataset, write: Write::Vanished(entry), report });
         if self.found.len() >= self.flush_at { self.flush() } else { Ok(()) }
     }
 
-    fn gone(&self, id: RecordId, view: i64, is_behind: bool) -> Sighting {
-        let (base, behind) = (self.base(view), is_behind.then(BTreeMap::new));
-        Sighting { id, base, changed: true, seen: Seen::Gone, beside: None, behind, stays: None }
-    }
-
     /// Writes down what was found, then reports it.
     fn flush(&mut self) -> Result<(), Stop> {
+        let whole = |dataset: usize| self.touched.as_ref().is_none_or(|touched| touched.read[dataset]);
+        if let Some((dataset, odd)) = self.shapes.odd(self.books, self.writer, whole)?.filter(|_| !self.is_restoring) {
+            return Err(Stop::Odd(dataset, odd));
+        }
         let found = std::mem::take(&mut self.found);
         for (writer, batch) in
             self.writer.into_iter().flat_map(|writer| found.chunks(BATCH_ROWS).map(move |batch| (writer, batch)))
@@ -449,27 +436,21 @@ impl Run<'_> {
         *self.capture.private.entry((plan.name.clone(), reason)).or_default() += 1;
     }
 
+    /// Returns the view that a row was last in step with, as far as that is known.
+    fn base_of(&self, dataset: usize, entry: &Entry) -> Base {
+        match self.base(entry.view) {
+            Base::Applied if entry.origin != OWN && self.shapes.list[dataset].is_stale => Base::Neither,
+            base => base,
+        }
+    }
+
     fn base(&self, view: i64) -> Base {
         if self.books.target.is_some() && view > self.books.view { Base::Target } else { Base::Applied }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parents_are_found_whatever_lies_between_their_keys() {
-        let parent = |key: i64| Parent { origin: key, record: [0; 16], audience: Audience::Private(Reason::Chosen) };
-        for keys in [vec![], vec![1], vec![1, 2, 3], vec![-5, 1, 2, 9], vec![i64::MIN, 0, i64::MAX], vec![7, 8, 100]] {
-            let mut list: Vec<(Key, Parent)> = keys.iter().map(|key| (Key::Int(*key), parent(*key))).collect();
-            list.push((Key::Text("a".into()), parent(-77)));
-            let known = Known { lists: vec![list] };
-            let found = |key: Key| known.get(0, &key).map(|parent| parent.origin);
-            for key in (-10..110).chain([i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX]) {
-                assert_eq!(found(Key::Int(key)), keys.contains(&key).then_some(key), "{key} among {keys:?}");
-            }
-            assert_eq!((found(Key::Text("a".into())), found(Key::Text("b".into()))), (Some(-77), None));
-        }
-    }
+/// Tells that a row is gone; `is_behind` if it showed an older version than its record has.
+fn gone(id: RecordId, base: Base, is_behind: bool) -> Sighting {
+    let behind = is_behind.then(BTreeMap::new);
+    Sighting { id, base, changed: true, seen: Seen::Gone, fresh: Vec::new(), beside: None, behind, stays: None }
 }

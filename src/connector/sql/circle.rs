@@ -6,10 +6,11 @@
 
 use super::apart::{self, STAYS};
 use super::books::Entry;
-use super::capture::{Lookup, Run, Stop};
+use super::capture::{Run, Stop};
 use super::join::{Ids, Map};
 use super::key::Key;
 use super::look::{self, Caps, Decision, OWN, Parent};
+use super::parents::Lookup;
 use super::plan::Plan;
 use super::raw::RawRef;
 use super::session::{Row, Session, SqlError};

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::apply::{Apply, Fail, Held};
-use super::books::{Books, FORMAT, Refused, STUB};
+use super::books::{Books, FORMAT, Refused};
 use super::capture::{Extent, Work};
 use super::plan::{Plans, constant, quote};
 use super::purge::Purge;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
-use crate::connector::applied::Applied;
+use crate::connector::applied::{Applied, Newcomer};
 use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::connector::catalogue::DatabaseSizes;
 use crate::connector::column::Column;
@@ -139,7 +139,7 @@ impl SqlConnector {
     }
 
     /// Runs a write transaction of a few statements.
-    fn write(
+    pub(super) fn write(
         &self,
         doing: &'static str,
         write: impl FnOnce(&dyn Session) -> Result<(), SqlError>,
@@ -218,9 +218,20 @@ impl Connector for SqlConnector {
     }
 
     fn position(&mut self) -> Result<Position, Error> {
-        let books = self.existing_books("read the position")?;
+        let doing = "read the position";
+        let books = self.existing_books(doing)?;
         let position = |books: Books| (books.settled.unsigned_abs(), books.applied, books.target);
-        let (settled, applied, target) = books.map(position).unwrap_or_default();
+        let (mut settled, applied, target) = books.map(position).unwrap_or_default();
+        let read = || -> Result<i64, SqlError> {
+            // Where only a dataset is new they are there.
+            match self.session().has_books()? {
+                true => self.session().only("SELECT settled FROM _wbsync_position", &[], |row| row.get(0)),
+                false => Ok(0),
+            }
+        };
+        if settled == 0 {
+            settled = read().map_err(|source| self.failed(doing, source))?.unsigned_abs();
+        }
         Ok(Position { settled, applied, target })
     }
 
@@ -230,7 +241,7 @@ impl Connector for SqlConnector {
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error> {
         let doing = "capture the application's changes";
-        let books = self.books(doing)?;
+        let books = self.prepared(doing)?;
         self.session.watch().map_err(|source| self.failed(doing, source))?;
         let work = self.work(doing, &books, Extent::Changed)?;
         self.read_rows(doing, &books, Some(self.session()), work, (now, Extent::Changed), sink)
@@ -242,7 +253,7 @@ impl Connector for SqlConnector {
         sink: &mut dyn FnMut(Sighting) -> Result<(), SinkError>,
     ) -> Result<Capture, Error> {
         let doing = "compare the application's rows";
-        let books = self.books(doing)?;
+        let books = self.prepared(doing)?;
         self.session.watch().map_err(|source| self.failed(doing, source))?;
         let work = self.work(doing, &books, Extent::Every)?;
         self.read_rows(doing, &books, Some(self.session()), work, (now, Extent::Every), sink)
@@ -278,7 +289,8 @@ impl Connector for SqlConnector {
                 books.ok_or_else(|| self.damaged("a stand-in was made and is not there".into()))?
             }
         };
-        let work = Work { snapshot, noted: None, is_part: false, unwatched: Vec::new() };
+        let is_restoring = self.context.restoring;
+        let work = Work { snapshot, noted: None, is_part: false, is_restoring, unwatched: Vec::new() };
         self.read_rows(doing, &books, None, work, (now, Extent::Changed), sink)
     }
 
@@ -346,7 +358,7 @@ impl Connector for SqlConnector {
     fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error> {
         let doing = "begin to apply";
         assert!(target.len() <= VIEW_BYTES_MAX, "a view is bounded");
-        let books = self.books(doing)?;
+        let books = self.prepared(doing)?;
         match &books.target {
             Some(open) if open == target => {}
             Some(_) => return Err(Error::ApplyUnfinished),
@@ -368,6 +380,18 @@ impl Connector for SqlConnector {
         let mut applied = self.run_apply("apply changes", false, changes, progress)?;
         applied.add(std::mem::take(&mut self.carried));
         Ok(applied)
+    }
+
+    fn newcomers(&mut self) -> Result<Vec<Newcomer>, Error> {
+        self.lagging_datasets()
+    }
+
+    fn caught_up(&mut self, datasets: &[DatasetName]) -> Result<(), Error> {
+        self.note_caught_up(datasets)
+    }
+
+    fn foreign(&mut self, dataset: &DatasetName) -> Result<Vec<RecordId>, Error> {
+        self.foreign_records(dataset)
     }
 
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
@@ -449,21 +473,7 @@ impl Connector for SqlConnector {
     }
 
     fn placeholders(&mut self) -> Result<BTreeMap<DatasetName, u64>, Error> {
-        let doing = "count the placeholders";
-        let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
-        let read = || -> Result<BTreeMap<DatasetName, u64>, SqlError> {
-            // Spelled as the index on them is; the sign keeps SQLite from preferring the primary key.
-            let sql = format!("SELECT count(*) FROM _wbsync_map WHERE +dataset = ?1 AND flags & {STUB} <> 0");
-            let mut counts = BTreeMap::new();
-            for (number, plan) in books.datasets.iter().zip(&self.plans.list) {
-                let count: i64 = self.session().only(&sql, &bind![number], |row| row.get(0))?;
-                if count > 0 {
-                    counts.insert(plan.name.clone(), count.unsigned_abs());
-                }
-            }
-            Ok(counts)
-        };
-        read().map_err(|source| self.failed(doing, source))
+        self.count_placeholders()
     }
 
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {

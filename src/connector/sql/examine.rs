@@ -1,5 +1,7 @@
 //! Looks for what is wrong with the bookkeeping and the rows that it stands for, and changes nothing.
 
+use std::collections::BTreeMap;
+
 use super::books::{Books, STUB};
 use super::connector::SqlConnector;
 use super::plan::Plans;
@@ -8,7 +10,7 @@ use super::session::{Session, SqlError};
 use crate::connector::error::Error;
 use crate::connector::standing::{Blemish, Part, Standing};
 use crate::id::bytes::RecordKey;
-use crate::id::name::ScopeName;
+use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 
 /// The tables of the bookkeeping.
@@ -29,6 +31,25 @@ impl SqlConnector {
         found.extend(map(self.session(), &self.plans, &books, see).map_err(failed)?);
         waiting(self.session(), &self.plans, &books, see).map_err(failed)?;
         Ok(found)
+    }
+
+    /// See `Connector::placeholders`.
+    pub(super) fn count_placeholders(&self) -> Result<BTreeMap<DatasetName, u64>, Error> {
+        let doing = "count the placeholders";
+        let Some(books) = self.existing_books(doing)? else { return Ok(BTreeMap::new()) };
+        let read = || -> Result<BTreeMap<DatasetName, u64>, SqlError> {
+            // Spelled as the index on them is; the sign keeps SQLite from preferring the primary key.
+            let sql = format!("SELECT count(*) FROM _wbsync_map WHERE +dataset = ?1 AND flags & {STUB} <> 0");
+            let mut counts = BTreeMap::new();
+            for (number, plan) in books.datasets.iter().zip(&self.plans.list) {
+                let count: i64 = self.session().only(&sql, &bind![number], |row| row.get(0))?;
+                if count > 0 {
+                    counts.insert(plan.name.clone(), count.unsigned_abs());
+                }
+            }
+            Ok(counts)
+        };
+        read().map_err(|source| self.failed(doing, source))
     }
 }
 

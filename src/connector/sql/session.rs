@@ -229,6 +229,10 @@ pub(crate) trait Session: fmt::Debug {
     /// Tells whether the bookkeeping is there, or stand-ins for this connection.
     fn has_books(&self) -> Result<bool, SqlError>;
 
+    /// Returns the number by which the database knows a table, the application's or one of the bookkeeping: another one once the
+    /// table was made anew. `None` if it isn't there.
+    fn number_of(&self, table: &str) -> Result<Option<i64>, SqlError>;
+
     /// Makes the tables of the bookkeeping, empty; the caller holds a write transaction.
     fn make_books(&self) -> Result<(), SqlError>;
 

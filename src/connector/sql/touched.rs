@@ -16,6 +16,7 @@ use super::pace::Pace;
 use super::plan::{Plan, Plans, quote};
 use super::raw::Raw;
 use super::session::{Row, Session, SqlError, Transaction};
+use super::shape::Shapes;
 use super::watch::Watch;
 
 /// How many rows are asked for at once.
@@ -82,9 +83,10 @@ pub(super) struct Touched {
 }
 
 impl Touched {
-    pub(super) fn new(noted: &mut Noted) -> Self {
+    pub(super) fn new(noted: &mut Noted, shapes: &Shapes) -> Self {
         let (notes, watch) = (&mut noted.notes, &noted.watch);
-        let whole: Vec<bool> = notes.whole.iter().zip(&watch.whole).map(|(noted, must)| *noted || *must).collect();
+        let must = |dataset: usize| notes.whole[dataset] || watch.whole[dataset] || shapes.must_read(dataset);
+        let whole: Vec<bool> = (0..notes.whole.len()).map(must).collect();
         Self {
             keys: std::mem::take(&mut notes.keys),
             read: whole.clone(),

@@ -7,6 +7,7 @@ use super::capture::{Extent, Stop, Work};
 use super::connector::SqlConnector;
 use super::outbox;
 use super::session::{Session, SqlError, Standing};
+use super::shape::Odd;
 use super::touched::Noted;
 use super::watch;
 use crate::connector::capturing::Capturing;
@@ -20,6 +21,7 @@ const FEW_NOTES: i64 = 5_000;
 impl SqlConnector {
     /// Opens the snapshot that a capture reads, and finds out what of it has to be looked at.
     pub(super) fn work(&self, doing: &'static str, books: &Books, extent: Extent) -> Result<Work, Error> {
+        let is_restoring = self.context.restoring;
         let read = || -> Result<Work, SqlError> {
             let has_outbox = self.session.has_outbox()?;
             let by_triggers = self.capturing == Capturing::Triggers && extent == Extent::Changed;
@@ -27,7 +29,8 @@ impl SqlConnector {
                 let snapshot = self.session.brief_snapshot()?;
                 let noted = Noted::read(snapshot.session.as_ref(), &self.plans, books)?;
                 if !noted.watch.whole.contains(&true) && !noted.notes.whole.contains(&true) {
-                    return Ok(Work { snapshot, noted: Some(noted), is_part: true, unwatched: Vec::new() });
+                    let (noted, unwatched) = (Some(noted), Vec::new());
+                    return Ok(Work { snapshot, noted, is_part: true, is_restoring, unwatched });
                 }
             }
             let snapshot = self.session.snapshot()?;
@@ -36,16 +39,24 @@ impl SqlConnector {
                 if by_triggers {
                     unwatched.extend(self.plans.list.iter().map(|plan| plan.spec.table.clone()));
                 }
-                return Ok(Work { snapshot, noted: None, is_part: false, unwatched });
+                return Ok(Work { snapshot, noted: None, is_part: false, is_restoring, unwatched });
             }
             let noted = Noted::read(snapshot.session.as_ref(), &self.plans, books)?;
             if by_triggers {
                 unwatched.clone_from(&noted.watch.unwatched);
             }
             let is_part = by_triggers && noted.watch.whole.contains(&false);
-            Ok(Work { snapshot, noted: Some(noted), is_part, unwatched })
+            Ok(Work { snapshot, noted: Some(noted), is_part, is_restoring, unwatched })
         };
         read().map_err(|source| self.failed(doing, source))
+    }
+
+    fn odd(&self, dataset: usize, odd: Odd) -> Error {
+        let (dataset, table) = (&self.plans.list[dataset].name, &self.plans.list[dataset].spec.table);
+        match odd {
+            Odd::Elsewhere => Error::OtherTable { dataset: dataset.clone(), table: table.clone() },
+            Odd::Reborn(rows) => Error::Reborn { dataset: dataset.clone(), rows },
+        }
     }
 
     /// Reads what there is to read.
@@ -62,6 +73,7 @@ impl SqlConnector {
             match stop {
                 Stop::Sql(source) => self.failed(doing, source),
                 Stop::Sink(source) => Error::Sink(source),
+                Stop::Odd(dataset, odd) => self.odd(dataset, odd),
             }
         })
     }

@@ -14,7 +14,7 @@ use super::{affinity, catalogue, error, triggers};
 use crate::connector::catalogue::{DatabaseSizes, ForeignKey, Table};
 use crate::connector::error::Error;
 use crate::connector::sql::key::Key;
-use crate::connector::sql::raw::{Raw, RawRef};
+use crate::connector::sql::raw::{Bind, Raw, RawRef};
 use crate::connector::sql::session::{
     Declared, Outbox, Row, Session, Snapshot, SqlError, Standing, Step, Visit, Watched,
 };
@@ -41,8 +41,8 @@ impl SqliteSession {
             .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
         // What takes a savepoint back stays in memory: it is pages of a few rows. Snapshots sort whole tables, and don't.
         // And what is settled stays settled, whenever the power fails: the state goes on from it. With FULL a journal that was
-        // removed may come back and take the last transaction with it.
-        for (name, value) in [("temp_store", "MEMORY"), ("synchronous", "EXTRA")] {
+        // removed may come back and take the last transaction with it. What is withdrawn leaves no words in free pages.
+        for (name, value) in [("temp_store", "MEMORY"), ("synchronous", "EXTRA"), ("secure_delete", "ON")] {
             conn.pragma_update(None, name, value)
                 .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
         }
@@ -294,6 +294,11 @@ impl Session for SqliteSession {
         let sql = "SELECT 1 FROM sqlite_schema WHERE name = '_wbsync_meta'
                    UNION ALL SELECT 1 FROM sqlite_temp_schema WHERE name = '_wbsync_meta'";
         Ok(self.conn.prepare_cached(sql)?.exists([])?)
+    }
+
+    fn number_of(&self, table: &str) -> Result<Option<i64>, SqlError> {
+        let session: &dyn Session = self;
+        session.one("SELECT rowid FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE", &[table.bind()], |row| row.get(0))
     }
 
     fn make_books(&self) -> Result<(), SqlError> {
