@@ -3,7 +3,7 @@
 //! What changes the position is done to the database first and to the directories then. A crash between the two is
 //! found by comparing their positions, and whoever goes on ends it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::applied::{Applied, Newcomer};
@@ -17,7 +17,7 @@ use super::error::Error;
 use super::files::connector::FilesConnector;
 use super::standing::{Blemish, Standing};
 use super::twin::Twin;
-use crate::id::name::{DatasetName, ScopeName};
+use crate::id::name::{DatasetName, FieldName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::scope::audience::{Audience, Reason};
@@ -147,11 +147,10 @@ impl Connector for Both {
         Ok(adopted)
     }
 
-    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<(), Error> {
         let (files, rows): (Vec<_>, Vec<_>) = ids.iter().cloned().partition(|id| self.files.has(&id.dataset));
-        let mut placeless = self.tables.keep_home(&rows)?;
-        placeless.extend(self.files.keep_home(&files)?);
-        Ok(placeless)
+        self.tables.keep_home(&rows)?;
+        self.files.keep_home(&files)
     }
 
     fn settle(&mut self, capture: &Capture, position: &Position) -> Result<(), Error> {
@@ -191,6 +190,10 @@ impl Connector for Both {
 
     fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error> {
         self.of(dataset).set_default(dataset, audience)
+    }
+
+    fn hold(&mut self, held: BTreeMap<RecordId, BTreeSet<FieldName>>) {
+        self.tables.hold(held);
     }
 
     fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! The columns of mapped fields.
+//! The columns of mapped fields, who says for whom a row is meant, and why what is written into one stays here.
 
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::fieldtype::FieldType;
@@ -22,4 +22,29 @@ pub struct Column {
     pub needed: bool,
     /// Whether the field has a scope of its own here: others may well send it to somebody else only.
     pub is_scoped: bool,
+}
+
+/// Why edits of a row of another instance's record stay here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stays {
+    /// Its scope column says that it is meant for fewer than its record is.
+    Narrowed,
+    /// A column has a value that doesn't travel.
+    Unfit,
+}
+
+/// Who says for whom a row is meant, before its parents narrow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The row's own column.
+    Column,
+    /// A rule for this row, beside the table.
+    Rule,
+    /// The dataset's default, beside the table.
+    Default,
+    /// The mapping says the same of all rows.
+    Mapping,
+    /// The rows that it refers to.
+    Parents,
 }

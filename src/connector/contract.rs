@@ -24,7 +24,7 @@ use crate::sys::clock::UnixMillis;
 use super::applied::{Applied, Newcomer};
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
-use super::column::Column;
+use super::column::{Column, Source, Stays};
 use super::error::Error;
 use super::standing::{Blemish, Standing};
 use super::twin::Twin;
@@ -45,6 +45,11 @@ pub struct Sighting {
     pub fresh: Vec<FieldName>,
     /// The record in whose scope a new record of another instance belongs: a part that a change of ours gave it.
     pub beside: Option<RecordId>,
+    /// Set where the row shows an older version than its record has, because the newer one waits: of the fields whose newer
+    /// value it doesn't show and that were edited now, what it showed before.
+    pub behind: Option<BTreeMap<FieldName, Value>>,
+    /// Why edits of this row, another instance's, stay here, if they do.
+    pub stays: Option<Stays>,
 }
 
 /// The view that a row was last in step with.
@@ -56,22 +61,6 @@ pub enum Base {
     Target,
     /// An older one: the dataset of a row of another instance was not looked after for a while.
     Neither,
-}
-
-/// Who says for whom a row is meant, before its parents narrow it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// The row's own column.
-    Column,
-    /// A rule for this row, beside the table.
-    Rule,
-    /// The dataset's default, beside the table.
-    Default,
-    /// The mapping says the same of all rows.
-    Mapping,
-    /// The rows that it refers to.
-    Parents,
 }
 
 /// What is there now.
@@ -272,12 +261,12 @@ pub trait Connector {
     /// The database can't be read or written, or the iterator's own error.
     fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error>;
 
-    /// Makes own rows private that are in no scope any more, instead of deleting them. Returns those that have
-    /// no place to say so: their dataset takes its scope from elsewhere.
+    /// Makes own rows private that are in no scope any more, instead of deleting them: in their scope column, or beside a
+    /// table that has none.
     ///
     /// # Errors
     /// The database can't be written.
-    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error>;
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<(), Error>;
 
     /// Takes what a capture reported as known, and sets the applied view (and the target's, if an
     /// apply is unfinished) to views that contain it. One short transaction.
@@ -316,6 +305,10 @@ pub trait Connector {
     /// # Errors
     /// The database can't be written.
     fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error>;
+
+    /// Says which fields of which rows show something that no capture could take in: from now on nothing is written over it,
+    /// and the rows aren't removed. Files have no such rows.
+    fn hold(&mut self, _held: BTreeMap<RecordId, BTreeSet<FieldName>>) {}
 
     /// Opens an apply towards `target`, or goes on with it.
     ///

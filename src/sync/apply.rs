@@ -61,7 +61,10 @@ impl Instance {
             let brings = !newcomers.is_empty() && target != View::default();
             if !unfinished && target == applied && !brings {
                 let waits = mode == Mode::Keep
-                    && self.with_database(|database| Ok(database.parked(0)?.1 > 0 || !database.wants()?.is_empty()))?;
+                    && (!self.rows_again()?.is_empty()
+                        || self.with_database(|database| {
+                            Ok(database.parked(0)?.1 > 0 || !database.wants()?.is_empty())
+                        })?);
                 if !waits || retried {
                     return Ok(summary);
                 }
@@ -113,10 +116,12 @@ impl Instance {
         let gate = self.gate(target)?;
         let all = if newcomers.is_empty() { count_new(&spans, &datasets) } else { None };
         self.tell(Event::Phase { name: "writing rows", total: all });
+        let held = self.held_fields()?;
         let done = self.with_database(|database| {
             if touches_foreign {
                 database.check_ready()?;
             }
+            database.hold(held);
             database.begin_apply(&target.encode())?;
             let changes = self.changes(&spans, &datasets).chain(self.changes(&everything, &later));
             let changes = changes.chain(self.changes(&with_own, &wider)).chain(left.into_iter().map(Ok));
@@ -139,6 +144,7 @@ impl Instance {
                 }
                 Ok(database.finish_apply()?)
             })?;
+            self.forget_again()?;
         }
         Ok(dirty)
     }
@@ -176,9 +182,10 @@ impl Instance {
         gate: &Gate,
         done: &mut Applied,
     ) -> Result<(), Error> {
-        let (mut given, mut everything) = (BTreeSet::new(), None);
+        let (mut given, mut everything, mut again) = (BTreeSet::new(), None, self.rows_again()?);
         loop {
             let mut wanted = database.wants()?;
+            wanted.append(&mut again);
             wanted.retain(|id| given.insert(id.clone()));
             if wanted.is_empty() {
                 return Ok(());

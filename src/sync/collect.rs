@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::commit::decode_record;
 use super::edits::{Edit, Edited, Edits};
 use super::error::Error;
+use super::held::{Held, HeldRows, Why};
+use super::hold::{Behind, is_too_large};
 use super::instance::Instance;
 use super::route::{self, Holds, Place, Routed};
 use super::scopes::OpenScope;
@@ -19,7 +21,7 @@ use crate::id::name::{DatasetName, FieldName, ScopeName};
 use crate::merge::record::{Joined, Side, join};
 use crate::record::cell::{Cell, Element, Record};
 use crate::record::clock::Clock;
-use crate::record::codec::{self, CAPTURED_BYTES_MAX};
+use crate::record::codec;
 use crate::record::recordid::RecordId;
 use crate::record::stamp::Stamp;
 use crate::record::value::Value;
@@ -38,7 +40,7 @@ struct Piece {
 
 /// Everything that a capture is compared with.
 pub(super) struct Collector<'a> {
-    instance: &'a Instance,
+    pub(super) instance: &'a Instance,
     pub(super) scopes: Vec<Working>,
     least: LeastScopes,
     mapping: Mapping,
@@ -47,6 +49,9 @@ pub(super) struct Collector<'a> {
     pub(super) unmapped: BTreeMap<DatasetName, u64>,
     pub(super) now: UnixMillis,
     overlays: HashMap<DatasetName, DatasetName>,
+    /// What rows show that could not be taken in.
+    pub(super) held: HeldRows,
+    pub(super) row: Behind,
     /// How many bytes of edits are in memory, of all scopes together.
     held_bytes: usize,
 }
@@ -70,6 +75,8 @@ pub(super) struct Working {
     published: u64,
     /// Whether a row of this capture is the first to ask for the scope.
     pub(super) is_new: bool,
+    /// Whether a row was edited that doesn't show what its record says, so that it has to be written again.
+    pub(super) is_behind: bool,
 }
 
 impl<'a> Collector<'a> {
@@ -88,18 +95,41 @@ impl<'a> Collector<'a> {
             let parent = instance.parent_of(target.as_ref().or(applied.as_ref()), head);
             let (on_applied, on_target, late) = (Edits::default(), Edits::default(), Vec::new());
             let published = instance.state.head(&id, &instance.id())?.map_or(0, |head| head.writes);
-            let is_new = false;
-            scopes.push(Working { open, applied, target, parent, on_applied, on_target, late, published, is_new });
+            let (is_new, is_behind) = (false, false);
+            scopes.push(Working {
+                open,
+                applied,
+                target,
+                parent,
+                on_applied,
+                on_target,
+                late,
+                published,
+                is_new,
+                is_behind,
+            });
         }
         let too_large = instance.counts(TOO_LARGE_KEY)?;
         let least = instance.with_database(|database| Ok(database.least_scopes()))?;
         let (mapping, now) = (instance.mapping()?, clock::now());
-        let (unmapped, overlays) = (BTreeMap::new(), HashMap::new());
-        Ok(Self { instance, scopes, least, mapping, too_large, unmapped, now, overlays, held_bytes: 0 })
+        let (unmapped, held, row) = (BTreeMap::new(), instance.held_rows()?, Behind::default());
+        let (overlays, held_bytes) = (HashMap::new(), 0);
+        Ok(Self { instance, scopes, least, mapping, too_large, unmapped, now, overlays, held, row, held_bytes })
     }
 
     pub(super) fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
-        let Sighting { id, base, seen, fresh, beside, .. } = sighting;
+        let was_held = self.held.contains_key(&sighting.id).then(|| sighting.id.clone());
+        let is_gone = sighting.seen == Seen::Gone;
+        self.take_in(sighting)?;
+        // What others wrote there meanwhile is not in the row.
+        if let Some(id) = was_held.filter(|_| !is_gone) {
+            self.held.entry(id).or_insert_with(Held::again);
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, sighting: Sighting) -> Result<(), Error> {
+        let Sighting { id, base, seen, fresh, beside, behind, stays, .. } = sighting;
         if !self.too_large.is_empty() {
             self.too_large.remove(&id.to_string());
         }
@@ -108,10 +138,12 @@ impl<'a> Collector<'a> {
             Seen::Gone => (None, None),
         };
         let gone = fields.is_none();
-        if gone && base == Base::Neither {
+        let was = self.held.remove(&id);
+        if gone && (behind.is_some() || base == Base::Neither) {
             // Whoever deleted it here can't have seen what it says now: it comes back.
             return Ok(());
         }
+        self.row = Behind { is_behind: behind.is_some() || was.is_some(), unseen: behind.unwrap_or_default(), was };
         let is_own = id.origin == self.instance.id();
         let mut routed = Routed::default();
         if let (Some(Audience::Shared(row)), true) = (&audience, is_own)
@@ -140,6 +172,12 @@ impl<'a> Collector<'a> {
             }
         }
         let is_new = held.iter().all(|(_, whole, _)| whole.is_none());
+        self.look_back(&id.dataset, &held);
+        let shown = if is_own { None } else { fields.clone() };
+        if let (Some(shown), Some(stays)) = (&shown, stays) {
+            self.hold_edits(&id, &held, shown, stays.into());
+            return Ok(());
+        }
         let mut homes = BTreeSet::new();
         if let (Some(beside), true, false) = (&beside, is_new, is_own) {
             let may_write = |scope: &Working| scope.open.manifest.may_write(&self.instance.id());
@@ -160,6 +198,12 @@ impl<'a> Collector<'a> {
                 Place { scope: &self.scopes[*index].open, holds }
             });
             routed = route::foreign(&self.least, &id.dataset, places, fields);
+        }
+        if let Some(mut shown) = shown.filter(|_| beside.is_none()) {
+            let why =
+                if is_new && held.iter().all(|(.., overlaid)| overlaid.is_none()) { Why::Gone } else { Why::Elsewhere };
+            shown.retain(|field, _| !routed.values().any(|fields| fields.contains_key(field)));
+            self.hold_edits(&id, &held, &shown, why);
         }
         let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
         let row = audience.as_ref().and_then(Audience::scope);
@@ -254,24 +298,35 @@ impl<'a> Collector<'a> {
         let stamp = self.stamp(scope, base);
         let write = Write { scope: &scope.open, stamp, published: scope.published };
         let direct = scope.is_on_parent(base);
+        let mut too_large = BTreeMap::new();
         let edit = match (fields, removes) {
             (Some(fields), _) => {
                 let bytes = match held {
-                    held if base == Base::Neither => {
-                        let record = held.and_then(|held| write.beside(held, &id.dataset, fields));
-                        record.map(|record| codec::encode(&record, &id.origin))
-                    }
+                    None if base == Base::Neither => None,
                     None if direct => Some(codec::encode_written(&fields, &stamp, &id.origin)),
                     held => {
                         let unchanged = if narrowed { held.clone() } else { None };
                         let all = (!direct).then(|| fields.clone());
-                        match (write.onto(held, &id.dataset, fields).or(unchanged), all) {
+                        let record = match held {
+                            Some(held) if base == Base::Neither => write.beside(held, &id.dataset, fields),
+                            held => write.not_seeing(held, &id.dataset, fields, &self.row.unseen),
+                        };
+                        let record = record.or(unchanged);
+                        let bytes = match (&record, all) {
                             (Some(record), Some(all)) => self.onto_parent(scope, base, id, &write, record, all)?,
-                            (record, _) => record.map(|record| codec::encode(&record, &id.origin)),
+                            (record, _) => record.as_ref().map(|record| codec::encode(record, &id.origin)),
+                        };
+                        if let (Some(record), Some(true)) = (&record, bytes.as_ref().map(|bytes| is_too_large(bytes))) {
+                            too_large = self.edited(index, base, id, record, &write)?;
                         }
+                        bytes
                     }
                 };
                 let bytes = bytes.and_then(|bytes| self.bounded(id, bytes));
+                if !too_large.is_empty() {
+                    let whole = RecordId { dataset: id.dataset.base(), ..id.clone() };
+                    self.hold_all(&whole, too_large, Why::TooLarge);
+                }
                 bytes.map(|bytes| if narrowed { Edit::Narrowed(bytes) } else { Edit::Put(bytes) })
             }
             (None, Some(_)) if held.is_none() => None,
@@ -292,6 +347,7 @@ impl<'a> Collector<'a> {
         };
         if let Some(edit) = edit {
             let scope = &mut self.scopes[index];
+            scope.is_behind |= self.row.is_behind;
             let edits = if base == Base::Target { &mut scope.on_target } else { &mut scope.on_applied };
             self.held_bytes += edits.add(Edited { dataset: id.dataset.clone(), key: id.key, edit });
         }
@@ -315,18 +371,21 @@ impl<'a> Collector<'a> {
         }
         let open = self.instance.draft_scope(name, &self.mapping)?;
         let (on_applied, on_target, late) = (Edits::default(), Edits::default(), Vec::new());
-        let (applied, target, parent, published, is_new) = (None, None, None, 0, true);
-        self.scopes.push(Working { open, applied, target, parent, on_applied, on_target, late, published, is_new });
+        let (applied, target, parent, published) = (None, None, None, 0);
+        let (is_new, is_behind) = (true, false);
+        self.scopes.push(Working {
+            open,
+            applied,
+            target,
+            parent,
+            on_applied,
+            on_target,
+            late,
+            published,
+            is_new,
+            is_behind,
+        });
         Ok(())
-    }
-
-    /// Leaves out a record that is too large to travel: what is shared of it stays as it was.
-    fn bounded(&mut self, id: &RecordId, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        if bytes.len() <= CAPTURED_BYTES_MAX {
-            return Some(bytes);
-        }
-        self.too_large.insert(id.to_string(), bytes.len() as u64);
-        None
     }
 
     /// The stamp of writes on a view. Edits on the target get the number after those on the applied
@@ -343,29 +402,6 @@ impl<'a> Collector<'a> {
 }
 
 impl Collector<'_> {
-    /// Spells an edited record as the parent is to have it, whose record may be another one than the row showed.
-    fn onto_parent(
-        &self,
-        scope: &Working,
-        base: Base,
-        id: &RecordId,
-        write: &Write<'_>,
-        record: Record,
-        fields: BTreeMap<FieldName, Value>,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let Some(held) = scope.in_parent(self.instance, id)? else {
-            // Who edits a record that was deleted meanwhile writes all of it again, unless it was withdrawn from us.
-            let row = &scope.open.row;
-            let is_lost = !scope.open.manifest.may_write(&self.instance.id())
-                && self.instance.state.withdrawn(&row.id, &id.dataset)?.contains(&id.key);
-            return Ok((!is_lost).then(|| codec::encode_written(&fields, &write.stamp, &id.origin)));
-        };
-        Ok(match scope.join(base, Some(&record), &held, &write.stamp) {
-            Joined::Absent => None,
-            Joined::Present { record, .. } => Some(codec::encode(&record, &id.origin)),
-        })
-    }
-
     /// Returns what the parent has of a record if that holds anything that the row, which is gone, did not show.
     fn left_of(&self, scope: &Working, base: Base, id: &RecordId, stamp: &Stamp) -> Result<Option<Record>, Error> {
         let held = scope.in_parent(self.instance, id)?;
@@ -408,7 +444,7 @@ impl Working {
     }
 
     /// Joins a record as its row says it with what the parent has. The row has seen all that we wrote ourselves.
-    fn join(&self, base: Base, edited: Option<&Record>, held: &Record, stamp: &Stamp) -> Joined {
+    pub(super) fn join(&self, base: Base, edited: Option<&Record>, held: &Record, stamp: &Stamp) -> Joined {
         let mut seen = self.shown(base).map_or_else(Clock::default, |known| known.commit.clock.clone());
         seen.advance(stamp.author, stamp.incarnation, stamp.sequence);
         let none = Clock::default();

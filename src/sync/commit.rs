@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::collect::{Collector, Working};
 use super::edits::{Edit, Edited, Edits};
 use super::error::{Error, through};
+use super::held::HeldRows;
 use super::instance::Instance;
 use super::progress::Event;
 use super::scopes::OpenScope;
@@ -92,9 +93,9 @@ impl Instance {
         let views = views_of(&position)?;
         let (collector, capture) = self.collect(&views, |database, now, sink| database.capture(now, sink))?;
         let mut summary = summarize(&capture);
-        let Collector { scopes, now, too_large, unmapped, .. } = collector;
+        let Collector { scopes, now, too_large, unmapped, held, .. } = collector;
         (summary.too_large, summary.unmapped) = (too_large, unmapped);
-        self.keep(scopes, now, views, &capture, &mut summary)?;
+        self.keep((scopes, &held), now, views, &capture, &mut summary)?;
         Ok(summary)
     }
 
@@ -180,7 +181,7 @@ impl Instance {
 
     fn keep(
         &self,
-        scopes: Vec<Working>,
+        (scopes, held): (Vec<Working>, &HeldRows),
         now: UnixMillis,
         views: (View, Option<View>),
         capture: &Capture,
@@ -195,6 +196,7 @@ impl Instance {
             self.keep_scope(working, now, &mut applied, target.as_mut(), summary)?;
         }
         self.found_scopes(now)?;
+        self.keep_held(held)?;
         let (applied, target) = (applied.encode(), target.map(|view| view.encode()));
         let position = Position { settled: capture.number, applied: applied.clone(), target: target.clone() };
         let json = |counts| serde_json::to_string(counts).expect("words and counts");
@@ -237,8 +239,8 @@ impl Instance {
         target: Option<&mut View>,
         summary: &mut CommitSummary,
     ) -> Result<(), Error> {
-        let is_on_target = working.target.is_some() && working.is_on_parent(Base::Target);
-        let is_on_applied = working.target.is_none() && working.is_on_parent(Base::Applied);
+        let is_on_target = working.target.is_some() && !working.is_behind && working.is_on_parent(Base::Target);
+        let is_on_applied = working.target.is_none() && !working.is_behind && working.is_on_parent(Base::Applied);
         let Working { open, applied: shown, parent, on_applied, on_target, late, is_new, .. } = working;
         if on_applied.is_empty() && on_target.is_empty() {
             return Ok(());

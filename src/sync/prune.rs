@@ -154,7 +154,9 @@ impl Instance {
             }
             database::commit(transaction)?;
             self.tell(Event::Phase { name: "removing rows", total: Some(candidates.len() as u64) });
+            let held = self.held_fields()?;
             let done = self.with_database(|database| {
+                database.hold(held);
                 database.begin_apply(&applied.encode())?;
                 Ok(database.drop_rows(&dropped, &mut |rows| self.tell(Event::Done(rows)))?)
             })?;

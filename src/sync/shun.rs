@@ -97,7 +97,9 @@ impl Instance {
             Some(content.map(|content| Change { id: (*id).clone(), content: Some(content) }))
         });
         let mut summary = ApplySummary::default();
+        let held = self.held_fields()?;
         self.with_database(|database| {
+            database.hold(held);
             database.begin_apply(&applied.encode())?;
             summary.add(database.apply(&mut changes, &mut |_| {})?);
             database.finish_apply()?;

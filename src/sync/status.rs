@@ -53,6 +53,8 @@ pub struct Status {
     pub private: BTreeMap<String, u64>,
     /// Records too large to travel, with their bytes: what is shared of them stays as it was.
     pub too_large: BTreeMap<String, u64>,
+    /// Edits of rows that stay here, by record, with the fields and why.
+    pub held: BTreeMap<String, String>,
     /// How the records of the scopes that we follow fit our tables, where they don't quite.
     pub fits: Vec<Fit>,
     /// Columns of our database whose type isn't that of their field.
@@ -204,6 +206,7 @@ impl Instance {
             unfinished_apply: position.target.is_some(),
             private: self.private()?,
             too_large: self.counts(TOO_LARGE_KEY)?,
+            held: self.held_edits()?,
             fits,
             misfits,
             database_error,

@@ -27,13 +27,25 @@ impl Write<'_> {
         dataset: &DatasetName,
         fields: BTreeMap<FieldName, Value>,
     ) -> Option<Record> {
+        self.not_seeing(held, dataset, fields, &BTreeMap::new())
+    }
+
+    /// The same by somebody who has not seen what the record says in the fields `unseen`, but what is given for them: what
+    /// others wrote there stays beside it.
+    pub fn not_seeing(
+        &self,
+        held: Option<Record>,
+        dataset: &DatasetName,
+        fields: BTreeMap<FieldName, Value>,
+        unseen: &BTreeMap<FieldName, Value>,
+    ) -> Option<Record> {
         let Some(mut record) = held else {
             let cells = fields.into_iter().map(|(field, value)| (field, Cell::new(self.stamp, value)));
             return Some(Record { cells: cells.collect() });
         };
         // A field that a record doesn't have shows nothing, and nothing again is no edit.
         let differs = |field: &FieldName, value: &Value| match self.shown(&record, dataset, field) {
-            Some(shown) => !shown.same(value),
+            Some(shown) => !shown.same(value) && !unseen.get(field).is_some_and(|before| before.same(value)),
             None => *value != Value::Null,
         };
         let mut changed: BTreeSet<FieldName> =
@@ -45,9 +57,18 @@ impl Write<'_> {
             return None;
         }
         for field in changed {
-            let over = self.over(&record, dataset, &field);
             let value = fields[&field].clone();
-            record.cells.insert(field, Cell::replacing(self.stamp, value, over));
+            let cell = match (unseen.get(&field), record.cells.get(&field)) {
+                (Some(before), Some(cell)) => {
+                    let needs_base = self.scope.schema.strategy(dataset, &field).needs_base();
+                    let over = needs_base.then(|| before.clone());
+                    let theirs = cell.elements().iter().filter(|element| element.stamp.author != self.stamp.author);
+                    let ours = Element { stamp: self.stamp, value, over };
+                    Cell::of(theirs.cloned().chain([ours]).collect()).expect("ours is in it")
+                }
+                _ => Cell::replacing(self.stamp, value, self.over(&record, dataset, &field)),
+            };
+            record.cells.insert(field, cell);
         }
         Some(record)
     }

@@ -128,6 +128,7 @@ fn the_json_is_what_the_page_says() {
         "status.parked",
         "status.placeholders",
         "status.too_large",
+        "status.held",
         "scope.forked",
     ];
     let mut unmet = page.unmet();

@@ -132,10 +132,30 @@ fn own_rows_are_kept_home() {
     let bike = app.request("bike", Some(ann), "public");
     let seen = app.settle();
     let post = find(&seen, "title", "bike").id.clone();
-    assert_eq!(app.sync.keep_home(std::slice::from_ref(&post)).unwrap(), []);
+    app.sync.keep_home(std::slice::from_ref(&post)).unwrap();
     assert_eq!(app.text(&format!("SELECT sync_scope FROM help_requests WHERE id = {bike}")), "private");
     app.settle();
     assert!(matches!(app.sync.audience(&post).unwrap(), Some(Audience::Private(_))));
+}
+
+/// A table without a scope column: that it is private is said beside it, and stays so.
+#[test]
+fn own_rows_are_kept_home_beside_a_table_without_a_scope_column() {
+    let mut app = App::new();
+    let [ann, bob] = ["ann", "bob"].map(|name| app.user(name, "public"));
+    app.sql(&format!(
+        "INSERT INTO vouches(voucher_user_id, subject_user_id, created_at) VALUES({ann}, {bob}, '2026-02-01 12:00:00.000000')"
+    ));
+    let seen = app.settle();
+    let vouch = seen.iter().find(|sighting| sighting.id.dataset.as_str() == "vouches").unwrap().id.clone();
+    assert!(matches!(app.sync.audience(&vouch).unwrap(), Some(Audience::Shared(_))));
+    app.sync.keep_home(std::slice::from_ref(&vouch)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(app.text("SELECT count(*) FROM vouches"), "1");
+        assert!(matches!(app.sync.audience(&vouch).unwrap(), Some(Audience::Private(_))));
+        app.sql("UPDATE vouches SET created_at = created_at");
+        app.settle();
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@
 mod support;
 
 mod accept;
+mod apart;
 mod bundle_clone;
 mod bundles;
 mod by_hand;

@@ -213,6 +213,9 @@ fn describe(summary: &RestoreSummary, mode: Mode) -> String {
     for record in &rows.kept_home {
         text += &format!("{record} was deleted or withdrawn since the backup: kept here, private\n");
     }
+    for record in &rows.removed {
+        text += &format!("{record} was deleted since the backup: deleted here\n");
+    }
     let sums = [
         (&summary.applied.inserted, "inserted"),
         (&summary.applied.updated, "updated"),

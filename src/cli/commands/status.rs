@@ -164,6 +164,12 @@ fn describe(status: &Status) -> String {
     if !status.too_large.is_empty() {
         text += &format!("\n{}", too_large(&status.too_large));
     }
+    if !status.held.is_empty() {
+        let rows: Vec<_> =
+            status.held.iter().take(LISTED_MAX).map(|(record, why)| [record.clone(), tame(why)]).collect();
+        let (number, rest) = (count(status.held.len() as u64, "edit"), rest(status.held.len(), LISTED_MAX));
+        text += &format!("\n{WARNING}{number} that stays here{WARNING:#}\n{}{rest}", table("  ", &rows));
+    }
     if !status.private.is_empty() {
         let (parts, line) = (private_parts(&status.private), private(&status.private));
         let lines = || format!("\nprivate:\n  {}\n", parts.join("\n  "));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::ground::Ground;
 use super::list::Found;
 use super::pieces::{self, Pieces};
-use super::report::{DATA, LAYOUT, Report, field};
+use super::report::{DATA, LAYOUT, Report, column};
 use super::scan::Scan;
 use super::section::{self, Sections, TURN, pieces_of};
 use super::shadow::Shadow;
@@ -312,7 +312,7 @@ impl Connector for FilesConnector {
         self.inner.adopt(&mut changes.into_iter())
     }
 
-    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<(), Error> {
         let files: Vec<RecordId> = ids.iter().filter(|id| self.files_of(&id.dataset).is_none()).cloned().collect();
         self.inner.keep_home(&files)
     }
@@ -479,12 +479,6 @@ impl Connector for FilesConnector {
         }
         Ok(blemishes)
     }
-}
-
-/// A field that is no column of a table, and takes whatever is of its type.
-fn column(dataset: DatasetName, name: &str, kind: FieldType) -> Column {
-    let (column, declared) = (format!("{dataset}.{name}"), kind.to_string());
-    Column { dataset, field: field(name), kind, column, declared, fits: true, needed: false, is_scoped: false }
 }
 
 /// The time, as file systems write it.

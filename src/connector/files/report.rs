@@ -7,9 +7,11 @@ use super::document;
 use super::pieces::{Piece, Pieces};
 use super::section::{Sections, TURN, pieces_of};
 use super::source::Sources;
+use crate::connector::column::Column;
 use crate::connector::contract::{Base, Seen, Sighting, SinkError};
 use crate::id::bytes::InstanceId;
 use crate::id::name::{DatasetName, FieldName};
+use crate::record::fieldtype::FieldType;
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
 use crate::scope::audience::Audience;
@@ -95,7 +97,16 @@ impl Report<'_> {
             let base = if view > self.view { Base::Target } else { Base::Applied };
             let id = RecordId { origin: self.own, dataset: pieces_of(dataset), key };
             self.reported += 1;
-            (self.sink)(Sighting { id, base, changed: true, seen: Seen::Gone, fresh: Vec::new(), beside: None })?;
+            (self.sink)(Sighting {
+                id,
+                base,
+                changed: true,
+                seen: Seen::Gone,
+                fresh: Vec::new(),
+                beside: None,
+                behind: None,
+                stays: None,
+            })?;
         }
         Ok(())
     }
@@ -121,6 +132,8 @@ impl Report<'_> {
             seen: Seen::Row { audience, fields },
             fresh: Vec::new(),
             beside,
+            behind: None,
+            stays: None,
         })
     }
 }
@@ -164,4 +177,10 @@ pub(super) const DATA: &str = "data";
 /// Returns a field of these.
 pub(super) fn field(name: &str) -> FieldName {
     FieldName::new(name).expect("it is a valid name")
+}
+
+/// A field that is no column of a table, and takes whatever is of its type.
+pub(super) fn column(dataset: DatasetName, name: &str, kind: FieldType) -> Column {
+    let (column, declared) = (format!("{dataset}.{name}"), kind.to_string());
+    Column { dataset, field: field(name), kind, column, declared, fits: true, needed: false, is_scoped: false }
 }

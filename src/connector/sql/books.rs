@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::apart::NARROWED;
 use super::key::Key;
 use super::look::{Marks, OWN, Override, Parent, Parents};
 use super::plan::Plans;
@@ -24,6 +25,8 @@ pub(super) const FORMAT: i64 = 1;
 pub(super) const STUB: i64 = 1;
 /// A map row of a row that refers to something which isn't there.
 pub(super) const DANGLING: i64 = 2;
+/// Stands for the view of a row that vanished while it showed an older version than its record had.
+pub(super) const VANISHED_BEHIND: i64 = -1;
 
 /// What the bookkeeping says of the whole database.
 #[derive(Debug)]
@@ -251,7 +254,11 @@ impl Books {
 
     /// Returns a row as rows of ours see it that refer to it.
     pub(super) fn parent(&self, entry: &Entry) -> Parent {
-        let audience = self.seen_from_here(entry.origin, entry.audience.clone());
+        let audience = match entry.flags & NARROWED {
+            0 => self.seen_from_here(entry.origin, entry.audience.clone()),
+            // Nobody here is to hear of it, nor of what hangs on it.
+            _ => Audience::Private(Reason::Parent),
+        };
         Parent { origin: entry.origin, record: entry.record, audience }
     }
 

@@ -3,9 +3,11 @@
 //! What is found is written down before it is reported: an id that got out is never given again. Memory
 //! is flat but for the keys of parents and, with a rollback journal, what is reported.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::books::{Books, ENTRY, Entry};
+use super::apart::{self, BEHIND, STAYS};
+use super::books::{Books, ENTRY, Entry, VANISHED_BEHIND};
 use super::circle;
 use super::join::{Entries, Ids, Join, Map};
 use super::key::{Key, bound};
@@ -18,6 +20,7 @@ use super::session::{Row, Session, Snapshot, SqlError, Transaction};
 use super::shape::{Odd, Shapes};
 use super::touched::{Noted, Touched};
 use crate::connector::contract::{Base, Capture, Seen, Sighting, SinkError};
+use crate::record::recordid::RecordId;
 use crate::scope::audience::{Audience, Reason};
 use crate::sys::clock::UnixMillis;
 
@@ -180,14 +183,8 @@ impl Run<'_> {
             let number: i64 = row.get(0)?;
             let Some(dataset) = self.books.datasets.iter().position(|known| *known == number) else { return Ok(true) };
             let id = self.books.record_id(self.plans, dataset, row.get(1)?, row.get(2)?);
-            leftovers.push(Sighting {
-                id,
-                base: self.base(row.get(3)?),
-                changed: true,
-                seen: Seen::Gone,
-                fresh: Vec::new(),
-                beside: None,
-            });
+            let base: i64 = row.get(3)?;
+            leftovers.push(gone(id, self.base(base), base == VANISHED_BEHIND));
             Ok(true)
         })?;
         Ok(leftovers)
@@ -317,16 +314,19 @@ impl Run<'_> {
         if let Some(Audience::Private(reason)) = &look.audience {
             self.count_private(plan, *reason);
         }
-        let known = !newborn && !is_again && look.digest == entry.digest && entry.seen <= self.books.settled;
+        let stays = apart::flags(plan, row, &entry)?;
+        let is_as_known = look.digest == entry.digest && entry.flags & STAYS == stays;
+        let known = !newborn && !is_again && is_as_known && entry.seen <= self.books.settled;
         let before = (!newborn).then(|| self.books.parent(&entry));
-        let flags = look.flags(entry.flags);
+        let behind = apart::behind(plan, &entry, overrides, &look);
+        let flags = look.flags(entry.flags) & !STAYS | stays;
         let is_flagged = std::mem::replace(&mut entry.flags, flags) == flags && !is_reborn;
-        let base = self.base_of(dataset, &entry);
+        let (base, stays) = (self.base_of(dataset, &entry), apart::stays(stays));
         if !known {
             let fields = look.fields(plan, self.plans, &self.books.origins);
             let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
             let seen = Seen::Row { audience: look.audience.clone(), fields };
-            let report = Some(Sighting { id, base, changed: true, seen, fresh, beside: None });
+            let report = Some(Sighting { id, base, changed: true, seen, fresh, beside: None, behind, stays });
             entry.digest = look.digest;
             entry.seen = self.books.settled + 1;
             if let Some(audience) = &look.audience {
@@ -347,7 +347,7 @@ impl Run<'_> {
                     audience: look.audience.clone(),
                     fields: look.fields(plan, self.plans, &self.books.origins),
                 };
-                let report = Some(Sighting { id, base, changed: false, seen, fresh, beside: None });
+                let report = Some(Sighting { id, base, changed: false, seen, fresh, beside: None, behind, stays });
                 self.found.push(Found { dataset, write: Write::Nothing, report });
             }
             if !is_flagged {
@@ -362,13 +362,9 @@ impl Run<'_> {
             touched.saw(self.plans, dataset, &entry.key, Some(self.books.parent(&entry)), None);
         }
         self.shapes.list[dataset].gone += u64::from(!entry.is_stub());
-        let report = (!entry.is_stub()).then(|| Sighting {
-            id: self.books.record_id(self.plans, dataset, entry.origin, entry.record),
-            base: self.base_of(dataset, &entry),
-            changed: true,
-            seen: Seen::Gone,
-            fresh: Vec::new(),
-            beside: None,
+        let report = (!entry.is_stub()).then(|| {
+            let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
+            gone(id, self.base_of(dataset, &entry), entry.flags & BEHIND != 0)
         });
         self.found.push(Found { dataset, write: Write::Vanished(entry), report });
         if self.found.len() >= self.flush_at { self.flush() } else { Ok(()) }
@@ -452,4 +448,10 @@ impl Run<'_> {
     fn base(&self, view: i64) -> Base {
         if self.books.target.is_some() && view > self.books.view { Base::Target } else { Base::Applied }
     }
+}
+
+/// Tells that a row is gone; `is_behind` if it showed an older version than its record has.
+fn gone(id: RecordId, base: Base, is_behind: bool) -> Sighting {
+    let behind = is_behind.then(BTreeMap::new);
+    Sighting { id, base, changed: true, seen: Seen::Gone, fresh: Vec::new(), beside: None, behind, stays: None }
 }

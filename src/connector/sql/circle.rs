@@ -4,6 +4,8 @@
 //! Their rows are read twice. The first time each gets its record id, and the audience that it has without the others;
 //! then they narrow each other until nothing changes.
 
+use super::apart::{self, STAYS};
+use super::books::Entry;
 use super::capture::{Run, Stop};
 use super::join::{Ids, Map};
 use super::key::Key;
@@ -65,7 +67,10 @@ fn list(run: &mut Run<'_>, conn: &dyn Session, dataset: usize, narrowed: &mut Ve
         }
         let entry = entry.filter(|entry| entry.birth == birth);
         let parent = match &entry {
-            Some(entry) if entry.origin != OWN || entry.is_stub() => books.parent(entry),
+            Some(entry) if entry.origin != OWN || entry.is_stub() => {
+                let flags = entry.flags & !STAYS | apart::flags(plan, row, entry)?;
+                books.parent(&Entry { flags, ..entry.clone() })
+            }
             entry => {
                 let known = entry.as_ref().map(|entry| entry.record);
                 let record = known.map_or_else(|| ids.next(conn, plan, books.datasets[dataset], &key, run.now), Ok)?;

@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::apply::{Apply, Fail};
+use super::apply::{Apply, Fail, Held};
 use super::books::{Books, FORMAT, Refused};
 use super::capture::{Extent, Work};
 use super::plan::{Plans, constant, quote};
 use super::purge::Purge;
-use super::same::IS_COVERED;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
 use crate::connector::applied::{Applied, Newcomer};
 use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
@@ -45,6 +44,7 @@ pub struct SqlConnector {
     pub(super) plans: Plans,
     /// What was applied while an apply began, to be told with the first batch.
     carried: Applied,
+    held: Held,
 }
 
 impl SqlConnector {
@@ -58,7 +58,16 @@ impl SqlConnector {
     ) -> Result<Self, Error> {
         let sql = |source| session.explain("open the database", source);
         let plans = Plans::bind(&mapping, &context.addressees, session.as_ref(), &sql)?;
-        Ok(Self { session, app_dir, mapping, capturing, context, plans, carried: Applied::default() })
+        Ok(Self {
+            session,
+            app_dir,
+            mapping,
+            capturing,
+            context,
+            plans,
+            carried: Applied::default(),
+            held: Held::new(),
+        })
     }
 
     pub(super) fn session(&self) -> &dyn Session {
@@ -158,7 +167,7 @@ impl SqlConnector {
         let purge = Purge::new(&self.app_dir);
         let apply = Apply::new(self.session(), &self.plans, &mut books, &self.context.names, purge);
         let mut apply = apply.map_err(|source| self.failed(doing, source))?;
-        apply.restoring = self.context.restoring;
+        (apply.restoring, apply.held) = (self.context.restoring, self.held.clone());
         if wake_all {
             apply.wake_all().map_err(|fail| self.stopped(doing, fail))?;
         }
@@ -209,9 +218,20 @@ impl Connector for SqlConnector {
     }
 
     fn position(&mut self) -> Result<Position, Error> {
-        let books = self.existing_books("read the position")?;
+        let doing = "read the position";
+        let books = self.existing_books(doing)?;
         let position = |books: Books| (books.settled.unsigned_abs(), books.applied, books.target);
-        let (settled, applied, target) = books.map(position).unwrap_or_default();
+        let (mut settled, applied, target) = books.map(position).unwrap_or_default();
+        let read = || -> Result<i64, SqlError> {
+            // Where only a dataset is new they are there.
+            match self.session().has_books()? {
+                true => self.session().only("SELECT settled FROM _wbsync_position", &[], |row| row.get(0)),
+                false => Ok(0),
+            }
+        };
+        if settled == 0 {
+            settled = read().map_err(|source| self.failed(doing, source))?.unsigned_abs();
+        }
         Ok(Position { settled, applied, target })
     }
 
@@ -243,7 +263,7 @@ impl Connector for SqlConnector {
         self.adopt_rows(records)
     }
 
-    fn keep_home(&mut self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+    fn keep_home(&mut self, ids: &[RecordId]) -> Result<(), Error> {
         self.keep_rows_home(ids)
     }
 
@@ -331,6 +351,10 @@ impl Connector for SqlConnector {
         self.write(doing, |conn| books.set_default(conn, dataset, audience))
     }
 
+    fn hold(&mut self, held: Held) {
+        self.held = held;
+    }
+
     fn begin_apply(&mut self, target: &[u8]) -> Result<(), Error> {
         let doing = "begin to apply";
         assert!(target.len() <= VIEW_BYTES_MAX, "a view is bounded");
@@ -392,6 +416,7 @@ impl Connector for SqlConnector {
         };
         let apply = Apply::new(self.session(), &self.plans, &mut books, &self.context.names, purge);
         let mut apply = apply.map_err(|source| self.failed(doing, source))?;
+        apply.held = self.held.clone();
         apply.removal =
             super::drop::removal(self.session(), &self.plans, dropped).map_err(|source| self.failed(doing, source))?;
         let mut changes = ids.into_iter().map(|id| Ok(Change { id, content: None }));
@@ -454,30 +479,7 @@ impl Connector for SqlConnector {
     fn parked(&mut self, limit: usize) -> Result<(Vec<Parked>, u64), Error> {
         let doing = "list what waits";
         let Some(books) = self.existing_books(doing)? else { return Ok((Vec::new(), 0)) };
-        let read = || -> Result<(Vec<Parked>, u64), SqlError> {
-            let waits = format!("w.field = '' AND NOT ({IS_COVERED})");
-            let count = format!("SELECT count(*) FROM _wbsync_waiting w WHERE {waits}");
-            let count: i64 = self.session().only(&count, &[], |row| row.get(0))?;
-            let sql = format!(
-                "SELECT d.name, w.dataset, w.origin, w.record, w.reason FROM _wbsync_waiting w
-                       JOIN _wbsync_dataset d USING(dataset) WHERE {waits} ORDER BY w.id LIMIT ?1"
-            );
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let parked = self.session().all(&sql, &bind![limit], |row| {
-                let number: i64 = row.get(1)?;
-                let record: [u8; 16] = row.get(3)?;
-                let record = match books.datasets.iter().position(|known| *known == number) {
-                    Some(dataset) => books.record_id(&self.plans, dataset, row.get(2)?, record).to_string(),
-                    None => {
-                        let key = crate::id::bytes::RecordKey::from_bytes(record);
-                        format!("{}/{key}", row.str(0)?)
-                    }
-                };
-                Ok(Parked { record, reason: row.get(4)? })
-            })?;
-            Ok((parked, count.unsigned_abs()))
-        };
-        read().map_err(|source| self.failed(doing, source))
+        books.parked(self.session(), &self.plans, limit).map_err(|source| self.failed(doing, source))
     }
 
     fn locate(&mut self, id: &RecordId) -> Result<Option<String>, Error> {

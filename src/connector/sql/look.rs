@@ -10,7 +10,7 @@ use super::key::Key;
 use super::plan::{Content, Plan, Plans, ScopePlan, matches};
 use super::raw::{Raw, RawRef};
 use super::session::{Row, SqlError};
-use crate::connector::contract::Source;
+use crate::connector::column::Source;
 use crate::id::bytes::{InstanceId, RecordKey};
 use crate::id::name::{FieldName, ScopeName};
 use crate::record::recordid::RecordId;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::books::{Books, ENTRY, Entry, STUB, audience_text, override_of};
+use super::apart::BEHIND;
+use super::books::{Books, ENTRY, Entry, STUB, VANISHED_BEHIND, audience_text, override_of};
 use super::key::Key;
 use super::look::{OWN, Override};
 use super::plan::Plans;
@@ -227,7 +228,8 @@ impl Books {
             let mut values = Vec::with_capacity(gone.len() * 5);
             for entry in gone {
                 values.extend([number.bind(), entry.origin.bind(), entry.record.bind()]);
-                values.extend([capture.bind(), entry.view.bind()]);
+                let base = if entry.flags & BEHIND == 0 { &entry.view } else { &VANISHED_BEHIND };
+                values.extend([capture.bind(), base.bind()]);
             }
             conn.execute(&sql, &values)?;
         }

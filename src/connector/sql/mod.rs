@@ -4,6 +4,7 @@
 pub(in crate::connector) mod raw;
 mod ahead;
 mod alias;
+mod apart;
 mod apply;
 pub(super) mod as_written;
 mod bind;
@@ -27,6 +28,7 @@ mod many;
 mod outbox;
 mod pace;
 mod parents;
+mod parked;
 mod plan;
 mod purge;
 mod put;

@@ -1,8 +1,9 @@
 //! Writes one record: inserts its row, turns its placeholder into it, or updates what differs.
 
 use super::alias;
+use super::apart::{NARROWED, STAYS};
 use super::apply::{Apply, Current, Done, Fail};
-use super::books::{Entry, Mapped, STUB};
+use super::books::{DANGLING, Entry, Mapped, STUB};
 use super::convert;
 use super::key::Key;
 use super::look::{self, OWN, Override};
@@ -63,6 +64,7 @@ impl<'a> Apply<'a> {
         check_author(plan, id, content)?;
         check_only(plan, content)?;
         let mut wanted = self.wanted(dataset, id, content, entry.as_ref(), current.as_ref())?;
+        self.leave_held(plan, id, entry.as_ref(), &mut wanted);
         if entry.is_none()
             && let Some(by) = self.same_as(dataset, &wanted)?
         {
@@ -116,12 +118,13 @@ impl<'a> Apply<'a> {
             self.note_row((dataset, origin, id), key, audience, 0, noted)?;
             return Ok(done);
         }
-        let mut raws = self.write_down(dataset, id, origin, &key, audience.clone(), 0, &wanted.overrides)?;
+        let stays = entry.as_ref().map_or(0, |entry| entry.flags & STAYS);
+        let mut raws = self.write_down(dataset, id, origin, &key, audience.clone(), stays, &wanted.overrides)?;
         let respelled = respelled(plan, content, &wanted, &raws);
         if !respelled.is_empty() {
             wanted.overrides.extend(respelled);
             self.books.set_overrides(self.conn, dataset, &key, &wanted.overrides)?;
-            raws = self.write_down(dataset, id, origin, &key, audience, 0, &wanted.overrides)?;
+            raws = self.write_down(dataset, id, origin, &key, audience, stays, &wanted.overrides)?;
             if done == Done::Updated && current.is_some_and(|row| row.raws == raws) {
                 return Ok(Done::Unchanged);
             }
@@ -148,7 +151,9 @@ impl<'a> Apply<'a> {
                 set.extend(plan.fields[index].assigned(raw));
             }
         }
-        let moves = entry.is_stub() || entry.audience.scope() != Some(&content.scope);
+        // Whoever set it to fewer readers here isn't contradicted.
+        let is_free = entry.flags & NARROWED == 0;
+        let moves = entry.is_stub() || is_free && entry.audience.scope() != Some(&content.scope);
         if let Some(column) = plan.scope_column().filter(|_| (entry.origin != OWN || self.restoring) && moves) {
             set.push((column, Raw::Text(content.scope.to_string())));
         }
@@ -263,6 +268,16 @@ impl<'a> Apply<'a> {
         Ok(wanted)
     }
 
+    /// Leaves the columns alone in which the row shows what no capture could take in.
+    fn leave_held(&self, plan: &Plan, id: &RecordId, entry: Option<&Entry>, wanted: &mut Wanted) {
+        let Some(held) = self.held.get(id).filter(|_| entry.is_some_and(|entry| !entry.is_stub())) else { return };
+        for index in held.iter().filter_map(|field| plan.field(field)) {
+            wanted.raws[index] = None;
+            wanted.open.retain(|(open, _)| *open != index);
+            wanted.overrides.retain(|known| known.field != plan.fields[index].name);
+        }
+    }
+
     /// Returns what the fields of a placeholder show where the mapping says so.
     pub(super) fn stub_raws(&self, plan: &Plan, id: &RecordId, own: Option<&Key>) -> Result<Vec<Option<Raw>>, Fail> {
         let mut raws = Vec::with_capacity(plan.fields.len());
@@ -324,7 +339,7 @@ impl<'a> Apply<'a> {
             audience,
             seen: self.books.settled,
             view: self.books.target_view(),
-            flags: flags & STUB | noted.flags,
+            flags: flags & !DANGLING | noted.flags,
             rule: None,
         };
         Ok(self.books.put(self.conn, dataset, &entry)?)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::ahead::is_plain_name;
+use super::apart::STAYS;
 use super::apply::{Apply, Current, Done, Fail};
 use super::books::{Entry, STUB};
 use super::key::Key;
@@ -222,6 +223,9 @@ impl<'a> Apply<'a> {
         {
             return Ok(Err(Became::Done(Done::Unchanged)));
         }
+        if self.held.contains_key(id) {
+            return Ok(Err(Became::Alone));
+        }
         if entry.is_none() && found.gone.contains(id) {
             return Ok(Err(Became::Failed(Fail::Dirty)));
         }
@@ -370,7 +374,7 @@ impl<'a> Apply<'a> {
                 id: &run[item.at].id,
                 key: key.clone(),
                 audience: Audience::Shared(item.content.scope.clone()),
-                flags: 0,
+                flags: item.entry.as_ref().map_or(0, |entry| entry.flags & STAYS),
                 rule: item.entry.as_ref().and_then(|entry| entry.rule.clone()),
                 overrides: item.wanted.overrides.clone(),
             });
@@ -425,7 +429,7 @@ impl<'a> Apply<'a> {
                 audience,
                 seen,
                 view,
-                flags: note.flags & STUB | row.flags,
+                flags: note.flags | row.flags,
                 rule: None,
             });
         }

@@ -21,6 +21,17 @@ impl Apply<'_> {
         if stays_home(&entry) {
             return Ok(Done::Unchanged);
         }
+        if self.held.contains_key(id) && !entry.is_stub() {
+            match self.removal {
+                Removal::Gone => return Err(Fail::park("it is gone, but its row shows what could not be taken in")),
+                Removal::Unused(_) => {
+                    self.applied.kept.push(id.clone());
+                    return Ok(Done::Unchanged);
+                }
+                // Whoever gives up all of somebody's rows means these as well.
+                Removal::GivenUp | Removal::BlankedOnly => {}
+            }
+        }
         let overrides = self.books.overrides(self.conn, dataset, &entry.key)?;
         let Some(row) = self.checked(dataset, &entry, &overrides)? else {
             self.books.remove(self.conn, dataset, &entry)?;

@@ -9,7 +9,7 @@ use super::connector::SqlConnector;
 use super::convert::{self, Logical};
 use super::key::{Key, bound};
 use super::look::{self, OWN};
-use super::plan::{Content as Column, Plan, ScopePlan};
+use super::plan::{Content as Column, Plan};
 use super::purge::Purge;
 use super::raw::{Raw, RawRef};
 use super::session::{Session, SqlError, Transaction};
@@ -142,10 +142,9 @@ impl SqlConnector {
     }
 
     /// See `Connector::keep_home`.
-    pub(super) fn keep_rows_home(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+    pub(super) fn keep_rows_home(&self, ids: &[RecordId]) -> Result<(), Error> {
         let doing = "keep rows at home";
         let mut books = self.books(doing)?;
-        let mut homeless = Vec::new();
         let purge = Purge::new(&self.app_dir);
         let apply = Apply::new(self.session(), &self.plans, &mut books, &self.context.names, purge);
         let mut apply = apply.map_err(|source| self.failed(doing, source))?;
@@ -153,34 +152,32 @@ impl SqlConnector {
             let mut write = || -> Result<(), Fail> {
                 let transaction = Transaction::begin(self.session())?;
                 for id in batch {
-                    if !apply.keep_home(id)? {
-                        homeless.push(id.clone());
-                    }
+                    apply.keep_home(id)?;
                 }
                 Ok(transaction.commit()?)
             };
             write().map_err(|fail| self.stopped(doing, fail))?;
         }
-        Ok(homeless)
+        Ok(())
     }
 }
 
 impl Apply<'_> {
-    /// Makes an own row private; false if it has no column for that.
-    fn keep_home(&mut self, id: &RecordId) -> Result<bool, Fail> {
-        let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(true) };
-        let Some(entry) = self.books.find(self.conn, dataset, id)? else { return Ok(true) };
+    /// Makes an own row private: in its scope column, or beside a table that has none.
+    fn keep_home(&mut self, id: &RecordId) -> Result<(), Fail> {
+        let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(()) };
+        let Some(entry) = self.books.find(self.conn, dataset, id)? else { return Ok(()) };
         let plans = self.plans;
         let plan = &plans.list[dataset];
-        let (ScopePlan::Column(_), Some(column)) = (&plan.scope, plan.spec.scope.column.as_deref()) else {
-            return Ok(false);
-        };
         debug_assert_eq!(entry.origin, OWN, "only what is ours can stay home");
         let overrides = self.books.overrides(self.conn, dataset, &entry.key)?;
-        self.update(plan, &entry.key, vec![(column, Raw::Text("private".to_owned()))])?;
+        match plan.scope_column() {
+            Some(column) => self.update(plan, &entry.key, vec![(column, Raw::Text("private".to_owned()))])?,
+            None => self.books.set_rule(self.conn, dataset, &entry.key, "private")?,
+        }
         let audience = Audience::Private(Reason::Chosen);
         self.write_down(dataset, id, entry.origin, &entry.key, audience, 0, &overrides)?;
-        Ok(true)
+        Ok(())
     }
 }
 

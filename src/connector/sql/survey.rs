@@ -15,7 +15,8 @@ use super::pace::{LEAST, Pace};
 use super::plan::{Content, Plan, Plans, ScopePlan, quote};
 use super::raw::{Bind, RawRef};
 use super::session::{Row, Session, SqlError, Transaction};
-use crate::connector::contract::{Decided, Rows, SinkError, Source, Surveyed};
+use crate::connector::column::Source;
+use crate::connector::contract::{Decided, Rows, SinkError, Surveyed};
 use crate::id::name::DatasetName;
 
 /// Why a survey stopped.

@@ -207,7 +207,7 @@ impl Apply<'_> {
                 became.push(Became::Done(Done::Unchanged));
                 continue;
             };
-            let Some(row) = rows.get(&entry.key) else {
+            let Some(row) = rows.get(&entry.key).filter(|_| !self.held.contains_key(id)) else {
                 became.push(Became::Alone);
                 continue;
             };

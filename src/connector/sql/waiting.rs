@@ -1,5 +1,6 @@
 //! Records that wait to be written, and references that wait for their target.
 
+use super::apart::BEHIND;
 use super::apply::{Apply, Fail, Giver};
 use super::convert;
 use super::key::Key;
@@ -187,7 +188,9 @@ impl Apply<'_> {
                 }
                 (Column::Ref(_), Some(_)) => false,
             };
-            if !shows {
+            // What no capture could take in is no older version.
+            let is_held = self.held.get(id).is_some_and(|held| held.contains(&field.name));
+            if !shows && !is_held {
                 let (field, shown) = (field.name.clone(), shown.clone());
                 overrides.push(Override { field, shown, reason: reason.to_owned() });
             }
@@ -195,6 +198,7 @@ impl Apply<'_> {
         let Some(covered) = self.current(dataset, &entry.key, entry.origin, &overrides)? else { return Ok(()) };
         self.books.set_overrides(self.conn, dataset, &entry.key, &overrides)?;
         entry.digest = covered.digest;
+        entry.flags = entry.flags & !BEHIND | if overrides.is_empty() { 0 } else { BEHIND };
         entry.view = self.books.target_view();
         Ok(self.books.put(self.conn, dataset, &entry)?)
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::rows::describe;
-use crate::connector::contract::{Decided, Rows, Source, Surveyed};
+use crate::connector::column::Source;
+use crate::connector::contract::{Decided, Rows, Surveyed};
 use crate::id::name::{FieldName, ScopeName};
 use crate::scope::audience::{Audience, Reason};
 use crate::sync::error::Error;

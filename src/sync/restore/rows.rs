@@ -43,6 +43,9 @@ pub struct RowsSummary {
     pub withdrawn: Vec<String>,
     /// Own rows in no scope any more, deleted or withdrawn since the backup: kept, and private.
     pub kept_home: Vec<String>,
+    /// Own rows that were removed: their records were deleted, here or by somebody who may, and nobody edited the rows since.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
     /// Fields and records that only a copy of this instance had published.
     pub rescued: u64,
 }
@@ -104,18 +107,12 @@ impl Instance {
         survey.rescue()?;
         survey.rows.compared += capture.rows;
         survey.keep(&capture, &applied, target.is_some())?;
-        let mut gone = survey.gone;
         if !survey.homeless.is_empty() {
-            let kept = survey.homeless.iter().map(ToString::to_string);
-            survey.rows.kept_home.extend(kept);
-            // A row without a place to say that it is private goes as its record went.
-            let placeless = self.with_database(|database| Ok(database.keep_home(&survey.homeless)?))?;
-            let named: BTreeSet<String> = placeless.iter().map(ToString::to_string).collect();
-            survey.rows.kept_home.retain(|kept| !named.contains(kept));
-            gone.extend(placeless);
+            survey.rows.kept_home.extend(survey.homeless.iter().map(ToString::to_string));
+            self.with_database(|database| Ok(database.keep_home(&survey.homeless)?))?;
         }
         *rows = survey.rows;
-        Ok(gone)
+        Ok(survey.gone)
     }
 
     /// Finds the rows of records that the bookkeeping has lost.
@@ -139,10 +136,12 @@ impl Instance {
         gone.sort_by_key(|id| std::cmp::Reverse(datasets.iter().position(|dataset| *dataset == id.dataset)));
         let touches_foreign = spans.keys().any(|origin| *origin != self.id());
         self.tell(Event::Phase { name: "writing rows", total: None });
+        let held = self.held_fields()?;
         let dirty = self.with_database(|database| {
             if touches_foreign {
                 database.check_ready()?;
             }
+            database.hold(held);
             database.begin_apply(&target.encode())?;
             let removals = gone.into_iter().map(|id| Ok(Change { id, content: None }));
             let mut changes = self.changes(&spans, &datasets).chain(removals).map(|change| change.map_err(through));
@@ -161,7 +160,11 @@ impl Instance {
 
 impl Survey<'_> {
     fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
-        let Sighting { id, base, changed, seen, .. } = sighting;
+        let Sighting { id, base, changed, seen, behind, stays, .. } = sighting;
+        // Who deleted it has not seen what waits, and what stays here is nobody else's business.
+        if stays.is_some() || seen == Seen::Gone && behind.is_some() {
+            return Ok(());
+        }
         // What was found again is as old as the backup: nobody says that it was edited since.
         let edited = changed && !self.adopted.contains(&id);
         let doubt = if edited { Doubt::Edited } else { Doubt::Untouched };
@@ -285,6 +288,10 @@ impl Survey<'_> {
         } else if is_lost || is_withdrawn {
             self.homeless.push(id.clone());
         } else {
+            let named = id.to_string();
+            if !self.rows.removed.contains(&named) {
+                self.rows.removed.push(named);
+            }
             self.gone.push(id.clone());
         }
         Ok(())
