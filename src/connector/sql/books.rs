@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::apart::NARROWED;
+use super::audience::{audience_of, audience_text};
 use super::key::Key;
 use super::look::{Marks, OWN, Override, Parent, Parents};
 use super::plan::Plans;
@@ -468,46 +469,4 @@ pub(super) fn override_of(conn: &dyn Session, row: &dyn Row, at: usize) -> Resul
     let field = FieldName::new(row.str(at)?).map_err(|_| wrong(at, "a field's name"))?;
     let shown = conn.unpack(row.raw(at + 1)?).ok_or(wrong(at + 1, "a value"))?;
     Ok(Override { field, shown, reason: row.get(at + 2)? })
-}
-
-/// Spells an audience for the map: a scope's name, or `!` and a reason.
-pub(super) fn audience_text(audience: &Audience) -> &str {
-    match audience {
-        Audience::Shared(scope) => scope.as_str(),
-        Audience::Private(Reason::Chosen) => "!chosen",
-        Audience::Private(Reason::UnknownScope) => "!unknown",
-        Audience::Private(Reason::Filtered) => "!filtered",
-        Audience::Private(Reason::Parent) => "!parent",
-        Audience::Private(Reason::SoftDeleted) => "!deleted",
-        Audience::Private(Reason::Withheld) => "!withheld",
-    }
-}
-
-/// Reads what `audience_text` spells; anything else is private.
-pub(super) fn audience_of(text: &str) -> Audience {
-    match text {
-        "public" => Audience::Shared(ScopeName::public()),
-        "trusted" => Audience::Shared(ScopeName::trusted()),
-        "!chosen" => Audience::Private(Reason::Chosen),
-        "!filtered" => Audience::Private(Reason::Filtered),
-        "!parent" => Audience::Private(Reason::Parent),
-        "!deleted" => Audience::Private(Reason::SoftDeleted),
-        "!withheld" => Audience::Private(Reason::Withheld),
-        _ => ScopeName::new(text).map_or(Audience::Private(Reason::UnknownScope), Audience::Shared),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn audiences_are_read_as_they_are_spelled() {
-        use Reason::*;
-        let private = [Chosen, UnknownScope, Filtered, Parent, SoftDeleted, Withheld].map(Audience::Private);
-        let shared = [ScopeName::public(), ScopeName::trusted()].map(Audience::Shared);
-        for audience in private.iter().chain(&shared) {
-            assert_eq!(audience_of(audience_text(audience)), *audience);
-        }
-    }
 }

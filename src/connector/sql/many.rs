@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::apart::BEHIND;
-use super::books::{Books, ENTRY, Entry, STUB, VANISHED_BEHIND, audience_text, override_of};
+use super::audience::audience_text;
+use super::books::{Books, ENTRY, Entry, STUB, VANISHED_BEHIND, override_of};
 use super::key::Key;
 use super::look::{OWN, Override};
 use super::plan::Plans;

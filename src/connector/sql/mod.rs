@@ -7,6 +7,7 @@ mod alias;
 mod apart;
 mod apply;
 pub(super) mod as_written;
+mod audience;
 mod bind;
 mod books;
 mod capture;
