@@ -299,7 +299,8 @@ mod tests {
         }
         let paced = Paced::new(Box::new(shelf.twin()), TERMS);
         assert_eq!((paced.describe(), paced.lanes()), (shelf.describe(), 3));
-        (paced.renew().unwrap(), paced.flush().unwrap());
+        paced.renew().unwrap();
+        paced.flush().unwrap();
         assert_eq!([&shelf.renewed, &shelf.flushed].map(|told| told.load(Ordering::SeqCst)), [1, 1]);
         assert_eq!((paced.scopes().unwrap(), paced.cards().unwrap()), (vec![scope], vec![origin]));
         assert_eq!((paced.heads(&scope).unwrap(), paced.receipts(&scope).unwrap()), (vec![origin], vec![origin]));
