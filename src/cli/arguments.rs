@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::commands;
+use super::{commands, groups};
 
 /// git for records between self-hosted instances
 #[derive(Debug, Parser)]
-#[command(name = "wbsync", version, arg_required_else_help = true, max_term_width = 100, after_help = OVERVIEW)]
+#[command(name = "wbsync", version, arg_required_else_help = true, max_term_width = 100, after_help = OVERVIEW, help_template = groups::template())]
 pub struct CommandLine {
     /// What holds for every command.
     #[command(flatten)]
@@ -72,7 +72,7 @@ pub enum Color {
     Never,
 }
 
-/// The commands, in the order of the help.
+/// The commands; `groups` has the order of the help.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the help of each is in its own file")]
 pub enum Command {

@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod commands;
 pub mod context;
 pub mod failure;
+pub mod groups;
 pub mod pager;
 pub mod passphrase;
 pub mod progress;

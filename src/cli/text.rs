@@ -22,12 +22,14 @@ pub const ID: Style = AnsiColor::Yellow.on_default();
 /// Headings.
 pub const HEADING: Style = Style::new().bold();
 
-/// Lays out rows in columns, two blanks apart, each line after `indent`; the last column is not padded.
+/// Lays out rows in columns, two blanks apart, each line after `indent`; the last column is not padded, and what is longer
+/// than 72 signs moves its own line only.
 pub fn table<const N: usize>(indent: &str, rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            let length = cell.chars().count();
+            *width = if length > PADDED_MAX { *width } else { (*width).max(length) };
         }
     }
     let mut text = String::new();
@@ -39,6 +41,9 @@ pub fn table<const N: usize>(indent: &str, rows: &[[String; N]]) -> String {
     }
     text
 }
+
+/// An id of 64 digits still has its place in a column.
+const PADDED_MAX: usize = 72;
 
 /// Marks what a dry run says on each line: nothing of it was done.
 pub fn planned(text: &str, mode: Mode) -> String {
@@ -73,6 +78,11 @@ pub fn too_large(records: &BTreeMap<String, u64>) -> String {
 
 /// Writes how many rows stay home and why: `7 of requests (marked private)`; keys are `dataset: reason`.
 pub fn private(counts: &BTreeMap<String, u64>) -> String {
+    private_parts(counts).join(", ")
+}
+
+/// The same, each by itself.
+pub fn private_parts(counts: &BTreeMap<String, u64>) -> Vec<String> {
     let part = |(key, number): (&String, &u64)| {
         let (dataset, reason) = key.split_once(": ").unwrap_or((key, ""));
         let reason = match reason {
@@ -82,7 +92,7 @@ pub fn private(counts: &BTreeMap<String, u64>) -> String {
         };
         format!("{} of {dataset} ({reason})", grouped(*number))
     };
-    counts.iter().map(part).collect::<Vec<_>>().join(", ")
+    counts.iter().map(part).collect()
 }
 
 /// Writes a number with commas between thousands.
@@ -122,20 +132,20 @@ pub fn tame(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\t' => tamed.push(c),
-            c if c.is_control() || is_tricky(c) => write!(tamed, "{}", c.escape_default()).expect("strings grow"),
+            c if c.is_control() || turns(c) => write!(tamed, "{}", c.escape_default()).expect("strings grow"),
             c => tamed.push(c),
         }
     }
     tamed
 }
 
-/// As `tame`, and line ends are escapes too: for what stands within a line, such as a row's key.
-pub fn tame_line(text: &str) -> String {
-    tame(text).replace('\n', "\\n")
+/// Returns a text that stays on its line.
+pub fn on_one_line(text: &str) -> String {
+    tame(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// Characters of formatting that hide or reorder what stands beside them (Boucher and Anderson, "Trojan Source", 2021).
-fn is_tricky(c: char) -> bool {
+/// Tells whether a sign makes others be shown in another order, or on another line (Boucher and Anderson, "Trojan Source", 2021).
+fn turns(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
@@ -154,12 +164,15 @@ mod tests {
     fn columns_line_up_and_lines_have_no_blanks_at_the_end() {
         let rows = [["a".into(), "bb".into()], ["ccc".into(), String::new()]];
         assert_eq!(table("  ", &rows), "  a    bb\n  ccc\n");
+        let long = "x".repeat(1024);
+        let rows = [["a".into(), "bb".into()], [long.clone(), "c".into()]];
+        assert_eq!(table("", &rows), format!("a  bb\n{long}  c\n"));
     }
 
     #[test]
     fn escape_sequences_are_defused() {
         assert_eq!(tame("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\n");
-        assert_eq!(tame("a\u{9b}2J\u{202e}b\u{2028}"), "a\\u{9b}2J\\u{202e}b\\u{2028}");
-        assert_eq!(tame_line("a\nb"), "a\\nb");
+        assert_eq!(tame("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(on_one_line("a\nb\u{1b}"), "a\\nb\\u{1b}");
     }
 }

@@ -1,5 +1,7 @@
 //! What a database says of its tables, for whoever proposes or checks a mapping.
 
+use crate::record::fieldtype::Kind;
+
 /// A table, a view, or what else has columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -51,6 +53,27 @@ pub struct Column {
     pub is_known: bool,
     /// One of its values, where the type has only some.
     pub some_value: Option<String>,
+    /// What its values are, if they were looked at and aren't what the type says.
+    pub seen: Option<Seen>,
+}
+
+/// What the values of a column are that its declared type doesn't say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// All that were looked at are of one kind.
+    Every {
+        /// The kind.
+        kind: Kind,
+        /// How many were looked at.
+        count: u64,
+    },
+    /// They are of several kinds.
+    Various {
+        /// How many aren't of the declared one.
+        wrong: u64,
+        /// How many were looked at.
+        count: u64,
+    },
 }
 
 /// A foreign key.

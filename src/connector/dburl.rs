@@ -6,6 +6,7 @@
 //! `.env` beside the application wins over the environment; relative paths start at the application's
 //! directory, as its process does. Addresses in error texts have no passwords.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,16 @@ pub struct PostgresUrl {
     config: Config,
     schema: String,
     trust: Trust,
+    certificate: Option<Certificate>,
+}
+
+/// The files of our own certificate, for servers that ask for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate, with those that lead to its authority.
+    pub chain: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Whose certificate a server may show.
@@ -98,7 +109,8 @@ pub fn discover(app_dir: &Path, environment: Option<&str>) -> Result<Found, Erro
 /// `Address` for other databases, databases in memory, and what is no address.
 pub fn parse(url: &str, app_dir: &Path) -> Result<Address, Error> {
     let url = url.trim();
-    let refuse = |why| Err(Error::Address { url: redact(url), why });
+    let refused = |why| Err(Error::Address { url: redact(url), why });
+    let refuse = |why: &str| refused(why.to_owned());
     let Some((scheme, rest)) = url.split_once("://") else {
         return match url {
             "" => refuse("it is empty"),
@@ -117,7 +129,7 @@ pub fn parse(url: &str, app_dir: &Path) -> Result<Address, Error> {
         "sqlite" if matches!(driver, "" | "pysqlite" | "aiosqlite") => {}
         "sqlite" => return refuse("this SQLite driver keeps files that we can't read"),
         "postgresql" | "postgres" => {
-            return PostgresUrl::parse(rest, app_dir).map(|url| Address::Postgres(Box::new(url))).or_else(refuse);
+            return PostgresUrl::parse(rest, app_dir).map(|url| Address::Postgres(Box::new(url))).or_else(refused);
         }
         _ => return refuse("this kind of database is not supported"),
     }
@@ -138,26 +150,38 @@ pub fn parse(url: &str, app_dir: &Path) -> Result<Address, Error> {
 
 impl PostgresUrl {
     /// Reads what follows `postgresql://`.
-    fn parse(rest: &str, app_dir: &Path) -> Result<Self, &'static str> {
+    fn parse(rest: &str, app_dir: &Path) -> Result<Self, String> {
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (mut kept, mut mode, mut root) = (Vec::new(), None, None);
+        let (mut kept, mut mode, mut root, mut chain, mut key) = (Vec::new(), None, None, None, None);
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            match parameter.split_once('=') {
-                Some(("sslmode", value)) => mode = Some(value),
-                Some(("sslrootcert", value)) => root = Some(unescape(value).ok_or("sslrootcert is no path")?),
-                // Of no meaning to whoever comes from elsewhere than libpq.
-                Some(("gssencmode" | "sslcrl" | "client_encoding" | "fallback_application_name", _)) => {}
-                _ => kept.push(parameter),
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let path = || unescape(value).ok_or_else(|| format!("{name} is no path"));
+            match name {
+                "sslmode" => mode = Some(value),
+                "sslrootcert" => root = Some(path()?),
+                "sslcert" => chain = Some(path()?),
+                "sslkey" => key = Some(path()?),
+                _ if IGNORED.contains(&name) => {}
+                // A word that we don't know may be a part of a password, so that only those that we do are shown.
+                _ => match UNSUPPORTED.iter().find(|known| **known == name) {
+                    Some(known) => return Err(format!("its parameter {known} is libpq's own, and not known here")),
+                    None => kept.push(parameter),
+                },
             }
         }
+        let certificate = match (chain, key) {
+            (None, None) => None,
+            (Some(chain), Some(key)) => Some(Certificate { chain: app_dir.join(chain), key: app_dir.join(key) }),
+            _ => return Err("sslcert and sslkey go together".into()),
+        };
         let url = format!("postgresql://{place}?{}", kept.join("&"));
-        let mut config: Config = url.parse().map_err(|_| "it is not written as libpq's addresses are")?;
+        let mut config: Config = url.parse().map_err(unread)?;
         let (mode, checks) = match mode {
             None | Some("prefer" | "allow") => (SslMode::Prefer, false),
             Some("disable") => (SslMode::Disable, false),
             Some("require") => (SslMode::Require, root.is_some()),
             Some("verify-ca" | "verify-full") => (SslMode::Require, true),
-            Some(_) => return Err("sslmode is none of disable, allow, prefer, require, verify-ca, verify-full"),
+            Some(_) => return Err("sslmode is none of disable, allow, prefer, require, verify-ca, verify-full".into()),
         };
         let is_local = |host: &Host| !matches!(host, Host::Tcp(_));
         config.ssl_mode(if config.get_hosts().iter().all(is_local) { SslMode::Disable } else { mode });
@@ -168,13 +192,13 @@ impl PostgresUrl {
         };
         let schema = schema_of(config.get_options().unwrap_or_default()).unwrap_or_else(|| "public".to_owned());
         if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
-            return Err("an @ in its password has to be written %40");
+            return Err("an @ in its password has to be written %40".into());
         }
         if config.get_hosts().is_empty() {
-            return Err("it names no host; for a socket write ?host=/run/postgresql");
+            return Err("it names no host; for a socket write ?host=/run/postgresql".into());
         }
         if config.get_user().is_none() {
-            return Err("it names no user");
+            return Err("it names no user".into());
         }
         if config.get_application_name().is_none() {
             config.application_name("wbsync");
@@ -182,7 +206,7 @@ impl PostgresUrl {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        Ok(Self { config, schema, trust })
+        Ok(Self { config, schema, trust, certificate })
     }
 
     /// Returns what the driver needs, the password included.
@@ -198,6 +222,11 @@ impl PostgresUrl {
     /// Returns whose certificate the server may show.
     pub fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// Returns the certificate to show to the server.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// Spells the address without password and parameters.
@@ -228,6 +257,47 @@ impl fmt::Debug for PostgresUrl {
         f.write_str(&self.shown())
     }
 }
+
+/// Says why the driver doesn't read an address. Of its own words only those are shown that can hold nothing of the address.
+fn unread(error: postgres::Error) -> String {
+    let why = error.source().map(ToString::to_string).unwrap_or_default();
+    match why.strip_prefix("invalid value for option `").and_then(|rest| rest.strip_suffix('`')) {
+        Some(name) => format!("its parameter {name} has a value that it can't have"),
+        None => "it is not written as libpq's addresses are, or has a parameter that libpq doesn't know".into(),
+    }
+}
+
+/// Parameters of libpq without meaning to whoever comes from elsewhere.
+const IGNORED: [&str; 6] =
+    ["client_encoding", "fallback_application_name", "gssdelegation", "gsslib", "krbsrvname", "sslcompression"];
+
+/// Parameters of libpq that ask for what we can't do; to leave them out in silence could be less safe, or somewhere else.
+const UNSUPPORTED: [&str; 24] = [
+    "gssencmode",
+    "keepalives_count",
+    "max_protocol_version",
+    "min_protocol_version",
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_issuer",
+    "oauth_scope",
+    "passfile",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "requiressl",
+    "scram_client_key",
+    "scram_server_key",
+    "service",
+    "servicefile",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcertmode",
+    "sslcrl",
+    "sslcrldir",
+    "sslkeylogfile",
+    "sslpassword",
+];
 
 /// Finds the first name of `search_path` in what is given to the server's command line.
 fn schema_of(options: &str) -> Option<String> {
@@ -267,7 +337,8 @@ pub fn redact(url: &str) -> String {
     let shown = match rest.rsplit_once('@') {
         Some((credentials, host)) => {
             let user = credentials.split([':', '/']).next().unwrap_or_default();
-            format!("{scheme}://{user}:***@{host}")
+            let hidden = if user.len() < credentials.len() { ":***" } else { "" };
+            format!("{scheme}://{user}{hidden}@{host}")
         }
         None => format!("{scheme}://{rest}"),
     };
@@ -349,7 +420,7 @@ mod tests {
             let error = parse(url, Path::new(".")).unwrap_err();
             let text = format!("{error} {error:?} {}", error.hint().unwrap());
             assert!(text.contains("wb:***@db.example/wb"), "{text}");
-            assert!(!text.contains("s3c") && !text.contains("sslpassword"), "{text}");
+            assert!(!text.contains("s3c") && !text.contains("=x"), "{text}");
         }
         for url in ["postgresql:/wb:s3cret@db.example/wb", "postgresql://wb:s3@cret@db.example/wb"] {
             let error = parse(url, Path::new(".")).unwrap_err();
@@ -381,10 +452,30 @@ mod tests {
         let url = read("postgres://wb@/wb?host=/run/postgresql&options=-csearch_path%3Dapp,public");
         assert_eq!((url.schema(), url.config().get_ssl_mode()), ("app", SslMode::Disable));
         assert_eq!(read("postgresql://wb@h/wb?sslmode=verify-ca").trust(), &Trust::System);
-        assert_eq!(read("postgresql://wb@h/wb").trust(), &Trust::Anybody);
+        let url = read("postgresql://wb@h/wb?sslcert=own.pem&sslkey=/etc/own.key");
+        let files = Certificate { chain: "/srv/app/own.pem".into(), key: "/etc/own.key".into() };
+        assert_eq!((url.trust(), url.certificate()), (&Trust::Anybody, Some(&files)));
         for url in ["postgresql://", "postgresql:///wb", "postgresql://h/wb", "postgresql://u@h/wb?sslmode=maybe"] {
             assert!(parse(url, Path::new(".")).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_parameter_is_said() {
+        for (query, said) in [
+            ("sslmode=require&sslcrl=x.crl", "its parameter sslcrl is libpq's own, and not known here"),
+            ("passfile=s3cret", "its parameter passfile is libpq's own, and not known here"),
+            ("sslcert=own.pem", "sslcert and sslkey go together"),
+            ("sslcert=%zz", "sslcert is no path"),
+            ("connect_timeout=s3cret", "its parameter connect_timeout has a value that it can't have"),
+            ("s3cret=1", "it is not written as libpq's addresses are, or has a parameter that libpq doesn't know"),
+            ("s3cret", "it is not written as libpq's addresses are, or has a parameter that libpq doesn't know"),
+        ] {
+            let error = parse(&format!("postgresql://wb@h/wb?{query}"), Path::new(".")).unwrap_err();
+            let wanted = format!("cannot use the database address \"postgresql://wb@h/wb\": {said}");
+            assert_eq!(error.to_string(), wanted, "{query}");
+        }
+        assert!(parse("postgresql://wb@h/wb?client_encoding=utf8&sslcompression=0", Path::new(".")).is_ok());
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub enum Error {
         /// The address, redacted.
         url: String,
         /// Why not.
-        why: &'static str,
+        why: String,
     },
     /// A condition on rows isn't one.
     #[error("cannot use the condition: {why}")]
@@ -390,7 +390,8 @@ impl Error {
             Self::Unreachable { .. } => {
                 "see that the server runs, and that the address, user and password are right".into()
             }
-            Self::Tls { .. } => "give the server's authority as sslrootcert=/path.pem in the address".into(),
+            Self::Tls { .. } => "give files in PEM: the server's authority as sslrootcert=/path.pem in the address, our own certificate and its \
+                 key, without a passphrase, as sslcert=/path.pem and sslkey=/path.pem".into(),
             Self::Forbidden { .. } => "docs/postgres.md lists what the user needs".into(),
             Self::Directory { .. } => {
                 "mount the disk, or put the directory back; if all its files are meant to be deleted, put one of them there and sync, then delete it too".into()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::connector::dburl::Address;
 use crate::daemon::lock::WorkerLock;
 use crate::daemon::report::Report;
+use crate::sync::code::Code;
 use crate::sync::error::Error;
 use crate::sync::instance::{Instance, Purpose};
 use crate::sync::progress::silent;
@@ -77,11 +78,27 @@ pub fn examine(root: &Path, options: Options) -> Health {
 }
 
 fn look(instance: &Instance, options: Options, checks: &mut Checks) -> Result<(), Error> {
-    checks.add("instance", Verdict::Good, format!("{} can be opened", instance.dir().display()), None);
+    match instance.check_writable() {
+        Ok(()) => {
+            let says = format!("{} can be opened and written", instance.dir().display());
+            checks.add("instance", Verdict::Good, says, None);
+        }
+        Err(error) => checks.fail("instance", &error),
+    }
     worker(instance, checks);
     let database = instance.with_database(|database| database.position().map(drop).map_err(Error::from));
     match &database {
-        Ok(()) => checks.add("database", Verdict::Good, "the application's database can be read".into(), None),
+        Ok(()) => match instance.with_database(|database| Ok(database.check()?)) {
+            Ok(()) => {
+                let says = "the application's database can be read and written";
+                checks.add("database", Verdict::Good, says.into(), None);
+            }
+            // Whoever has it now lets go of it, as long as nothing else is wrong.
+            Err(error) if error.code() == Code::DatabaseLocked => {
+                checks.add("database", Verdict::Warning, explain(&error), error.hint().as_deref());
+            }
+            Err(error) => checks.fail("database", &error),
+        },
         Err(error) => checks.fail("database", error),
     }
     journal(instance, checks);

@@ -1,5 +1,6 @@
 //! Names that people give: datasets, fields, peers and scopes.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,6 +24,28 @@ const RULE_DATASET: &str = "1 to 64 of a-z, 0-9, '_' and '-', beginning with a l
 const RULE_FIELD: &str = "1 to 64 of A-Z, a-z, 0-9, '_' and '-'";
 const RULE_SCOPE: &str = "'public', 'trusted', 'group:NAME' or 'peers:NAME,NAME' with names that ascend";
 
+/// Names that this thread read before. Records say the same few over and over: one that is known is neither checked nor
+/// copied again.
+struct Recent(RefCell<[Option<Arc<str>>; RECENT_MAX]>);
+
+/// The most names of a kind that a thread remembers.
+const RECENT_MAX: usize = 128;
+
+impl Recent {
+    const fn new() -> Self {
+        Self(RefCell::new([const { None }; RECENT_MAX]))
+    }
+
+    fn get_or(&self, text: &str, make: impl FnOnce() -> Result<Arc<str>, NameError>) -> Result<Arc<str>, NameError> {
+        let hash = text.bytes().fold(text.len(), |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        let place = &mut self.0.borrow_mut()[hash % RECENT_MAX];
+        match place {
+            Some(known) if **known == *text => Ok(Arc::clone(known)),
+            _ => Ok(Arc::clone(place.insert(make()?))),
+        }
+    }
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:expr, $check:expr) => {
         $(#[$doc])*
@@ -35,12 +58,15 @@ macro_rules! name {
             /// # Errors
             /// `NameError` with the rule of this kind of name.
             pub fn new(text: &str) -> Result<Self, NameError> {
-                let check: fn(&str) -> bool = $check;
-                if check(text) {
-                    Ok(Self(text.into()))
-                } else {
-                    Err(NameError { kind: $kind, rule: $rule, found: text.chars().take(80).collect() })
+                thread_local! {
+                    static RECENT: Recent = const { Recent::new() };
                 }
+                let check: fn(&str) -> bool = $check;
+                let checked = || match check(text) {
+                    true => Ok(text.into()),
+                    false => Err(NameError { kind: $kind, rule: $rule, found: text.chars().take(80).collect() }),
+                };
+                RECENT.with(|recent| recent.get_or(text, checked)).map(Self)
             }
 
             /// Returns the name as text.
@@ -95,6 +121,9 @@ macro_rules! canonical_order {
     ($name:ident) => {
         impl Ord for $name {
             fn cmp(&self, other: &Self) -> Ordering {
+                if Arc::ptr_eq(&self.0, &other.0) {
+                    return Ordering::Equal;
+                }
                 (self.0.len(), self.0.as_bytes()).cmp(&(other.0.len(), other.0.as_bytes()))
             }
         }

@@ -88,6 +88,20 @@ impl Cell {
         self.elements.len() > 1
     }
 
+    /// Takes the value of a cell that has only one; gives the cell back otherwise.
+    ///
+    /// # Errors
+    /// The cell, if a conflict is open.
+    pub fn into_only(mut self) -> Result<Value, Self> {
+        match self.elements.pop() {
+            Some(only) if self.elements.is_empty() => Ok(only.value),
+            last => {
+                self.elements.extend(last);
+                Err(self)
+            }
+        }
+    }
+
     /// Returns the element shown to the application: the latest by clock, then the greatest stamp.
     ///
     /// Every instance that holds the same cell shows the same winner.

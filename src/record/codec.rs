@@ -16,6 +16,8 @@ use crate::sys::clock::UnixMillis;
 const REPLACED: u64 = 7;
 /// Room for most records, so that few grow while they are written.
 const ROOM_BYTES: usize = 512;
+/// Room for the fields of most records.
+const ROOM_FIELDS: usize = 16;
 /// The most bytes of one record.
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
 /// The most bytes of a record that an application's row may make, so that a merge of several still fits.
@@ -85,19 +87,20 @@ pub fn decode(bytes: &[u8], origin: &InstanceId) -> Result<Record, Error> {
     reader.array_of(2)?;
     let stamps = decode_stamps(&mut reader, origin)?;
     let mut used = vec![false; stamps.len()];
-    let mut cells = BTreeMap::new();
+    let mut cells = Vec::with_capacity(ROOM_FIELDS);
     let mut keys = reader.map(FIELDS_MAX)?;
     loop {
         let start = reader.offset();
         let Some(name) = keys.next_key(&mut reader)? else { break };
         let field = FieldName::new(name).map_err(|_| reader.invalid(start, "a field has no valid name"))?;
-        cells.insert(field, decode_cell(&mut reader, origin, &stamps, &mut used)?);
+        cells.push((field, decode_cell(&mut reader, origin, &stamps, &mut used)?));
     }
     reader.finish()?;
     if used.contains(&false) {
         return Err(reader.invalid(0, "a stamp is used by no cell"));
     }
-    Ok(Record { cells })
+    // They come in order, and are not searched for their places.
+    Ok(Record { cells: cells.into_iter().collect() })
 }
 
 fn decode_cell(

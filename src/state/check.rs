@@ -61,7 +61,8 @@ impl State {
         let mut rows = statement.query([]).map_err(&failed)?;
         while let Some(row) = rows.next().map_err(&failed)? {
             let id = NodeId::from_bytes(blob(row, 0).map_err(&failed)?);
-            see(id, &self.packer.unpack(row.get(1).map_err(&failed)?));
+            let kept: Vec<u8> = row.get(1).map_err(&failed)?;
+            see(id, &self.packer.unpack(&kept));
         }
         Ok(())
     }

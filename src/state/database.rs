@@ -133,6 +133,26 @@ impl State {
         self.connection.begin().map_err(Error::query("begin a transaction"))
     }
 
+    /// Finds out whether the state can be written, by a write that is taken back.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn probe(&self) -> Result<(), Error> {
+        let transaction = self.transaction()?;
+        let made = self.connection.uncounted().execute_batch("CREATE TABLE probe (value INTEGER)");
+        made.and_then(|()| transaction.rollback()).map_err(Error::query("write anything"))
+    }
+
+    /// Begins to read one state of it, until what is returned is dropped: many reads cost less then. Nothing may be written
+    /// meanwhile. `None` if that isn't to be had, as within a transaction; then each read begins anew.
+    pub fn reading(&self) -> Option<rusqlite::Transaction<'_>> {
+        let connection = self.connection.uncounted();
+        if !connection.is_autocommit() {
+            return None;
+        }
+        rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Deferred).ok()
+    }
+
     /// Reads a value of the `meta` table.
     ///
     /// # Errors

@@ -94,9 +94,12 @@ impl NodeStore for State {
         let found: Option<Vec<u8>> = self
             .connection
             .prepare_cached("SELECT bytes FROM node WHERE id = ?1")
-            .and_then(|mut statement| statement.query_row([id.as_bytes()], |row| row.get(0)).optional())
+            .and_then(|mut statement| {
+                let unpack = |row: &rusqlite::Row<'_>| Ok(self.packer.unpack(row.get_ref(0)?.as_blob()?));
+                statement.query_row([id.as_bytes()], unpack).optional()
+            })
             .map_err(failed)?;
-        Ok(self.packer.unpack(found.ok_or(StoreError::Missing)?))
+        found.ok_or(StoreError::Missing)
     }
 
     fn write(&self, id: &NodeId, bytes: &[u8]) -> Result<(), StoreError> {

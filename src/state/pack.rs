@@ -36,18 +36,18 @@ impl Packer {
 
     /// Returns the bytes of a node from what was kept. Whatever can't be unpacked is returned as it is: its name tells that it is
     /// damaged.
-    pub(super) fn unpack(&self, kept: Vec<u8>) -> Vec<u8> {
+    pub(super) fn unpack(&self, kept: &[u8]) -> Vec<u8> {
         if kept.get(..MAGIC.len()) != Some(&MAGIC) {
-            return kept;
+            return kept.to_owned();
         }
-        let said = zstd_safe::get_frame_content_size(&kept).ok().flatten().and_then(|size| usize::try_from(size).ok());
-        let Some(size) = said.filter(|size| *size <= NODE_BYTES_MAX_SINGLE) else { return kept };
+        let said = zstd_safe::get_frame_content_size(kept).ok().flatten().and_then(|size| usize::try_from(size).ok());
+        let Some(size) = said.filter(|size| *size <= NODE_BYTES_MAX_SINGLE) else { return kept.to_owned() };
         let mut unpacks = self.unpacks.borrow_mut();
         if unpacks.is_none() {
             *unpacks = Decompressor::new().ok();
         }
-        let plain = unpacks.as_mut().and_then(|unpacks| unpacks.decompress(&kept, size).ok());
-        plain.unwrap_or(kept)
+        let plain = unpacks.as_mut().and_then(|unpacks| unpacks.decompress(kept, size).ok());
+        plain.unwrap_or_else(|| kept.to_owned())
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
         for bytes in [Vec::new(), vec![0x82], noise, text.clone()] {
             let kept = packer.pack(&bytes).into_owned();
             assert!(kept.len() <= bytes.len());
-            assert_eq!(packer.unpack(kept), bytes);
+            assert_eq!(packer.unpack(&kept), bytes);
         }
         assert!(packer.pack(&text).len() * 5 < text.len());
     }
@@ -94,13 +94,13 @@ mod tests {
                 let mut damaged = kept.clone();
                 damaged[at] ^= 1 << bit;
                 // Some bits of a frame mean nothing; none makes it longer than it says.
-                assert!(packer.unpack(damaged).len() <= NODE_BYTES_MAX_SINGLE);
+                assert!(packer.unpack(&damaged).len() <= NODE_BYTES_MAX_SINGLE);
             }
-            assert_ne!(packer.unpack(kept[..at].to_vec()), text);
+            assert_ne!(packer.unpack(&kept[..at]), text);
         }
         let mut huge = MAGIC.to_vec();
         // A frame of one segment that says it holds 2^60 bytes.
         huge.extend([0xe0, 0, 0, 0, 0, 0, 0, 0, 0x10]);
-        assert_eq!(packer.unpack(huge.clone()), huge, "nothing is made room for");
+        assert_eq!(packer.unpack(&huge), huge, "nothing is made room for");
     }
 }

@@ -13,9 +13,9 @@ use super::view::View;
 use crate::connector::contract::{Change, Content};
 use crate::history::join::Known;
 use crate::id::bytes::{InstanceId, RecordKey};
-use crate::id::name::DatasetName;
+use crate::id::name::{DatasetName, FieldName};
 use crate::merge::strategy::show;
-use crate::record::cell::Record;
+use crate::record::cell::{Cell, Record};
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
 use crate::state::database::State;
@@ -110,12 +110,11 @@ impl Instance {
         pass: Pass,
         losses: Losses,
     ) -> impl Iterator<Item = Result<Change, Error>> + 'a {
-        let overlay = dataset.overlay();
         let mut sides: Vec<Side<'a>> = Vec::with_capacity(2 * spans.len());
         for span in spans {
-            for (dataset, is_overlay) in [(dataset, false), (&overlay, true)] {
-                let differences = span.diff(&self.state, dataset, pass).peekable();
-                sides.push(Side { span, is_overlay, differences });
+            for (tree, is_overlay) in [(dataset.clone(), false), (dataset.overlay(), true)] {
+                let differences = span.diff(&self.state, &tree, pass).peekable();
+                sides.push(Side { span, is_overlay, tree, differences });
             }
         }
         std::iter::from_fn(move || {
@@ -186,8 +185,7 @@ impl Instance {
         // Another scope of the same origin may hold the record, or more fields of it, unchanged.
         for side in quiet.into_iter().filter(|side| side.is_overlay || !moved) {
             let Some(after) = &side.span.after else { continue };
-            let tree = if side.is_overlay { dataset.overlay() } else { dataset.clone() };
-            if let Some(record) = self.record_at(&side.span.scope, after, &tree, &key)? {
+            if let Some(record) = self.record_at(&side.span.scope, after, &side.tree, &key)? {
                 pieces.add(side.span, side.is_overlay, record);
             }
         }
@@ -217,6 +215,7 @@ struct Side<'a> {
     span: &'a Span,
     /// Whether the tree holds overlays, or the records themselves.
     is_overlay: bool,
+    tree: DatasetName,
     differences: Peekable<Diff<'a, State>>,
 }
 
@@ -239,21 +238,32 @@ impl<'a> Pieces<'a> {
     }
 
     /// Returns what a row is to show; `None` if no scope has the record itself. What the record itself says counts.
-    fn content(&self, id: &RecordId) -> Option<Content> {
-        let (span, whole) = self.whole.as_ref()?;
-        let overlay = id.dataset.overlay();
-        let overlays = self.overlays.iter().map(|(span, record)| (*span, record, &overlay));
-        let (mut fields, mut hidden) = (BTreeMap::new(), BTreeMap::new());
-        for (span, record, dataset) in overlays.chain([(*span, whole, &id.dataset)]) {
-            for (field, cell) in &record.cells {
-                let shown = show(cell, span.scope.schema.strategy(dataset, field), &id.origin);
-                let others = cell.elements().iter().filter(|element| element.value != shown.value);
-                let others: Vec<_> = others.map(|element| (element.stamp.author, element.value.clone())).collect();
-                if shown.open && !others.is_empty() {
-                    hidden.insert(field.clone(), others);
-                }
-                fields.insert(field.clone(), shown.value);
+    fn content(self, id: &RecordId) -> Option<Content> {
+        let (span, whole) = self.whole?;
+        let mut hidden = BTreeMap::new();
+        let mut shown = |span: &Span, dataset: &DatasetName, (field, cell): (FieldName, Cell)| {
+            let cell = match cell.into_only() {
+                Ok(value) => return (field, value),
+                Err(cell) => cell,
+            };
+            let shown = show(&cell, span.scope.schema.strategy(dataset, &field), &id.origin);
+            let others = cell.elements().iter().filter(|element| element.value != shown.value);
+            let others: Vec<_> = others.map(|element| (element.stamp.author, element.value.clone())).collect();
+            if shown.open && !others.is_empty() {
+                hidden.insert(field.clone(), others);
             }
+            (field, shown.value)
+        };
+        let mut fields = BTreeMap::new();
+        for (span, record) in self.overlays {
+            let overlay = id.dataset.overlay();
+            fields.extend(record.cells.into_iter().map(|cell| shown(span, &overlay, cell)));
+        }
+        let said = whole.cells.into_iter().map(|cell| shown(span, &id.dataset, cell));
+        match fields.is_empty() {
+            // They come in order, and are not searched for their places then.
+            true => fields = said.collect(),
+            false => fields.extend(said),
         }
         Some(Content { scope: span.scope.row.name.clone(), fields, hidden })
     }

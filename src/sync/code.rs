@@ -49,7 +49,7 @@ codes! {
     Output "output" ERROR "standard output can't be written";
     Identity "identity" ERROR "the keys of this instance can't be used";
     State "state" ERROR "the local state can't be used";
-    StateDamaged "state-damaged" DAMAGED "the local state is damaged";
+    StateDamaged "state-damaged" DAMAGED "the local state is damaged, or a file of the instance itself";
     DatabaseMissing "database-missing" ERROR "the application's database isn't there";
     NotADatabase "not-a-database" ERROR "the file given as the application's database is something else";
     DatabaseAddress "database-address" ERROR "the database's address can't be used by this version";
@@ -57,7 +57,7 @@ codes! {
     DatabaseReadOnly "database-read-only" ERROR "the application's database can't be written";
     DatabaseDamaged "database-damaged" DAMAGED "the application's database, or our bookkeeping in it, is damaged";
     Database "database" ERROR "the application's database can't be used for another reason";
-    DatabaseOfOther "database-of-other" ERROR "the bookkeeping in the database belongs to another instance or a later version";
+    DatabaseOfOther "database-of-other" ERROR "the bookkeeping in the database belongs to another instance, to tables of another schema, or to a later version";
     UnknownPreset "unknown-preset" ERROR "no preset has this name";
     Mapping "mapping" ERROR "the mapping is wrong, or doesn't fit the database";
     Incompatible "incompatible" ERROR "records of a store don't fit the application's tables";
@@ -118,7 +118,7 @@ codes! {
     Records "records" DAMAGED "records of the local state are damaged";
     Merge "merge" ERROR "commits can't be merged";
     Changeset "changeset" ERROR "a changeset can't be made or sealed";
-    LostHistory "lost-history" REFUSED "a remote has documents of ours that this instance never made: it is an old copy, or one of two";
+    LostHistory "lost-history" REFUSED "a remote has documents of ours that this instance never made: it is an old copy, or one of two; or the application's database is older than `.wbsync`";
     StillForked "still-forked" REFUSED "a peer that published two histories was not restored since";
     RestoreUnfinished "restore-unfinished" BUSY "a `restore` was begun and has to be finished first";
     RestoreAlone "restore-alone" UNREACHABLE "no remote can be asked what this instance published";

@@ -174,6 +174,7 @@ impl Instance {
     /// # Errors
     /// The state can't be written.
     pub(super) fn forget_settled(&self) -> Result<(), Error> {
+        self.forget_schema()?;
         Ok(self.state.set_meta(SETTLED_KEY, "0")?)
     }
 
@@ -208,6 +209,7 @@ impl Instance {
         }
         self.state.put_pending(&PendingSettle { number: capture.number, applied, target })?;
         self.state.set_meta(SETTLED_KEY, &capture.number.to_string())?;
+        self.note_schema()?;
         database::commit(transaction)?;
         self.with_database(|database| Ok(database.settle(capture, &position)?))?;
         Ok(self.state.clear_pending()?)

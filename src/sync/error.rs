@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::fit::Fit;
 use super::init::CLONING_FILE;
 use super::own::Lost;
+use super::own_file::Fault;
 use super::store_error::store_hint;
 use crate::cbor;
 use crate::changeset;
@@ -31,6 +32,8 @@ pub enum Error {
     AlreadyAnInstance { path: PathBuf },
     #[error("{path} was made by a later version (instance format {found:?})", path = path.display())]
     NewerInstance { path: PathBuf, found: String },
+    #[error("{path} {fault}", path = path.display())]
+    OwnFile { path: PathBuf, fault: Fault },
     #[error("another wbsync command is at work in {path}", path = path.display())]
     Busy { path: PathBuf },
     #[error("cannot read {path}", path = path.display())]
@@ -83,6 +86,8 @@ pub enum Error {
     Garbage { of: String, source: exchange::garbage::Error },
     #[error("no peer is called {name:?}")]
     UnknownPeer { name: String, known: Vec<String> },
+    #[error("there is no dataset {name:?}")]
+    UnknownDataset { name: String, known: Vec<String> },
     #[error("another peer is called {name:?} here")]
     PeerNameTaken { name: String },
     #[error("{name} is pinned with the fingerprint {pinned}, and this card has {found}")]
@@ -156,7 +161,7 @@ pub enum Error {
     Export(#[source] keys::export::Error),
     #[error("none of the remotes can be asked for what this instance published")]
     RestoreAlone,
-    #[error("{remote} offers nothing of ours to restore from, and neither does any other remote that was asked")]
+    #[error("{}", super::store_error::offers_nothing(remote))]
     NothingToRestore { remote: String },
     #[error("{remote} changed while we pushed to it")]
     Raced { remote: String },
@@ -170,6 +175,8 @@ pub enum Error {
     LostCommit { id: CommitId },
     #[error("the application's database is older than .wbsync: it has settled {found} captures, and {known} were")]
     OldDatabase { found: u64, known: u64 },
+    #[error("the address names the schema {found:?} of the database, and the rows of this instance are in {known:?}")]
+    OtherSchema { found: String, known: String },
     #[error("the bookkeeping in the application's database is damaged")]
     Bookkeeping(#[source] cbor::error::Error),
     #[error("{url} holds no instance to clone from")]
@@ -255,6 +262,9 @@ impl Error {
                 ),
                 Err(_) => "see it with `wbsync status`".into(),
             },
+            Self::OwnFile { .. } => "`wbsync repair` writes it again, the card from a copy in our own store or in a remote; where there is none, \
+                 `wbsync restore --name NAME` makes it anew with the keys that are here"
+                .into(),
             Self::NewerInstance { .. } => "use the version of wbsync that made it, or a later one".into(),
             Self::Busy { .. } => "wait until it is done, then try again".into(),
             Self::ConfigDisagrees { .. } => "leave the option out, or change the file or remove it".into(),
@@ -290,6 +300,7 @@ impl Error {
                 "add the peer first: `wbsync peer add CARD`, with the line that `wbsync id` prints there".into()
             }
             Self::UnknownPeer { known, .. } => format!("known peers: {}", known.join(", ")),
+            Self::UnknownDataset { known, .. } => format!("datasets: {}", known.join(", ")),
             Self::PeerNameTaken { .. } | Self::NameReserved { .. } => "choose another name: `wbsync peer add CARD --name NAME`".into(),
             Self::OtherIdentity { name, .. } => format!(
                 "ask {name}'s owner over another channel: if it was set up anew, `wbsync peer forget {name}` and add it again; \
@@ -349,6 +360,7 @@ impl Error {
             Self::OldDatabase { .. } => "a backup of it was put back, or another database is in its place: run `wbsync restore`; nothing was \
                  published of it"
                 .into(),
+            Self::OtherSchema { .. } => "correct `search_path` in the address; if the tables were moved, `wbsync restore` goes on with them".into(),
             Self::NoKey { .. } => {
                 "it is sealed to readers among whom we are not; `--key FILE` takes another key".into()
             }

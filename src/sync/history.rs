@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::commit::Mode;
 use super::error::Error;
 use super::instance::Instance;
-use super::publish::open_own;
+use super::tracked::open_own;
 use crate::exchange::head::Head;
 use crate::exchange::receipt::Statement;
 use crate::history::commit::{Commit, Making};

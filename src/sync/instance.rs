@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::{self, Config};
 use super::error::Error;
+use super::own_file::{check_format, read_card};
 use super::progress::{Event, Watcher};
 use super::remotes::RECALLS;
 use super::restore;
@@ -142,9 +143,7 @@ impl Instance {
         watcher: Watcher,
     ) -> Result<Self, Error> {
         let identity = Identity::open(&dir.join("keys")).map_err(Error::Identity)?;
-        let path = dir.join("card");
-        let card = disk::read_bounded(&path, 1 << 20).map_err(Error::io("read", &path))?.unwrap_or_default();
-        let card = SignedCard::open(&card).map_err(Error::Card)?;
+        let card = read_card(&dir, &identity)?;
         let state = State::open(&dir.join("state.db"))?;
         let root = root.to_owned();
         Ok(Self {
@@ -172,6 +171,19 @@ impl Instance {
     pub(super) fn set_restoring(&mut self, restoring: bool) {
         self.restoring = restoring;
         *self.connector.borrow_mut() = None;
+    }
+
+    /// Finds out whether the instance's own files can be written, without leaving anything behind.
+    ///
+    /// # Errors
+    /// `Io`, `State`.
+    pub fn check_writable(&self) -> Result<(), Error> {
+        disk::temporary_in(&self.dir, disk::Access::Secret).map_err(Error::io("write to", &self.dir))?;
+        match self.state.probe() {
+            // Another command is at work, and writes.
+            Err(error) if error.is_busy() => Ok(()),
+            probed => Ok(probed?),
+        }
     }
 
     /// Returns our id.
@@ -317,24 +329,13 @@ impl Instance {
                 sqlite::open(options, mapping, context)?
             }
             Address::Postgres(url) => {
+                self.check_schema(url.schema())?;
                 let mut options = PostgresOptions::new(*url, &self.root);
                 options.busy_ms = self.config.busy_ms.unwrap_or(options.busy_ms);
                 options.capturing = self.config.capture.mode;
                 postgres::open(options, mapping, context)?
             }
         }))
-    }
-}
-
-fn check_format(root: &Path, dir: &Path) -> Result<(), Error> {
-    let path = dir.join("format");
-    match disk::read_bounded(&path, 256).map_err(Error::io("read", &path))? {
-        None => Err(Error::NotAnInstance { start: root.to_owned() }),
-        Some(found) if found == FORMAT.as_bytes() => Ok(()),
-        Some(found) => {
-            let found = String::from_utf8_lossy(&found).trim().to_owned();
-            Err(Error::NewerInstance { path: dir.to_owned(), found })
-        }
     }
 }
 

@@ -8,9 +8,9 @@
 
 use super::error::Error;
 use super::instance::Instance;
-use super::publish::open_own;
 use super::push::PushSummary;
 use super::refold::OWN_STORE_KEY;
+use super::tracked::open_own;
 use crate::exchange::head::{Base, Head};
 use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::ScopeId;

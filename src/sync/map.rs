@@ -5,6 +5,7 @@ use std::path::Path;
 use super::config::{self, Config};
 use super::error::Error;
 use super::init::InitOptions;
+use crate::connector::column::Column;
 use crate::connector::dburl::{self, Address};
 use crate::connector::error::Error as DatabaseError;
 use crate::connector::mapping::finding::{Finding, Weight};
@@ -15,6 +16,7 @@ use crate::connector::postgres::options::Options as PostgresOptions;
 use crate::connector::sql::schema::SchemaView;
 use crate::connector::sqlite::options::Options as SqliteOptions;
 use crate::connector::{postgres, sqlite};
+use crate::record::fieldtype::FieldType;
 
 /// How an application's tables can be mapped.
 #[derive(Debug, Clone)]
@@ -132,6 +134,7 @@ pub fn check(root: &Path, database: Option<&str>, preset: Option<&str>) -> Resul
                         );
                         findings.push(Finding::new(Weight::Warning, "type", at, why));
                     }
+                    look_at_values(&view, &mapping, &columns, &mut findings)?;
                 }
             }
             findings.extend(review::review(&mapping, &tables));
@@ -145,8 +148,38 @@ pub fn check(root: &Path, database: Option<&str>, preset: Option<&str>) -> Resul
     Ok(Review { database: view.place(), datasets, findings })
 }
 
+/// Warns of fields whose type isn't what the values of their columns are.
+fn look_at_values(
+    view: &SchemaView,
+    mapping: &Mapping,
+    columns: &[Column],
+    findings: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    for found in columns {
+        let table = &mapping.dataset[&found.dataset].table;
+        let (FieldType::Plain(kind), Some(name)) =
+            (&found.kind, found.column.strip_prefix(table.as_str()).and_then(|rest| rest.strip_prefix('.')))
+        else {
+            continue;
+        };
+        let (wrong, count) = view.misfits(table, name, &found.declared, *kind)?;
+        if wrong > 0 {
+            let at = format!("dataset.{}.fields.{}", found.dataset, found.field);
+            let why =
+                format!("{wrong} of {count} values that were looked at aren't as a field of type {kind} writes them");
+            let next = "others get another spelling, or let them wait; `wbsync db map` proposes a type by the values";
+            findings.push(Finding::new(Weight::Warning, "values", at, why).next(next));
+        }
+    }
+    Ok(())
+}
+
 fn propose_for(view: &SchemaView) -> Result<Proposal, Error> {
-    let proposal = propose::propose(&view.tables()?, &view.place());
+    let proposal = {
+        let mut tables = view.tables()?;
+        view.sample(&mut tables)?;
+        propose::propose(&tables, &view.place())
+    };
     match proposal.datasets.is_empty() {
         true => Err(DatabaseError::NothingToMap { database: view.place() }.into()),
         false => Ok(proposal),

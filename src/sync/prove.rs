@@ -59,7 +59,7 @@ impl Instance {
     /// A head that has the record as it is here is preferred to one that has it otherwise.
     ///
     /// # Errors
-    /// `NotFound`, `Ambiguous`; `NotSigned` if no head that we hold shows it; `Reveals` unless that was allowed.
+    /// `NotFound`, `Ambiguous`, `UnknownPeer`, `UnknownDataset`; `NotSigned` if no head that we hold shows it; `Reveals` unless that was allowed.
     pub fn prove(&self, asked: &Asked<'_>) -> Result<Made, Error> {
         let wanted = self.wanted(asked)?;
         let scope = wanted.open.label(self)?;
@@ -105,17 +105,27 @@ impl Instance {
         let label = asked.scope.ok_or_else(|| Error::NotFound { what: "scope \"\"".into() })?;
         let unknown = || Error::NotFound { what: format!("scope {label:?}") };
         let open = self.scopes_labelled(Some(label))?.into_iter().next().ok_or_else(unknown)?;
+        // Anything is absent from a dataset that isn't there.
+        let known = &open.schema.fields;
+        if !known.is_empty() && !known.contains_key(&dataset) {
+            let known = known.keys().map(ToString::to_string).collect();
+            return Err(Error::UnknownDataset { name: dataset.to_string(), known });
+        }
         Ok(Wanted { open, dataset, key, bytes: None })
     }
 
     /// Returns the heads that count in a scope, the origin's first, then ours.
     fn heads_to_show(&self, open: &OpenScope, signer: Option<&str>) -> Result<Vec<TrackedHead>, Error> {
-        let mut heads = Vec::new();
+        let (mut heads, mut is_known) = (Vec::new(), signer.is_none_or(|name| name == self.card.card.name.as_str()));
         for head in self.state.heads(&open.row.id)? {
             let named = signer.is_none() || signer == Some(self.instance_label(&head.signer)?.as_str());
+            is_known |= named;
             if named && open.manifest.may_write(&head.signer) {
                 heads.push(head);
             }
+        }
+        if let Some(name) = signer.filter(|_| !is_known) {
+            self.peer_named(name)?;
         }
         heads.sort_by_key(|head| (head.signer != open.row.origin, head.signer != self.id(), head.signer));
         Ok(heads)

@@ -67,10 +67,11 @@ impl Instance {
     /// Prunes; a dry run only counts.
     ///
     /// # Errors
-    /// `UnknownPeer`; the database or the state can't be read or written; `Restless`.
+    /// `UnknownPeer`, `UnknownDataset`; the database or the state can't be read or written; `Restless`.
     pub fn prune(&self, options: &PruneOptions, mode: Mode) -> Result<Pruned, Error> {
         let mut pruned = Pruned::default();
         if let Some(records) = &options.records {
+            self.check_datasets(&records.datasets)?;
             let from = records.from.as_deref().map(|name| Ok::<_, Error>(self.peer_named(name)?.id)).transpose()?;
             self.prune_records((records.before, &records.datasets, from), mode, &mut pruned)?;
         }
@@ -91,6 +92,7 @@ impl Instance {
     pub fn undo_prune(&self, datasets: &[DatasetName], from: Option<&str>, mode: Mode) -> Result<ApplySummary, Error> {
         let from = from.map(|name| Ok::<_, Error>(self.peer_named(name)?.id)).transpose()?;
         let all = self.state.pruned()?.into_keys();
+        self.check_datasets(datasets)?;
         let wanted = all.filter(|id| is_wanted(id, datasets, from));
         let ids: Vec<RecordId> = wanted.collect();
         if mode == Mode::DryRun {
@@ -109,6 +111,11 @@ impl Instance {
         }
         database::commit(transaction)?;
         Ok(summary)
+    }
+
+    /// Refuses a name that is no dataset's: of none there is nothing to remove, and that would look as if all were well.
+    fn check_datasets(&self, names: &[DatasetName]) -> Result<(), Error> {
+        names.iter().try_for_each(|name| self.dataset_named(name.as_str()).map(drop))
     }
 
     fn prune_records(

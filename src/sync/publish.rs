@@ -15,6 +15,7 @@ use super::receipts::decode_held;
 use super::refold::OWN_STORE_KEY;
 use super::scopes::OpenScope;
 use super::sealer::Sealer;
+use super::tracked::{objects_of, open_own};
 use crate::changeset::entry::Entry;
 use crate::changeset::seal::Padding;
 use crate::changeset::touched::{self, Step, Touched, add_differences, entries_of, snapshot};
@@ -363,7 +364,10 @@ impl Publishing<'_> {
                 withdrawn.entry(left.dataset).or_default().insert(left.record);
             }
         }
-        self.segment(0, commits, |sink| snapshot(store, key, commit, &withdrawn, sink))
+        self.segment(0, commits, |sink| {
+            let _reading = store.reading();
+            snapshot(store, key, commit, &withdrawn, sink)
+        })
     }
 
     /// The changes since one of our own heads.
@@ -493,18 +497,4 @@ fn size(segment: &Segment) -> u64 {
 /// Tells whether our last head names objects.
 fn carries_objects(last: Option<&TrackedHead>, instance: &Instance) -> Result<bool, Error> {
     Ok(last.map(|last| open_own(last, instance)).transpose()?.is_some_and(|head| !head.segments.is_empty()))
-}
-
-/// Opens a head that we signed ourselves.
-pub(super) fn open_own(head: &TrackedHead, instance: &Instance) -> Result<Head, Error> {
-    let opened = Head::open(&head.document, &instance.id());
-    let damaged = |error| crate::state::error::Error::damaged(format!("our own head: {error}"));
-    Ok(opened.map_err(damaged)?.0)
-}
-
-/// Lists the objects that a tracked head names.
-fn objects_of(head: &TrackedHead) -> Result<Vec<(crate::id::bytes::ObjectId, u64)>, Error> {
-    let damaged = |error| crate::state::error::Error::damaged(format!("a tracked head: {error}"));
-    let (head, _) = Head::open(&head.document, &head.signer).map_err(damaged)?;
-    Ok(head.objects().map(|object| (object.id, object.bytes)).collect())
 }

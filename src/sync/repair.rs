@@ -8,10 +8,14 @@ pub mod remote;
 mod tables;
 mod trees;
 
+use std::path::Path;
+
 use super::commit::Mode;
 use super::error::Error;
 use super::fsck::Report;
-use super::instance::Instance;
+use super::instance::{Instance, Purpose};
+use super::own_file;
+use super::progress::Watcher;
 use crate::connector::error::Error as DatabaseError;
 use crate::exchange::copy::{copy_objects, verify};
 use crate::exchange::head::Head;
@@ -43,6 +47,20 @@ pub(super) struct Source {
 
 /// Whatever its garbage clock says: the bytes are of no use to anybody.
 const AT_ONCE: UnixMillis = UnixMillis(u64::MAX);
+
+/// Mends the instance in `root`, also where it can't even be opened for want of one of its own files.
+///
+/// # Errors
+/// As `own_file::mend`, `Instance::open` and `Instance::repair`.
+pub fn repair_here(root: &Path, mode: Mode, watcher: Watcher) -> Result<Repaired, Error> {
+    let (purpose, done) = match mode {
+        Mode::DryRun => (Purpose::Look, Vec::new()),
+        Mode::Keep => (Purpose::Change, own_file::mend(root)?),
+    };
+    let mut repaired = Instance::open(root, purpose, watcher)?.repair(mode)?;
+    repaired.done.splice(0..0, done);
+    Ok(repaired)
+}
 
 impl Instance {
     /// Mends this instance: its state, its own store, and what it published.

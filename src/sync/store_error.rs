@@ -22,6 +22,14 @@ pub(super) fn store_code(error: &StoreError) -> Code {
     }
 }
 
+/// Says that no store has anything of ours; `remote` is the one that was named first, if any was.
+pub(super) fn offers_nothing(remote: &str) -> String {
+    match remote {
+        "" => "no store was named that could have something of ours to restore from".into(),
+        remote => format!("{remote} offers nothing of ours to restore from, and neither does any other that was asked"),
+    }
+}
+
 /// Says what to do about it; `of` is what the command was given: a remote's name, a directory or a URL.
 pub(super) fn store_hint(of: Option<&str>, error: &StoreError) -> String {
     let remote = of.filter(|of| PeerName::new(of).is_ok());

@@ -2,6 +2,7 @@
 
 use clap::CommandFactory;
 use wbsync::cli::arguments::CommandLine;
+use wbsync::cli::groups::GROUPS;
 
 use crate::shown::check;
 use crate::support::app::App;
@@ -12,6 +13,19 @@ fn help_of_the_program() {
     let dir = tempfile::tempdir().unwrap();
     check!("help", wbsync(dir.path(), &["--help"]).ok());
     check!("help_short_alone", wbsync(dir.path(), &[]).exits(2));
+}
+
+#[test]
+fn every_command_is_in_one_group_of_the_help() {
+    let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let program = CommandLine::command();
+    let mut known: Vec<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
+    if cfg!(not(feature = "git")) {
+        known.push("mirror");
+    }
+    grouped.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(grouped, known);
 }
 
 #[test]

@@ -62,6 +62,9 @@ fn what_is_refused() {
     check!("prove_revealed", alpha.wbsync(&["prove", &trusted, "--reveal", "--output", "trusted.proof"]).ok());
     check!("prove_unknown", alpha.wbsync(&["prove", "requests/ffff"]).exits(1));
     check!("prove_absent_digits", alpha.wbsync(&["prove", "requests/ffff", "--absent", "--scope", "public"]).exits(1));
+    let typo = "request/0198f3a17c6d7b1e9a4c5d6e7f809112";
+    check!("prove_absent_of_none", alpha.wbsync(&["prove", typo, "--absent", "--scope", "public"]).exits(1));
+    check!("prove_unknown_signer", alpha.wbsync(&["prove", &record, "--signer", "delta"]).exits(1));
     check!("prove_absent_present", alpha.wbsync(&["prove", &record, "--absent", "--scope", "public"]).exits(1));
     let fingerprint = alpha.wbsync(&["id", "--fingerprint"]).ok().stdout;
     let other = pair.beta.wbsync(&["id"]).ok().stdout;

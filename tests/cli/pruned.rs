@@ -14,6 +14,12 @@ fn prune_says_what_went_and_undo_what_came_back() {
         "prune_unknown_peer",
         beta.wbsync(&["prune", "--remote-records-older-than", "0d", "--from", "delta"]).exits(1)
     );
+    check!(
+        "prune_unknown_dataset",
+        beta.wbsync(&["prune", "--remote-records-older-than", "0d", "--dataset", "request"]).exits(1)
+    );
+    let undo = beta.wbsync(&["prune", "--undo", "--dataset", "request"]).exits(1);
+    assert!(undo.stderr.contains("there is no dataset \"request\"\nhint: datasets: "), "{undo}");
     check!("prune_json", beta.wbsync(&["prune", "--remote-records-older-than", "0d", "-n", "--json"]).ok());
     check!("prune_dry_run", beta.wbsync(&["prune", "--remote-records-older-than", "0d", "-n"]).ok());
     check!("prune", beta.wbsync(&["prune", "--remote-records-older-than", "0d"]).ok());

@@ -26,6 +26,27 @@ fn health_and_metrics() {
     check!("health_no_database_json", app.wbsync(&["health", "--json", "--offline"]).exits(8));
 }
 
+/// SQLite takes a file for one that can only be read if its 19th byte is of a later version (SQLite, "Database File Format"),
+/// whoever asks; rights would say nothing to root.
+#[test]
+fn health_is_bad_where_nothing_can_be_written() {
+    let app = App::new();
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    app.wbsync(&["commit"]).ok();
+    for (path, line) in
+        [(app.db_path(), "bad      database "), (app.dir().join(".wbsync/state.db"), "bad      instance ")]
+    {
+        let whole = std::fs::read(&path).unwrap();
+        let mut read_only = whole.clone();
+        read_only[18] = 3;
+        std::fs::write(&path, read_only).unwrap();
+        let run = app.wbsync(&["health"]).exits(8);
+        assert!(run.stdout.contains(line), "{run}");
+        std::fs::write(&path, whole).unwrap();
+        app.wbsync(&["health"]).ok();
+    }
+}
+
 #[test]
 fn rounds() {
     let dir = tempfile::tempdir().unwrap();

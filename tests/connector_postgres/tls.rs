@@ -14,14 +14,16 @@ use wbsync::connector::postgres::options::Options;
 use super::harness::context;
 use super::support::postgres::Cluster;
 
-/// Makes an authority, a certificate of it for `localhost`, and another authority.
+/// Makes an authority, certificates of it for `localhost` and for a user of the database, and another authority.
 const SCRIPT: &str = "
 authority() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=$1 \\
     -addext basicConstraints=critical,CA:TRUE -keyout $1.key -out $1.pem; }
 authority good; authority other
 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout server.key -out server.csr
 printf 'subjectAltName=DNS:localhost\\nbasicConstraints=CA:FALSE\\n' > ext
-openssl x509 -req -in server.csr -CA good.pem -CAkey good.key -CAcreateserial -days 2 -extfile ext -out server.pem";
+openssl x509 -req -in server.csr -CA good.pem -CAkey good.key -CAcreateserial -days 2 -extfile ext -out server.pem
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=postgres -keyout own.key -out own.csr
+openssl x509 -req -in own.csr -CA good.pem -CAkey good.key -CAcreateserial -days 2 -out own.pem";
 
 const MAPPING: &str = "
 [dataset.things]
@@ -48,7 +50,9 @@ fn certificates_are_checked_as_sslmode_says() {
     }
     let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let Some(_server) = Cluster::secured(port, &read("server.pem"), &read("server.key")) else { return };
+    let Some(_server) = Cluster::secured(port, &read("server.pem"), &read("server.key"), &read("good.pem")) else {
+        return;
+    };
     let url = |host: &str, query: &str| {
         let root = dir.path().display();
         format!("postgresql://postgres@{host}:{port}/postgres?{}", query.replace("ROOT", &root.to_string()))
@@ -75,8 +79,20 @@ fn certificates_are_checked_as_sslmode_says() {
         let result = open(dir.path(), &url(host, query));
         assert!(matches!(result, Err(Error::Unreachable { .. })), "{host} {query}: {result:?}");
     }
-    assert!(matches!(
-        open(dir.path(), &url("localhost", "sslmode=verify-full&sslrootcert=ROOT/none.pem")),
-        Err(Error::Tls { .. })
-    ));
+    // One database is for those only who show a certificate of their own.
+    let locked = |query: &str| open(dir.path(), &url("localhost", query).replace("/postgres?", "/template1?"));
+    let result = locked("sslmode=verify-full&sslrootcert=ROOT/good.pem&sslcert=own.pem&sslkey=ROOT/own.key");
+    assert!(matches!(result, Err(Error::UnknownTable { .. })), "{result:?}");
+    let result = locked("sslmode=verify-full&sslrootcert=ROOT/good.pem");
+    assert!(matches!(result, Err(Error::Forbidden { .. } | Error::Postgres { .. })), "{result:?}");
+    for (query, said) in [
+        ("sslmode=verify-full&sslrootcert=ROOT/none.pem", "none.pem"),
+        ("sslmode=require&sslcert=none.pem&sslkey=own.key", "none.pem"),
+        ("sslmode=require&sslcert=own.pem&sslkey=own.pem", "own.pem"),
+    ] {
+        match open(dir.path(), &url("localhost", query)) {
+            Err(Error::Tls { why, .. }) => assert!(why.contains("cannot read") && why.contains(said), "{why}"),
+            other => panic!("{query}: {other:?}"),
+        }
+    }
 }

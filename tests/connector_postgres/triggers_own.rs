@@ -253,14 +253,19 @@ fn a_row_that_a_policy_or_a_trigger_refuses_waits_alone() {
         "CREATE FUNCTION picky() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
              IF NEW.username = 'gone' THEN PERFORM nosuch FROM nowhere; END IF;
              IF NEW.username = 'own' THEN RAISE EXCEPTION 'not you' USING ERRCODE = '42501'; END IF;
+             IF NEW.username = 'held' THEN RAISE EXCEPTION 'as if locked' USING ERRCODE = '55P03'; END IF;
+             IF NEW.username = 'late' THEN RAISE EXCEPTION 'as if late' USING ERRCODE = '40001'; END IF;
              RETURN NEW; END $$;
          CREATE TRIGGER picky BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION picky()",
     );
     app.settle();
-    let names = ["anna", "gone", "bea", "own", "cleo"];
+    let names = ["anna", "gone", "bea", "own", "held", "late", "cleo"];
     let users = (1..).zip(names).map(|(number, name)| user(&id(BETA, "users", number), name)).collect();
     app.apply(users);
     assert_eq!(app.text("SELECT string_agg(username, ',' ORDER BY username) FROM users WHERE id > 1"), "anna,bea,cleo");
     let reasons: Vec<String> = app.sync.parked(10).unwrap().0.into_iter().map(|parked| parked.reason).collect();
-    assert!(reasons[0].contains("nowhere") && reasons[1].contains("not you"), "{reasons:?}");
+    for (reason, said) in reasons.iter().zip(["nowhere", "not you", "as if locked", "as if late"]) {
+        assert!(reason.contains(said), "{reasons:?}");
+    }
+    assert_eq!(reasons.len(), 4, "{reasons:?}");
 }

@@ -12,6 +12,7 @@ mod files;
 mod given_up;
 mod hammer;
 mod harness;
+mod inserted;
 mod same;
 mod shapes;
 mod speed;

@@ -4,6 +4,7 @@ use wbsync::connector::capturing::TriggerChange;
 use wbsync::connector::mapping::finding::Weight;
 use wbsync::connector::mapping::model::{Field, Mapping, Missing};
 use wbsync::id::name::FieldName;
+use wbsync::sync::commit::Mode;
 use wbsync::sync::map;
 
 use super::site::{Kind, Postgres, Site, Sqlite};
@@ -54,6 +55,14 @@ fn each_difficulty_is_named_and_the_rest_is_proposed_and_fits() {
         ] {
             assert!(found.contains(&wanted), "{kind:?}: no {wanted:?} in {:#?}", proposal.findings);
         }
+        let shape = proposal.findings.iter().find(|finding| finding.at == "shapes.outline");
+        assert_eq!(shape.is_some(), kind == Postgres, "{kind:?}");
+        assert!(
+            shape.is_none_or(|shape| shape
+                .next
+                .as_ref()
+                .is_some_and(|next| next.contains("no type of a field fits it")))
+        );
         let has_reused = found.contains(&("reused-key", "nodes"));
         assert_eq!(has_reused, kind == Sqlite, "{kind:?}");
         assert!(proposal.findings.iter().all(|finding| finding.weight != Weight::Error && finding.why.len() > 10));
@@ -222,4 +231,72 @@ fn triggers_are_removed_after_a_migration_that_the_mapping_does_not_know() {
         assert_eq!(site.lines(left), Vec::<String>::new());
         site.sql("UPDATE notes SET words = 'two'");
     }
+}
+
+/// SQLite keeps any value in any column, and frameworks write times and truth values in their own ways.
+#[test]
+fn types_are_proposed_by_what_the_columns_hold() {
+    let site = Site::without_instance(
+        Sqlite,
+        "CREATE TABLE ev(id INTEGER PRIMARY KEY AUTOINCREMENT, usual DATETIME, iso DATETIME, millis DATETIME, mixed TIMESTAMP,
+             flag BOOLEAN, word BOOLEAN, price DECIMAL, none DATETIME);
+         INSERT INTO ev(usual, iso, millis, mixed, flag, word, price) VALUES
+             ('2026-01-01 10:00:00', '2026-01-01T10:00:00.000Z', 1767261600000, '2026-01-01 10:00:00', 1, 'true', 12.5),
+             ('2026-01-01 10:00:00.123456', '2026-01-01T10:00:00.001Z', 1767261600001, 1767261600, 0, 'false', '7.25');",
+    );
+    let proposal = map::propose(site.path(), Some(&site.url)).unwrap();
+    for line in [
+        "usual = { type = \"timestamp\" }",
+        "iso = { type = \"text\" }",
+        "millis = { type = \"int\" }",
+        "mixed = { type = \"timestamp\" }",
+        "flag = { type = \"bool\" }",
+        "word = { type = \"text\" }",
+        "price = { type = \"decimal\" }",
+        "none = { type = \"timestamp\" }",
+    ] {
+        assert!(proposal.toml.contains(line), "{line}: {}", proposal.toml);
+    }
+    let values = |findings: &[wbsync::connector::mapping::finding::Finding]| -> Vec<String> {
+        let of_values = findings.iter().filter(|finding| finding.kind == "values");
+        of_values.map(|finding| format!("{}: {}", finding.at, finding.why)).collect()
+    };
+    let found = values(&proposal.findings);
+    assert!(found.contains(&"ev.mixed: 1 of 2 values that were looked at aren't what TIMESTAMP stands for".to_owned()));
+    assert_eq!(found.len(), 4, "{found:?}");
+    // The same of a mapping that was written by hand.
+    let file = site.path().join("wbsync.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        map::check(site.path(), Some(&site.url), None).unwrap()
+    };
+    let review = check(&proposal.toml);
+    assert_eq!(values(&review.findings).len(), 1, "{:#?}", review.findings);
+    let review = check(&proposal.toml.replace("iso = { type = \"text\" }", "iso = { type = \"timestamp\" }"));
+    let found = values(&review.findings);
+    let told =
+        "dataset.ev.fields.iso: 2 of 2 values that were looked at aren't as a field of type timestamp writes them";
+    assert!(found.contains(&told.to_owned()), "{found:?}");
+}
+
+/// The bookkeeping is one for the whole database, and the same mapping fits the tables of another schema.
+#[test]
+fn tables_of_another_schema_are_not_taken_for_those_that_were_captured() {
+    let mapping = "[dataset.notes]\ntable = \"notes\"\nkey = \"id\"\nscope = { constant = \"public\" }\n\
+                   [dataset.notes.fields]\nbody = { type = \"text\" }\n";
+    let site = Site::new(Postgres, "alpha", "CREATE TABLE notes(id SERIAL PRIMARY KEY, body TEXT)", mapping);
+    site.sql("INSERT INTO notes(body) VALUES('one'); CREATE SCHEMA tenant; CREATE TABLE tenant.notes(LIKE notes INCLUDING ALL)");
+    site.open().commit(Mode::Keep).unwrap();
+    let file = site.path().join("wbsync.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let elsewhere = config.replace(&site.url, &format!("{}&options=-csearch_path%3Dtenant", site.url));
+    assert_ne!(elsewhere, config);
+    std::fs::write(&file, elsewhere).unwrap();
+    let error = site.open().commit(Mode::Keep).unwrap_err();
+    let told =
+        "the address names the schema \"tenant\" of the database, and the rows of this instance are in \"public\"";
+    assert_eq!(error.to_string(), told);
+    assert!(site.open().apply(Mode::Keep).is_err());
+    std::fs::write(&file, config).unwrap();
+    assert_eq!(site.open().commit(Mode::Keep).unwrap().scopes.len(), 0);
 }

@@ -50,16 +50,17 @@ impl Cluster {
     }
 
     /// Starts one that takes TLS on a port of this machine, with a certificate and its key. It stops when the value is dropped.
-    pub fn secured(port: u16, certificate: &str, key: &str) -> Option<Self> {
+    pub fn secured(port: u16, certificate: &str, key: &str, authority: &str) -> Option<Self> {
         let configured = Command::new(programs()?.join("pg_config")).arg("--configure").output();
         if configured.is_ok_and(|told| !String::from_utf8_lossy(&told.stdout).contains("ssl")) {
             let told = b"\n!!! SKIPPED: TLS of PostgreSQL, which was built without it\n";
             std::io::stderr().write_all(told).expect("standard error is open");
             return None;
         }
-        let files = [("server.crt", certificate), ("server.key", key)];
+        let files = [("server.crt", certificate), ("server.key", key), ("authority.crt", authority), ("hba.conf", HBA)];
         let options = format!(
-            "-c listen_addresses=127.0.0.1 -p {port} -c ssl=on -c ssl_cert_file=../server.crt -c ssl_key_file=../server.key"
+            "-c listen_addresses=127.0.0.1 -p {port} -c ssl=on -c ssl_cert_file=../server.crt -c ssl_key_file=../server.key \
+             -c ssl_ca_file=../authority.crt -c hba_file=../hba.conf"
         );
         Self::start("-tls", &files, &options, &port.to_string())
     }
@@ -171,3 +172,6 @@ fn programs() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     versions.into_iter().rev().find(has).or_else(|| std::env::split_paths(&path).find(has))
 }
+
+/// Who gets into a server with certificates: into one database only who shows one.
+const HBA: &str = "local all all trust\nhostssl template1 all all cert\nhost all all all trust\n";

@@ -3,7 +3,7 @@
 use super::diff::value_text;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, ID, WARNING, table, tame_line};
+use crate::cli::text::{HEADING, ID, WARNING, on_one_line, table};
 use crate::sync::blame::{Blame, BlamedWrite};
 use crate::sync::instance::Purpose;
 
@@ -28,7 +28,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
 }
 
 fn describe(blame: &Blame) -> String {
-    let row = blame.row.as_deref().map_or_else(|| "none here".to_owned(), tame_line);
+    let row = blame.row.as_deref().map_or_else(|| "none here".to_owned(), on_one_line);
     let mut text = format!("{HEADING}record {}{HEADING:#}\n", blame.record);
     text += &format!("origin  {}\nscope   {}\nrow     {row}\n\n", blame.origin, blame.scope);
     let mut rows = Vec::new();

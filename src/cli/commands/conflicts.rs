@@ -5,7 +5,7 @@ use serde_json::json;
 use super::diff::value_text;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, count, tame_line};
+use crate::cli::text::{HEADING, count, on_one_line};
 use crate::sync::error::exit;
 use crate::sync::instance::Purpose;
 use crate::sync::resolve::Conflict;
@@ -45,7 +45,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
 
 /// Writes a conflict with all its sides.
 pub fn describe(conflict: &Conflict) -> String {
-    let row = conflict.row.as_deref().map_or_else(|| "none here".to_owned(), tame_line);
+    let row = conflict.row.as_deref().map_or_else(|| "none here".to_owned(), on_one_line);
     let mut text = format!("{HEADING}{}.{}{HEADING:#}\n", conflict.record, conflict.field);
     text += &format!("  scope   {}\n  row     {row}\n", conflict.scope);
     if let Some(base) = &conflict.base {

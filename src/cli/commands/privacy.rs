@@ -7,7 +7,7 @@ use serde_json::json;
 use super::diff::value_text;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, WARNING, count, grouped, mode_of, planned, table, tame, tame_line};
+use crate::cli::text::{HEADING, WARNING, count, grouped, mode_of, on_one_line, planned, table, tame};
 use crate::connector::contract::Rows;
 use crate::sync::commit::Mode;
 use crate::sync::confirm::Confirmations;
@@ -214,7 +214,7 @@ fn list(sharing: &Sharing) -> String {
 
 fn rows(rows: &[SharedRow]) -> String {
     let record = |row: &SharedRow| row.record.clone().unwrap_or_else(|| "not captured yet".into());
-    table("", &rows.iter().map(|row| [tame_line(&row.row), record(row), row.audience.clone()]).collect::<Vec<_>>())
+    table("", &rows.iter().map(|row| [on_one_line(&row.row), record(row), row.audience.clone()]).collect::<Vec<_>>())
 }
 
 fn set(marked: &Marked, mode: Mode) -> String {
@@ -233,7 +233,7 @@ fn set(marked: &Marked, mode: Mode) -> String {
 fn explain(explanation: &Explanation) -> String {
     let Explanation { row, record, origin, audience, steps, goes, stays } = explanation;
     let record = record.as_deref().unwrap_or("not captured yet");
-    let mut text = format!("{HEADING}{}{HEADING:#}  {record}  of {origin}\n{audience}\n\n", tame_line(row));
+    let mut text = format!("{HEADING}{}{HEADING:#}  {record}  of {origin}\n{audience}\n\n", on_one_line(row));
     for step in steps {
         text += &format!("  {}\n", tame(step));
     }
@@ -285,7 +285,7 @@ fn late(list: &[LateEdit]) -> String {
     let mut text = String::new();
     for LateEdit { record, row, scope, field, value, author, time } in list {
         let row = row.as_deref().unwrap_or("none any more");
-        text += &format!("{HEADING}{record}.{field}{HEADING:#}  (row {})\n", tame_line(row));
+        text += &format!("{HEADING}{record}.{field}{HEADING:#}  (row {})\n", on_one_line(row));
         text += &format!("  {}\n  by {author}, {time}, after it had left {scope}\n", value_text(value));
     }
     text

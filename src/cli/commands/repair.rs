@@ -7,8 +7,9 @@ use crate::cli::text::tame;
 use crate::id::name::PeerName;
 use crate::sync::commit::Mode;
 use crate::sync::error::{Error, exit};
-use crate::sync::instance::Purpose;
+use crate::sync::instance::{Instance, Purpose};
 use crate::sync::repair::remote::{Gone, repair_directory};
+use crate::sync::repair::repair_here;
 
 /// Mend what `fsck` finds, from whatever still has it, and say what can't be mended
 ///
@@ -44,7 +45,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Keep };
     let purpose = if args.dry_run { Purpose::Look } else { Purpose::Change };
     let repaired = match &args.store {
-        None => context.instance(purpose)?.repair(mode)?,
+        None => repair_here(&Instance::root_of(&context.dir)?, mode, context.watcher())?,
         Some(store) if is_directory(context, store) => {
             let watcher = context.watcher();
             repair_directory(&context.dir.join(store), mode, &|event| watcher(event))?

@@ -80,7 +80,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         let urls = args.remotes.iter().map(|text| crate::sync::remotes::parse(text, &context.dir));
         let summary = bare::preview(&root, &urls.collect::<Result<Vec<_>, _>>()?)?;
         context.answer(&summary, &describe(&summary, mode))?;
-        context.note("only the keys of this instance are here; the rest would be made anew around them");
+        context.note("a part of this instance is missing, and would be made anew around its keys");
         return Ok(());
     }
     let url = args.remotes.iter().find(|remote| is_url(remote)).map(String::as_str);
@@ -100,7 +100,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         }
     }
     if is_bare {
-        context.note("only the keys of this instance were left; the rest was made anew around them");
+        context.note("a part of this instance was missing, and was made anew around its keys");
     }
     if args.prepare {
         return context.answer(&json!({ "prepared": is_bare }), "prepared; `wbsync restore` goes on\n");

@@ -4,7 +4,7 @@ use super::{log, scope};
 use crate::cli::commands::diff::value_text;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, WARNING, tame_line};
+use crate::cli::text::{HEADING, WARNING, on_one_line};
 use crate::sync::inspect::Shown;
 use crate::sync::instance::Purpose;
 use crate::sync::show::Found;
@@ -37,7 +37,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
 }
 
 fn describe(shown: &Shown) -> String {
-    let row = shown.row.as_deref().map_or_else(|| "none here".to_owned(), tame_line);
+    let row = shown.row.as_deref().map_or_else(|| "none here".to_owned(), on_one_line);
     let mut text = format!("{HEADING}record {}{HEADING:#}\n", shown.record);
     text += &format!("origin  {}\nscope   {}\nrow     {row}\n", shown.origin, shown.scope);
     for (field, elements) in &shown.fields {

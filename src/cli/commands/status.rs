@@ -7,7 +7,9 @@ use super::scope;
 use super::standing;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::text::{HEADING, HINT, WARNING, by_name, bytes, count, private, table, tame, too_large};
+use crate::cli::text::{
+    HEADING, HINT, WARNING, by_name, bytes, count, on_one_line, private, private_parts, table, tame, too_large,
+};
 use crate::daemon::lock::WorkerLock;
 use crate::daemon::report::Report;
 use crate::sync::instance::Purpose;
@@ -120,6 +122,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 fn describe(status: &Status) -> String {
     const LISTED_MAX: usize = 20;
+    const LINE_MAX: usize = 90;
     let mut text = format!("{HEADING}{}{HEADING:#}  {}\n", status.name, status.fingerprint);
     text += &format!("\n{HEADING}scopes{HEADING:#}\n{}", scope::lines("  ", status));
     text += &standing::peers(&status.peers);
@@ -130,8 +133,12 @@ fn describe(status: &Status) -> String {
         text += &format!("\n{WARNING}{number}{WARNING:#}\n{shown}{}", rest(status.conflicts.len(), LISTED_MAX));
     }
     if status.parked_total > 0 {
-        let rows: Vec<_> =
-            status.parked.iter().take(LISTED_MAX).map(|parked| [parked.record.clone(), tame(&parked.reason)]).collect();
+        let rows: Vec<_> = status
+            .parked
+            .iter()
+            .take(LISTED_MAX)
+            .map(|parked| [on_one_line(&parked.record), on_one_line(&parked.reason)])
+            .collect();
         let total = usize::try_from(status.parked_total).unwrap_or(usize::MAX);
         let number = count(status.parked_total, "record");
         text += &format!("\n{WARNING}{number} waiting{WARNING:#}\n{}{}", table("  ", &rows), rest(total, LISTED_MAX));
@@ -158,7 +165,9 @@ fn describe(status: &Status) -> String {
         text += &format!("\n{}", too_large(&status.too_large));
     }
     if !status.private.is_empty() {
-        text += &format!("\nprivate: {}\n", private(&status.private));
+        let (parts, line) = (private_parts(&status.private), private(&status.private));
+        let lines = || format!("\nprivate:\n  {}\n", parts.join("\n  "));
+        text += &if line.len() > LINE_MAX { lines() } else { format!("\nprivate: {line}\n") };
     }
     let Room { state_bytes, store_bytes, free_bytes, .. } = status.sizes;
     let free = free_bytes.map(|free| format!(", {} free", bytes(free))).unwrap_or_default();

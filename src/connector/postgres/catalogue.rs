@@ -51,6 +51,7 @@ fn column(row: &dyn Row) -> Result<(Column, bool), SqlError> {
         is_chosen: has_default && !is_generated && introspect::is_integer(&base),
         is_known: flag(8)? || KNOWN.contains(&row.str(9)?),
         some_value: row.get(10)?,
+        seen: None,
     };
     Ok((column, flag(5)?))
 }

@@ -10,6 +10,8 @@ pub(in crate::connector) fn meaning(error: &postgres::Error) -> Meaning {
     let Some(found) = error.as_db_error() else { return Meaning::Whole };
     let text = Some(found.message().to_owned());
     match (found.code(), class(found)) {
+        // Said by a trigger's own words (`RAISE`), it isn't about locks and lasts.
+        _ if found.routine() == Some("exec_stmt_raise") => Meaning::Value(text),
         (code, _) if is_contention(code) => Meaning::Contended,
         (_, "23") => Meaning::Constraint(text),
         // Data exceptions; too large for an index or a row; a type that doesn't fit; raised by a trigger; a rule in the way.

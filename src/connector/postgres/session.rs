@@ -60,7 +60,7 @@ impl PostgresSession {
     pub(super) fn open(options: &Options) -> Result<Self, Error> {
         let url = options.url.clone();
         let wrong = |why: String| Error::Tls { database: url.shown(), why };
-        let tls = tls::connector(url.trust()).map_err(wrong)?;
+        let tls = tls::connector(url.trust(), url.certificate()).map_err(wrong)?;
         let sql = |source| error::explain("connect to the database", &url.shown(), options.busy_ms, source);
         Self::connect(url.clone(), tls, options.busy_ms, options.batch_rows.max(1)).map_err(sql)
     }

@@ -4,28 +4,31 @@
 //! thinks. Each record has its savepoint: what a constraint refuses is parked, the rest goes on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::ahead::Ahead;
 use super::books::{Books, Mapped};
+use super::inserted::Insertion;
 use super::key::{Key, bound};
 use super::look::{self, OWN, Override};
 use super::outbox;
-use super::pace::{HOLD, Pace};
-use super::plan::{Plan, Plans};
+use super::pace::{LEAST, Pace};
+use super::plan::Plans;
 use super::purge::Purge;
 use super::raw::Raw;
 use super::session::{Meaning, Session, SqlError, Transaction};
 use super::weight::weight;
 use crate::connector::applied::Applied;
 use crate::connector::contract::{Change, Content, SinkError};
-use crate::connector::mapping::template;
 use crate::id::bytes::InstanceId;
 use crate::id::name::PeerName;
 use crate::record::recordid::RecordId;
 
 /// The most changes that are fetched at once.
-const FETCH_CHANGES: usize = 4_096;
+const FETCH_CHANGES: usize = 8_192;
+/// The most parents that are known to be there from one transaction to the next.
+const VERIFIED_MAX: usize = 65_536;
 /// About how many bytes of changes are fetched at once.
 const FETCH_BYTES: usize = 16 << 20;
 
@@ -122,7 +125,7 @@ pub(super) struct Apply<'a> {
     pub(super) names: &'a BTreeMap<InstanceId, PeerName>,
     pub(super) applied: Applied,
     pub(super) removal: Removal,
-    /// Parents whose rows were checked in this transaction.
+    /// Parents whose rows were checked, since nobody else can have changed them.
     pub(super) verified: HashSet<(usize, Key)>,
     pub(super) pending: Pending,
     /// Rows of the waiting table to try again.
@@ -144,8 +147,10 @@ pub(super) struct Apply<'a> {
     pub(super) blanked: Vec<(usize, RecordId)>,
     /// How many records are still to get savepoints of their own, because one of some couldn't be written.
     pub(super) separate: usize,
-    /// By dataset, whether the database numbers its rows, and their keys are these numbers.
-    pub(super) numbered: HashMap<usize, bool>,
+    /// How many records share the next savepoint.
+    pub(super) together: usize,
+    /// By dataset, how rows were inserted last.
+    pub(super) insertions: HashMap<usize, Rc<Insertion<'a>>>,
     /// What had to wait in this run and was counted.
     parked: HashSet<RecordId>,
     /// Whether something was refused for what rows showed then, and may be written now.
@@ -199,7 +204,8 @@ impl<'a> Apply<'a> {
             restoring: false,
             blanked: Vec::new(),
             separate: 0,
-            numbered: HashMap::new(),
+            together: 0,
+            insertions: HashMap::new(),
             parked: HashSet::new(),
             has_refused: false,
             files: BTreeSet::new(),
@@ -219,6 +225,7 @@ impl<'a> Apply<'a> {
         let mut pace = Pace::default();
         let mut done = 0;
         let mut has_retried = false;
+        self.books.recall.begin();
         loop {
             let mut batch = fetch(changes)?;
             if batch.is_empty() && self.retries.is_empty() && std::mem::take(&mut self.has_refused) && !has_retried {
@@ -226,18 +233,22 @@ impl<'a> Apply<'a> {
                 self.wake_all()?;
             }
             if batch.is_empty() && self.retries.is_empty() {
+                self.books.recall.end();
                 self.sweep()?;
                 return Ok(self.applied);
             }
             while !batch.is_empty() || self.has_more() {
-                let begin = Instant::now();
+                let room = pace.room(LEAST);
                 let origins = self.books.origins.len();
                 let transaction = Transaction::begin(self.conn)?;
-                self.verified.clear();
+                let begin = Instant::now();
+                if self.conn.may_differ()? || self.verified.len() > VERIFIED_MAX {
+                    self.verified.clear();
+                    self.insertions.clear();
+                    self.books.recall.begin();
+                }
                 self.written.clear();
-                self.books.recall.begin();
-                let written = self.fill(&mut batch, begin, &mut done).and_then(|()| Ok(transaction.commit()?));
-                self.books.recall.end();
+                let written = self.fill(&mut batch, begin + room, &mut done).and_then(|()| Ok(transaction.commit()?));
                 if let Err(fail) = written {
                     self.books.truncate(origins);
                     return Err(fail);
@@ -246,15 +257,15 @@ impl<'a> Apply<'a> {
                     self.purge.remove(&file);
                 }
                 self.purged.clear();
-                pace.ended(begin, true);
+                pace.ended(begin);
                 progress(done);
             }
         }
     }
 
     /// Writes changes until the transaction has been open long enough.
-    fn fill(&mut self, batch: &mut VecDeque<Change>, begin: Instant, done: &mut u64) -> Result<(), Fail> {
-        while begin.elapsed() < HOLD {
+    fn fill(&mut self, batch: &mut VecDeque<Change>, end: Instant, done: &mut u64) -> Result<(), Fail> {
+        while Instant::now() < end {
             if let Some(waiting) = self.retries.pop_front() {
                 self.retry(waiting)?;
             } else if let Some(change) = self.alone.pop_front() {
@@ -449,34 +460,6 @@ impl<'a> Apply<'a> {
             Ok(Current { raws: raws?, birth, digest: look.digest, audience: look.audience, flags })
         })?)
     }
-
-    /// Notes what goes stale because of a row.
-    pub(super) fn stale(&mut self, dataset: usize, key: &Key, raws: &[Raw]) {
-        let plan = &self.plans.list[dataset];
-        if plan.spec.purge.files.is_empty() && plan.purge_rows.is_empty() {
-            return;
-        }
-        let fill = |text: &str| template::fill(text, |name| value_named(plan, key, raws, name)).ok();
-        // A text of others must not lead into another directory.
-        let is_name = |value: &String| !value.contains(['/', '\\']);
-        let fill_file =
-            |text: &str| template::fill(text, |name| value_named(plan, key, raws, name).filter(is_name)).ok();
-        self.pending.files.extend(plan.spec.purge.files.iter().filter_map(|text| fill_file(text)));
-        for (index, (_, text)) in plan.purge_rows.iter().enumerate() {
-            if let Some(value) = fill(text) {
-                self.pending.rows.push((dataset, index, value));
-            }
-        }
-    }
-}
-
-/// Returns the key or a reference's local key; `None` for a NULL reference, which has no cache.
-fn value_named(plan: &Plan, key: &Key, raws: &[Raw], name: &str) -> Option<String> {
-    if name == "key" {
-        return Some(key.to_string());
-    }
-    let index = plan.fields.iter().position(|field| field.name.as_str() == name)?;
-    Key::of((&raws[index + 1]).into()).map(|key| key.to_string())
 }
 
 fn fetch(changes: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<VecDeque<Change>, Fail> {
@@ -485,7 +468,7 @@ fn fetch(changes: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result
     while batch.len() < FETCH_CHANGES && bytes < FETCH_BYTES {
         let Some(change) = changes.next() else { break };
         let change = change.map_err(Fail::Source)?;
-        bytes += change.content.iter().flat_map(|content| content.fields.values()).map(weight).sum::<usize>();
+        bytes += weight(&change);
         batch.push_back(change);
     }
     Ok(batch)

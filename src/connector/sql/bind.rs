@@ -138,6 +138,8 @@ struct Select<'a> {
     conn: &'a dyn Session,
     places: BTreeMap<&'a str, usize>,
     expressions: Vec<String>,
+    /// By expression, the column that it is, with its type.
+    read: Vec<Option<(String, String)>>,
 }
 
 impl<'a> Select<'a> {
@@ -169,10 +171,19 @@ impl<'a> Select<'a> {
         if let Some(place) = self.places.get(named) {
             return Ok(*place);
         }
-        self.declared(named)?;
+        let declared = self.declared(named)?;
         self.expressions.push(quote(named));
+        self.read.push(Some((named.to_owned(), declared.kind.clone())));
         self.places.insert(named, self.expressions.len() - 1);
         Ok(self.expressions.len() - 1)
+    }
+
+    /// Reads the columns of a key behind the others.
+    fn read_key(&mut self, columns: &KeyColumns) -> Result<(), Error> {
+        self.expressions.push(columns.value(self.conn, ""));
+        let only = columns.single().map(|only| Ok((only.name.clone(), self.find(&only.name)?.kind.clone())));
+        self.read.push(only.transpose()?);
+        Ok(())
     }
 
     /// Binds columns that hold a key.
@@ -201,8 +212,8 @@ impl Plan {
         if table.columns.is_empty() {
             return Err(Error::UnknownTable { dataset: name, table: spec.table });
         }
-        let (places, expressions) = (BTreeMap::new(), Vec::new());
-        let mut select = Select { dataset: &name, spec: &spec, table, conn, places, expressions };
+        let (places, expressions, read) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut select = Select { dataset: &name, spec: &spec, table, conn, places, expressions, read };
         let key = key(&mut select)?;
         let key_declared = match key.single() {
             Some(only) => select.find(&only.name)?.kind.clone(),
@@ -239,7 +250,7 @@ impl Plan {
         }
         check_needs(&select, &fields, &key)?;
         let table = conn.table(&spec.table);
-        let (columns, width) = (select.expressions.join(", "), select.expressions.len());
+        let (columns, width, read) = (select.expressions.join(", "), select.expressions.len(), select.read);
         let select = format!("SELECT {columns} FROM {table}");
         let test = key.test(conn, 1);
         let sql_row = format!("{select} WHERE {test}");
@@ -250,6 +261,7 @@ impl Plan {
             }),
             sql_scan: format!("{select} ORDER BY {}", key.order(conn, "")),
             sql_locked: format!("{sql_row}{}", conn.row_lock()),
+            read,
             width,
             sql_select: select,
             sql_row,
@@ -297,7 +309,7 @@ fn key(select: &mut Select<'_>) -> Result<KeyColumns, Error> {
             ),
         }));
     }
-    select.expressions.push(key.value(select.conn, ""));
+    select.read_key(&key)?;
     if let [only] = names[..] {
         select.places.insert(only, 0);
     }
@@ -324,7 +336,7 @@ fn bind_field<'a>(
         }),
         (None, kind) => Content::Plain(kind.expect("a checked field has a type or a reference")),
     };
-    select.expressions.push(columns.value(select.conn, ""));
+    select.read_key(&columns)?;
     let others: Vec<&str> = (select.spec.fields.iter())
         .filter(|(other, _)| *other != name)
         .flat_map(|(other, field)| field.columns(other))

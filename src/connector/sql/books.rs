@@ -44,6 +44,8 @@ pub(super) struct Books {
     pub(super) defaults: Vec<Option<String>>,
     /// By dataset, whether its keys are integers.
     integer_keys: Vec<bool>,
+    /// By dataset, whether rows refer to its rows.
+    are_parents: Vec<bool>,
     /// Map rows of the write transaction that is open, if that wants it.
     pub(super) recall: Recall,
 }
@@ -75,6 +77,7 @@ pub(super) const ENTRY: &str = entry!();
 const FIND: &str = concat!("SELECT ", entry!(), " FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 AND record = ?3");
 const LAST_RECORD: &str =
     "SELECT record FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 ORDER BY record DESC LIMIT 1";
+const LOST: &str = "SELECT dataset FROM _wbsync_map WHERE dataset NOT IN (SELECT dataset FROM _wbsync_dataset) LIMIT 1";
 const AT: &str = concat!("SELECT ", entry!(), " FROM _wbsync_map WHERE dataset = ?1 AND key = ?2");
 
 /// Why the bookkeeping can't be used.
@@ -159,11 +162,17 @@ impl Books {
                     datasets.push(number);
                     defaults.push(default);
                 }
-                None => return Ok(None),
+                None => {
+                    // New datasets would be given the numbers of those whose names were lost, and so their rows.
+                    let lost = conn.one(LOST, &[], |row| row.get::<i64>(0))?;
+                    let told = |lost| Refused::Damaged(format!("rows are of dataset {lost}, whose name isn't there"));
+                    return lost.map_or(Ok(None), |lost| Err(told(lost)));
+                }
             }
         }
         let numbers = origins.iter().enumerate().map(|(number, id)| (*id, number as i64)).collect();
         let integer_keys = plans.list.iter().map(|plan| plan.key.is_integer()).collect();
+        let are_parents = plans.list.iter().map(|plan| plan.is_parent).collect();
         let sql = "SELECT settled, view, applied, target FROM _wbsync_position";
         let (settled, view, applied, target) =
             conn.only(sql, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
@@ -179,6 +188,7 @@ impl Books {
             datasets,
             defaults,
             integer_keys,
+            are_parents,
             recall,
         };
         Ok(Some(books))
@@ -402,10 +412,10 @@ impl Books {
         ];
         conn.execute(sql, &values)?;
         self.recall.wrote(dataset, entry);
-        // What is said beside a row of our own may have stayed.
-        match entry.origin {
-            OWN => self.recall.forget(dataset, &entry.key),
-            _ => self.recall.note(dataset, entry),
+        // What is said beside a row of our own may have stayed; and rows that none refers to aren't looked for again.
+        match entry.origin != OWN && self.are_parents[dataset] {
+            true => self.recall.note(dataset, entry),
+            false => self.recall.forget(dataset, &entry.key),
         }
         Ok(())
     }
@@ -437,7 +447,11 @@ pub(super) struct Mapped<'a> {
 
 impl Parents for Mapped<'_> {
     fn find(&mut self, dataset: usize, key: &Key) -> Result<Option<Parent>, SqlError> {
-        Ok(self.books.at(self.conn, dataset, key)?.map(|entry| self.books.parent(&entry)))
+        let remembered = self.books.recall.look_at(dataset, key, |entry| self.books.parent(entry));
+        match remembered {
+            Some(parent) => Ok(Some(parent)),
+            None => Ok(self.books.at(self.conn, dataset, key)?.map(|entry| self.books.parent(&entry))),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::join::{Entries, Ids, Join, Map};
 use super::key::{Key, bound};
 use super::look::{self, OWN, Override};
 use super::outbox;
-use super::pace::Pace;
+use super::pace::{HOLD, Pace};
 use super::parents::{Known, Lookup};
 use super::plan::{Plan, Plans};
 use super::session::{Row, Session, Snapshot, SqlError, Transaction};
@@ -384,11 +384,12 @@ impl Run<'_> {
         for (writer, batch) in
             self.writer.into_iter().flat_map(|writer| found.chunks(BATCH_ROWS).map(move |batch| (writer, batch)))
         {
-            let begin = Instant::now();
+            self.pace.room(HOLD / 2);
             let transaction = Transaction::begin(writer)?;
+            let begin = Instant::now();
             self.write_down(writer, batch)?;
             transaction.commit()?;
-            self.pace.ended(begin, true);
+            self.pace.ended(begin);
         }
         for sighting in found.into_iter().filter_map(|found| found.report) {
             self.report(sighting)?;

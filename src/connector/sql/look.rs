@@ -145,7 +145,7 @@ impl Look<'_> {
         if matches!(self.audience, Some(Audience::Private(_))) {
             return BTreeMap::new();
         }
-        let mut fields = BTreeMap::new();
+        let mut fields = Vec::with_capacity(plan.fields.len());
         for (field, shown) in plan.fields.iter().zip(&self.values) {
             let value = match (&field.content, shown) {
                 (Content::Ref(reference), Logical::Ref(parent)) => Some(Value::Ref(RecordId {
@@ -157,11 +157,10 @@ impl Look<'_> {
                 (_, Logical::Dangling) if self.audience.is_some() => Some(Value::Null),
                 (_, shown) => shown.value(),
             };
-            if let Some(value) = value {
-                fields.insert(field.name.clone(), value);
-            }
+            fields.extend(value.map(|value| (field.name.clone(), value)));
         }
-        fields
+        // They are in order, and not searched for their places.
+        fields.into_iter().collect()
     }
 }
 

@@ -41,7 +41,9 @@ pub(super) struct Plan {
     pub(super) is_parent: bool,
     /// The number of the circle of datasets that refer to each other, or to itself, that this one lies in.
     pub(super) circle: Option<usize>,
-    /// How many columns are read.
+    /// The columns that are read, each with the type that the table declares for it; `None` for what is made of several.
+    pub(super) read: Vec<Option<(String, String)>>,
+    /// How many there are.
     pub(super) width: usize,
     /// Reads them of all rows, in no order.
     pub(super) sql_select: String,

@@ -1,8 +1,14 @@
-//! Removes cache files that went stale: only below the application's directory, never through a link.
+//! What goes stale with rows: notes it, and removes cache files, only below the application's directory, never through a link.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use super::apply::Apply;
+use super::key::Key;
+use super::plan::Plan;
+use super::session::Row;
+use crate::connector::mapping::template;
 
 /// Removes files of one application.
 #[derive(Debug)]
@@ -40,6 +46,36 @@ impl Purge {
         // Unlinking a link removes the link, not what it points to.
         let _ = fs::remove_file(dir.join(name));
     }
+}
+
+impl Apply<'_> {
+    /// Notes what goes stale because of a row.
+    pub(super) fn stale(&mut self, dataset: usize, key: &Key, row: &dyn Row) {
+        let plan = &self.plans.list[dataset];
+        if plan.spec.purge.files.is_empty() && plan.purge_rows.is_empty() {
+            return;
+        }
+        let fill = |text: &str| template::fill(text, |name| value_named(plan, key, row, name)).ok();
+        // A text of others must not lead into another directory.
+        let is_name = |value: &String| !value.contains(['/', '\\']);
+        let fill_file =
+            |text: &str| template::fill(text, |name| value_named(plan, key, row, name).filter(is_name)).ok();
+        self.pending.files.extend(plan.spec.purge.files.iter().filter_map(|text| fill_file(text)));
+        for (index, (_, text)) in plan.purge_rows.iter().enumerate() {
+            if let Some(value) = fill(text) {
+                self.pending.rows.push((dataset, index, value));
+            }
+        }
+    }
+}
+
+/// Returns the key or a reference's local key; `None` for a NULL reference, which has no cache.
+fn value_named(plan: &Plan, key: &Key, row: &dyn Row, name: &str) -> Option<String> {
+    if name == "key" {
+        return Some(key.to_string());
+    }
+    let index = plan.fields.iter().position(|field| field.name.as_str() == name)?;
+    Key::of(row.raw(index + 1).ok()?).map(|key| key.to_string())
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use super::alias;
 use super::apply::{Apply, Current, Done, Fail};
-use super::books::{Entry, STUB};
+use super::books::{Entry, Mapped, STUB};
 use super::convert;
 use super::key::Key;
-use super::look::{OWN, Override};
+use super::look::{self, OWN, Override};
 use super::plan::{Content as Column, Plan, constant, matches};
 use super::raw::Raw;
 use super::resolve::Target;
@@ -24,6 +24,14 @@ pub(super) struct Wanted {
     pub(super) overrides: Vec<Override>,
     /// References shown as NULL, or to a row that means the same, with what they wait for.
     pub(super) open: Vec<(usize, RecordId)>,
+}
+
+/// What the map says of a row, but for what its record says.
+#[derive(Debug, Clone, Copy)]
+struct Noted {
+    birth: i64,
+    digest: i64,
+    flags: i64,
 }
 
 impl<'a> Apply<'a> {
@@ -60,6 +68,7 @@ impl<'a> Apply<'a> {
         {
             return Err(Fail::Same { by });
         }
+        let mut inserted = None;
         let (key, done) = match (&entry, &current) {
             (Some(entry), Some(current)) => {
                 let set = self.differing(dataset, entry, current, content, &wanted);
@@ -72,7 +81,23 @@ impl<'a> Apply<'a> {
                 };
                 (key, done)
             }
-            _ => (self.insert(dataset, id, &wanted.raws, content.scope.as_str())?, Done::Inserted),
+            _ => {
+                let given = self.columns_of(dataset, id, &wanted.raws, content.scope.as_str());
+                let insertion = self.insertion(dataset, &given)?;
+                let key = self.insert_given(dataset, &insertion, &given)?;
+                if let Some(row) = insertion.row(&key, &given).filter(|_| origin != OWN) {
+                    self.stale(dataset, &key, &row);
+                    let (books, buffer) = (&*self.books, &mut self.buffer);
+                    let (marks, mut parents) = (books.marks(dataset, None), Mapped { conn: self.conn, books });
+                    let look = look::look(plan, &row, origin, marks, &wanted.overrides, &mut parents, buffer)?;
+                    inserted = Some(Noted {
+                        digest: look.digest,
+                        flags: look.flags(0),
+                        birth: look::birth(plan, &row, buffer)?,
+                    });
+                }
+                (key, Done::Inserted)
+            }
         };
         let audience = Audience::Shared(content.scope.clone());
         let same_books = done == Done::Unchanged
@@ -87,6 +112,10 @@ impl<'a> Apply<'a> {
             self.books.set_overrides(self.conn, dataset, &key, &wanted.overrides)?;
         }
         self.wait_for_targets(dataset, origin, id, &wanted.open, !old.is_empty())?;
+        if let Some(noted) = inserted {
+            self.note_row((dataset, origin, id), key, audience, 0, noted)?;
+            return Ok(done);
+        }
         let mut raws = self.write_down(dataset, id, origin, &key, audience.clone(), 0, &wanted.overrides)?;
         let respelled = respelled(plan, content, &wanted, &raws);
         if !respelled.is_empty() {
@@ -98,7 +127,7 @@ impl<'a> Apply<'a> {
             }
         }
         if done != Done::Unchanged {
-            self.stale(dataset, &key, &raws);
+            self.stale(dataset, &key, &raws.as_slice());
         }
         Ok(done)
     }
@@ -267,23 +296,38 @@ impl<'a> Apply<'a> {
             Some(own) if flags & STUB == 0 => own,
             _ => audience,
         };
-        let (seen, view) = (self.books.settled, self.books.target_view());
-        let (record, key) = (*id.key.as_bytes(), key.clone());
+        let noted = Noted { birth: row.birth, digest: row.digest, flags: row.flags };
+        self.note_row((dataset, origin, id), key.clone(), audience, flags, noted)?;
+        Ok(row.raws)
+    }
+
+    /// Writes the map row of a row that is as we want it.
+    fn note_row(
+        &mut self,
+        (dataset, origin, id): (usize, i64, &RecordId),
+        key: Key,
+        audience: Audience,
+        flags: i64,
+        noted: Noted,
+    ) -> Result<(), Fail> {
         self.pending.written.push((dataset, key.clone()));
+        if self.plans.list[dataset].is_parent {
+            // Nobody else removes it while this transaction lasts.
+            self.verified.insert((dataset, key.clone()));
+        }
         let entry = Entry {
             key,
             origin,
-            record,
-            birth: row.birth,
-            digest: row.digest,
+            record: *id.key.as_bytes(),
+            birth: noted.birth,
+            digest: noted.digest,
             audience,
-            seen,
-            view,
-            flags: flags & STUB | row.flags,
+            seen: self.books.settled,
+            view: self.books.target_view(),
+            flags: flags & STUB | noted.flags,
             rule: None,
         };
-        self.books.put(self.conn, dataset, &entry)?;
-        Ok(row.raws)
+        Ok(self.books.put(self.conn, dataset, &entry)?)
     }
 
     fn is_gone(&self, dataset: usize, origin: i64, id: &RecordId) -> Result<bool, Fail> {

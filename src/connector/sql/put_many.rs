@@ -388,7 +388,7 @@ impl<'a> Apply<'a> {
         self.write_all_down(dataset, notes, &rows)?;
         for (item, key) in items.iter().zip(&keys) {
             if item.done != Done::Unchanged {
-                self.stale(dataset, key, &rows[key].0);
+                self.stale(dataset, key, &rows[key]);
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 //! and new rows mostly come after all that it has, so that it needn't be asked.
 //!
 //! Nobody else writes the map while such a transaction is open, so what is remembered is what is there. It is forgotten when
-//! anything was taken back, and with the transaction.
+//! anything was taken back, and before the next transaction if anybody else may have written since.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use super::key::Key;
 use super::session::SqlError;
 
 /// The most map rows that are remembered.
-const ENTRIES_MAX: usize = 8_192;
+const ENTRIES_MAX: usize = 16_384;
 
 /// The map rows known by key, and their keys by record. Remembers nothing until it is begun.
 #[derive(Debug, Default)]
@@ -55,8 +55,13 @@ impl Recall {
 
     /// Returns the map row of a row.
     pub(super) fn at(&self, dataset: usize, key: &Key) -> Option<Entry> {
+        self.look_at(dataset, key, Entry::clone)
+    }
+
+    /// Returns what `read` makes of the map row of a row.
+    pub(super) fn look_at<T>(&self, dataset: usize, key: &Key, read: impl FnOnce(&Entry) -> T) -> Option<T> {
         let known = self.known.borrow();
-        known.as_ref()?.entries.get(&(dataset, key.clone())).cloned()
+        known.as_ref()?.entries.get(&(dataset, key.clone())).map(read)
     }
 
     /// Returns the map row of a record.

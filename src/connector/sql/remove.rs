@@ -31,7 +31,7 @@ impl Apply<'_> {
                 return Ok(Done::Unchanged);
             }
             self.blank(dataset, id, &entry)?;
-            self.stale(dataset, &entry.key, &row.raws);
+            self.stale(dataset, &entry.key, &row.raws.as_slice());
             return Ok(Done::Blanked);
         }
         if !entry.is_stub()
@@ -40,7 +40,7 @@ impl Apply<'_> {
             // Rows that refer to it go on doing so: it becomes the row of the next record that means the same.
             self.blank(dataset, id, &entry)?;
             self.hand_over(dataset, &entry.key, &heir)?;
-            self.stale(dataset, &entry.key, &row.raws);
+            self.stale(dataset, &entry.key, &row.raws.as_slice());
             return Ok(Done::Updated);
         }
         if let Removal::Unused(queries) = &self.removal
@@ -57,7 +57,8 @@ impl Apply<'_> {
         let done = match self.delete(plan, &entry)? {
             true => {
                 self.books.remove(self.conn, dataset, &entry)?;
-                self.verified.remove(&(dataset, entry.key.clone()));
+                // Others may have gone with it.
+                self.verified.clear();
                 self.pending.written.push((dataset, entry.key.clone()));
                 Done::Deleted
             }
@@ -72,7 +73,7 @@ impl Apply<'_> {
                 Done::Blanked
             }
         };
-        self.stale(dataset, &entry.key, &row.raws);
+        self.stale(dataset, &entry.key, &row.raws.as_slice());
         Ok(done)
     }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use super::apply::{Apply, Fail};
 use super::books::Entry;
+use super::inserted::{Given, Insertion};
 use super::key::{Key, bound, spell};
 use super::many::{rows, rows_max};
-use super::plan::{self, Plan, constant, quote};
+use super::plan::{Plan, constant, quote};
 use super::put::fill;
 use super::raw::{Bind, Raw, RawRef};
 use super::reference::assign;
@@ -25,9 +26,9 @@ impl<'a> Apply<'a> {
         id: &RecordId,
         raws: &'r [Option<Raw>],
         scope: &str,
-    ) -> Vec<(&'a str, Cow<'r, Raw>)> {
+    ) -> Given<'a, 'r> {
         let plan = &self.plans.list[dataset];
-        let mut columns: Vec<(&'a str, Cow<'r, Raw>)> = Vec::with_capacity(raws.len() + 4);
+        let mut columns: Given<'a, 'r> = Vec::with_capacity(raws.len() + 4);
         for (field, raw) in plan.fields.iter().zip(raws) {
             match (raw, field.columns.single()) {
                 (Some(raw), Some(column)) if field.turns.is_empty() => {
@@ -76,18 +77,28 @@ impl<'a> Apply<'a> {
         raws: &[Option<Raw>],
         scope: &str,
     ) -> Result<Key, Fail> {
+        let given = self.columns_of(dataset, id, raws, scope);
+        let insertion = self.insertion(dataset, &given)?;
+        self.insert_given(dataset, &insertion, &given)
+    }
+
+    /// Inserts a row with these columns; returns its key.
+    pub(super) fn insert_given(
+        &mut self,
+        dataset: usize,
+        insertion: &Insertion<'_>,
+        given: &Given<'a, '_>,
+    ) -> Result<Key, Fail> {
         let plan = &self.plans.list[dataset];
-        let columns = self.columns_of(dataset, id, raws, scope);
-        let sql = plan::insertion(self.conn.or_refuse(), &plan.table, &columns);
-        let values: Vec<_> = columns.iter().map(|(_, raw)| RawRef::from(&**raw)).collect();
-        let key = match self.is_numbered(dataset)? {
+        let values: Vec<_> = given.iter().map(|(_, raw)| RawRef::from(&**raw)).collect();
+        let key = match insertion.is_numbered {
             // With `RETURNING` SQLite keeps a copy of every page that the statement changes.
             true => {
-                let inserted = self.conn.execute(&sql, &values)?;
+                let inserted = self.conn.execute(&insertion.sql, &values)?;
                 self.conn.last_number().filter(|_| inserted == 1).map(Key::Int)
             }
             false => {
-                let sql = format!("{sql} RETURNING {}", plan.key.value(self.conn, ""));
+                let sql = format!("{} RETURNING {}", insertion.sql, plan.key.value(self.conn, ""));
                 self.conn.one(&sql, &values, |row| Ok(Key::of(row.raw(0)?)))?.flatten()
             }
         };
@@ -96,20 +107,6 @@ impl<'a> Apply<'a> {
             self.displace(dataset, &[entry])?;
         }
         Ok(key)
-    }
-
-    /// Tells whether the database can say the number of a row that was just inserted, and that is its key.
-    fn is_numbered(&mut self, dataset: usize) -> Result<bool, Fail> {
-        if let Some(known) = self.numbered.get(&dataset) {
-            return Ok(*known);
-        }
-        let plan = &self.plans.list[dataset];
-        let is_numbered = match plan.key.single() {
-            Some(only) if only.is_integer => self.conn.numbers_rows(&plan.spec.table, &only.name)?,
-            _ => false,
-        };
-        self.numbered.insert(dataset, is_numbered);
-        Ok(is_numbered)
     }
 
     /// Inserts rows; returns their keys in the same order.

@@ -20,6 +20,10 @@ impl SchemaView {
         Self { session }
     }
 
+    pub(super) fn session(&self) -> &dyn Session {
+        self.session.as_ref()
+    }
+
     /// Names the database; without a password.
     pub fn place(&self) -> String {
         self.session.place()

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::as_written::AsWritten;
 use super::key::{Key, KeyColumns};
 use super::raw::{Raw, RawRef, Take};
 use crate::connector::catalogue::{DatabaseSizes, ForeignKey, Table};
@@ -66,6 +67,12 @@ impl dyn Row + '_ {
 /// A row that is kept after its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Held(pub(crate) Vec<Raw>);
+
+impl Row for &[Raw] {
+    fn raw(&self, at: usize) -> Result<RawRef<'_>, SqlError> {
+        self.get(at).map(RawRef::from).ok_or(SqlError::Column { at, wanted: "anything" })
+    }
+}
 
 impl Row for Held {
     fn raw(&self, at: usize) -> Result<RawRef<'_>, SqlError> {
@@ -193,6 +200,12 @@ pub(crate) trait Session: fmt::Debug {
     /// nothing was watched.
     fn wait(&self, at_most: Duration) -> Result<bool, SqlError>;
 
+    /// Tells, in a write transaction, whether anybody but us may have written since this was asked last, be it the application's
+    /// triggers.
+    fn may_differ(&self) -> Result<bool, SqlError> {
+        Ok(true)
+    }
+
     /// Describes the columns of a table by their folded names; none if there is no such table.
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError>;
 
@@ -315,6 +328,11 @@ pub(crate) trait Session: fmt::Debug {
         None
     }
 
+    /// Tells which values a column of a declared type shows as they are written into a table of which `numbers_rows` is true.
+    fn as_written(&self, _declared: &str) -> Result<AsWritten, SqlError> {
+        Ok(AsWritten::default())
+    }
+
     /// Returns how many records are written together. With 1 there is a statement for each, which costs nothing where no
     /// answer has to travel.
     fn batch_rows(&self) -> usize;
@@ -327,6 +345,11 @@ pub(crate) trait Session: fmt::Debug {
 
     /// Tells whether a column gives back what of this kind is stored in it, as that kind.
     fn keeps(&self, declared: &str, kind: Kind) -> bool;
+
+    /// Tells whether a column takes values of any kind, whatever type it is declared with.
+    fn takes_anything(&self) -> bool {
+        false
+    }
 
     /// Makes of any value what the bookkeeping can hold, and back.
     fn pack(&self, raw: &Raw) -> Raw;

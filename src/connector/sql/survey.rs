@@ -11,7 +11,7 @@ use super::convert::Logical;
 use super::key::{Key, bound};
 use super::look::{self, Caps, Decision, OWN, Parent, Parents};
 use super::outbox;
-use super::pace::{HOLD, Pace};
+use super::pace::{LEAST, Pace};
 use super::plan::{Content, Plan, Plans, ScopePlan, quote};
 use super::raw::{Bind, RawRef};
 use super::session::{Row, Session, SqlError, Transaction};
@@ -84,9 +84,10 @@ pub(super) fn mark(
     let (mut rest, mut changed) = (keys, 0);
     let mut pace = Pace::default();
     while !rest.is_empty() {
-        let begin = Instant::now();
+        let room = pace.room(LEAST);
         let transaction = Transaction::begin(conn)?;
-        while let Some((text, others)) = rest.split_first().filter(|_| begin.elapsed() < HOLD) {
+        let begin = Instant::now();
+        while let Some((text, others)) = rest.split_first().filter(|_| begin.elapsed() < room) {
             rest = others;
             let key = key_of(plan, text);
             let entry = books.at(conn, dataset, &key)?;
@@ -115,7 +116,7 @@ pub(super) fn mark(
             };
         }
         transaction.commit()?;
-        pace.ended(begin, true);
+        pace.ended(begin);
     }
     Ok(Ok(changed))
 }

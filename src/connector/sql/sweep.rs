@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::apply::{Apply, Done, Fail, Pending};
-use super::pace::{HOLD, Pace};
+use super::pace::{LEAST, Pace};
 use super::session::Transaction;
 use crate::record::recordid::RecordId;
 
@@ -20,10 +20,11 @@ impl Apply<'_> {
             let mut rest = std::mem::take(&mut self.blanked).into_iter().rev().peekable();
             let mut kept = Vec::new();
             while rest.peek().is_some() {
-                let begin = Instant::now();
+                let room = pace.room(LEAST);
                 let transaction = Transaction::begin(self.conn)?;
+                let begin = Instant::now();
                 self.verified.clear();
-                while begin.elapsed() < HOLD
+                while begin.elapsed() < room
                     && let Some((dataset, id)) = rest.next()
                 {
                     let removed = self.whole(|apply| apply.remove(dataset, &id))?;
@@ -41,7 +42,7 @@ impl Apply<'_> {
                     }
                 }
                 transaction.commit()?;
-                pace.ended(begin, true);
+                pace.ended(begin);
             }
             if kept.len() == count {
                 return self.sweep_at_once(&kept);

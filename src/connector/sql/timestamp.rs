@@ -31,7 +31,20 @@ pub(in crate::connector) fn format(micros: i64) -> Option<String> {
     let in_day = micros.rem_euclid(MICROS_PER_DAY);
     let (seconds, fraction) = (in_day / 1_000_000, in_day % 1_000_000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    Some(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{fraction:06}"))
+    let mut text = String::with_capacity(26);
+    for (number, digits, mark) in [
+        (year, 4, Some('-')),
+        (month, 2, Some('-')),
+        (day, 2, Some(' ')),
+        (hour, 2, Some(':')),
+        (minute, 2, Some(':')),
+        (second, 2, Some('.')),
+        (fraction, 6, None),
+    ] {
+        let digit = |place: u32| char::from(b'0' + (number / 10i64.pow(place) % 10) as u8);
+        text.extend((0..digits).rev().map(digit).chain(mark));
+    }
+    Some(text)
 }
 
 /// The usual spelling, ten times as fast as the general parser.

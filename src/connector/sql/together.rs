@@ -21,8 +21,10 @@ const RUN_BYTES: usize = 1 << 20;
 /// So few are written one by one once they were refused together.
 const FEW: usize = 4;
 
-/// How many records share a savepoint.
+/// How many records share a savepoint at first, and after one couldn't be written.
 const TOGETHER: usize = 32;
+/// How many do while all can be: each time twice as many.
+const TOGETHER_MAX: usize = 256;
 /// How many records are written one by one after one couldn't be written: there may be more of its kind.
 const ALONE: usize = 128;
 
@@ -38,8 +40,16 @@ pub(super) enum Became {
 impl Apply<'_> {
     /// Takes the changes at the head of a queue that share a savepoint.
     pub(super) fn take_few(&self, queue: &mut VecDeque<Change>) -> Vec<Change> {
-        let count = queue.len().min(if self.separate > 0 { 1 } else { TOGETHER });
-        queue.drain(..count).collect()
+        let count = if self.separate > 0 { 1 } else { self.together.max(TOGETHER) };
+        let (mut few, mut bytes) = (Vec::with_capacity(count.min(queue.len())), 0);
+        while few.len() < count
+            && bytes < RUN_BYTES
+            && let Some(next) = queue.pop_front()
+        {
+            bytes += weight(&next);
+            few.push(next);
+        }
+        few
     }
 
     /// Writes some records in one savepoint, which costs much less than one for each; if one of them can't be written,
@@ -63,11 +73,12 @@ impl Apply<'_> {
         let Ok(written) = written else {
             self.undo(origins);
             self.applied.kept.truncate(kept);
-            self.separate = ALONE;
+            (self.separate, self.together) = (ALONE, TOGETHER);
             // What one of them wakes is written before the next, which may be a later change of the same record.
             self.alone.extend(changes);
             return Ok(());
         };
+        self.together = (2 * changes.len()).clamp(TOGETHER, TOGETHER_MAX);
         self.applied.unchanged += (changes.len() - written.len()) as u64;
         for (dataset, id, done, pending) in written {
             self.pending = pending;
@@ -95,7 +106,7 @@ impl Apply<'_> {
             if !fits {
                 break;
             }
-            bytes += next.content.iter().flat_map(|content| content.fields.values()).map(weight).sum::<usize>();
+            bytes += weight(next);
             ids.insert(next.id.clone());
             run.extend(queue.pop_front());
         }
@@ -207,7 +218,7 @@ impl Apply<'_> {
                 false => Became::Alone,
                 true if !entry.is_stub() && !is_same => Became::Failed(Fail::Dirty),
                 true => {
-                    self.stale(dataset, &entry.key, &found.raws);
+                    self.stale(dataset, &entry.key, &found.raws.as_slice());
                     leaving.push(entry);
                     Became::Done(Done::Deleted)
                 }
@@ -223,10 +234,9 @@ impl Apply<'_> {
             }
             self.delete_all(dataset, &keys)?;
             self.books.remove_all(self.conn, dataset, &leaving)?;
-            for key in keys {
-                self.verified.remove(&(dataset, key.clone()));
-                self.pending.written.push((dataset, key));
-            }
+            // Others may have gone with them.
+            self.verified.clear();
+            self.pending.written.extend(keys.into_iter().map(|key| (dataset, key)));
         }
         Ok(became)
     }

@@ -12,7 +12,7 @@ use super::join::Ids;
 use super::key::{Key, bound};
 use super::look::{Parent, Parents};
 use super::outbox::{FORGET, Notes};
-use super::pace::Pace;
+use super::pace::{HOLD, Pace};
 use super::plan::{Plan, Plans, quote};
 use super::raw::Raw;
 use super::session::{Row, Session, SqlError, Transaction};
@@ -50,8 +50,9 @@ impl Noted {
         }
         let mut pace = Pace::default();
         loop {
-            let begin = Instant::now();
+            pace.room(HOLD / 2);
             let transaction = Transaction::begin(conn)?;
+            let begin = Instant::now();
             let forgotten = conn.execute(conn.outbox().forget, &bind![notes.horizon, FORGET])?;
             // Nobody but us moves rows of the map.
             conn.execute("DELETE FROM _wbsync_moved", &[])?;
@@ -61,7 +62,7 @@ impl Noted {
             if forgotten < FORGET.unsigned_abs() {
                 return Ok(());
             }
-            pace.ended(begin, true);
+            pace.ended(begin);
         }
     }
 }

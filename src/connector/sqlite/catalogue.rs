@@ -6,6 +6,28 @@ use rusqlite::Connection;
 
 use crate::connector::catalogue::{Column, ForeignKey, Table, TableKind};
 
+/// Tells whether a column is what the rows of a table are numbered by, and no trigger of the application's is on the table.
+pub(super) fn numbers_rows(conn: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
+    // A key may look like one and be none (`INTEGER PRIMARY KEY DESC`): the plan can't be wrong, but of a view it is that of
+    // another table. And what the application's own triggers insert is nothing to rely on.
+    let sql =
+        "SELECT coalesce(group_concat(type), '') = 'table' FROM main.sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE
+               AND (type IN ('table', 'view') OR type = 'trigger' AND name NOT LIKE '\\_wbsync\\_%' ESCAPE '\\')";
+    if !conn.query_row(sql, [table], |row| row.get::<_, bool>(0))? {
+        return Ok(false);
+    }
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let sql = format!("EXPLAIN QUERY PLAN SELECT 1 FROM main.{} WHERE {} = 1", quoted(table), quoted(column));
+    let plan: String = conn.query_row(&sql, [], |row| row.get("detail"))?;
+    Ok(plan.contains("USING INTEGER PRIMARY KEY"))
+}
+
+/// Tells whether the application has triggers.
+pub(super) fn has_triggers(conn: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM main.sqlite_schema WHERE type = 'trigger' AND name NOT LIKE '\\_wbsync\\_%' ESCAPE '\\'";
+    conn.prepare_cached(sql)?.exists([])
+}
+
 /// Describes everything that has columns, but for the bookkeeping and SQLite's own tables.
 pub(super) fn tables(conn: &Connection) -> rusqlite::Result<Vec<Table>> {
     let sql = "SELECT l.name, l.type, coalesce(s.sql, '') FROM pragma_table_list l
@@ -58,6 +80,7 @@ fn columns(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
             is_chosen: declared.eq_ignore_ascii_case("INTEGER"),
             is_known: true,
             some_value: None,
+            seen: None,
             declared,
         })
     })?;

@@ -13,6 +13,7 @@ use super::tables::TABLES;
 use super::{affinity, catalogue, error, triggers};
 use crate::connector::catalogue::{DatabaseSizes, ForeignKey, Table};
 use crate::connector::error::Error;
+use crate::connector::sql::as_written::AsWritten;
 use crate::connector::sql::key::Key;
 use crate::connector::sql::raw::{Bind, Raw, RawRef};
 use crate::connector::sql::session::{
@@ -30,6 +31,8 @@ pub(in crate::connector) struct SqliteSession {
     place: Place,
     /// The version of the database as others had written it when we last looked.
     version: Cell<Option<i64>>,
+    /// The same when a write transaction last asked.
+    known: Cell<Option<i64>>,
     /// The copy that the connection reads. Closed before it is removed.
     _copy: Option<tempfile::NamedTempFile>,
 }
@@ -46,7 +49,7 @@ impl SqliteSession {
             conn.pragma_update(None, name, value)
                 .map_err(|source| Error::sqlite("open the database", &place.path, busy_ms, source))?;
         }
-        Ok(Self { conn, place, version: Cell::new(None), _copy: None })
+        Ok(Self { conn, place, version: Cell::default(), known: Cell::default(), _copy: None })
     }
 }
 
@@ -154,13 +157,15 @@ impl Session for SqliteSession {
 
     fn snapshot(&self) -> Result<Snapshot, SqlError> {
         let (conn, copy, blocks_writers) = snapshot::take(&self.conn, &self.place)?;
-        let session = Self { conn, place: self.place.clone(), version: Cell::new(None), _copy: copy };
+        let session =
+            Self { conn, place: self.place.clone(), version: Cell::default(), known: Cell::default(), _copy: copy };
         Ok(Snapshot { session: Box::new(session), blocks_writers })
     }
 
     fn brief_snapshot(&self) -> Result<Snapshot, SqlError> {
         let (conn, blocks_writers) = snapshot::hold(&self.conn, &self.place)?;
-        let session = Self { conn, place: self.place.clone(), version: Cell::new(None), _copy: None };
+        let session =
+            Self { conn, place: self.place.clone(), version: Cell::default(), known: Cell::default(), _copy: None };
         Ok(Snapshot { session: Box::new(session), blocks_writers })
     }
 
@@ -182,6 +187,11 @@ impl Session for SqliteSession {
             }
             thread::sleep(rest.min(LOOK));
         }
+    }
+
+    fn may_differ(&self) -> Result<bool, SqlError> {
+        let version = self.version()?;
+        Ok(self.known.replace(Some(version)) != Some(version) || catalogue::has_triggers(&self.conn)?)
     }
 
     fn columns(&self, table: &str) -> Result<BTreeMap<String, Declared>, SqlError> {
@@ -412,21 +422,16 @@ impl Session for SqliteSession {
     }
 
     fn numbers_rows(&self, table: &str, column: &str) -> Result<bool, SqlError> {
-        // A key may look like one and be none (`INTEGER PRIMARY KEY DESC`): the plan can't be wrong, but of a view it is that of
-        // another table. And what the application's own triggers insert is nothing to rely on.
-        let sql = "SELECT coalesce(group_concat(type), '') = 'table' FROM main.sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE
-                   AND (type IN ('table', 'view') OR type = 'trigger' AND name NOT LIKE '\\_wbsync\\_%' ESCAPE '\\')";
-        if !self.conn.query_row(sql, [table], |row| row.get::<_, bool>(0))? {
-            return Ok(false);
-        }
-        let (table, column) = (self.table(table), column.replace('"', "\"\""));
-        let sql = format!("EXPLAIN QUERY PLAN SELECT 1 FROM main.{table} WHERE \"{column}\" = 1");
-        let plan: String = self.conn.query_row(&sql, [], |row| row.get("detail"))?;
-        Ok(plan.contains("USING INTEGER PRIMARY KEY"))
+        Ok(catalogue::numbers_rows(&self.conn, table, column)?)
     }
 
     fn last_number(&self) -> Option<i64> {
         Some(self.conn.last_insert_rowid())
+    }
+
+    fn as_written(&self, declared: &str) -> Result<AsWritten, SqlError> {
+        let encoding: String = self.conn.prepare_cached("PRAGMA encoding")?.query_row([], |row| row.get(0))?;
+        Ok(if encoding == "UTF-8" { affinity::as_written(declared) } else { AsWritten::default() })
     }
 
     fn batch_rows(&self) -> usize {
@@ -447,6 +452,10 @@ impl Session for SqliteSession {
 
     fn keeps(&self, declared: &str, kind: Kind) -> bool {
         affinity::keeps(declared, kind)
+    }
+
+    fn takes_anything(&self) -> bool {
+        true
     }
 
     fn pack(&self, raw: &Raw) -> Raw {

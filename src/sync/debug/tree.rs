@@ -40,13 +40,16 @@ impl Instance {
     /// Lists the nodes of a dataset in the local head of a scope.
     ///
     /// # Errors
-    /// `NotFound`; `Tree` or `Document` if a node is missing or damaged.
+    /// `NotFound`, `UnknownDataset`; `Tree` or `Document` if a node is missing or damaged.
     pub fn tree_nodes(&self, label: &str, dataset: &DatasetName) -> Result<TreeShown, Error> {
         let not_found = || Error::NotFound { what: format!("dataset {dataset} of scope {label:?}") };
         let open = self.scopes_labelled(Some(label))?.into_iter().next().ok_or_else(not_found)?;
         let head = open.row.local_head.ok_or_else(not_found)?;
         let commit = self.state.known_commit(&open.row.id, &head)?.commit;
-        let root = *commit.datasets.get(dataset).ok_or_else(not_found)?;
+        let root = *commit.datasets.get(dataset).ok_or_else(|| Error::UnknownDataset {
+            name: dataset.to_string(),
+            known: commit.datasets.keys().map(ToString::to_string).collect(),
+        })?;
         let mut ids = Vec::new();
         walk(&self.state, &open.row.id_key, &root, |id, _| {
             ids.push(*id);

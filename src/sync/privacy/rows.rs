@@ -144,11 +144,12 @@ impl Instance {
     /// Finds a mapped dataset.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `UnknownDataset`.
     pub fn dataset_named(&self, text: &str) -> Result<DatasetName, Error> {
         let known = self.with_database(|database| Ok(database.datasets()))?;
-        let found = known.into_iter().find(|name| name.as_str() == text);
-        found.ok_or_else(|| Error::NotFound { what: format!("dataset {text:?}") })
+        let found = known.iter().find(|name| name.as_str() == text).cloned();
+        let known = known.iter().map(ToString::to_string).collect();
+        found.ok_or_else(|| Error::UnknownDataset { name: text.to_owned(), known })
     }
 
     /// Reads an audience as a person writes it: `private`, or a scope that this instance has somebody for.

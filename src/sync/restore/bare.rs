@@ -51,7 +51,7 @@ pub fn complete(root: &Path, known: Known<'_>, current_dir: &Path) -> Result<boo
         };
         let exported = known.export.map(|export| export.name.clone());
         let name = known.name.cloned().or(there.map(|there| there.card.name)).or(exported);
-        let remote = || known.url.unwrap_or("nobody").to_owned();
+        let remote = || known.url.unwrap_or_default().to_owned();
         let name = name.ok_or_else(|| Error::NothingToRestore { remote: remote() })?;
         let (instance, recipient) = (identity.id(), identity.recipient());
         let incarnation = known.export.map_or(0, |export| export.incarnation);
@@ -77,7 +77,7 @@ pub fn preview(root: &Path, urls: &[RemoteUrl]) -> Result<RestoreSummary, Error>
         return Err(Error::RestoreAlone);
     }
     if !summary.asked.values().any(|asked| asked.knows_us) {
-        let remote = urls.first().map_or_else(|| "nobody".to_owned(), RemoteUrl::to_string);
+        let remote = urls.first().map(RemoteUrl::to_string).unwrap_or_default();
         return Err(Error::NothingToRestore { remote });
     }
     let heard = summary.asked.values().map(|asked| asked.incarnation).max().unwrap_or(0);
@@ -85,10 +85,12 @@ pub fn preview(root: &Path, urls: &[RemoteUrl]) -> Result<RestoreSummary, Error>
     Ok(summary)
 }
 
-/// Tells whether nothing but the keys of an instance is whole in `root`.
+/// Tells whether something beside the keys of an instance is missing in `root`.
 pub fn is_bare(root: &Path) -> bool {
     let dir = root.join(DIR);
-    let is_whole = ["format", "state.db", "card"].iter().all(|part| dir.join(part).exists());
+    let is_card = |bytes: Vec<u8>| SignedCard::open(&bytes).is_ok();
+    let has_card = disk::read_bounded(&dir.join("card"), CARD_BYTES_MAX).is_ok_and(|bytes| bytes.is_some_and(is_card));
+    let is_whole = has_card && ["format", "state.db"].iter().all(|part| dir.join(part).exists());
     !is_whole && dir.join("keys").is_dir()
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::guess::guess;
 use super::tables::{Chosen, Link, needs_value, stray};
 use super::{kinds, note, warning};
-use crate::connector::catalogue::Column;
+use crate::connector::catalogue::{Column, Seen};
 use crate::connector::mapping::finding::Finding;
 use crate::connector::mapping::words::{self, Sound};
 use crate::id::name::DatasetName;
@@ -195,6 +195,7 @@ impl Draft {
     fn take(&mut self, column: &Column, is_key: bool, findings: &mut Vec<Finding>) {
         let at = format!("{}.{}", self.table, column.name);
         let kind = if column.is_known { kinds::kind(&column.declared) } else { None };
+        let kind = kind.map(|kind| if is_key { kind } else { by_values(column, kind, &at, findings) });
         if column.is_generated {
             self.left.push((column.name.clone(), "the database computes it".into()));
             findings.push(note("generated", at, "left out: the database computes it"));
@@ -222,7 +223,10 @@ impl Draft {
                 self.insert.push((column.name.clone(), value.into(), why.clone()));
             }
             let name = &column.name;
-            let next = format!("map it as what the application keeps in it, such as `{name} = {{ type = \"text\" }}`");
+            let next = match column.is_known {
+                true => format!("map it as what the application keeps in it, such as `{name} = {{ type = \"text\" }}`"),
+                false => "no type of a field fits it; what is to be shared of it has to be in a column of text".into(),
+            };
             findings.push(warning("type", at, format!("left out: {why}")).next(next));
             self.left.push((column.name.clone(), why));
             return;
@@ -413,4 +417,25 @@ fn stem(column: &str, key: &str) -> String {
     let ends = [key.as_str(), "_id", "_uuid", "_key", "Id", "ID"];
     let end = ends.into_iter().find(|end| column.ends_with(end) && column.len() > end.len());
     end.map_or(column, |end| &column[..column.len() - end.len()]).to_owned()
+}
+
+/// Returns the kind that the values of a column have, which may be another than its declared type says.
+fn by_values(column: &Column, declared: Kind, at: &str, findings: &mut Vec<Finding>) -> Kind {
+    let words = &column.declared;
+    match column.seen {
+        None => declared,
+        Some(Seen::Every { kind, count }) => {
+            let why =
+                format!("mapped as {kind}, as all {count} values that were looked at are; it is declared as {words}");
+            findings.push(note("values", at, why).next("every instance has to map it so"));
+            kind
+        }
+        Some(Seen::Various { wrong, count }) => {
+            let why = format!("{wrong} of {count} values that were looked at aren't what {words} stands for");
+            let next =
+                "let the application write all of them in one way: others get another spelling, or let them wait";
+            findings.push(warning("values", at, why).next(next));
+            declared
+        }
+    }
 }
