@@ -61,9 +61,13 @@ impl Fork {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::samples::NOW;
     use crate::id::bytes::{CommitId, DocHash};
+    use crate::id::name::ScopeName;
     use crate::keys::document::hash_of;
     use crate::keys::identity::Identity;
+    use crate::scope::manifest::draft::{ManifestDraft, Signed};
+    use crate::sys::clock::UnixMillis;
 
     fn head(change: impl Fn(&mut Head)) -> Vec<u8> {
         signed_by(1, change)
@@ -100,6 +104,32 @@ mod tests {
         for second in &pairs {
             assert!(Fork::check([&first, second]).is_some());
             assert!(Fork::check([second, &first]).is_some());
+        }
+    }
+
+    #[test]
+    fn two_manifests_of_one_number_and_a_broken_chain_are_proofs_in_either_order() {
+        let origin = Identity::fixed(1);
+        let name = ScopeName::trusted();
+        let first = ManifestDraft::new(&origin, &name, &[], NOW).unwrap().sign().unwrap();
+        let after = |last: &Signed, more: u64| {
+            let now = UnixMillis(NOW.0 + more);
+            ManifestDraft::next(&origin, &last.manifest, last.hash, now).unwrap().sign().unwrap()
+        };
+        let [one, other] = [1, 2].map(|more| after(&first, more));
+        let third = after(&one, 3);
+        let check = |a: &Signed, b: &Signed| [Fork::check([&a.bytes, &b.bytes]), Fork::check([&b.bytes, &a.bytes])];
+        for (a, b) in [(&one, &other), (&other, &third)] {
+            let [found, turned] = check(a, b).map(Option::unwrap);
+            assert_eq!(
+                (found.kind, found.scope, found.signer),
+                (ForkKind::Manifests, first.manifest.scope, origin.id())
+            );
+            assert_eq!((found.seqs[0], found.seqs[1]), (turned.seqs[1], turned.seqs[0]));
+        }
+        let elsewhere = ManifestDraft::new(&origin, &name, &[], NOW).unwrap().sign().unwrap();
+        for (a, b) in [(&first, &first), (&first, &one), (&one, &third), (&first, &third), (&first, &elsewhere)] {
+            assert_eq!(check(a, b), [None, None]);
         }
     }
 

@@ -92,7 +92,10 @@ fn vectors_of_statements_hold() {
 
 #[test]
 fn bounds_hold_from_both_sides() {
-    let most = Statement { heads: vec![vec![1; PART_BYTES_MAX]; 15], ..Statement::default() };
+    let mut most = Statement { heads: vec![vec![1; PART_BYTES_MAX]; 15], ..Statement::default() };
+    // Another head, whose length takes three bytes, fills it.
+    most.heads.push(vec![1; STATEMENT_BYTES_MAX - most.encode().len() - 3]);
+    assert_eq!(most.encode().len(), STATEMENT_BYTES_MAX);
     assert_eq!(Statement::decode(&most.encode()), Ok(most));
     let build = |forks: usize, heads: usize, part: usize| {
         let mut writer = cbor::writer::Writer::new();

@@ -263,6 +263,14 @@ fn sealed() -> Manifest {
     }
 }
 
+#[test]
+fn a_manifest_has_the_time_of_its_signing() {
+    let (origin, signed) = (Identity::fixed(1), first("trusted"));
+    let later = UnixMillis(NOW.0 + 1);
+    let next = ManifestDraft::next(&origin, &signed.manifest, signed.hash, later).unwrap();
+    assert_eq!((signed.manifest.time, next.sign().unwrap().manifest.time), (NOW, later));
+}
+
 /// Grants that fill a document to its last byte, and with one byte more.
 #[test]
 fn a_manifest_is_as_large_as_a_document_may_be() {
