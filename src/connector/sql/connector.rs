@@ -209,10 +209,12 @@ impl Connector for SqlConnector {
     }
 
     fn position(&mut self) -> Result<Position, Error> {
-        let books = self.existing_books("read the position")?;
-        let position = |books: Books| (books.settled.unsigned_abs(), books.applied, books.target);
-        let (settled, applied, target) = books.map(position).unwrap_or_default();
-        Ok(Position { settled, applied, target })
+        Ok(match self.existing_books("read the position")? {
+            Some(Books { settled, applied, target, .. }) => {
+                Position { settled: settled.unsigned_abs(), applied, target }
+            }
+            None => Position { settled: self.settled_so_far()?, ..Position::default() },
+        })
     }
 
     fn capture(
