@@ -55,14 +55,6 @@ fn each_difficulty_is_named_and_the_rest_is_proposed_and_fits() {
         ] {
             assert!(found.contains(&wanted), "{kind:?}: no {wanted:?} in {:#?}", proposal.findings);
         }
-        let shape = proposal.findings.iter().find(|finding| finding.at == "shapes.outline");
-        assert_eq!(shape.is_some(), kind == Postgres, "{kind:?}");
-        assert!(
-            shape.is_none_or(|shape| shape
-                .next
-                .as_ref()
-                .is_some_and(|next| next.contains("no type of a field fits it")))
-        );
         let has_reused = found.contains(&("reused-key", "nodes"));
         assert_eq!(has_reused, kind == Sqlite, "{kind:?}");
         assert!(proposal.findings.iter().all(|finding| finding.weight != Weight::Error && finding.why.len() > 10));
@@ -299,4 +291,13 @@ fn tables_of_another_schema_are_not_taken_for_those_that_were_captured() {
     assert!(site.open().apply(Mode::Keep).is_err());
     std::fs::write(&file, config).unwrap();
     assert_eq!(site.open().commit(Mode::Keep).unwrap().scopes.len(), 0);
+}
+
+#[test]
+fn no_type_is_advised_for_what_can_not_be_mapped() {
+    let site =
+        Site::without_instance(Postgres, "CREATE TABLE hosts(id SERIAL PRIMARY KEY, name TEXT NOT NULL, place point)");
+    let proposal = map::propose(site.path(), Some(&site.url)).unwrap();
+    let place = proposal.findings.iter().find(|finding| finding.at == "hosts.place").unwrap();
+    assert!(place.next.as_ref().is_some_and(|next| next.contains("no type of a field fits it")), "{place:?}");
 }

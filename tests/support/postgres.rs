@@ -60,7 +60,7 @@ impl Cluster {
         let files = [("server.crt", certificate), ("server.key", key), ("authority.crt", authority), ("hba.conf", HBA)];
         let options = format!(
             "-c listen_addresses=127.0.0.1 -p {port} -c ssl=on -c ssl_cert_file=../server.crt -c ssl_key_file=../server.key \
-             -c ssl_ca_file=../authority.crt -c hba_file=../hba.conf"
+             -c ssl_ca_file=../authority.crt -c hba_file=hba.conf"
         );
         Self::start("-tls", &files, &options, &port.to_string())
     }

@@ -218,21 +218,12 @@ impl Connector for SqlConnector {
     }
 
     fn position(&mut self) -> Result<Position, Error> {
-        let doing = "read the position";
-        let books = self.existing_books(doing)?;
-        let position = |books: Books| (books.settled.unsigned_abs(), books.applied, books.target);
-        let (mut settled, applied, target) = books.map(position).unwrap_or_default();
-        let read = || -> Result<i64, SqlError> {
-            // Where only a dataset is new they are there.
-            match self.session().has_books()? {
-                true => self.session().only("SELECT settled FROM _wbsync_position", &[], |row| row.get(0)),
-                false => Ok(0),
+        Ok(match self.existing_books("read the position")? {
+            Some(Books { settled, applied, target, .. }) => {
+                Position { settled: settled.unsigned_abs(), applied, target }
             }
-        };
-        if settled == 0 {
-            settled = read().map_err(|source| self.failed(doing, source))?.unsigned_abs();
-        }
-        Ok(Position { settled, applied, target })
+            None => Position { settled: self.settled_so_far()?, ..Position::default() },
+        })
     }
 
     fn capture(

@@ -53,6 +53,20 @@ impl SqlConnector {
     }
 }
 
+impl SqlConnector {
+    /// Returns the number of the last capture that was settled, also where the bookkeeping lacks a dataset that is new to the mapping:
+    /// that makes it none the older.
+    pub(super) fn settled_so_far(&self) -> Result<u64, Error> {
+        let session = self.session();
+        let read = || match session.has_books()? {
+            true => session.one("SELECT settled FROM _wbsync_position", &[], |row| row.get::<i64>(0)),
+            false => Ok(None),
+        };
+        let settled = read().map_err(|source| self.failed("read the position", source))?;
+        Ok(settled.unwrap_or(0).unsigned_abs())
+    }
+}
+
 /// Looks at what the database itself says, and whether the tables of the bookkeeping are there.
 fn tables(conn: &dyn Session, plans: &Plans) -> Result<Vec<Blemish>, SqlError> {
     let mapped: Vec<&str> = plans.list.iter().map(|plan| plan.spec.table.as_str()).collect();
