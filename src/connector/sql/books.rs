@@ -81,7 +81,6 @@ pub(super) const ENTRY: &str = entry!();
 const FIND: &str = concat!("SELECT ", entry!(), " FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 AND record = ?3");
 const LAST_RECORD: &str =
     "SELECT record FROM _wbsync_map WHERE dataset = ?1 AND origin = ?2 ORDER BY record DESC LIMIT 1";
-const LOST: &str = "SELECT dataset FROM _wbsync_map WHERE dataset NOT IN (SELECT dataset FROM _wbsync_dataset) LIMIT 1";
 const AT: &str = concat!("SELECT ", entry!(), " FROM _wbsync_map WHERE dataset = ?1 AND key = ?2");
 
 /// Why the bookkeeping can't be used.
@@ -166,12 +165,7 @@ impl Books {
                     datasets.push(number);
                     defaults.push(default);
                 }
-                None => {
-                    // New datasets would be given the numbers of those whose names were lost, and so their rows.
-                    let lost = conn.one(LOST, &[], |row| row.get::<i64>(0))?;
-                    let told = |lost| Refused::Damaged(format!("rows are of dataset {lost}, whose name isn't there"));
-                    return lost.map_or(Ok(None), |lost| Err(told(lost)));
-                }
+                None => return super::examine::check_datasets(conn).map(|()| None),
             }
         }
         let numbers = origins.iter().enumerate().map(|(number, id)| (*id, number as i64)).collect();

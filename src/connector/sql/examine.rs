@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::books::{Books, STUB};
+use super::books::{Books, Refused, STUB};
 use super::connector::SqlConnector;
 use super::plan::Plans;
 use super::raw::Raw;
@@ -64,6 +64,15 @@ impl SqlConnector {
         };
         let settled = read().map_err(|source| self.failed("read the position", source))?;
         Ok(settled.unwrap_or(0).unsigned_abs())
+    }
+}
+
+/// Sees that no row is of a dataset whose name was lost: datasets that are new would be given its number, and so its rows.
+pub(super) fn check_datasets(conn: &dyn Session) -> Result<(), Refused> {
+    let sql = "SELECT dataset FROM _wbsync_map WHERE dataset NOT IN (SELECT dataset FROM _wbsync_dataset) LIMIT 1";
+    match conn.one(sql, &[], |row| row.get::<i64>(0))? {
+        Some(lost) => Err(Refused::Damaged(format!("rows are of dataset {lost}, whose name isn't there"))),
+        None => Ok(()),
     }
 }
 

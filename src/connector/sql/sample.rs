@@ -5,7 +5,7 @@ use super::convert::{Logical, write};
 use super::plan::quote;
 use super::raw::RawRef;
 use super::schema::SchemaView;
-use super::session::Row;
+use super::session::{Row, Session};
 use crate::connector::catalogue::{Seen, Table, TableKind};
 use crate::connector::error::Error;
 use crate::record::fieldtype::Kind;
@@ -22,7 +22,7 @@ impl SchemaView {
     /// # Errors
     /// The database can't be read.
     pub fn sample(&self, tables: &mut [Table]) -> Result<(), Error> {
-        if !self.session().takes_anything() {
+        if !takes_anything(self.session()) {
             return Ok(());
         }
         for table in tables.iter_mut().filter(|table| table.kind == TableKind::Table) {
@@ -40,7 +40,7 @@ impl SchemaView {
     /// The database can't be read.
     pub fn misfits(&self, table: &str, column: &str, declared: &str, kind: Kind) -> Result<(u64, u64), Error> {
         let (mut wrong, mut all) = (0, 0);
-        if !self.session().takes_anything() || ambiguous(declared).is_none() {
+        if !takes_anything(self.session()) || ambiguous(declared).is_none() {
             return Ok((0, 0));
         }
         self.values(table, column, &mut |raw| {
@@ -76,6 +76,11 @@ impl SchemaView {
         let read = self.session().each(&sql, &[], &mut visit);
         read.map_err(|source| self.session().explain("look at the values of a column", source))
     }
+}
+
+/// Tells whether a column takes values of any kind, whatever type it is declared with.
+fn takes_anything(session: &dyn Session) -> bool {
+    session.keeps("DATETIME", Kind::Int)
 }
 
 /// Returns the kind that a declared type stands for, if more than one way to write such values is in use.

@@ -346,11 +346,6 @@ pub(crate) trait Session: fmt::Debug {
     /// Tells whether a column gives back what of this kind is stored in it, as that kind.
     fn keeps(&self, declared: &str, kind: Kind) -> bool;
 
-    /// Tells whether a column takes values of any kind, whatever type it is declared with.
-    fn takes_anything(&self) -> bool {
-        false
-    }
-
     /// Makes of any value what the bookkeeping can hold, and back.
     fn pack(&self, raw: &Raw) -> Raw;
 

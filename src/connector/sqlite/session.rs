@@ -454,10 +454,6 @@ impl Session for SqliteSession {
         affinity::keeps(declared, kind)
     }
 
-    fn takes_anything(&self) -> bool {
-        true
-    }
-
     fn pack(&self, raw: &Raw) -> Raw {
         raw.clone()
     }
