@@ -241,7 +241,8 @@ impl Connector for Both {
     }
 
     fn caught_up(&mut self, datasets: &[DatasetName]) -> Result<(), Error> {
-        self.tables.caught_up(datasets)
+        self.tables.caught_up(datasets)?;
+        self.files.caught_up(datasets)
     }
 
     fn foreign(&mut self, dataset: &DatasetName) -> Result<Vec<RecordId>, Error> {

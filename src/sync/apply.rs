@@ -114,7 +114,8 @@ impl Instance {
         let left = self.left_behind(target, &with_own, &later)?;
         let touches_foreign = spans.keys().chain(everything.keys()).any(|origin| *origin != self.id());
         let gate = self.gate(target)?;
-        let all = if newcomers.is_empty() { count_new(&spans, &datasets) } else { None };
+        let is_counted = newcomers.is_empty() || *applied == View::default();
+        let all = if is_counted { count_new(&spans, &all_datasets) } else { None };
         self.tell(Event::Phase { name: "writing rows", total: all });
         let held = self.held_fields()?;
         let done = self.with_database(|database| {

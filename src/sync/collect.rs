@@ -212,8 +212,9 @@ impl<'a> Collector<'a> {
             let name = &open.row.name;
             let mut narrowed = (false, false);
             if let (Some(row), true) = (row, is_own) {
-                narrowed.0 = self.take_out(&id.dataset, row, open, whole.as_mut());
-                narrowed.1 = self.take_out(&overlay.dataset, row, open, overlaid.as_mut());
+                let given = routed.get(name);
+                narrowed.0 = self.take_out(&id.dataset, row, open, given, whole.as_mut());
+                narrowed.1 = self.take_out(&overlay.dataset, row, open, given, overlaid.as_mut());
             }
             let is_row = if is_own { row == Some(name) } else { whole.is_some() || homes.contains(&index) };
             let fields = routed.remove(name);
@@ -263,7 +264,14 @@ impl<'a> Collector<'a> {
 
     /// Takes out of what a scope of ours holds the fields that don't belong there any more: the mapping gives them
     /// to fewer readers now, or to none. Tells whether there were any.
-    fn take_out(&self, tree: &DatasetName, row: &ScopeName, open: &OpenScope, held: Option<&mut Record>) -> bool {
+    fn take_out(
+        &self,
+        tree: &DatasetName,
+        row: &ScopeName,
+        open: &OpenScope,
+        given: Option<&BTreeMap<FieldName, Value>>,
+        held: Option<&mut Record>,
+    ) -> bool {
         let Some(record) = held else { return false };
         let (scope, schema) = (&open.row.name, &open.schema);
         let dataset = tree.base();
@@ -275,7 +283,10 @@ impl<'a> Collector<'a> {
         // What others have added is carried on, what the mapping named once and doesn't any more is taken back.
         let own = self.instance.id();
         let is_left = |field: &FieldName, cell: &Cell| {
+            // The members of a document are no fields of the mapping.
+            let is_given = || given.is_some_and(|fields| fields.contains_key(field));
             !rules.fields.contains_key(field)
+                && !is_given()
                 && (schema.names(tree, field) || cell.elements().iter().any(|element| element.stamp.author == own))
         };
         let before = record.cells.len();

@@ -367,6 +367,8 @@ impl World {
             }
             findable += &site.app.dump("help_requests");
             findable += &site.app.dump("request_comments");
+            // What a writer wrote into a record that had left the scope waits for its owner.
+            findable += &format!("{:?}", site.open().late_edits(None).unwrap());
             for (_, _, record) in site.records() {
                 findable += &format!("{:?}", record.cells);
             }

@@ -402,7 +402,9 @@ fn every_lost_table_of_the_bookkeeping_is_named_and_nothing_is_made_up() {
             let found = alpha.open().fsck(Depth::Sizes).unwrap_or_else(|error| panic!("{label}: {error}"));
             let named: Vec<_> = found.findings.iter().filter(|it| it.damage && it.part == "database").collect();
             if named.is_empty() {
-                let must = how == "dropped" || how == "emptied" && ties.contains(&table.as_str());
+                // What the mapping was is made up anew by the next capture: as it is now.
+                let is_lost = how == "dropped" && table != "_wbsync_shape";
+                let must = is_lost || how == "emptied" && ties.contains(&table.as_str());
                 assert!(!must, "{label}");
                 unnoticed.push(label);
             } else {

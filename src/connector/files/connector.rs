@@ -394,6 +394,10 @@ impl Connector for FilesConnector {
         Ok(fresh.map(|dataset| Newcomer { dataset, with_own: false }).collect())
     }
 
+    fn caught_up(&mut self, datasets: &[DatasetName]) -> Result<(), Error> {
+        self.inner.caught_up(datasets)
+    }
+
     fn wants(&mut self) -> Result<Vec<RecordId>, Error> {
         let mut wants = Vec::new();
         for (dataset, hashes) in &self.lacking {
