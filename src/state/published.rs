@@ -89,6 +89,17 @@ impl State {
             .map_err(Error::query("look for withdrawals"))
     }
 
+    /// Tells whether a record was withdrawn from a scope.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn is_withdrawn(&self, scope: &ScopeId, dataset: &DatasetName, record: &RecordKey) -> Result<bool, Error> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM withdrawn WHERE scope = ?1 AND dataset = ?2 AND record = ?3")
+            .and_then(|mut statement| statement.exists((scope.as_bytes(), dataset.as_str(), record.as_bytes())))
+            .map_err(Error::query("look for a withdrawal"))
+    }
+
     /// Returns the records of a dataset that were withdrawn from a scope.
     ///
     /// # Errors

@@ -79,6 +79,24 @@ pub(super) struct Working {
     pub(super) is_behind: bool,
 }
 
+impl Working {
+    /// A scope that nothing is known of yet.
+    fn new(open: OpenScope) -> Self {
+        Self {
+            open,
+            applied: None,
+            target: None,
+            parent: None,
+            on_applied: Edits::default(),
+            on_target: Edits::default(),
+            late: Vec::new(),
+            published: 0,
+            is_new: true,
+            is_behind: false,
+        }
+    }
+}
+
 impl<'a> Collector<'a> {
     pub(super) fn new(instance: &'a Instance, applied: &View, target: Option<&View>) -> Result<Self, Error> {
         let known = |scope: &ScopeId, view: &View| -> Result<Option<Known>, Error> {
@@ -93,21 +111,8 @@ impl<'a> Collector<'a> {
             let applied = known(&id, applied)?;
             let head = open.row.local_head.map(|commit| instance.state.known_commit(&id, &commit)).transpose()?;
             let parent = instance.parent_of(target.as_ref().or(applied.as_ref()), head);
-            let (on_applied, on_target, late) = (Edits::default(), Edits::default(), Vec::new());
             let published = instance.state.head(&id, &instance.id())?.map_or(0, |head| head.writes);
-            let (is_new, is_behind) = (false, false);
-            scopes.push(Working {
-                open,
-                applied,
-                target,
-                parent,
-                on_applied,
-                on_target,
-                late,
-                published,
-                is_new,
-                is_behind,
-            });
+            scopes.push(Working { applied, target, parent, published, is_new: false, ..Working::new(open) });
         }
         let too_large = instance.counts(TOO_LARGE_KEY)?;
         let least = instance.with_database(|database| Ok(database.least_scopes()))?;
@@ -381,21 +386,7 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         let open = self.instance.draft_scope(name, &self.mapping)?;
-        let (on_applied, on_target, late) = (Edits::default(), Edits::default(), Vec::new());
-        let (applied, target, parent, published) = (None, None, None, 0);
-        let (is_new, is_behind) = (true, false);
-        self.scopes.push(Working {
-            open,
-            applied,
-            target,
-            parent,
-            on_applied,
-            on_target,
-            late,
-            published,
-            is_new,
-            is_behind,
-        });
+        self.scopes.push(Working::new(open));
         Ok(())
     }
 

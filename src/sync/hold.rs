@@ -116,7 +116,7 @@ impl Collector<'_> {
             // Who edits a record that was deleted meanwhile writes all of it again, unless it was withdrawn from us.
             let row = &scope.open.row;
             let is_lost = !scope.open.manifest.may_write(&self.instance.id())
-                && self.instance.state.withdrawn(&row.id, &id.dataset)?.contains(&id.key);
+                && self.instance.state.is_withdrawn(&row.id, &id.dataset, &id.key)?;
             return Ok((!is_lost).then(|| codec::encode_written(&fields, &write.stamp, &id.origin)));
         };
         Ok(match scope.join(base, Some(record), &held, &write.stamp) {

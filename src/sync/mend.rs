@@ -95,7 +95,7 @@ impl Instance {
     /// Tells whether the origin of another's scope took a record out of it, for fewer readers.
     fn is_withdrawn_there(&self, scope: &OpenScope, cut: &Cut) -> Result<bool, Error> {
         let row = &scope.row;
-        if row.origin == self.id() || !self.state.withdrawn(&row.id, &cut.dataset)?.contains(&cut.key) {
+        if row.origin == self.id() || !self.state.is_withdrawn(&row.id, &cut.dataset, &cut.key)? {
             return Ok(false);
         }
         let Some(origin) = self.state.head(&row.id, &row.origin)? else { return Ok(false) };

@@ -240,7 +240,7 @@ impl Work<'_> {
             let id = RecordId { origin: instance.id(), dataset: dataset.clone(), key };
             let audience = instance.with_database(|database| Ok(database.audience(&id)?))?;
             let elsewhere = audience.is_some_and(|audience| audience.scope() != Some(&self.open.row.name));
-            if elsewhere || instance.state.withdrawn(&self.open.row.id, &dataset)?.contains(&key) {
+            if elsewhere || instance.state.is_withdrawn(&self.open.row.id, &dataset, &key)? {
                 self.leave(&dataset, &key, None, "it was withdrawn, and its row decides who reads it");
                 return Ok(());
             }
