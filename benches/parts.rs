@@ -248,7 +248,7 @@ fn connect(path: &Path) -> SqlConnector {
     let dir = path.parent().unwrap();
     let mapping = Mapping::load(Some("whiteballoon"), toml::Table::new(), "bench").unwrap();
     let (names, addressees, readers) = (BTreeMap::new(), Addressees::default(), BTreeMap::new());
-    let context = Context { own: ORIGIN, names, addressees, readers, restoring: false };
+    let context = Context { own: ORIGIN, names, addressees, readers, restoring: false, said: Default::default() };
     sqlite::open(Options::new(path, dir, dir), mapping, context).unwrap()
 }
 

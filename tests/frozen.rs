@@ -147,13 +147,13 @@ fn its_git_repository_is_cloned() {
 fn its_proofs_hold() {
     let elsewhere = tempfile::tempdir().unwrap();
     let card = frozen().join("alpha.card");
-    let verify = |file: &str| {
-        let run =
-            wbsync(elsewhere.path(), &["verify-proof", text(&frozen().join(file)), "--origin", text(&card), "--json"]);
-        run.ok().json()
+    let verify = |file: &str, more: &[&str]| {
+        let proof = frozen().join(file);
+        let arguments = ["verify-proof", text(&proof), "--origin", text(&card), "--json"];
+        wbsync(elsewhere.path(), &[&arguments, more].concat()).ok().json()
     };
-    let present = verify("present.proof");
+    let present = verify("present.proof", &[]);
     assert_eq!(present["record"].as_str(), Some(fs::read_to_string(frozen().join("proven")).unwrap().trim()));
     assert_eq!(present["present"], true);
-    assert_eq!(verify("absent.proof")["present"], false);
+    assert_eq!(verify("absent.proof", &["--absent"])["present"], false);
 }

@@ -1,5 +1,6 @@
 //! What every command has at hand: where it runs, how it speaks, and the instance.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -9,9 +10,9 @@ use serde_json::Value;
 
 use super::arguments::{Color, Global, LogFormat};
 use super::failure::{Failure, json_of, text_of};
-use super::text::{HINT, WARNING, grouped};
+use super::text::{HINT, WARNING, count, grouped};
 use super::{pager, progress};
-use crate::id::name::PeerName;
+use crate::id::name::{DatasetName, PeerName};
 use crate::sync::commit::CommitSummary;
 use crate::sync::error::{Error, exit};
 use crate::sync::fetch::FetchSummary;
@@ -169,6 +170,19 @@ impl Context {
             let tables = committed.unwatched.join(", ");
             self.warn(&format!("triggers are missing or altered, so everything was read of {tables}"));
             self.hint("`wbsync db check` says what is wrong; `wbsync db install` mends it");
+        }
+    }
+
+    /// Warns of new rows that stay home because they may be rows that were marked.
+    pub fn warn_of_kept_home(&self, kept: &BTreeMap<DatasetName, u64>) {
+        for (dataset, rows) in kept {
+            let rows = count(*rows, "new row");
+            self.warn(&format!(
+                "{rows} of {dataset} stay home, private: rows were marked by `privacy set`, and these may be such"
+            ));
+            self.hint(&format!(
+                "`wbsync privacy list {dataset} --rows` lists them; share what may be with `wbsync privacy set {dataset}#KEY public`"
+            ));
         }
     }
 

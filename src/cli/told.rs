@@ -67,6 +67,12 @@ fn text(told: &Told) -> String {
             format!("{remote}: {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
         }
         Told::Applied { rows } => format!("wrote {} of the application's", count(*rows, "row")),
+        Told::KeptHome { dataset, rows } => {
+            let rows = count(*rows, "new row");
+            format!(
+                "{rows} of {dataset} stay home, private: they may be rows that were marked; see `wbsync privacy list {dataset} --rows`"
+            )
+        }
         Told::Conflicts { open } => format!("{} open; see `wbsync conflicts`", count(*open, "conflict")),
         Told::Refused { remote, document, reason } => format!("{remote}: refused {document}: {}", tame(reason)),
         Told::Failed { remote, trouble } => {
@@ -105,6 +111,7 @@ fn line_of_json(told: &Told) -> Value {
             }),
         ),
         Told::Applied { rows } => ("applied", json!({ "rows": rows })),
+        Told::KeptHome { dataset, rows } => ("kept-home", json!({ "dataset": dataset.as_str(), "rows": rows })),
         Told::Conflicts { open } => ("conflicts", json!({ "open": open })),
         Told::Refused { remote, document, reason } => {
             ("refused", json!({ "remote": remote, "document": document, "reason": reason }))

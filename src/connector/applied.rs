@@ -26,6 +26,15 @@ pub struct Applied {
     pub kept: Vec<RecordId>,
 }
 
+/// A record that waits to be written.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Parked {
+    /// `dataset/key` of the record.
+    pub record: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
 impl Applied {
     /// Adds what another batch did.
     pub(crate) fn add(&mut self, more: Self) {

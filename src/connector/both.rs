@@ -3,21 +3,20 @@
 //! What changes the position is done to the database first and to the directories then. A crash between the two is
 //! found by comparing their positions, and whoever goes on ends it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::applied::{Applied, Newcomer};
+use super::applied::{Applied, Newcomer, Parked};
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
 use super::column::Column;
-use super::contract::{
-    Base, Capture, Change, Connector, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
-};
+use super::contract::{Base, Capture, Change, Connector, Dropped, Position, Rows, Sighting, SinkError, Surveyed};
 use super::error::Error;
 use super::files::connector::FilesConnector;
+use super::said::Said;
 use super::standing::{Blemish, Standing};
 use super::twin::Twin;
-use crate::id::name::{DatasetName, FieldName, ScopeName};
+use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
 use crate::record::schema::Schema;
 use crate::scope::audience::{Audience, Reason};
@@ -64,6 +63,7 @@ impl Both {
         capture.reported += files.reported;
         capture.private.extend(files.private);
         capture.is_part |= files.is_part;
+        capture.heirs.add(files.heirs);
         Ok(capture)
     }
 }
@@ -192,7 +192,19 @@ impl Connector for Both {
         self.of(dataset).set_default(dataset, audience)
     }
 
-    fn hold(&mut self, held: BTreeMap<RecordId, BTreeSet<FieldName>>) {
+    fn said(&mut self, of: Option<(&DatasetName, &[String])>) -> Result<Said, Error> {
+        let mut said = self.tables.said(of)?;
+        let files = self.files.said(of)?;
+        said.rows.extend(files.rows);
+        said.defaults.extend(files.defaults);
+        Ok(said)
+    }
+
+    fn say_again(&mut self) -> Result<u64, Error> {
+        Ok(self.tables.say_again()? + self.files.say_again()?)
+    }
+
+    fn hold(&mut self, held: super::alone::AloneRows) {
         self.tables.hold(held);
     }
 

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::bytes::InstanceId;
@@ -21,11 +22,12 @@ use crate::scope::audience::{Addressees, Audience, Reason};
 use crate::scope::fields::LeastScopes;
 use crate::sys::clock::UnixMillis;
 
-use super::applied::{Applied, Newcomer};
+use super::applied::{Applied, Newcomer, Parked};
 use super::capturing::{TriggerChange, Triggers};
 use super::catalogue::DatabaseSizes;
 use super::column::{Column, Source, Stays};
 use super::error::Error;
+use super::said::{Heirs, Said};
 use super::standing::{Blemish, Standing};
 use super::twin::Twin;
 
@@ -94,6 +96,8 @@ pub struct Capture {
     pub is_part: bool,
     /// Tables that were read as a whole, because their triggers don't stand as `install` makes them.
     pub unwatched: Vec<String>,
+    /// What became of what was said beside rows.
+    pub heirs: Heirs,
 }
 
 /// How far the application's rows have come: opaque views of the engine's.
@@ -136,15 +140,6 @@ pub enum Dropped {
     Record(RecordId),
     /// The rows of these records, but for those that any other row still refers to: they stay as they are.
     Unused(Vec<RecordId>),
-}
-
-/// A record that waits to be written.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Parked {
-    /// `dataset/key` of the record.
-    pub record: String,
-    /// Why, in words.
-    pub reason: String,
 }
 
 /// Which rows to look at.
@@ -306,9 +301,20 @@ pub trait Connector {
     /// The database can't be written.
     fn set_default(&mut self, dataset: &DatasetName, audience: Option<&str>) -> Result<(), Error>;
 
-    /// Says which fields of which rows show something that no capture could take in: from now on nothing is written over it,
-    /// and the rows aren't removed. Files have no such rows.
-    fn hold(&mut self, _held: BTreeMap<RecordId, BTreeSet<FieldName>>) {}
+    /// Returns what was said beside rows and datasets; with keys, marks that can be put beside those rows.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be read.
+    fn said(&mut self, of: Option<(&DatasetName, &[String])>) -> Result<Said, Error>;
+
+    /// Says again what the context has and the bookkeeping lost; of two words what reaches fewer holds. Returns how often.
+    ///
+    /// # Errors
+    /// The bookkeeping can't be written.
+    fn say_again(&mut self) -> Result<u64, Error>;
+
+    /// Says which fields of which rows show what no capture could take in: nothing is written over it, and the rows stay.
+    fn hold(&mut self, _held: super::alone::AloneRows) {}
 
     /// Opens an apply towards `target`, or goes on with it.
     ///
@@ -489,4 +495,6 @@ pub struct Context {
     pub addressees: Addressees,
     /// By scope of another instance, its readers that we know.
     pub readers: BTreeMap<(InstanceId, ScopeName), BTreeSet<PeerName>>,
+    /// What the instance keeps of what was said beside rows.
+    pub said: Arc<Said>,
 }

@@ -4,6 +4,7 @@
 #[macro_use]
 pub mod sql;
 
+pub mod alone;
 pub mod applied;
 pub mod both;
 pub mod capturing;
@@ -16,6 +17,7 @@ pub mod error;
 pub mod files;
 pub mod mapping;
 pub mod postgres;
+pub mod said;
 pub mod sqlite;
 pub mod standing;
 pub mod twin;

@@ -145,6 +145,9 @@ fn tell(done: &Done, log: &Log) {
         if !summary.scopes.is_empty() {
             log(&Told::Committed { records });
         }
+        for (dataset, rows) in &summary.kept_home {
+            log(&Told::KeptHome { dataset: dataset.clone(), rows: *rows });
+        }
     };
     done.committed.iter().for_each(committed);
     if let Some(summary) = &done.exchanged {

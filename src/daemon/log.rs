@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::daemon::event::Trouble;
-use crate::id::name::PeerName;
+use crate::id::name::{DatasetName, PeerName};
 
 /// Something happened.
 #[derive(Debug, Clone)]
@@ -22,6 +22,13 @@ pub enum Told {
     Committed {
         /// Records put or removed, over all scopes.
         records: u64,
+    },
+    /// New rows stay home because they may be rows that were marked by hand.
+    KeptHome {
+        /// Their dataset.
+        dataset: DatasetName,
+        /// How many.
+        rows: u64,
     },
     /// An exchange with a remote went well.
     Exchanged {
@@ -111,7 +118,11 @@ impl Told {
     pub fn level(&self) -> Level {
         match self {
             Self::Exchanged { heads_fetched: 0, heads_pushed: 0, .. } | Self::Heard { .. } => Level::Detail,
-            Self::Failed { .. } | Self::Refused { .. } | Self::NotReloaded { .. } | Self::Abandoned => Level::Warning,
+            Self::Failed { .. }
+            | Self::Refused { .. }
+            | Self::NotReloaded { .. }
+            | Self::KeptHome { .. }
+            | Self::Abandoned => Level::Warning,
             Self::Stopped { .. } => Level::Error,
             _ => Level::Info,
         }

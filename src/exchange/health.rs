@@ -10,7 +10,7 @@ use crate::exchange::head::Head;
 use crate::exchange::layout::StorePath;
 use crate::exchange::receipt::Receipt;
 use crate::exchange::store::{Store, StoreError};
-use crate::id::bytes::{CommitId, InstanceId, ObjectId, ScopeId};
+use crate::id::bytes::{InstanceId, ObjectId, ScopeId};
 use crate::keys::card::SignedCard;
 use crate::keys::document::Unverified;
 use crate::scope::manifest::Manifest;
@@ -40,7 +40,7 @@ pub enum Kind {
     NoManifest,
     /// A head was signed by an instance that the manifest gives no right to write.
     NoRight,
-    /// A head needs a newer manifest, or a newer head of the origin, than the store has.
+    /// A head needs a newer manifest, or a newer head of the origin, than the one that the store has.
     Behind,
     /// Two documents contradict each other.
     Contradiction,
@@ -276,13 +276,12 @@ impl Look {
                 self.find(Kind::Contradiction, path, "it is the origin's and builds on another head");
             }
             Some(base) => {
-                let seq = origin.map_or(0, |origin| origin.seq);
-                let commit: Option<CommitId> =
-                    origin.filter(|origin| origin.seq == base.seq).map(|origin| origin.commit);
-                if base.seq > seq {
-                    let detail = format!("it builds on head {} of the origin, here is {seq}", base.seq);
+                // Where the origin publishes nothing, as in a writer's own store, there is nothing to be behind of.
+                let Some(origin) = origin else { return };
+                if base.seq > origin.seq {
+                    let detail = format!("it builds on head {} of the origin, here is {}", base.seq, origin.seq);
                     self.find(Kind::Behind, path, detail);
-                } else if commit.is_some_and(|commit| commit != base.commit) {
+                } else if base.seq == origin.seq && base.commit != origin.commit {
                     let detail = format!("it builds on another head {} of the origin than the one here", base.seq);
                     self.find(Kind::Contradiction, path, detail);
                 }

@@ -60,8 +60,6 @@ pub struct Summary {
     pub combined: u64,
     /// Records that one side deleted while the other edited them; they live on.
     pub edits_against_deletes: u64,
-    /// Fields that now hold more than one concurrent value.
-    pub conflicts: u64,
 }
 
 /// What a join gave.
@@ -84,6 +82,8 @@ pub struct Merged {
     pub summary: Summary,
     /// Records of which only the edited fields live on, because the other side deleted them.
     pub cut: Vec<Cut>,
+    /// Other records that only one side has: new ones, and those of which it edited all that the other side deleted.
+    pub lone: Vec<(DatasetName, RecordKey)>,
 }
 
 /// A record that one side deleted while the other edited it.
@@ -151,14 +151,15 @@ pub fn join(
         making: Making::Merge(dots),
     };
     let id = commit.id(key);
-    let Findings { summary, cut } = found;
-    Ok(Outcome::Merged(Box::new(Merged { known: Known { id, commit }, summary, cut })))
+    let Findings { summary, cut, lone } = found;
+    Ok(Outcome::Merged(Box::new(Merged { known: Known { id, commit }, summary, cut, lone })))
 }
 
 #[derive(Default)]
 struct Findings {
     summary: Summary,
     cut: Vec<Cut>,
+    lone: Vec<(DatasetName, RecordKey)>,
 }
 
 fn join_one(
@@ -185,13 +186,13 @@ fn join_one(
         let whole = ours.clone().or_else(|| theirs.clone()).expect("a joined record was on one side at least");
         let key = RecordKey::from_slice(&difference.key);
         found.cut.extend(key.map(|key| Cut { dataset: dataset.clone(), key, whole }));
+    } else if ours.is_none() || theirs.is_none() {
+        found.lone.extend(RecordKey::from_slice(&difference.key).map(|key| (dataset.clone(), key)));
     }
     let summary = &mut found.summary;
     if Some(&bytes) != difference.left.as_ref() && Some(&bytes) != difference.right.as_ref() {
         summary.combined += 1;
     }
-    let open = |side: &Option<Record>| side.as_ref().map_or(0, |record| record.conflicts().count() as u64);
-    summary.conflicts += open(&Some(record)).saturating_sub(open(&ours).max(open(&theirs)));
     Ok(Some(bytes))
 }
 

@@ -57,6 +57,18 @@ impl State {
             .map_err(Error::query("look for conflicts"))
     }
 
+    /// Counts the open conflicts of a scope.
+    ///
+    /// # Errors
+    /// `Query`.
+    pub fn conflict_count(&self, scope: &ScopeId) -> Result<u64, Error> {
+        self.connection
+            .prepare_cached("SELECT count(*) FROM conflict WHERE scope = ?1")
+            .and_then(|mut statement| statement.query_row([scope.as_bytes()], |row| row.get::<_, i64>(0)))
+            .map(i64::unsigned_abs)
+            .map_err(Error::query("count conflicts"))
+    }
+
     /// Returns all open conflicts.
     ///
     /// # Errors

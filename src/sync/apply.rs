@@ -246,6 +246,12 @@ impl ApplySummary {
     }
 
     pub(super) fn add(&mut self, done: Applied) {
+        let Applied { inserted, updated, deleted, blanked, parked, .. } = done;
+        self.join(Self { inserted, updated, deleted, blanked, parked });
+    }
+
+    /// Adds what another apply did.
+    pub(super) fn join(&mut self, done: Self) {
         let sides = [
             (&mut self.inserted, done.inserted),
             (&mut self.updated, done.updated),

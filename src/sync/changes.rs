@@ -68,7 +68,7 @@ impl Instance {
             let Some(after) = &span.after else { continue };
             for (dataset, is_overlay) in [(&id.dataset, false), (&overlay, true)] {
                 if let Some(record) = self.record_at(&span.scope, after, dataset, &id.key)? {
-                    pieces.add(span, is_overlay, record);
+                    pieces.add(self, id, span, is_overlay, record)?;
                 }
             }
         }
@@ -172,7 +172,8 @@ impl Instance {
                     gone.extend(difference.left.map(|bytes| (&*side, moved, bytes)));
                     if let Some(bytes) = difference.right {
                         touched = true;
-                        pieces.add(side.span, side.is_overlay, decode_record(&bytes, origin, dataset, &key)?);
+                        let record = decode_record(&bytes, origin, dataset, &key)?;
+                        pieces.add(self, &id, side.span, side.is_overlay, record)?;
                     }
                 }
                 _ => quiet.push(&*side),
@@ -183,10 +184,11 @@ impl Instance {
             return Ok(Some(None));
         }
         // Another scope of the same origin may hold the record, or more fields of it, unchanged.
-        for side in quiet.into_iter().filter(|side| side.is_overlay || !moved) {
+        let is_settled = pieces.whole.as_ref().is_some_and(|whole| !whole.is_left_over);
+        for side in quiet.into_iter().filter(|side| side.is_overlay || !is_settled) {
             let Some(after) = &side.span.after else { continue };
             if let Some(record) = self.record_at(&side.span.scope, after, &side.tree, &key)? {
-                pieces.add(side.span, side.is_overlay, record);
+                pieces.add(self, &id, side.span, side.is_overlay, record)?;
             }
         }
         match (pass, pieces.content(&id)) {
@@ -222,24 +224,45 @@ struct Side<'a> {
 /// A record as it lies in several scopes of one origin.
 #[derive(Default)]
 struct Pieces<'a> {
-    /// The record itself: if two scopes have it, because it is on its way from one to the other, the newer.
-    whole: Option<(&'a Span, Record)>,
+    /// The record itself: if two scopes have it, because it is on its way from one to the other, the newer; but none of which there
+    /// is only what writers left of it.
+    whole: Option<Whole<'a>>,
     /// Fields of narrower scopes.
     overlays: Vec<(&'a Span, Record)>,
 }
 
+/// The record itself in one scope.
+struct Whole<'a> {
+    span: &'a Span,
+    record: Record,
+    is_left_over: bool,
+}
+
 impl<'a> Pieces<'a> {
-    fn add(&mut self, span: &'a Span, is_overlay: bool, record: Record) {
+    fn add(
+        &mut self,
+        instance: &Instance,
+        id: &RecordId,
+        span: &'a Span,
+        is_overlay: bool,
+        record: Record,
+    ) -> Result<(), Error> {
         if is_overlay {
             self.overlays.push((span, record));
-        } else if self.whole.as_ref().is_none_or(|(_, whole)| newest(whole) < newest(&record)) {
-            self.whole = Some((span, record));
+            return Ok(());
         }
+        let is_left_over = instance.is_left_over(&span.scope, id, &record)?;
+        let counts_less =
+            |whole: &Whole<'_>| (!whole.is_left_over, newest(&whole.record)) < (!is_left_over, newest(&record));
+        if self.whole.as_ref().is_none_or(counts_less) {
+            self.whole = Some(Whole { span, record, is_left_over });
+        }
+        Ok(())
     }
 
     /// Returns what a row is to show; `None` if no scope has the record itself. What the record itself says counts.
     fn content(self, id: &RecordId) -> Option<Content> {
-        let (span, whole) = self.whole?;
+        let Whole { span, record: whole, .. } = self.whole?;
         let mut hidden = BTreeMap::new();
         let mut shown = |span: &Span, dataset: &DatasetName, (field, cell): (FieldName, Cell)| {
             let cell = match cell.into_only() {

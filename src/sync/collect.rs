@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::belongs::Belongs;
 use super::commit::decode_record;
 use super::edits::{Edit, Edited, Edits};
 use super::error::Error;
@@ -33,8 +34,8 @@ use crate::tree::scan::scan;
 /// What one scope holds of a record, and is to hold.
 struct Piece {
     held: Option<Record>,
-    /// Whether fields were taken out of what it held.
-    narrowed: bool,
+    /// The fields that were taken out of what it held.
+    narrowed: BTreeSet<FieldName>,
     fields: Option<BTreeMap<FieldName, Value>>,
 }
 
@@ -42,8 +43,9 @@ struct Piece {
 pub(super) struct Collector<'a> {
     pub(super) instance: &'a Instance,
     pub(super) scopes: Vec<Working>,
-    least: LeastScopes,
+    pub(super) least: LeastScopes,
     mapping: Mapping,
+    mapped: Vec<DatasetName>,
     pub(super) too_large: BTreeMap<String, u64>,
     /// Own records of datasets that the mapping doesn't have any more.
     pub(super) unmapped: BTreeMap<DatasetName, u64>,
@@ -115,11 +117,11 @@ impl<'a> Collector<'a> {
             scopes.push(Working { applied, target, parent, published, is_new: false, ..Working::new(open) });
         }
         let too_large = instance.counts(TOO_LARGE_KEY)?;
-        let least = instance.with_database(|database| Ok(database.least_scopes()))?;
+        let (least, mapped) = instance.with_database(|database| Ok((database.least_scopes(), database.datasets())))?;
         let (mapping, now) = (instance.mapping()?, clock::now());
         let (unmapped, held, row) = (BTreeMap::new(), instance.held_rows()?, Behind::default());
         let (overlays, held_bytes) = (HashMap::new(), 0);
-        Ok(Self { instance, scopes, least, mapping, too_large, unmapped, now, overlays, held, row, held_bytes })
+        Ok(Self { instance, scopes, least, mapping, mapped, too_large, unmapped, now, overlays, held, row, held_bytes })
     }
 
     pub(super) fn take(&mut self, sighting: Sighting) -> Result<(), Error> {
@@ -166,6 +168,17 @@ impl<'a> Collector<'a> {
             let whole = scope.record(self.instance, base, &id)?;
             held.push((index, whole, scope.record(self.instance, base, &overlay)?));
         }
+        // What writers left of it where it is no more says nothing, and takes nothing.
+        let mut settled = Vec::new();
+        for (index, whole, _) in &held {
+            if let Some(record) = whole
+                && !self.instance.is_left_over(&self.scopes[*index].open, &id, record)?
+            {
+                settled.push(*index);
+            }
+        }
+        let is_settled = |index: &usize| settled.is_empty() || settled.contains(index);
+        held.iter_mut().filter(|(index, ..)| !is_settled(index)).for_each(|(_, whole, _)| *whole = None);
         for field in &fresh {
             let cells = held.iter().flat_map(|(_, whole, overlaid)| [whole, overlaid]).flatten();
             let mut cells = cells.filter_map(|record| record.cells.get(field)).peekable();
@@ -211,11 +224,14 @@ impl<'a> Collector<'a> {
             self.hold_edits(&id, &held, &shown, why);
         }
         let deleted = gone || audience == Some(Audience::Private(Reason::SoftDeleted));
+        if deleted && self.lives_on(base, [&id, &overlay], &held)? {
+            return Ok(());
+        }
         let row = audience.as_ref().and_then(Audience::scope);
         for (index, mut whole, mut overlaid) in held {
             let open = &self.scopes[index].open;
             let name = &open.row.name;
-            let mut narrowed = (false, false);
+            let mut narrowed = (BTreeSet::new(), BTreeSet::new());
             if let (Some(row), true) = (row, is_own) {
                 let given = routed.get(name);
                 narrowed.0 = self.take_out(&id.dataset, row, open, given, whole.as_mut());
@@ -239,7 +255,6 @@ impl<'a> Collector<'a> {
     /// Takes back our own records of datasets that the mapping doesn't have, or has switched off: what it doesn't name never
     /// leaves. Those of others are carried on.
     pub(super) fn withdraw_unmapped(&mut self) -> Result<(), Error> {
-        let mapped = self.instance.with_database(|database| Ok(database.datasets()))?;
         for index in 0..self.scopes.len() {
             let scope = &self.scopes[index];
             let Some(parent) = scope.parent.as_ref().filter(|_| scope.open.row.origin == self.instance.id()) else {
@@ -247,7 +262,7 @@ impl<'a> Collector<'a> {
             };
             let base = if scope.target.is_some() { Base::Target } else { Base::Applied };
             let (id_key, name) = (scope.open.row.id_key.clone(), scope.open.row.name.to_string());
-            let left = parent.commit.datasets.iter().filter(|(dataset, _)| !mapped.contains(&dataset.base()));
+            let left = parent.commit.datasets.iter().filter(|(dataset, _)| !self.mapped.contains(&dataset.base()));
             for (dataset, root) in left.map(|(dataset, root)| (dataset.clone(), *root)).collect::<Vec<_>>() {
                 let instance = self.instance;
                 for entry in scan(&instance.state, &id_key, &root, ..) {
@@ -257,7 +272,7 @@ impl<'a> Collector<'a> {
                     })?;
                     let id = RecordId { origin: instance.id(), dataset: dataset.clone(), key };
                     let held = Some(decode_record(&bytes, &id.origin, &dataset, &key)?);
-                    self.edit(index, base, &id, Piece { held, narrowed: false, fields: None }, Some(false))?;
+                    self.edit(index, base, &id, Piece { held, narrowed: BTreeSet::new(), fields: None }, Some(false))?;
                     if dataset == dataset.base() {
                         *self.unmapped.entry(dataset.clone()).or_default() += 1;
                     }
@@ -268,7 +283,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Takes out of what a scope of ours holds the fields that don't belong there any more: the mapping gives them
-    /// to fewer readers now, or to none. Tells whether there were any.
+    /// to fewer readers now, or to none. Returns them.
     fn take_out(
         &self,
         tree: &DatasetName,
@@ -276,15 +291,11 @@ impl<'a> Collector<'a> {
         open: &OpenScope,
         given: Option<&BTreeMap<FieldName, Value>>,
         held: Option<&mut Record>,
-    ) -> bool {
-        let Some(record) = held else { return false };
-        let (scope, schema) = (&open.row.name, &open.schema);
-        let dataset = tree.base();
-        let Some(rules) = self.mapping.dataset.get(&dataset) else { return false };
-        let belongs = |field: &FieldName| {
-            let goes = || self.least.route(&dataset, field, row).as_ref() == Some(scope);
-            !rules.never.contains_key(field) && (!rules.fields.contains_key(field) || goes())
-        };
+    ) -> BTreeSet<FieldName> {
+        let Some(record) = held else { return BTreeSet::new() };
+        let Some(rules) = self.mapping.dataset.get(&tree.base()) else { return BTreeSet::new() };
+        let belongs = Belongs { mapping: &self.mapping, least: &self.least, mapped: &self.mapped };
+        let mut taken = belongs.take_out(tree, Some(row), &open.row.name, record);
         // What others have added is carried on, what the mapping named once and doesn't any more is taken back.
         let own = self.instance.id();
         let is_left = |field: &FieldName, cell: &Cell| {
@@ -292,11 +303,10 @@ impl<'a> Collector<'a> {
             let is_given = || given.is_some_and(|fields| fields.contains_key(field));
             !rules.fields.contains_key(field)
                 && !is_given()
-                && (schema.names(tree, field) || cell.elements().iter().any(|element| element.stamp.author == own))
+                && (open.schema.names(tree, field) || cell.elements().iter().any(|element| element.stamp.author == own))
         };
-        let before = record.cells.len();
-        record.cells.retain(|field, cell| belongs(field) && !is_left(field, cell));
-        record.cells.len() < before
+        taken.cells.extend(record.cells.extract_if(.., |field, cell| is_left(field, cell)));
+        taken.cells.into_keys().collect()
     }
 
     /// Notes what becomes of one record of one scope: `fields` are written, or what is held goes, if it may:
@@ -311,17 +321,26 @@ impl<'a> Collector<'a> {
     ) -> Result<(), Error> {
         let scope = &self.scopes[index];
         let Piece { held, narrowed, fields } = piece;
+        let is_narrowed = !narrowed.is_empty();
         let stamp = self.stamp(scope, base);
-        let write = Write { scope: &scope.open, stamp, published: scope.published };
         let direct = scope.is_on_parent(base);
         let mut too_large = BTreeMap::new();
+        if is_narrowed && !direct {
+            let late = scope.in_parent(self.instance, id)?.map(|mut held| {
+                held.cells.retain(|field, _| narrowed.contains(field));
+                (id.dataset.clone(), id.key, held)
+            });
+            self.scopes[index].late.extend(late);
+        }
+        let scope = &self.scopes[index];
+        let write = Write { scope: &scope.open, stamp, published: scope.published };
         let edit = match (fields, removes) {
             (Some(fields), _) => {
                 let bytes = match held {
-                    None if base == Base::Neither => None,
+                    None if base == Base::Neither && !self.may_begin(index, id)? => None,
                     None if direct => Some(codec::encode_written(&fields, &stamp, &id.origin)),
                     held => {
-                        let unchanged = if narrowed { held.clone() } else { None };
+                        let unchanged = if is_narrowed { held.clone() } else { None };
                         let all = (!direct).then(|| fields.clone());
                         let record = match held {
                             Some(held) if base == Base::Neither => write.beside(held, &id.dataset, fields),
@@ -329,7 +348,9 @@ impl<'a> Collector<'a> {
                         };
                         let record = record.or(unchanged);
                         let bytes = match (&record, all) {
-                            (Some(record), Some(all)) => self.onto_parent(scope, base, id, &write, record, all)?,
+                            (Some(record), Some(all)) => {
+                                self.onto_parent(scope, base, id, &write, (record, &narrowed), all)?
+                            }
                             (record, _) => record.as_ref().map(|record| codec::encode(record, &id.origin)),
                         };
                         if let (Some(record), Some(true)) = (&record, bytes.as_ref().map(|bytes| is_too_large(bytes))) {
@@ -343,20 +364,16 @@ impl<'a> Collector<'a> {
                     let whole = RecordId { dataset: id.dataset.base(), ..id.clone() };
                     self.hold_all(&whole, too_large, Why::TooLarge);
                 }
-                bytes.map(|bytes| if narrowed { Edit::Narrowed(bytes) } else { Edit::Put(bytes) })
+                bytes.map(|bytes| if is_narrowed { Edit::Narrowed(bytes) } else { Edit::Put(bytes) })
             }
             (None, Some(_)) if held.is_none() => None,
             (None, Some(deleted)) => {
-                let left = if direct { None } else { self.left_of(scope, base, id, &stamp)? };
-                match (deleted, left) {
-                    // Somebody edited it meanwhile: it lives on.
-                    (true, Some(_)) => None,
-                    (true, None) => Some(Edit::Deleted),
-                    (false, left) => {
-                        let late = left.map(|record| (id.dataset.clone(), id.key, record));
-                        self.scopes[index].late.extend(late);
-                        Some(Edit::Withdrawn)
-                    }
+                let left = if direct || deleted { None } else { self.left_of(scope, base, id, &stamp)? };
+                if deleted {
+                    Some(Edit::Deleted)
+                } else {
+                    self.scopes[index].late.extend(left.map(|record| (id.dataset.clone(), id.key, record)));
+                    Some(Edit::Withdrawn)
                 }
             }
             (None, None) => None,
@@ -379,6 +396,13 @@ impl<'a> Collector<'a> {
         most.put_aside(dir).map_err(Error::io("keep edits in", dir))
     }
 
+    /// Tells whether a row that may be older than its record may bring a piece of it that isn't there: never the record
+    /// itself, fields of it for fewer readers unless they were taken back.
+    fn may_begin(&self, index: usize, id: &RecordId) -> Result<bool, Error> {
+        let scope = &self.scopes[index].open.row.id;
+        Ok(id.dataset != id.dataset.base() && !self.instance.state.is_withdrawn(scope, &id.dataset, &id.key)?)
+    }
+
     /// Makes a scope of ours that a row asks for and that isn't there yet.
     fn make_room(&mut self, name: &ScopeName) -> Result<(), Error> {
         let own = self.instance.id();
@@ -392,7 +416,7 @@ impl<'a> Collector<'a> {
 
     /// The stamp of writes on a view. Edits on the target get the number after those on the applied
     /// view; if there are none of those, a number is left out, which nobody minds.
-    fn stamp(&self, scope: &Working, base: Base) -> Stamp {
+    pub(super) fn stamp(&self, scope: &Working, base: Base) -> Stamp {
         let offset = if base == Base::Target && !scope.on_applied.is_empty() { 2 } else { 1 };
         Stamp {
             author: self.instance.id(),
@@ -400,14 +424,6 @@ impl<'a> Collector<'a> {
             sequence: scope.open.row.sequence + offset,
             time: self.now,
         }
-    }
-}
-
-impl Collector<'_> {
-    /// Returns what the parent has of a record if that holds anything that the row, which is gone, did not show.
-    fn left_of(&self, scope: &Working, base: Base, id: &RecordId, stamp: &Stamp) -> Result<Option<Record>, Error> {
-        let held = scope.in_parent(self.instance, id)?;
-        Ok(held.filter(|held| scope.join(base, None, held, stamp) != Joined::Absent))
     }
 }
 

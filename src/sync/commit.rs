@@ -7,8 +7,10 @@ use super::edits::{Edit, Edited, Edits};
 use super::error::{Error, through};
 use super::held::HeldRows;
 use super::instance::Instance;
+use super::pieces::Trace;
 use super::progress::Event;
 use super::scopes::OpenScope;
+use super::settle::SETTLED_KEY;
 use super::status::{PRIVATE_KEY, TOO_LARGE_KEY};
 use super::view::View;
 use crate::connector::contract::{Base, Capture, Connector, Position, Sighting, SinkError};
@@ -25,7 +27,6 @@ use crate::state::database;
 use crate::state::pending::PendingSettle;
 use crate::sys::clock::UnixMillis;
 use crate::tree::apply::{Failed, try_apply};
-use crate::tree::get::get;
 
 /// What a commit did.
 #[derive(Debug, Default, serde::Serialize)]
@@ -38,6 +39,9 @@ pub struct CommitSummary {
     pub private: BTreeMap<String, u64>,
     /// Records too large to travel, with their bytes: what is shared of them stays as it was.
     pub too_large: BTreeMap<String, u64>,
+    /// New rows that stay home because they may be rows that were marked, by dataset.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept_home: BTreeMap<DatasetName, u64>,
     /// Own records of datasets that the mapping doesn't have any more, by dataset: they are withdrawn.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unmapped: BTreeMap<DatasetName, u64>,
@@ -66,8 +70,6 @@ pub enum Mode {
     DryRun,
 }
 
-/// The key under which the state keeps the number of the last capture that was settled.
-const SETTLED_KEY: &str = "settled";
 /// After how many rows whoever watches is told.
 const TELL_EVERY: u64 = 64;
 
@@ -90,6 +92,7 @@ impl Instance {
         self.settle_pending()?;
         let position = self.with_database(|database| Ok(database.position()?))?;
         self.check_is_newest(&position)?;
+        self.end_saying()?;
         let views = views_of(&position)?;
         let (collector, capture) = self.collect(&views, |database, now, sink| database.capture(now, sink))?;
         let mut summary = summarize(&capture);
@@ -143,42 +146,6 @@ impl Instance {
         Ok((collector, capture))
     }
 
-    /// Finishes a settlement that a crash interrupted.
-    ///
-    /// # Errors
-    /// The database can't be written.
-    pub fn settle_pending(&self) -> Result<(), Error> {
-        let Some(pending) = self.state.pending()? else { return Ok(()) };
-        let capture = Capture { number: pending.number, ..Capture::default() };
-        let position = Position { settled: pending.number, applied: pending.applied, target: pending.target };
-        self.with_database(|database| match database.settle(&capture, &position) {
-            // The crash came after the database had taken it.
-            Err(connector::Error::StaleCapture { number, wanted }) if wanted == number + 1 => Ok(()),
-            other => Ok(other?),
-        })?;
-        Ok(self.state.clear_pending()?)
-    }
-
-    /// Refuses a database that has settled less than this state knows of: a backup of it was put back, and what it doesn't hold
-    /// would look deleted by its owner. Nothing was read of it before: a capture gives rows that it doesn't know to new records, and a
-    /// restore would not recognise them any more.
-    fn check_is_newest(&self, position: &Position) -> Result<(), Error> {
-        let known = self.state.meta(SETTLED_KEY)?.and_then(|text| text.parse().ok()).unwrap_or(0);
-        match position.settled >= known {
-            true => Ok(()),
-            false => Err(Error::OldDatabase { found: position.settled, known }),
-        }
-    }
-
-    /// Takes the application's database as it is, as the next commit finds it: a restore brings it up to date.
-    ///
-    /// # Errors
-    /// The state can't be written.
-    pub(super) fn forget_settled(&self) -> Result<(), Error> {
-        self.forget_schema()?;
-        Ok(self.state.set_meta(SETTLED_KEY, "0")?)
-    }
-
     fn keep(
         &self,
         (scopes, held): (Vec<Working>, &HeldRows),
@@ -192,11 +159,15 @@ impl Instance {
         self.refresh_schemas()?;
         // Nothing was written down in the application's database either, so nothing is to be settled.
         let idle = capture.reported == 0;
+        let mut traces: BTreeMap<InstanceId, Vec<Trace>> = BTreeMap::new();
         for working in scopes {
-            self.keep_scope(working, now, &mut applied, target.as_mut(), summary)?;
+            let trace = self.keep_scope(working, now, &mut applied, target.as_mut(), summary)?;
+            trace.into_iter().for_each(|(origin, trace)| traces.entry(origin).or_default().push(trace));
         }
+        traces.iter().try_for_each(|(origin, traces)| self.keep_pieces_together(origin, traces).map(drop))?;
         self.found_scopes(now)?;
         self.keep_held(held)?;
+        self.keep_heirs(capture)?;
         let (applied, target) = (applied.encode(), target.map(|view| view.encode()));
         let position = Position { settled: capture.number, applied: applied.clone(), target: target.clone() };
         let json = |counts| serde_json::to_string(counts).expect("words and counts");
@@ -238,12 +209,12 @@ impl Instance {
         applied: &mut View,
         target: Option<&mut View>,
         summary: &mut CommitSummary,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<(InstanceId, Trace)>, Error> {
         let is_on_target = working.target.is_some() && !working.is_behind && working.is_on_parent(Base::Target);
         let is_on_applied = working.target.is_none() && !working.is_behind && working.is_on_parent(Base::Applied);
         let Working { open, applied: shown, parent, on_applied, on_target, late, is_new, .. } = working;
         if on_applied.is_empty() && on_target.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         if is_new {
             self.state.put_manifest(&open.row)?;
@@ -272,8 +243,7 @@ impl Instance {
             self.state.mark_refold(&row.id)?;
         }
         self.state.set_sequence(&row.id, sequence)?;
-        self.advance(&open, &newest)?;
-        Ok(())
+        Ok(Some((row.origin, self.advance(&open, &newest)?)))
     }
 
     fn commit_edits(
@@ -420,8 +390,10 @@ impl CommitSummary {
         }
         (self.rows, self.private, self.too_large) = (later.rows, later.private, later.too_large);
         self.unwatched = later.unwatched;
-        for (dataset, count) in later.unmapped {
-            *self.unmapped.entry(dataset).or_default() += count;
+        for (sums, more) in [(&mut self.unmapped, later.unmapped), (&mut self.kept_home, later.kept_home)] {
+            for (dataset, count) in more {
+                *sums.entry(dataset).or_default() += count;
+            }
         }
     }
 
@@ -434,25 +406,6 @@ impl CommitSummary {
         entry.commit = commit;
         entry.put += counts.put;
         entry.removed += counts.removed;
-    }
-}
-
-impl Instance {
-    /// Reads a record of a commit.
-    ///
-    /// # Errors
-    /// `Tree`, `Record`.
-    pub fn record_at(
-        &self,
-        scope: &OpenScope,
-        at: &Known,
-        dataset: &DatasetName,
-        key: &RecordKey,
-    ) -> Result<Option<Record>, Error> {
-        let root = at.commit.root(dataset);
-        let found = get(&self.state, &scope.row.id_key, &root, key.as_bytes())
-            .map_err(|source| Error::Tree { scope: scope.row.name.to_string(), source })?;
-        found.map(|bytes| decode_record(&bytes, &scope.row.origin, dataset, key)).transpose()
     }
 }
 
@@ -471,6 +424,7 @@ fn summarize(capture: &Capture) -> CommitSummary {
         rows: capture.rows,
         private: private_counts(&capture.private),
         unwatched: capture.unwatched.clone(),
+        kept_home: capture.heirs.kept.clone(),
         ..CommitSummary::default()
     }
 }

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::instance::Instance;
 use crate::cbor::reader::Reader;
 use crate::cbor::writer::Writer;
+use crate::connector::alone::{AloneRows, LeftAlone, Look};
 use crate::connector::column::Stays;
 use crate::id::bytes::{InstanceId, RecordKey};
 use crate::id::name::{DatasetName, FieldName};
@@ -20,6 +21,8 @@ use crate::record::value::Value;
 
 /// The key under which the state keeps them.
 const HELD_KEY: &str = "held";
+/// The key under which the state keeps what was known of their scopes when their rows were looked at last.
+const SCOPES_KEY: &str = "held scopes";
 
 /// By record, what its row shows that no capture could take in.
 pub(super) type HeldRows = BTreeMap<RecordId, Held>;
@@ -102,10 +105,56 @@ impl Instance {
         if before == text { Ok(()) } else { Ok(self.state.set_meta(HELD_KEY, &text)?) }
     }
 
-    /// Returns what the connector is to leave alone.
-    pub(super) fn held_fields(&self) -> Result<BTreeMap<RecordId, BTreeSet<FieldName>>, Error> {
-        let fields = |(id, held): (RecordId, Held)| (id, held.before.into_keys().collect());
-        Ok(self.held_rows()?.into_iter().map(fields).collect())
+    /// Returns what the connector is to leave alone. Where a field was meant for others the row is looked at again when its record
+    /// says something else, or when we know more scopes of its origin: perhaps it is meant for us now.
+    pub(super) fn held_fields(&self) -> Result<AloneRows, Error> {
+        let mut alone = AloneRows::new();
+        let held = self.held_rows()?;
+        let knows_more = self.state.meta(SCOPES_KEY)?.as_ref() != Some(&self.scopes_of_held(&held)?);
+        for (id, Held { why, before }) in held {
+            if !self.is_taken_back(&id)? {
+                let look = match why {
+                    Why::Elsewhere if knows_more => Look::Applied,
+                    Why::Elsewhere => Look::Changed,
+                    _ => Look::Edited,
+                };
+                alone.insert(id, LeftAlone { fields: before.into_keys().collect(), look });
+            }
+        }
+        Ok(alone)
+    }
+
+    /// Spells what we know of the scopes in which fields could go that stay here.
+    fn scopes_of_held(&self, held: &HeldRows) -> Result<String, Error> {
+        let elsewhere = held.iter().filter(|(_, held)| held.why == Why::Elsewhere);
+        let origins: BTreeSet<InstanceId> = elsewhere.map(|(id, _)| id.origin).collect();
+        let mut text = String::new();
+        for origin in origins {
+            for row in self.state.scopes_of(&origin)? {
+                text += &format!("{}:{}:{} ", row.id, row.manifest_seq, row.local_head.is_some());
+            }
+        }
+        Ok(text)
+    }
+
+    /// Tells whether the origin of a record withdrew it from all that we read: what was written into its row goes with it.
+    fn is_taken_back(&self, id: &RecordId) -> Result<bool, Error> {
+        let mut is_withdrawn = false;
+        for row in self.state.scopes_of(&id.origin)? {
+            is_withdrawn |= self.state.is_withdrawn(&row.id, &id.dataset, &id.key)?;
+        }
+        if id.origin == self.id() || !is_withdrawn {
+            return Ok(false);
+        }
+        for scope in &self.open_scopes_of(&id.origin)? {
+            let head = scope.row.local_head.map(|head| self.state.known_commit(&scope.row.id, &head)).transpose()?;
+            if let Some(head) = head
+                && self.record_at(scope, &head, &id.dataset, &id.key)?.is_some()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Returns the records whose rows are to be written again, now that nothing stays in them.
@@ -114,11 +163,20 @@ impl Instance {
         Ok(again.map(|(id, _)| id).collect())
     }
 
-    /// Notes that they were.
+    /// Notes that they were, and forgets what stayed in rows that are withdrawn.
     pub(super) fn forget_again(&self) -> Result<(), Error> {
-        let mut held = self.held_rows()?;
-        held.retain(|_, held| held.why != Why::Again);
-        self.keep_held(&held)
+        let mut left = HeldRows::new();
+        let held = self.held_rows()?;
+        let known = self.scopes_of_held(&held)?;
+        if self.state.meta(SCOPES_KEY)?.unwrap_or_default() != known {
+            self.state.set_meta(SCOPES_KEY, &known)?;
+        }
+        for (id, held) in held {
+            if held.why != Why::Again && !self.is_taken_back(&id)? {
+                left.insert(id, held);
+            }
+        }
+        self.keep_held(&left)
     }
 
     /// Lists them for people: records with the fields and why, but those too large, which are listed with their size.

@@ -1,6 +1,6 @@
 //! What a capture finds in rows that don't show what their records say: which of it is new, and which of it stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::collect::{Collector, Working};
 use super::error::Error;
@@ -13,6 +13,7 @@ use crate::merge::strategy::show;
 use crate::record::cell::Record;
 use crate::record::codec::{self, CAPTURED_BYTES_MAX};
 use crate::record::recordid::RecordId;
+use crate::record::stamp::Stamp;
 use crate::record::value::Value;
 
 /// What scopes hold of a record and of its overlay, with their places among those of a capture.
@@ -30,6 +31,38 @@ pub(super) struct Behind {
 }
 
 impl Collector<'_> {
+    /// Tells whether a record that its row has lost lives on: somebody edited a piece of it that the row did not show yet.
+    pub(super) fn lives_on(
+        &self,
+        base: Base,
+        [whole, overlay]: [&RecordId; 2],
+        pieces: &Pieces,
+    ) -> Result<bool, Error> {
+        for (index, ..) in pieces {
+            let scope = &self.scopes[*index];
+            let stamp = self.stamp(scope, base);
+            if !scope.is_on_parent(base)
+                && (self.left_of(scope, base, whole, &stamp)?.is_some()
+                    || self.left_of(scope, base, overlay, &stamp)?.is_some())
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns what the parent has of a record if that holds anything that the row, which is gone, did not show.
+    pub(super) fn left_of(
+        &self,
+        scope: &Working,
+        base: Base,
+        id: &RecordId,
+        stamp: &Stamp,
+    ) -> Result<Option<Record>, Error> {
+        let held = scope.in_parent(self.instance, id)?;
+        Ok(held.filter(|held| scope.join(base, None, held, stamp) != Joined::Absent))
+    }
+
     /// Finds out of which fields that could not be taken in so far the record says something else by now.
     pub(super) fn look_back(&mut self, dataset: &DatasetName, pieces: &Pieces) {
         let Some(was) = &self.row.was else { return };
@@ -58,7 +91,8 @@ impl Collector<'_> {
     pub(super) fn hold_edits(&mut self, id: &RecordId, pieces: &Pieces, fields: &BTreeMap<FieldName, Value>, why: Why) {
         let before = |(field, value): (&FieldName, &Value)| {
             let shown = match self.shown(&id.dataset, pieces, field) {
-                None if why == Why::Gone => Some(Value::Null),
+                // What nobody sent of it so far would have been shown as nothing.
+                None if why == Why::Gone || self.least.of(&id.dataset, field).is_some() => Some(Value::Null),
                 shown => shown,
             };
             shown.filter(|shown| !shown.same(value)).map(|shown| (field.clone(), shown))
@@ -102,14 +136,15 @@ impl Collector<'_> {
         None
     }
 
-    /// Spells an edited record as the parent is to have it, whose record may be another one than the row showed.
+    /// Spells an edited record as the parent is to have it, whose record may be another one than the row showed; without the
+    /// fields that are for fewer readers now.
     pub(super) fn onto_parent(
         &self,
         scope: &Working,
         base: Base,
         id: &RecordId,
         write: &Write<'_>,
-        record: &Record,
+        (record, narrowed): (&Record, &BTreeSet<FieldName>),
         fields: BTreeMap<FieldName, Value>,
     ) -> Result<Option<Vec<u8>>, Error> {
         let Some(held) = scope.in_parent(self.instance, id)? else {
@@ -121,7 +156,11 @@ impl Collector<'_> {
         };
         Ok(match scope.join(base, Some(record), &held, &write.stamp) {
             Joined::Absent => None,
-            Joined::Present { record, .. } => Some(codec::encode(&record, &id.origin)),
+            Joined::Present { mut record, .. } => {
+                // Whoever wrote there meanwhile.
+                record.cells.retain(|field, _| !narrowed.contains(field));
+                Some(codec::encode(&record, &id.origin))
+            }
         })
     }
 }

@@ -190,7 +190,8 @@ impl Instance {
             self.state.set_withdrawn(&scope.row.id, dataset, key, true)?;
         }
         // A snapshot says nothing of what it leaves out.
-        if building.withdraws || prepared.start.is_none() && self.leaves_out(scope, head)? {
+        let leaves_out = || if prepared.start.is_none() { self.leaves_out(scope, head) } else { Ok(false) };
+        if building.withdraws || leaves_out()? || self.takes_back(scope, head)? {
             self.note_withdrawn_by_origin(scope)?;
         }
         self.state.put_head(&TrackedHead {

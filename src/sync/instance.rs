@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::config::{self, Config};
 use super::error::Error;
@@ -302,7 +303,8 @@ impl Instance {
         let names: BTreeMap<InstanceId, PeerName> =
             self.state.peers()?.into_iter().map(|peer| (peer.id, peer.name)).collect();
         let (addressees, readers, restoring) = (self.addressees()?, self.readers()?, self.restoring);
-        let context = Context { own: self.id(), names, addressees, readers, restoring };
+        let said = Arc::new(self.said()?);
+        let context = Context { own: self.id(), names, addressees, readers, restoring, said };
         if self.config.files.is_empty() {
             return self.open_tables(context);
         }

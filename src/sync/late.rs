@@ -1,4 +1,4 @@
-//! Late edits: what writers wrote into records of ours before they heard that these had left their scope.
+//! Late edits: what writers wrote into records of ours, or into fields, before they heard that these had left their scope.
 //!
 //! They are in no scope any more and must not come back into one by themselves, and the row is as its owner left
 //! it. So they are kept here, with the values, until the owner has looked at them.

@@ -5,6 +5,7 @@
 //! rest of a record that one side deleted while the other edited it. Two writers who do so at once write
 //! equal values, which are no conflict.
 
+use super::belongs::Belongs;
 use super::commit::decode_record;
 use super::compose::Edits;
 use super::error::Error;
@@ -12,11 +13,13 @@ use super::instance::Instance;
 use super::merge::ScopeMerge;
 use super::scopes::OpenScope;
 use crate::history::join::{Cut, Known};
-use crate::id::name::{DatasetName, ScopeName};
+use crate::id::bytes::RecordKey;
+use crate::id::name::DatasetName;
 use crate::merge::strategy::show;
 use crate::record::cell::{Cell, Record};
 use crate::record::recordid::RecordId;
 use crate::record::stamp::Stamp;
+use crate::scope::audience::Audience;
 
 impl Instance {
     /// Returns the joined commit, or a capture commit on top of it that mends it.
@@ -35,7 +38,7 @@ impl Instance {
         let mut mends = Edits::new();
         for cut in cut {
             // Of what its origin withdrew only our own words go on: the origin keeps them, and takes the record out again.
-            if !self.is_withdrawn_there(scope, cut)?
+            if !self.is_withdrawn_there(scope, &cut.dataset, &cut.key)?
                 && let Some(record) = self.whole_again(scope, joined, cut, stamp)?
             {
                 mends.insert((cut.dataset.clone(), cut.key), Some(record));
@@ -74,8 +77,8 @@ impl Instance {
             return Ok(joined.clone());
         }
         let mut edits = Edits::new();
-        for cut @ Cut { dataset, key, whole } in cut {
-            if self.is_withdrawn_there(scope, cut)? {
+        for Cut { dataset, key, whole } in cut {
+            if self.is_withdrawn_there(scope, dataset, key)? {
                 edits.insert((dataset.clone(), *key), None);
                 merge.withdrawn_again += 1;
             } else if let Some(mut record) = self.record_at(scope, joined, dataset, key)? {
@@ -93,14 +96,27 @@ impl Instance {
     }
 
     /// Tells whether the origin of another's scope took a record out of it, for fewer readers.
-    fn is_withdrawn_there(&self, scope: &OpenScope, cut: &Cut) -> Result<bool, Error> {
+    pub(super) fn is_withdrawn_there(
+        &self,
+        scope: &OpenScope,
+        dataset: &DatasetName,
+        key: &RecordKey,
+    ) -> Result<bool, Error> {
         let row = &scope.row;
-        if row.origin == self.id() || !self.state.is_withdrawn(&row.id, &cut.dataset, &cut.key)? {
+        if row.origin == self.id() || !self.state.is_withdrawn(&row.id, dataset, key)? {
             return Ok(false);
         }
         let Some(origin) = self.state.head(&row.id, &row.origin)? else { return Ok(false) };
         let origin = self.state.known_commit(&row.id, &origin.commit)?;
-        Ok(self.record_at(scope, &origin, &cut.dataset, &cut.key)?.is_none())
+        Ok(self.record_at(scope, &origin, dataset, key)?.is_none())
+    }
+
+    /// Tells whether another's scope holds nothing of a record but what writers wrote into it before they heard that its origin took it out:
+    /// until that takes it out again, the record is where the origin put it.
+    pub(super) fn is_left_over(&self, scope: &OpenScope, id: &RecordId, record: &Record) -> Result<bool, Error> {
+        let row = &scope.row;
+        let is_by_others = || record.elements().all(|(_, element)| element.stamp.author != row.origin);
+        Ok(row.origin != self.id() && is_by_others() && self.state.is_withdrawn(&row.id, &id.dataset, &id.key)?)
     }
 
     /// The record with the fields that the deletion took, written again; `None` if nothing of it lives.
@@ -114,7 +130,7 @@ impl Instance {
         Ok(Some(record))
     }
 
-    /// Finds what a writer's concurrent edit would bring back into our scope although its row is meant for
+    /// Finds what a writer's concurrent edit would bring back into our scope although its row, or the field, is meant for
     /// fewer readers now: what is private never leaves, whoever edits it.
     fn withdraw_again(
         &self,
@@ -123,7 +139,12 @@ impl Instance {
         joined: &Known,
         mends: &mut Edits,
     ) -> Result<(), Error> {
-        let least = self.with_database(|database| Ok(database.least_scopes()))?;
+        if before.commit.datasets == joined.commit.datasets {
+            return Ok(());
+        }
+        let mapping = self.mapping()?;
+        let (least, mapped) = self.with_database(|database| Ok((database.least_scopes(), database.datasets())))?;
+        let belongs = Belongs { mapping: &mapping, least: &least, mapped: &mapped };
         // Few at a time: the records are in memory, and the database is asked for all of them at once.
         let mut several = Vec::new();
         let mut look = |several: &mut Vec<(RecordId, DatasetName, Vec<u8>)>| -> Result<(), Error> {
@@ -132,20 +153,36 @@ impl Instance {
             }
             let ids: Vec<RecordId> = several.iter().map(|(id, ..)| id.clone()).collect();
             let audiences = self.with_database(|database| Ok(database.audiences(&ids)?))?;
-            for ((id, dataset, bytes), audience) in several.drain(..).zip(audiences) {
-                // A row that is gone here was deleted; a concurrent edit brings it back, which is shown.
-                let belongs = |row: &ScopeName| match dataset.is_overlay() {
-                    true => *row != scope.row.name && least.routes(&id.dataset, row).contains(&scope.row.name),
-                    false => *row == scope.row.name,
+            for ((id, tree, bytes), audience) in several.drain(..).zip(audiences) {
+                let row = audience.as_ref().map(Audience::scope);
+                let is_for_it = match row {
+                    Some(row) => row.is_some_and(|row| belongs.piece(&tree, row, &scope.row.name)),
+                    // A row that is gone here was deleted; a concurrent edit brings it back, which is shown. But where it had left the
+                    // scope before, nobody wanted it there any more.
+                    None => !self.state.is_withdrawn(&scope.row.id, &tree, &id.key)?,
                 };
-                if audience.is_some_and(|audience| !audience.scope().is_some_and(belongs)) {
-                    mends.insert((dataset.clone(), id.key), None);
-                    // What the writer wrote is not lost: its owner decides what becomes of it.
-                    let record = decode_record(&bytes, &scope.row.origin, &dataset, &id.key)?;
-                    self.keep_late(scope, before, &dataset, &id.key, &record)?;
-                    // The writer's head carries it.
-                    self.state.mark_refold(&scope.row.id)?;
+                let may_stay = belongs.dataset(&id.dataset) && is_for_it;
+                if may_stay && !belongs.narrows(&id.dataset) {
+                    continue;
                 }
+                let place = (tree.clone(), id.key);
+                let joined = decode_record(&bytes, &scope.row.origin, &tree, &id.key)?;
+                let mut rest = mends.get(&place).cloned().flatten().unwrap_or_else(|| joined.clone());
+                let late = if may_stay {
+                    let taken = belongs.take_out(&tree, row.flatten(), &scope.row.name, &mut rest);
+                    if taken.cells.is_empty() {
+                        continue;
+                    }
+                    taken
+                } else {
+                    rest.cells.clear();
+                    joined
+                };
+                mends.insert(place, (!rest.cells.is_empty()).then_some(rest));
+                // What the writer wrote is not lost: its owner decides what becomes of it.
+                self.keep_late(scope, before, &tree, &id.key, &late)?;
+                // The writer's head carries it.
+                self.state.mark_refold(&scope.row.id)?;
             }
             Ok(())
         };

@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::commit::decode_record;
 use super::error::Error;
 use super::instance::Instance;
+use super::pieces::Trace;
 use super::resolve::is_open;
 use super::scopes::OpenScope;
 use crate::history::commit::{Commit, Making};
 use crate::history::join::{Cut, Known, Merged, Outcome, Summary, join};
-use crate::id::bytes::RecordKey;
+use crate::id::bytes::{InstanceId, RecordKey};
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::cell::Record;
 use crate::state::database;
 use crate::tree::diff::diff;
+use crate::tree::get::get;
 
 /// What a merge did in one scope.
 #[derive(Debug, Clone, Default, serde::Serialize)]
@@ -26,11 +28,27 @@ pub struct ScopeMerge {
     pub merged: bool,
     /// How records were joined.
     pub records: Summary,
+    /// By how many more fields wait for somebody to choose a value.
+    pub conflicts: u64,
     /// Records that a writer edited after we had taken them out of the scope: taken out again.
     pub withdrawn_again: u64,
     /// Records that were written again: as a whole, where one side deleted and the other edited; or for words of a writer who may
     /// write no more.
     pub written_again: u64,
+}
+
+/// What joins met.
+#[derive(Default)]
+struct Met {
+    cut: Vec<Cut>,
+    lone: Vec<(DatasetName, RecordKey)>,
+}
+
+impl Met {
+    fn trace(self, scope: &OpenScope, before: Option<Known>) -> Trace {
+        let cut = self.cut.into_iter().map(|cut| (cut.dataset, cut.key)).collect();
+        Trace { scope: scope.row.id, before, cut, lone: self.lone }
+    }
 }
 
 impl Instance {
@@ -39,15 +57,15 @@ impl Instance {
     /// # Errors
     /// A tree is missing or damaged, or two heads claim the same writes and differ.
     pub fn merge(&self) -> Result<BTreeMap<String, ScopeMerge>, Error> {
-        self.merge_scopes(|scope| {
+        self.merge_scopes(|scopes| {
             let transaction = self.state.transaction()?;
-            let merge = self.merge_scope(scope);
-            if merge.is_err() {
+            let merges = self.merge_origin(scopes);
+            if merges.is_err() {
                 self.state.forget_cache();
             }
-            let merge = merge?;
+            let merges = merges?;
             database::commit(transaction)?;
-            Ok(merge)
+            Ok(merges)
         })
     }
 
@@ -56,33 +74,57 @@ impl Instance {
     /// # Errors
     /// As `merge`.
     pub(super) fn merge_within(&self) -> Result<BTreeMap<String, ScopeMerge>, Error> {
-        self.merge_scopes(|scope| self.merge_scope(scope))
+        self.merge_scopes(|scopes| self.merge_origin(scopes))
     }
 
     fn merge_scopes(
         &self,
-        mut work: impl FnMut(&OpenScope) -> Result<ScopeMerge, Error>,
+        mut work: impl FnMut(&[OpenScope]) -> Result<Vec<ScopeMerge>, Error>,
     ) -> Result<BTreeMap<String, ScopeMerge>, Error> {
-        let mut merges = BTreeMap::new();
+        let mut by_origin: BTreeMap<InstanceId, Vec<OpenScope>> = BTreeMap::new();
         for row in self.state.scopes()? {
-            if !self.follows(&row)? {
-                continue;
+            if self.follows(&row)?
+                && let Some(scope) = self.open_scope(row)?
+            {
+                by_origin.entry(scope.row.origin).or_default().push(scope);
             }
-            let Some(scope) = self.open_scope(row)? else { continue };
-            let merge = work(&scope)?;
-            if merge.from != merge.to {
-                merges.insert(scope.label(self)?, merge);
+        }
+        let mut merges = BTreeMap::new();
+        for scopes in by_origin.values() {
+            for (scope, merge) in scopes.iter().zip(work(scopes)?) {
+                if merge.from != merge.to {
+                    merges.insert(scope.label(self)?, merge);
+                }
             }
         }
         Ok(merges)
     }
 
-    fn merge_scope(&self, scope: &OpenScope) -> Result<ScopeMerge, Error> {
+    /// Merges the scopes of one origin, together: pieces of one record lie in several.
+    fn merge_origin(&self, scopes: &[OpenScope]) -> Result<Vec<ScopeMerge>, Error> {
+        let (mut merges, mut traces) = (Vec::new(), Vec::new());
+        for scope in scopes {
+            let (merge, trace) = self.merge_scope(scope)?;
+            merges.push(merge);
+            traces.push(trace);
+        }
+        let Some(origin) = scopes.first().map(|scope| scope.row.origin) else { return Ok(merges) };
+        let again = self.keep_pieces_together(&origin, &traces)?;
+        for (scope, merge) in scopes.iter().zip(&mut merges) {
+            if let Some(count) = again.get(&scope.row.id) {
+                merge.written_again += count;
+                merge.to = self.scope_row(&scope.row.id)?.local_head;
+            }
+        }
+        Ok(merges)
+    }
+
+    fn merge_scope(&self, scope: &OpenScope) -> Result<(ScopeMerge, Trace), Error> {
         let row = self.scope_row(&scope.row.id)?;
         let mut merge = ScopeMerge { from: row.local_head, ..ScopeMerge::default() };
         let mut local = row.local_head.map(|id| self.state.known_commit(&row.id, &id)).transpose()?;
-        let before = local.clone();
-        let mut cut = Vec::new();
+        let mut before = local.clone();
+        let mut met = Met::default();
         for head in self.state.heads(&row.id)? {
             let counts = scope.manifest.may_write(&head.signer) && !self.state.is_forked(&row.id, &head.signer)?;
             if !counts {
@@ -90,23 +132,29 @@ impl Instance {
             }
             let theirs = self.state.known_commit(&row.id, &head.commit)?;
             local = Some(match local {
-                None => theirs,
-                Some(ours) => self.join_counting(scope, &ours, &theirs, &mut merge, &mut cut)?,
+                // Who meets a scope for the first time may be the first to join its heads.
+                None => before.insert(theirs).clone(),
+                Some(ours) => self.join_counting(scope, &ours, &theirs, &mut merge, &mut met)?,
             });
         }
         if scope.manifest.may_write(&self.id())
             && let (Some(before), Some(joined)) = (&before, &local)
         {
-            local = Some(self.mend(scope, before, joined, &cut, &mut merge)?);
+            local = Some(self.mend(scope, before, joined, &met.cut, &mut merge)?);
         } else if let Some(joined) = &local {
-            local = Some(self.let_go(scope, joined, &cut, &mut merge)?);
+            local = Some(self.let_go(scope, joined, &met.cut, &mut merge)?);
         }
         local = local.map(|joined| self.write_orphans_again(scope, &joined, &mut merge)).transpose()?;
         if let Some(local) = &local {
+            let open = || self.state.conflict_count(&row.id);
+            let open_before = open()?;
             self.advance(scope, local)?;
+            merge.conflicts = open()?.saturating_sub(open_before);
         }
-        merge.to = local.map(|known| known.id);
-        Ok(merge)
+        merge.to = local.as_ref().map(|known| known.id);
+        // Before anything was merged; who meets the scope for the first time held nothing.
+        let before = before.filter(|before| merge.from == Some(before.id) && merge.from != merge.to);
+        Ok((merge, met.trace(scope, before)))
     }
 
     fn join_counting(
@@ -115,20 +163,20 @@ impl Instance {
         ours: &Known,
         theirs: &Known,
         merge: &mut ScopeMerge,
-        cut: &mut Vec<Cut>,
+        met: &mut Met,
     ) -> Result<Known, Error> {
         let error = |source| Error::Join { scope: scope.row.name.to_string(), source };
         match join(&self.state, &scope.row.id_key, &scope.row.origin, ours, theirs).map_err(error)? {
             Outcome::Left => Ok(ours.clone()),
             Outcome::Right => Ok(theirs.clone()),
             Outcome::Merged(merged) => {
-                let Merged { known, summary, cut: newly_cut } = *merged;
+                let Merged { known, summary, cut, lone } = *merged;
                 self.state.put_commit(&scope.row.id, &scope.row.id_key, &known.commit.encode())?;
-                cut.extend(newly_cut);
+                met.cut.extend(cut);
+                met.lone.extend(lone);
                 merge.merged = true;
                 merge.records.combined += summary.combined;
                 merge.records.edits_against_deletes += summary.edits_against_deletes;
-                merge.records.conflicts += summary.conflicts;
                 Ok(known)
             }
         }
@@ -139,37 +187,37 @@ impl Instance {
     /// # Errors
     /// As `merge`.
     pub(super) fn join_known(&self, scope: &OpenScope, ours: &Known, theirs: &Known) -> Result<Known, Error> {
-        self.join_counting(scope, ours, theirs, &mut ScopeMerge::default(), &mut Vec::new())
+        self.join_counting(scope, ours, theirs, &mut ScopeMerge::default(), &mut Met::default())
     }
 
-    /// Moves a scope's local head to the join of it and `newer`, and keeps the list of conflicts.
+    /// Moves a scope's local head to the join of it and `newer`, and keeps the list of conflicts. Returns what that met.
     ///
     /// # Errors
     /// As `merge`.
-    pub(super) fn advance(&self, scope: &OpenScope, newer: &Known) -> Result<(), Error> {
+    pub(super) fn advance(&self, scope: &OpenScope, newer: &Known) -> Result<Trace, Error> {
         let row = self.scope_row(&scope.row.id)?;
         let old = row.local_head.map(|id| self.state.known_commit(&row.id, &id)).transpose()?;
         let mut merge = ScopeMerge::default();
-        let mut cut = Vec::new();
+        let mut met = Met::default();
         let joined = match &old {
             None => newer.clone(),
-            Some(old) => self.join_counting(scope, old, newer, &mut merge, &mut cut)?,
+            Some(old) => self.join_counting(scope, old, newer, &mut merge, &mut met)?,
         };
         // A capture that takes rows out of a scope may meet edits of them that were merged before it.
         let new = if scope.manifest.may_write(&self.id()) && joined.id != newer.id {
-            self.mend(scope, newer, &joined, &cut, &mut merge)?
+            self.mend(scope, newer, &joined, &met.cut, &mut merge)?
         } else {
-            self.let_go(scope, &joined, &cut, &mut merge)?
+            self.let_go(scope, &joined, &met.cut, &mut merge)?
         };
         if old.as_ref().is_some_and(|old| old.id == new.id) {
-            return Ok(());
+            return Ok(met.trace(scope, None));
         }
         self.state.set_local_head(&row.id, &new.id)?;
         // Only a merge, here or elsewhere, can open or close a conflict; captures on a head without
         // conflicts can't.
         let is_first_capture = old.is_none() && matches!(new.commit.making, Making::Capture { parent: None, .. });
         if is_first_capture {
-            return Ok(());
+            return Ok(met.trace(scope, None));
         }
         let before = old.map(|known| known.commit);
         let had_conflicts = self.state.has_conflicts(&row.id)?;
@@ -180,7 +228,25 @@ impl Instance {
                 true => Ok(self.state.set_conflicts(&row.id, dataset, key, &open)?),
                 false => Ok(()),
             }
-        })
+        })?;
+        Ok(met.trace(scope, None))
+    }
+
+    /// Reads a record of a commit.
+    ///
+    /// # Errors
+    /// `Tree`, `Record`.
+    pub fn record_at(
+        &self,
+        scope: &OpenScope,
+        at: &Known,
+        dataset: &DatasetName,
+        key: &RecordKey,
+    ) -> Result<Option<Record>, Error> {
+        let root = at.commit.root(dataset);
+        let found = get(&self.state, &scope.row.id_key, &root, key.as_bytes())
+            .map_err(|source| Error::Tree { scope: scope.row.name.to_string(), source })?;
+        found.map(|bytes| decode_record(&bytes, &scope.row.origin, dataset, key)).transpose()
     }
 
     /// Calls `work` with each record that differs from `before` to `after`, and its bytes in `after`.

@@ -96,6 +96,35 @@ impl Instance {
         Ok(lacks)
     }
 
+    /// Tells whether a head of the origin lacks fields of records that we hold, although it has seen what is in them: words of a writer
+    /// that came when the field was for fewer readers already, which no head of the origin ever held.
+    ///
+    /// # Errors
+    /// A tree that can't be read.
+    pub(super) fn takes_back(&self, scope: &OpenScope, head: &Head) -> Result<bool, Error> {
+        let row = self.scope_row(&scope.row.id)?;
+        let Some(local) = row.local_head.filter(|_| head.signer == row.origin && row.origin != self.id()) else {
+            return Ok(false);
+        };
+        let local = self.state.known_commit(&row.id, &local)?;
+        if !self.holds_trees(&local.commit)? {
+            return Ok(false);
+        }
+        let after = self.state.known_commit(&row.id, &head.commit)?.commit;
+        let mut is_taken = false;
+        self.each_difference(scope, Some(&local.commit), &after, &mut |dataset, key, bytes| {
+            let Some(bytes) = bytes.filter(|_| !is_taken) else { return Ok(()) };
+            let record = decode_record(bytes, &row.origin, dataset, key)?;
+            let before = self.record_at(scope, &local, dataset, key)?.unwrap_or_default();
+            is_taken = before.cells.iter().any(|(field, cell)| {
+                !record.cells.contains_key(field)
+                    && cell.elements().iter().all(|element| after.clock.covers(&element.stamp))
+            });
+            Ok(())
+        })?;
+        Ok(is_taken)
+    }
+
     /// Tells whether an object that a head names may carry the record, whatever its content was then.
     fn has_travelled(&self, scope: &OpenScope, dataset: &DatasetName, key: &RecordKey) -> Result<bool, Error> {
         let id = &scope.row.id;

@@ -70,7 +70,7 @@ impl<T> Default for Each<T> {
 }
 
 impl<T> Each<T> {
-    fn of(remotes: &[PeerName], mut work: impl FnMut(&PeerName) -> Result<T, Error>) -> Result<Self, Error> {
+    pub(super) fn of(remotes: &[PeerName], mut work: impl FnMut(&PeerName) -> Result<T, Error>) -> Result<Self, Error> {
         let mut each = Self::default();
         for remote in remotes {
             each.add(remote, work(remote))?;

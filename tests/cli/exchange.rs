@@ -33,7 +33,10 @@ fn push_fetch_and_merge_step_by_step() {
 
     beta.wbsync(&["commit"]).ok();
     check!("merge_nothing", beta.wbsync(&["merge"]).ok());
+    check!("fetch_dry_run", beta.wbsync(&["fetch", "--dry-run"]).ok());
+    check!("pull_dry_run", beta.wbsync(&["pull", "-n"]).ok());
     check!("fetch", beta.wbsync(&["fetch"]).ok());
+    check!("fetch_dry_run_nothing", beta.wbsync(&["fetch", "-n"]).ok());
     check!("fetch_nothing", beta.wbsync(&["fetch", "stick"]).ok());
     check!("fetch_json", beta.wbsync(&["fetch", "--json"]).ok());
     check!("merge_dry_run", beta.wbsync(&["merge", "--dry-run"]).ok());
@@ -48,7 +51,10 @@ fn push_fetch_and_merge_step_by_step() {
 #[test]
 fn pull_and_sync() {
     let pair = Pair::new();
+    check!("sync_dry_run_first", pair.alpha.wbsync(&["sync", "--dry-run"]).ok());
     check!("sync_first", pair.alpha.wbsync(&["sync"]).ok());
+    check!("sync_dry_run", pair.beta.wbsync(&["sync", "-n"]).ok());
+    check!("sync_dry_run_json", pair.beta.wbsync(&["sync", "-n", "--json"]).ok());
     check!("sync_second", pair.beta.wbsync(&["sync"]).ok());
     check!("pull", pair.alpha.wbsync(&["pull", "stick"]).ok());
     check!("sync_nothing", pair.alpha.wbsync(&["sync"]).ok());

@@ -124,7 +124,7 @@ fn what_is_piped_is_plain() {
 #[test]
 fn long_work_shows_how_far_it_is_how_fast_and_how_long_yet() {
     let Some(terminal) = Terminal::new() else { return };
-    let (from, to) = (App::seeded(&Seed::new(12_000, 1)), App::new());
+    let (from, to) = (App::seeded(&Seed::new(40_000, 1)), App::new());
     from.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
     from.wbsync(&["remote", "add", "stick", "store"]).ok();
     let (_, shown) = terminal.run(from.dir(), "commit", &[]);

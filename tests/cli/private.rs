@@ -53,3 +53,22 @@ fn what_a_peer_could_read() {
     check!("privacy_preview_json", alpha.wbsync(&["privacy", "preview", "beta", "--json"]).ok());
     check!("privacy_preview_unknown", alpha.wbsync(&["privacy", "preview", "gamma"]).exits(1));
 }
+
+#[test]
+fn rows_that_may_be_marked_ones_are_named() {
+    let app = App::new();
+    app.wbsync(&["init", "--preset", "whiteballoon", "--name", "alpha"]).ok();
+    app.db()
+        .execute_batch("CREATE TABLE memo(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO memo VALUES(1, 'one')")
+        .unwrap();
+    let path = app.dir().join("wbsync.toml");
+    let own = std::fs::read_to_string(&path).unwrap();
+    let memo = "\n[dataset.memo]\ntable = \"memo\"\nkey = \"id\"\nscope = \"public\"\nfields.v = { type = \"text\" }\n";
+    std::fs::write(path, own + memo).unwrap();
+    app.wbsync(&["commit"]).ok();
+    app.wbsync(&["privacy", "set", "memo#1", "private"]).ok();
+    app.wbsync(&["commit"]).ok();
+    app.db().execute_batch("UPDATE memo SET id = 7").unwrap();
+    check!("commit_kept_home", app.wbsync(&["commit"]).ok());
+    check!("privacy_list_kept_home", app.wbsync(&["privacy", "list", "memo", "--rows"]).ok());
+}

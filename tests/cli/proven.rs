@@ -32,7 +32,9 @@ fn a_record_and_its_absence() {
     check!("verify_proof_json", at(&["verify-proof", "proof", "--origin", "alpha.card", "--json"]).ok());
     let absent = "requests/0198f3a17c6d7b1e9a4c5d6e7f809112";
     check!("prove_absent", alpha.wbsync(&["prove", absent, "--absent", "--scope", "public", "--output", &proof]).ok());
-    check!("verify_absent", at(&["verify-proof", "proof", "--origin", fingerprint]).ok());
+    check!("verify_absent", at(&["verify-proof", "proof", "--origin", fingerprint, "--absent"]).ok());
+    // Whoever asks whether it is there has a no.
+    check!("verify_not_present", at(&["verify-proof", "proof", "--origin", fingerprint]).exits(8));
     // Whoever follows can prove it too, by the origin's head.
     beta.wbsync(&["sync"]).ok();
     check!("prove_of_other", beta.wbsync(&["prove", &record]).ok());

@@ -176,6 +176,7 @@ pub(crate) fn context() -> Context {
         addressees: Addressees::default(),
         readers: BTreeMap::new(),
         restoring: false,
+        said: Default::default(),
     }
 }
 

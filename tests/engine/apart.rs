@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use wbsync::connector::contract::Base;
+use wbsync::connector::contract::{Base, Rows};
+use wbsync::id::name::DatasetName;
 use wbsync::state::peers::Trust;
 use wbsync::sync::commit::Mode;
 use wbsync::sync::resolve::Choice;
@@ -224,4 +225,103 @@ fn a_value_that_does_not_travel_stays_in_foreign_rows_too() {
     sync(&[&beta, &alpha, &beta]);
     assert!(beta.open().status().unwrap().held.is_empty());
     assert_eq!((shown(&alpha), shown(&beta)), ("profile_photo_url=b.jpg".into(), "profile_photo_url=b.jpg".into()));
+}
+
+const MEMO: &str = "
+[dataset.memo]
+table = \"memo\"
+key = \"id\"
+birth = [\"created_at\"]
+scope = \"public\"
+[dataset.memo.fields]
+v = { type = \"text\" }
+note = { type = \"text\", scope = \"trusted\" }
+created_at = { type = \"text\" }
+";
+
+/// Two sites with a table of memos, whose notes are for trusted readers; alpha has three, and doesn't trust beta.
+fn with_memos() -> (super::world::Stick, Site, Site) {
+    let (stick, alpha, beta) = pair(None);
+    for site in [&alpha, &beta] {
+        let sql = "CREATE TABLE memo(id INTEGER PRIMARY KEY, v TEXT, note TEXT DEFAULT 'n/a', created_at TEXT)";
+        site.app.db().execute_batch(sql).unwrap();
+        let path = site.app.dir().join("wbsync.toml");
+        let own = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, own + MEMO).unwrap();
+    }
+    for (id, v) in ["one", "two", "three"].iter().enumerate() {
+        let sql = "INSERT INTO memo VALUES(?1, ?2, 'of ' || ?2, '2026-01-0' || ?1)";
+        alpha.app.execute(sql, &[&(id as i64 + 1), v]);
+    }
+    sync(&[&alpha, &beta]);
+    assert_eq!(notes(&beta), "one n/a, three n/a, two n/a");
+    (stick, alpha, beta)
+}
+
+fn notes(site: &Site) -> String {
+    site.app.value("SELECT group_concat(line, ', ') FROM (SELECT v || ' ' || note AS line FROM memo ORDER BY v)")
+}
+
+#[test]
+fn what_is_written_where_nothing_was_sent_of_a_field_is_not_written_over_when_it_comes() {
+    let (_stick, alpha, beta) = with_memos();
+    beta.app.execute("UPDATE memo SET note = 'mine' WHERE v = 'two'", &[]);
+    // The default of a column is nobody's edit, whatever else of its row is edited, here or there.
+    beta.app.execute("UPDATE memo SET v = 'three!' WHERE v = 'three'", &[]);
+    alpha.app.execute("UPDATE memo SET v = 'one!' WHERE v = 'one'", &[]);
+    sync(&[&alpha, &beta]);
+    let held = |site: &Site| site.open().status().unwrap().held.into_values().collect::<Vec<_>>();
+    assert_eq!(held(&beta), ["note: the field is meant for others than the record is"]);
+    // When it comes, nobody has seen the other's value: both are kept, at beta also while it may not write.
+    alpha.open().peer_trust("beta", Trust::Trusted).unwrap();
+    sync(&[&alpha, &beta]);
+    assert_eq!(notes(&beta), "one! of one, three! of three, two mine");
+    let both = BTreeSet::from(["\"of two\"".to_owned(), "\"mine\"".to_owned()]);
+    sync(&[&beta]);
+    assert_eq!((values(&beta, "note"), held(&beta).len()), (both.clone(), 0));
+    alpha.open().peer_trust("beta", Trust::Writer).unwrap();
+    sync(&[&alpha, &beta, &alpha]);
+    assert_eq!(values(&alpha, "note"), both);
+    let conflicts = alpha.open().conflicts(None).unwrap();
+    assert_eq!(conflicts[0].row.as_deref(), Some("memo 2"), "it names the row");
+}
+
+/// As a published edit of somebody who may not write doesn't.
+#[test]
+fn what_stays_in_a_row_does_not_hold_it_when_its_origin_withdraws_it() {
+    let (_stick, alpha, beta) = with_memos();
+    beta.app.execute("UPDATE memo SET note = 'mine' WHERE v = 'two'", &[]);
+    sync(&[&beta]);
+    assert_eq!(beta.open().status().unwrap().held.len(), 1);
+    let row = Rows::Key(DatasetName::new("memo").unwrap(), "2".to_owned());
+    alpha.open().mark_rows(&row, "private", Mode::Keep).unwrap();
+    sync(&[&alpha, &beta, &alpha]);
+    assert_eq!(beta.app.value("SELECT count(*) FROM memo WHERE note = 'mine' OR v = 'two'"), "0");
+    assert!(beta.open().status().unwrap().held.is_empty());
+}
+
+#[test]
+fn what_was_written_before_its_scope_was_known_goes_there_once_it_is() {
+    let (_stick, alpha, beta) = pair(None);
+    for site in [&alpha, &beta] {
+        let path = site.app.dir().join("wbsync.toml");
+        let own = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, own + "\n[dataset.requests.fields.contact_email]\nscope = \"trusted\"\n").unwrap();
+    }
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "soup", "public");
+    sync(&[&alpha, &beta]);
+    let soup = beta.app.value("SELECT id FROM help_requests").parse().unwrap();
+    beta.edit(soup, "contact_email", "bea@example.org");
+    sync(&[&beta]);
+    assert_eq!(beta.open().status().unwrap().held.len(), 1, "beta knows no scope for trusted readers");
+    alpha.open().peer_trust("beta", Trust::Writer).unwrap();
+    alpha.request(alice, "stew", "trusted");
+    sync(&[&alpha, &beta, &beta, &alpha]);
+    assert_eq!(beta.open().status().unwrap().held, Default::default());
+    let contact = "SELECT contact_email FROM help_requests WHERE title = 'soup'";
+    assert_eq!(
+        (alpha.app.value(contact), beta.app.value(contact)),
+        ("bea@example.org".into(), "bea@example.org".into())
+    );
 }

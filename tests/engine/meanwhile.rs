@@ -4,7 +4,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use wbsync::id::name::PeerName;
 use wbsync::state::peers::Trust;
+use wbsync::sync::commit::Mode;
 use wbsync::sync::instance::{Instance, Purpose};
 use wbsync::sync::progress::Event;
 
@@ -32,7 +34,7 @@ fn sync_with(site: &Site, meanwhile: impl Fn(u32) + 'static) {
         }
     };
     let instance = Instance::open(site.app.dir(), Purpose::Change, Box::new(watcher)).unwrap();
-    let stick = wbsync::id::name::PeerName::new(STICK).unwrap();
+    let stick = PeerName::new(STICK).unwrap();
     instance.sync(&[stick]).unwrap();
     assert!(rounds.get() > 3, "only {} rounds", rounds.get());
 }
@@ -111,5 +113,35 @@ fn rows_that_go_while_others_are_written_are_gone_for_all() {
     for site in [&alpha, &beta] {
         assert_eq!(site.app.value(shown), "1 in round 4: by beta; 2 in round 2: by beta", "{}", site.name);
     }
+    assert_eq!(alpha.local_heads(), beta.local_heads());
+}
+
+/// The target of the apply that meets the edit has no record any more; the newest heads have it again. A row that went in between
+/// would lose what only its database holds.
+#[test]
+fn a_row_that_is_edited_while_its_deletion_is_applied_stays_the_row_that_it_is() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    alpha.app.db().execute_batch("ALTER TABLE help_requests ADD COLUMN shelf TEXT").unwrap();
+    let alice = alpha.app.insert_user("alice", "public");
+    let soup = alpha.request(alice, "soup", "public");
+    alpha.request(alice, "stew", "public");
+    alpha.app.db().execute_batch("UPDATE help_requests SET shelf = 'third'").unwrap();
+    alpha.sync();
+    beta.sync();
+    beta.app.execute("DELETE FROM help_requests WHERE title = 'soup'", &[]);
+    beta.sync();
+    let stick = PeerName::new(STICK).unwrap();
+    alpha.open().fetch(&stick).unwrap();
+    alpha.edit(soup, "description", "with leeks");
+    alpha.app.set_scope("help_requests", soup, "trusted");
+    alpha.open().merge_and_apply(Mode::Keep).unwrap();
+    let shown =
+        "SELECT id || ' ' || description || ' ' || coalesce(shelf, 'nowhere') FROM help_requests WHERE title = 'soup'";
+    assert_eq!(alpha.app.value(shown), format!("{soup} with leeks third"));
+    for site in [&alpha, &beta, &alpha] {
+        site.sync();
+    }
+    assert_eq!(alpha.app.value(shown), format!("{soup} with leeks third"));
+    assert_eq!(beta.app.value("SELECT description FROM help_requests WHERE title = 'soup'"), "with leeks");
     assert_eq!(alpha.local_heads(), beta.local_heads());
 }

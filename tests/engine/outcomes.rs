@@ -402,8 +402,8 @@ fn a_value_of_another_type_waits_and_is_kept_whole() {
 #[test]
 fn the_table_of_outcomes_names_its_tests() {
     let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
-    let (page, own, others) =
-        (read("docs/merge.md"), read("tests/engine/outcomes.rs"), read("tests/engine/exchange.rs"));
+    let (page, own) = (read("docs/merge.md"), read("tests/engine/outcomes.rs"));
+    let others = ["exchange", "pieces", "narrowing"].map(|name| read(&format!("tests/engine/{name}.rs"))).concat();
     let table = page.split_once("## Record by record").unwrap().1;
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && line.contains('`')).collect();
     assert!(rows.len() >= 10, "the page has lost its table");
@@ -416,5 +416,56 @@ fn the_table_of_outcomes_names_its_tests() {
         let test = line.split('(').next().unwrap();
         let itself = test == "the_table_of_outcomes_names_its_tests";
         assert!(itself || table.contains(&format!("`{test}`")), "docs/merge.md does not name {test}");
+    }
+}
+
+/// Nobody has joined them before, so nobody else has written again what the deletion took.
+#[test]
+fn a_writer_that_meets_an_edit_and_a_deletion_at_once_makes_the_record_whole() {
+    let (stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "soup", "public");
+    alpha.sync();
+    beta.sync();
+    let gamma = Site::new("gamma");
+    gamma.uses(&stick);
+    for site in [&alpha, &beta] {
+        site.knows(&gamma, Some(Trust::Writer));
+        gamma.knows(site, None);
+    }
+    alpha.app.execute("DELETE FROM help_requests", &[]);
+    beta.edit(request(&beta, "soup"), "status", "completed");
+    for site in [&alpha, &beta] {
+        site.open().commit(Mode::Keep).unwrap();
+        site.push();
+    }
+    gamma.sync();
+    let shown = |site: &Site| site.app.value("SELECT title || ', ' || status FROM help_requests");
+    assert_eq!(shown(&gamma), "soup, completed");
+    settle_down(&[&alpha, &beta, &gamma]);
+    for site in [&alpha, &beta, &gamma] {
+        assert_eq!(shown(site), "soup, completed", "{}", site.name);
+    }
+    same_records(&alpha, &gamma);
+}
+
+#[test]
+fn the_same_edit_on_both_sides_is_no_conflict_and_another_is_one() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "soup", "public");
+    alpha.sync();
+    beta.sync();
+    for (ours, theirs, conflicts) in [("stew", "stew", 0), ("salad", "bread", 1)] {
+        for (site, title) in [(&alpha, ours), (&beta, theirs)] {
+            site.app.execute("UPDATE help_requests SET title = ?1", &[&title]);
+        }
+        beta.sync();
+        let merge = alpha.pull().merge;
+        let public = &merge.merged["public"];
+        assert_eq!(
+            (public.records.combined, public.conflicts, merge.conflicts.len() as u64),
+            (1, conflicts, conflicts)
+        );
     }
 }

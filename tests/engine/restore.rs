@@ -669,6 +669,33 @@ fn a_restore_publishes_the_mapping_as_it_is() {
     assert_eq!(alpha.local_heads(), beta.local_heads());
 }
 
+/// Whoever restores before the first capture has rows that nobody looked at yet, but the restore itself.
+#[test]
+fn what_is_written_after_the_restore_of_an_empty_instance_reaches_the_others() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    for site in [&alpha, &beta] {
+        let path = site.app.dir().join("wbsync.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text + "\n[dataset.requests.fields.contact_email]\nscope = \"trusted\"\n").unwrap();
+    }
+    let alice = alpha.app.insert_user("alice", "public");
+    alpha.request(alice, "soup", "public");
+    alpha.request(alice, "nails", "trusted");
+    alpha.sync();
+    restore(&beta);
+    beta.edit(id_of(&beta, "soup"), "contact_email", "bea@example.org");
+    describe(&beta, "soup", "for all");
+    for site in [&beta, &alpha, &beta] {
+        site.sync();
+    }
+    assert_eq!(
+        alpha.app.value("SELECT contact_email || ', ' || description FROM help_requests WHERE title = 'soup'"),
+        "bea@example.org, for all"
+    );
+    assert_eq!(alpha.local_heads(), beta.local_heads());
+    assert!(beta.open().conflicts(None).unwrap().is_empty());
+}
+
 /// A writer's own head builds on one of the origin's that the origin's newest ladder has no more: it can't be taken in again,
 /// and what it said has come with the origin's.
 #[test]

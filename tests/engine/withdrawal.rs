@@ -562,3 +562,26 @@ fn an_edit_that_nobody_takes_goes_with_what_it_carried() {
     alpha.sync();
     assert_eq!(carriers(&alpha, &stick.path()), Vec::<String>::new());
 }
+
+#[test]
+fn a_late_edit_of_a_record_that_was_withdrawn_and_then_deleted_does_not_bring_it_back() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    let alice = alpha.app.insert_user("alice", "public");
+    let soup = alpha.request(alice, "soup", "public");
+    alpha.sync();
+    beta.sync();
+    alpha.app.set_scope("help_requests", soup, "private");
+    alpha.sync();
+    alpha.app.execute("DELETE FROM help_requests WHERE id = ?1", &[&soup]);
+    alpha.sync();
+    beta.app.execute("UPDATE help_requests SET description = 'with leeks'", &[]);
+    for site in [&beta, &alpha, &beta, &alpha] {
+        site.sync();
+    }
+    for site in [&alpha, &beta] {
+        assert_eq!(site.app.value("SELECT count(*) FROM help_requests"), "0", "{}", site.name);
+        assert!(site.records().iter().all(|(_, record, _)| !record.starts_with("requests/")), "{}", site.name);
+    }
+    let status = alpha.open().status().unwrap();
+    assert_eq!((status.parked_total, status.late_edits), (0, 1));
+}

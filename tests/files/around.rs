@@ -15,7 +15,7 @@ use wbsync::sys::clock;
 
 use super::site::{Site, Tree, noise, pair};
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

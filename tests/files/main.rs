@@ -17,6 +17,7 @@ mod hostile;
 mod interrupted;
 mod left_alone;
 mod quarrels;
+mod restored;
 mod site;
 mod trees;
 mod twins;

@@ -52,7 +52,7 @@ impl Town {
             self.machine.deliver();
             self.check_stores();
         }
-        match self.random.below(38) {
+        match self.random.below(39) {
             0..=2 => {
                 let scope = self.random.pick(&["public", "public", "trusted", "private", GROUP_SCOPE]);
                 self.desk(at).insert_request(scope);
@@ -77,6 +77,7 @@ impl Town {
             32 => self.rotate(at),
             33 => self.prune(at),
             34 if self.random.chance(500) => self.undo_prune(at),
+            35 if self.random.chance(350) => self.send_often(at),
             _ => match self.weather {
                 Weather::Lies => self.lie(),
                 Weather::Restores => self.back_up_or_restore(at),

@@ -74,6 +74,28 @@ impl Town {
         }
     }
 
+    /// Writes a little and sends it, again and again: so often that deltas are folded.
+    pub fn send_often(&mut self, at: At) {
+        if self.players[at].is_behind {
+            return self.restore(at);
+        }
+        let Some(remote) = self.remotes(at).first().cloned() else { return };
+        self.tell(at, &format!("sends often to {remote}"));
+        for _ in 0..10 {
+            self.desk(at).insert_request("public");
+            self.maybe_trouble();
+            self.outcome.exchanges += 1;
+            let done = self.with(at, |instance| {
+                instance.commit(Mode::Keep)?;
+                Ok(format!("{:?}", instance.push(&remote)?))
+            });
+            if let Some(Ok(done)) = done {
+                self.tell(at, &format!("  {done}"));
+                self.note_committed(at);
+            }
+        }
+    }
+
     /// Sometimes the disk fails in what comes next, or the process ends, or the network is bad.
     pub fn maybe_trouble(&mut self) {
         if self.is_calm {

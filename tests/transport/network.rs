@@ -287,7 +287,7 @@ fn parts_that_are_garbled_are_begun_anew_and_no_member_has_many() {
     proxy.open(&writer).put_object(&object.0, object.1, &mut &bytes[..]).unwrap_err();
     let part = running.dir.path().join(format!("store/hub/parts/{}/{}.part", writer.id(), object.0));
     let until = Instant::now() + Duration::from_secs(20);
-    while running.members().member(&writer.id()).unwrap().unwrap().used_bytes == 2_000_000 {
+    while !part.exists() || running.members().member(&writer.id()).unwrap().unwrap().used_bytes == 2_000_000 {
         assert!(Instant::now() < until);
         std::thread::yield_now();
     }

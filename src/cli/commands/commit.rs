@@ -36,6 +36,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         context.warn(too_large(&summary.too_large).trim_end());
     }
     context.warn_of_unwatched(&summary);
+    context.warn_of_kept_home(&summary.kept_home);
     context.note_speed(summary.rows);
     Ok(())
 }

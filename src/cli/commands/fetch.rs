@@ -6,6 +6,7 @@ use crate::cli::text::{bytes, count};
 use crate::id::name::PeerName;
 use crate::sync::fetch::FetchSummary;
 use crate::sync::instance::Purpose;
+use crate::sync::preview::{FetchPreview, NewHead};
 use crate::sync::round::Each;
 
 /// Take in what peers published; rows stay as they are until `merge`
@@ -16,10 +17,13 @@ use crate::sync::round::Each;
 #[command(after_help = "\
 Examples:
   wbsync fetch
-  wbsync fetch stick")]
+  wbsync fetch stick --dry-run")]
 pub struct Args {
     /// The remote; otherwise all
     remote: Option<PeerName>,
+    /// Only say what is newer there, and how much of it there is
+    #[arg(long, short = 'n')]
+    dry_run: bool,
 }
 
 /// Runs it.
@@ -28,11 +32,36 @@ pub struct Args {
 /// As `Instance::fetch_each`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Change)?;
-    let fetched = instance.fetch_each(&instance.remotes_or_all(args.remote.as_ref())?)?;
+    let remotes = instance.remotes_or_all(args.remote.as_ref())?;
+    if args.dry_run {
+        let previews = instance.fetch_previews(&remotes)?;
+        context.answer(&previews, &describe_preview(&previews))?;
+        context.report_failed(&previews.failed);
+        return Ok(());
+    }
+    let fetched = instance.fetch_each(&remotes)?;
     context.answer(&fetched, &describe(&fetched))?;
     context.report_failed(&fetched.failed);
     context.report_refused(&fetched.remotes);
     Ok(())
+}
+
+/// Says what fetches would bring.
+pub fn describe_preview(previews: &Each<FetchPreview>) -> String {
+    let mut text: String = previews.away.iter().map(|peer| format!("{peer} is away\n")).collect();
+    for (remote, preview) in &previews.remotes {
+        if preview.heads.is_empty() {
+            text += &format!("nothing to fetch from {remote}\n");
+            continue;
+        }
+        for NewHead { scope, signer, seq, known } in &preview.heads {
+            let here = known.map_or_else(|| "none".into(), |known| known.to_string());
+            text += &format!("would fetch {scope} by {signer} from {remote}: head {seq}, here is {here}\n");
+        }
+        let (size, objects) = (bytes(preview.bytes), count(preview.objects, "object"));
+        text += &format!("would fetch {size} in {objects} from {remote}\n");
+    }
+    text
 }
 
 /// Says what fetches brought.

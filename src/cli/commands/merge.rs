@@ -50,7 +50,7 @@ pub fn describe(summary: &MergeSummary, mode: Mode) -> String {
         if merge.merged {
             let records = &merge.records;
             let combined = count(records.combined, "record");
-            text += &format!(": {combined} combined, {}", count(records.conflicts, "new conflict"));
+            text += &format!(": {combined} combined, {}", count(merge.conflicts, "new conflict"));
             if records.edits_against_deletes > 0 {
                 text += &format!(", {} kept that one side deleted", records.edits_against_deletes);
             }

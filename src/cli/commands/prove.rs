@@ -78,9 +78,10 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
         context.hint("`wbsync push` signs the newer one, if it is ours to sign");
     }
     context.hint(&format!(
-        "they check it with `wbsync verify-proof {} --origin {}`",
+        "they check it with `wbsync verify-proof {} --origin {}{}`",
         path.display(),
-        made.proven.fingerprint
+        made.proven.fingerprint,
+        if made.proven.present { "" } else { " --absent" }
     ));
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::cli::failure::Failure;
 use crate::id::name::PeerName;
 use crate::sync::commit::Mode;
 use crate::sync::instance::Purpose;
+use crate::sync::preview::PullPreview;
 use crate::sync::round::PullSummary;
 
 /// Commit, fetch, merge, and write what came into the application's rows
@@ -13,10 +14,13 @@ use crate::sync::round::PullSummary;
 #[command(after_help = "\
 Examples:
   wbsync pull
-  wbsync pull stick")]
+  wbsync pull stick --dry-run")]
 pub struct Args {
     /// The remote; otherwise all
     remote: Option<PeerName>,
+    /// Only say what would be captured and fetched, and what would be merged of that which is fetched already
+    #[arg(long, short = 'n')]
+    dry_run: bool,
 }
 
 /// Runs it.
@@ -25,11 +29,32 @@ pub struct Args {
 /// As `Instance::pull`.
 pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let instance = context.instance(Purpose::Change)?;
-    let summary = instance.pull(&instance.remotes_or_all(args.remote.as_ref())?)?;
+    let remotes = instance.remotes_or_all(args.remote.as_ref())?;
+    if args.dry_run {
+        let preview = instance.pull_preview(&remotes)?;
+        context.answer(&preview, &describe_preview(&preview))?;
+        report_preview(context, &preview);
+        return Ok(());
+    }
+    let summary = instance.pull(&remotes)?;
     context.answer(&summary, &describe(&summary))?;
     report_fetched(context, &summary);
     report_merged(context, &summary);
     Ok(())
+}
+
+/// Says what a pull would do.
+pub fn describe_preview(preview: &PullPreview) -> String {
+    let merged = merge::describe(&preview.merge, Mode::DryRun);
+    commit::describe(&preview.committed, Mode::DryRun) + &fetch::describe_preview(&preview.fetched) + &merged
+}
+
+/// Reports which remotes couldn't be asked, and what a dry run can't know.
+pub fn report_preview(context: &mut Context, preview: &PullPreview) {
+    context.report_failed(&preview.fetched.failed);
+    if preview.fetched.remotes.values().any(|preview| !preview.heads.is_empty()) {
+        context.hint("what it would bring isn't here yet: `wbsync fetch`, then `wbsync merge --dry-run` says what becomes of rows");
+    }
 }
 
 /// Says what a pull did.
@@ -40,6 +65,7 @@ pub fn describe(summary: &PullSummary) -> String {
 
 /// Reports what went wrong with the remotes of a pull.
 pub fn report_fetched(context: &mut Context, summary: &PullSummary) {
+    context.warn_of_kept_home(&summary.committed.kept_home);
     context.report_failed(&summary.fetched.failed);
     context.report_refused(&summary.fetched.remotes);
 }

@@ -12,7 +12,7 @@ use crate::id::name::PeerName;
 use crate::sync::error::Error;
 use crate::sync::instance::{Instance, Purpose};
 use crate::sync::publish::Published;
-use crate::sync::push::PushSummary;
+use crate::sync::push::{PushPreview, PushSummary};
 use crate::sync::round::Each;
 
 /// Publish what was committed and send it to remotes
@@ -41,19 +41,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     let remotes = instance.push_targets(args.remote.as_ref())?;
     if args.dry_run {
         let previews = instance.push_previews(&remotes)?;
-        let mut text = String::new();
-        for (remote, preview) in &previews.remotes {
-            for scope in &preview.publish {
-                text += &format!("would publish and push {scope} to {remote}\n");
-            }
-            if preview.heads > 0 {
-                let (heads, objects) = (count(preview.heads, "published head"), count(preview.objects, "object"));
-                text += &format!("would push {heads} to {remote}, {} in {objects}\n", bytes(preview.bytes));
-            } else if preview.publish.is_empty() {
-                text += &format!("nothing to push to {remote}\n");
-            }
-        }
-        context.answer(&previews, &text)?;
+        context.answer(&previews, &describe_previews(&previews))?;
         context.report_failed(&previews.failed);
         return Ok(());
     }
@@ -90,6 +78,23 @@ pub fn note_kept<'a>(
         }
     }
     Ok(())
+}
+
+/// Says what pushes would send.
+pub fn describe_previews(previews: &Each<PushPreview>) -> String {
+    let mut text = String::new();
+    for (remote, preview) in &previews.remotes {
+        for scope in &preview.publish {
+            text += &format!("would publish and push {scope} to {remote}\n");
+        }
+        if preview.heads > 0 {
+            let (heads, objects) = (count(preview.heads, "published head"), count(preview.objects, "object"));
+            text += &format!("would push {heads} to {remote}, {} in {objects}\n", bytes(preview.bytes));
+        } else if preview.publish.is_empty() {
+            text += &format!("nothing to push to {remote}\n");
+        }
+    }
+    text
 }
 
 /// Says what was sealed for peers to come for.

@@ -114,6 +114,7 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     if !summary.unreachable.is_empty() {
         context.hint("what only they have is missing still; `wbsync restore` again brings it once they are there");
     }
+    context.warn_of_kept_home(&summary.rows.in_doubt);
     context.report_failed(&summary.pushed.failed);
     context.report_refused(&summary.fetched);
     context.report_conflicts(&summary.conflicts);

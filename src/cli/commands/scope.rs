@@ -115,7 +115,7 @@ fn notes(scope: &ScopeStatus, rows_known: bool) -> String {
         notes.push("to push".into());
     }
     if scope.local_edits {
-        notes.push("edited here, where we may not write: stays here".into());
+        notes.push("edited here, where we may not write: stays here, or goes out once we may".into());
     }
     if !scope.forked.is_empty() {
         notes.push(format!("two histories by {}", scope.forked.join(", ")));

@@ -13,7 +13,7 @@ use crate::sync::instance::Purpose;
 #[command(after_help = "\
 Examples:
   wbsync sync
-  wbsync sync stick
+  wbsync sync stick --dry-run
   wbsync sync --due")]
 pub struct Args {
     /// The remote; otherwise all
@@ -23,6 +23,9 @@ pub struct Args {
     /// After each failure in a row the wait is anything up to a bound, at first 30 seconds, at last an hour.
     #[arg(long, conflicts_with = "remote")]
     due: bool,
+    /// Only say what would be captured and fetched, and what would be merged and sent of that which is here already
+    #[arg(long, short = 'n')]
+    dry_run: bool,
 }
 
 /// Runs it.
@@ -38,6 +41,14 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
             context.note(&format!("{remote}: left alone until {next}"));
         }
         remotes = due.now;
+    }
+    if args.dry_run {
+        let preview = instance.sync_preview(&remotes)?;
+        context
+            .answer(&preview, &(pull::describe_preview(&preview.pull) + &push::describe_previews(&preview.pushed)))?;
+        pull::report_preview(context, &preview.pull);
+        context.report_failed(&preview.pushed.failed);
+        return Ok(());
     }
     let summary = instance.sync(&remotes)?;
     let pulls = || std::iter::once(&summary.pull).chain(&summary.again);

@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use crate::cli::commands::diff::value_text;
 use crate::cli::context::Context;
+
 use crate::cli::failure::Failure;
 use crate::cli::text::HEADING;
-use crate::sync::error::Error;
+use crate::sync::error::{Error, exit};
 use crate::sync::proof::{PROOF_BYTES_MAX, Proven, Trusted};
 use crate::sync::prove::verify;
 use crate::sys::disk;
 
 /// Check a proof that a signed state holds a record
 ///
-/// Needs no instance and no keys: only the file, and whom to believe. Exit code 6 if it proves nothing, 5 if it is about another
-/// origin's records. It shows what was signed once; a later state may differ.
+/// Needs no instance and no keys: only the file, and whom to believe. Exit code 8 if it proves that the record isn't there (with --absent: that it is),
+/// 6 if it proves nothing, 5 if it is about another origin's records. It shows what was signed once; a later state may differ.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,6 +27,9 @@ pub struct Args {
     /// Whose records these have to be: a fingerprint, an id, a card, or a file with one
     #[arg(long, value_name = "FINGERPRINT|ID|CARD|FILE")]
     origin: String,
+    /// It has to show that the state doesn't hold the record
+    #[arg(long)]
+    absent: bool,
 }
 
 /// Runs it.
@@ -38,7 +42,16 @@ pub fn run(context: &mut Context, args: Args) -> Result<(), Failure> {
     // One byte more is read, so that a longer file is told apart.
     let bytes = disk::read_start(&path, PROOF_BYTES_MAX as u64 + 1).map_err(Error::io("read", &path))?;
     let proven = verify(&path, &bytes, &trusted)?;
-    context.answer(&proven, &describe(&proven))
+    context.answer(&proven, &describe(&proven))?;
+    if proven.present == args.absent {
+        context.exit_with(exit::FINDINGS);
+        if proven.present {
+            context.hint("the file proves the opposite of what was asked for");
+        } else {
+            context.hint("the file proves that it isn't there: with `--absent` that is what is asked for");
+        }
+    }
+    Ok(())
 }
 
 fn describe(proven: &Proven) -> String {

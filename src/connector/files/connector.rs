@@ -18,14 +18,15 @@ use super::section::{self, Sections, TURN, pieces_of};
 use super::shadow::Shadow;
 use super::source::Sources;
 use super::watch::{Watch, picture};
-use crate::connector::applied::{Applied, Newcomer};
+use crate::connector::applied::{Applied, Newcomer, Parked};
 use crate::connector::catalogue::DatabaseSizes;
 use crate::connector::column::Column;
 use crate::connector::contract::{
-    Capture, Change, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Capture, Change, Connector, Context, Dropped, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use crate::connector::error::{Error, OPEN_DIRECTORY};
 use crate::connector::mapping::model::Mapping;
+use crate::connector::said::Said;
 use crate::connector::sql::connector::SqlConnector;
 use crate::connector::sqlite;
 use crate::connector::sqlite::options::Options;
@@ -111,22 +112,6 @@ impl FilesConnector {
         self.datasets().into_iter().collect()
     }
 
-    /// Settles what was captured together with a database's rows, under the number of their capture. Settles it once,
-    /// whatever crashes come between.
-    ///
-    /// # Errors
-    /// The bookkeeping can't be written.
-    pub fn settle_with(&mut self, number: u64, position: &Position) -> Result<(), Error> {
-        let doing = "settle a capture";
-        let (settled, _) = self.shadow.books().map_err(self.failed(doing))?;
-        if self.shadow.partner().map_err(self.failed(doing))? >= number {
-            return Ok(());
-        }
-        let own = settled.unsigned_abs() + 1;
-        self.settle(&Capture { number: own, ..Capture::default() }, position)?;
-        self.shadow.set_partner(number).map_err(self.failed(doing))
-    }
-
     /// Opens the directories anew: one may have been exchanged since. Nothing is read or written in one that lost its files.
     fn look_around(&mut self) -> Result<(), Error> {
         self.places.clear();
@@ -176,7 +161,7 @@ impl FilesConnector {
     }
 
     /// Writes what is still to be written, and reads the directories into their tables.
-    fn scan(&mut self) -> Result<(), Error> {
+    pub(super) fn scan(&mut self) -> Result<(), Error> {
         self.look_around()?;
         self.check_out()?;
         let now_ns = now_ns();
@@ -194,7 +179,9 @@ impl FilesConnector {
     fn take_in(&self, now_ns: i64) -> Result<Vec<(&DatasetName, Found)>, Error> {
         let take_in = |(name, section): (_, _)| {
             let beneath = &self.places[DatasetName::as_str(name)];
-            let scan = Scan { shadow: &self.shadow, dataset: name, section, beneath, now_ns };
+            let (shadow, marked) = (&self.shadow, self.kept_marks(name));
+            let addressees = &self.context.addressees;
+            let scan = Scan { shadow, dataset: name, section, beneath, now_ns, marked, addressees };
             Ok((name, scan.run()?))
         };
         self.sections.iter().map(take_in).collect()
@@ -226,6 +213,7 @@ impl FilesConnector {
             report.rest(dataset).map_err(Error::Sink)?;
         }
         capture.reported += report.reported;
+        capture.heirs.taken.extend(self.new_marks()?);
         Ok(capture)
     }
 }
@@ -302,14 +290,15 @@ impl Connector for FilesConnector {
     }
 
     fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error> {
-        self.look_around()?;
-        let this = &*self;
-        let mut changes = Vec::new();
-        for record in records {
-            let record = record.map_err(Error::Source)?;
-            changes.extend(this.translate(record, None).map_err(this.failed("take in records"))?.map(Ok));
-        }
-        self.inner.adopt(&mut changes.into_iter())
+        self.adopt_files(records)
+    }
+
+    fn said(&mut self, of: Option<(&DatasetName, &[String])>) -> Result<Said, Error> {
+        self.said_of_files(of)
+    }
+
+    fn say_again(&mut self) -> Result<u64, Error> {
+        self.say_of_files_again()
     }
 
     fn keep_home(&mut self, ids: &[RecordId]) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! The connector for directories: files as records, what they hold as pieces. Decisions: docs/adr/0027-files.md.
 
+mod adopt;
 mod aside;
 mod change;
 mod checkout;
@@ -8,6 +9,8 @@ pub mod content;
 mod document;
 mod ground;
 mod list;
+mod marks;
+mod partner;
 pub mod path;
 mod pieces;
 mod read;

@@ -3,7 +3,7 @@
 //! A file whose size, times and number are as they were isn't opened. One that changes while it is read is left for
 //! the next round, as is one that a change of others has still to be written to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::params;
 
@@ -15,7 +15,9 @@ use super::read::{self, Reading};
 use super::section::{Section, table};
 use super::shadow::{Disk, Mark, Shadow, Step, is_as_known};
 use crate::connector::error::Error;
+use crate::connector::said::narrower;
 use crate::id::name::DatasetName;
+use crate::scope::audience::Addressees;
 use crate::sys::beneath::{Beneath, Stat};
 
 /// One directory with its bookkeeping.
@@ -27,6 +29,9 @@ pub(super) struct Scan<'a> {
     pub(super) beneath: &'a Beneath,
     /// The time of the scan, in nanoseconds.
     pub(super) now_ns: i64,
+    /// By path, for whom files were meant that were marked by hand.
+    pub(super) marked: HashMap<String, String>,
+    pub(super) addressees: &'a Addressees,
 }
 
 /// A file that was read.
@@ -170,7 +175,9 @@ impl Scan<'_> {
     fn born(&self, file: &Fresh, packed: &[u8]) -> rusqlite::Result<()> {
         let ruled = self.section.scope_of(&file.path);
         let aside = self.shadow.aside(self.dataset, &file.path)?;
-        let scope = aside.as_deref().unwrap_or(ruled);
+        // A mark of a file that was here before never makes another one shared that the rules keep home.
+        let marked = self.marked.get(&file.path).map(|said| narrower(said, ruled, self.addressees));
+        let scope = aside.or(marked).unwrap_or_else(|| ruled.to_owned());
         let sql = self.sql("INSERT INTO {}(path, scope, ruled, executable, content) VALUES(?1, ?2, ?3, ?4, ?5)");
         let values = params![file.path, scope, ruled, file.stat.is_executable(), packed];
         self.shadow.conn.prepare_cached(&sql)?.execute(values)?;

@@ -6,14 +6,17 @@
 
 use std::collections::BTreeMap;
 
-use super::books::Entry;
+use super::books::{Books, Entry};
 use super::convert::Logical;
+use super::key::Key;
 use super::look::{Look, OWN, Override};
-use super::plan::{Content, Plan, ScopePlan, matches};
+use super::outbox;
+use super::plan::{Content, Plan, Plans, ScopePlan, matches};
 use super::raw::RawRef;
-use super::session::{Row, SqlError};
+use super::session::{Row, Session, SqlError};
 use crate::connector::column::Stays;
 use crate::id::name::{FieldName, ScopeName};
+use crate::record::recordid::RecordId;
 use crate::record::value::Value;
 use crate::scope::audience::Audience;
 
@@ -64,6 +67,21 @@ pub(super) fn behind(
         edited.insert(known.field.clone(), before.unwrap_or(Value::Null));
     }
     Some(edited)
+}
+
+/// Has the next capture look at a record's row as if it had been edited. Returns the row's key, if it has one.
+pub(super) fn look_again(
+    conn: &dyn Session,
+    plans: &Plans,
+    books: &Books,
+    id: &RecordId,
+) -> Result<Option<Key>, SqlError> {
+    let Some(dataset) = plans.index(&id.dataset) else { return Ok(None) };
+    let Some(mut entry) = books.find(conn, dataset, id)? else { return Ok(None) };
+    entry.digest = entry.digest.wrapping_add(1);
+    books.put(conn, dataset, &entry)?;
+    outbox::note(conn, plans, dataset, &entry.key)?;
+    Ok(Some(entry.key))
 }
 
 /// Tells whether the scope column says that a row is meant for fewer than its record is. What isn't understood is.

@@ -19,10 +19,11 @@ use super::purge::Purge;
 use super::raw::Raw;
 use super::session::{Meaning, Session, SqlError, Transaction};
 use super::weight::weight;
+use crate::connector::alone::AloneRows;
 use crate::connector::applied::Applied;
 use crate::connector::contract::{Change, Content, SinkError};
 use crate::id::bytes::InstanceId;
-use crate::id::name::{FieldName, PeerName};
+use crate::id::name::PeerName;
 use crate::record::recordid::RecordId;
 
 /// The most changes that are fetched at once.
@@ -104,9 +105,6 @@ pub(super) enum Giver {
     Waiting,
 }
 
-/// By record, the fields in whose place nothing is written.
-pub(super) type Held = BTreeMap<RecordId, BTreeSet<FieldName>>;
-
 /// What a record's savepoint leaves to do once it holds.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -147,7 +145,7 @@ pub(super) struct Apply<'a> {
     /// Whether own rows follow what was published of them.
     pub(super) restoring: bool,
     /// Fields of rows that show what no capture could take in.
-    pub(super) held: Held,
+    pub(super) held: AloneRows,
     /// Rows of circles that became placeholders because others refer to them, which may go as well.
     pub(super) blanked: Vec<(usize, RecordId)>,
     /// How many records are still to get savepoints of their own, because one of some couldn't be written.
@@ -207,7 +205,7 @@ impl<'a> Apply<'a> {
             tied: HashSet::new(),
             alone: VecDeque::new(),
             restoring: false,
-            held: Held::new(),
+            held: AloneRows::new(),
             blanked: Vec::new(),
             separate: 0,
             together: 0,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::guard;
+use super::heirs::Beside;
 use super::key::{KeyColumn, KeyColumns};
 use super::plan::{Content, FieldPlan, Plan, Plans, ScopePlan, quote};
 use super::reference::{RefPlan, Turn};
@@ -281,6 +282,7 @@ impl Plan {
             is_parent: false,
             circle: None,
             purge_rows: Vec::new(),
+            beside: Beside::default(),
         })
     }
 }

@@ -163,7 +163,7 @@ impl Books {
             match conn.one(sql, &bind![plan.name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))? {
                 Some((number, default)) => {
                     datasets.push(number);
-                    defaults.push(default);
+                    defaults.push(plan.default_audience(default));
                 }
                 None => return super::examine::check_datasets(conn).map(|()| None),
             }

@@ -20,6 +20,7 @@ use super::session::{Row, Session, Snapshot, SqlError, Transaction};
 use super::shape::{Odd, Shapes};
 use super::touched::{Noted, Touched};
 use crate::connector::contract::{Base, Capture, Seen, Sighting, SinkError};
+use crate::id::bytes::RecordKey;
 use crate::record::recordid::RecordId;
 use crate::scope::audience::{Audience, Reason};
 use crate::sys::clock::UnixMillis;
@@ -67,6 +68,8 @@ enum Write {
         entry: Entry,
         edited: bool,
         overrides: Vec<Override>,
+        /// What is to be said beside the row, and isn't yet.
+        inherits: Option<String>,
     },
     Vanished(Entry),
     /// The row is as it was known, but whether all is there that it refers to.
@@ -84,6 +87,12 @@ impl Write {
     }
 }
 
+/// What is to be said beside a row that is seen, and whether that is new.
+struct Inherits {
+    is_new: bool,
+    audience: Option<String>,
+}
+
 /// One capture.
 pub(super) struct Run<'a> {
     pub(super) plans: &'a Plans,
@@ -96,8 +105,10 @@ pub(super) struct Run<'a> {
     pub(super) parents: Known,
     /// What triggers noted, if only that is looked at.
     pub(super) touched: Option<Touched>,
-    shapes: Shapes,
-    is_restoring: bool,
+    pub(super) shapes: Shapes,
+    pub(super) is_restoring: bool,
+    /// By dataset, the marks that no row can be matched with.
+    pub(super) lost: Vec<Vec<usize>>,
     pub(super) capture: Capture,
     found: Vec<Found>,
     flush_at: usize,
@@ -142,6 +153,7 @@ pub(super) fn run<'a>(
         touched: noted.as_mut().filter(|_| is_part).map(|noted| Touched::new(noted, &shapes)),
         shapes,
         is_restoring,
+        lost: Vec::new(),
         capture: Capture { number, is_part, unwatched, ..Capture::default() },
         found: Vec::new(),
         flush_at: if snapshot.blocks_writers { usize::MAX } else { BATCH_ROWS },
@@ -149,6 +161,7 @@ pub(super) fn run<'a>(
         buffer: Vec::new(),
     };
     let leftovers = run.leftovers(snapshot.session.as_ref())?;
+    run.look_for_lost(snapshot.session.as_ref())?;
     if is_part {
         run.look_at_touched(snapshot.session.as_ref())?;
     } else {
@@ -158,6 +171,7 @@ pub(super) fn run<'a>(
     }
     drop(snapshot);
     run.flush()?;
+    run.give_up_lost();
     for sighting in leftovers {
         run.report(sighting)?;
     }
@@ -266,7 +280,9 @@ impl Run<'_> {
             }
             Some(entry) => {
                 let overrides = join.overrides.get(&entry.key).map_or(&[][..], Vec::as_slice);
-                self.seen(conn, dataset, row, entry, overrides, false)?;
+                let inherits = plan.said_again(&entry);
+                let entry = Entry { rule: inherits.clone().or_else(|| entry.rule.clone()), ..entry };
+                self.seen(conn, dataset, row, entry, overrides, Inherits { is_new: false, audience: inherits })?;
             }
             None => {
                 let record = match plan.circle.and_then(|_| self.parents.get(dataset, &key)) {
@@ -275,9 +291,11 @@ impl Run<'_> {
                 };
                 let audience = Audience::Private(Reason::Chosen);
                 let (seen, view) = (0, self.books.view);
-                let entry =
-                    Entry { key, origin: OWN, record, birth, digest: 0, audience, seen, view, flags: 0, rule: None };
-                self.seen(conn, dataset, row, entry, &[], true)?;
+                let inherited = self.inherited(conn, dataset, &key, birth)?;
+                let rule = inherited.as_ref().map(|inherited| inherited.audience.clone());
+                let entry = Entry { key, origin: OWN, record, birth, digest: 0, audience, seen, view, flags: 0, rule };
+                let inherits = inherited.and_then(|inherited| self.inherit(dataset, &entry, inherited));
+                self.seen(conn, dataset, row, entry, &[], Inherits { is_new: true, audience: inherits })?;
             }
         }
         if self.found.len() >= self.flush_at { self.flush() } else { Ok(()) }
@@ -298,7 +316,7 @@ impl Run<'_> {
         row: &dyn Row,
         mut entry: Entry,
         overrides: &[Override],
-        newborn: bool,
+        Inherits { is_new: newborn, audience: inherits }: Inherits,
     ) -> Result<(), Stop> {
         let plan = &self.plans.list[dataset];
         let change = &self.shapes.list[dataset];
@@ -338,7 +356,11 @@ impl Run<'_> {
             }
             let still: Vec<Override> = overrides.iter().filter(|known| look.hides(plan, known)).cloned().collect();
             let edited = hides || still.len() != overrides.len();
-            self.found.push(Found { dataset, write: Write::Seen { entry, edited, overrides: still }, report });
+            self.found.push(Found {
+                dataset,
+                write: Write::Seen { entry, edited, overrides: still, inherits },
+                report,
+            });
         } else {
             self.remember(dataset, &entry);
             if self.extent == Extent::Every {
@@ -362,6 +384,10 @@ impl Run<'_> {
             touched.saw(self.plans, dataset, &entry.key, Some(self.books.parent(&entry)), None);
         }
         self.shapes.list[dataset].gone += u64::from(!entry.is_stub());
+        if entry.rule.is_some() {
+            let left = (self.plans.list[dataset].name.clone(), RecordKey::from_bytes(entry.record));
+            self.capture.heirs.gone.push(left);
+        }
         let report = (!entry.is_stub()).then(|| {
             let id = self.books.record_id(self.plans, dataset, entry.origin, entry.record);
             gone(id, self.base_of(dataset, &entry), entry.flags & BEHIND != 0)
@@ -407,7 +433,10 @@ impl Run<'_> {
             self.books.put_all(writer, dataset, &entries)?;
             let (mut reported, mut edited) = (Vec::new(), Vec::new());
             for found in found {
-                if let Write::Seen { entry, edited: is_edited, overrides } = &found.write {
+                if let Write::Seen { entry, edited: is_edited, overrides, inherits } = &found.write {
+                    if let Some(audience) = inherits {
+                        self.books.set_rule(writer, dataset, &entry.key, audience)?;
+                    }
                     reported.push(entry.key.clone());
                     edited.extend(is_edited.then_some((&entry.key, &overrides[..])));
                 }

@@ -74,7 +74,11 @@ fn list(run: &mut Run<'_>, conn: &dyn Session, dataset: usize, narrowed: &mut Ve
             entry => {
                 let known = entry.as_ref().map(|entry| entry.record);
                 let record = known.map_or_else(|| ids.next(conn, plan, books.datasets[dataset], &key, run.now), Ok)?;
-                let marks = books.marks(dataset, entry.as_ref().and_then(|entry| entry.rule.as_deref()));
+                let rule = match entry {
+                    Some(entry) => entry.rule.clone(),
+                    None => run.inherited(conn, dataset, &key, birth)?.map(|inherited| inherited.audience),
+                };
+                let marks = books.marks(dataset, rule.as_deref());
                 let overrides = overrides.get(&key).map_or(&[][..], Vec::as_slice);
                 let mut parents = Lookup { known: &run.parents, touched: run.touched.as_ref(), conn, books };
                 let values = look::values(plan, row, overrides, &mut parents, Caps::OutsideCircle)?;

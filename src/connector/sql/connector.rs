@@ -7,21 +7,25 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::apply::{Apply, Fail, Held};
+use super::apart;
+use super::apply::{Apply, Fail};
 use super::books::{Books, FORMAT, Refused};
 use super::capture::{Extent, Work};
 use super::plan::{Plans, constant, quote};
 use super::purge::Purge;
+use super::salvage::Likeness;
 use super::session::{ROW_LOCK_MS, Session, Snapshot, SqlError, Transaction};
-use crate::connector::applied::{Applied, Newcomer};
+use crate::connector::alone::{AloneRows, Look};
+use crate::connector::applied::{Applied, Newcomer, Parked};
 use crate::connector::capturing::{Capturing, TriggerChange, Triggers};
 use crate::connector::catalogue::DatabaseSizes;
 use crate::connector::column::Column;
 use crate::connector::contract::{
-    Capture, Change, Connector, Context, Dropped, Parked, Position, Rows, Sighting, SinkError, Surveyed,
+    Capture, Change, Connector, Context, Dropped, Position, Rows, Sighting, SinkError, Surveyed,
 };
 use crate::connector::error::Error;
 use crate::connector::mapping::model::Mapping;
+use crate::connector::said::Said;
 use crate::connector::standing::{Blemish, Standing};
 use crate::id::name::{DatasetName, ScopeName};
 use crate::record::recordid::RecordId;
@@ -44,7 +48,7 @@ pub struct SqlConnector {
     pub(super) plans: Plans,
     /// What was applied while an apply began, to be told with the first batch.
     carried: Applied,
-    held: Held,
+    held: AloneRows,
 }
 
 impl SqlConnector {
@@ -57,7 +61,8 @@ impl SqlConnector {
         context: Context,
     ) -> Result<Self, Error> {
         let sql = |source| session.explain("open the database", source);
-        let plans = Plans::bind(&mapping, &context.addressees, session.as_ref(), &sql)?;
+        let mut plans = Plans::bind(&mapping, &context.addressees, session.as_ref(), &sql)?;
+        plans.recall_said(&context.said, session.as_ref());
         Ok(Self {
             session,
             app_dir,
@@ -66,7 +71,7 @@ impl SqlConnector {
             context,
             plans,
             carried: Applied::default(),
-            held: Held::new(),
+            held: AloneRows::new(),
         })
     }
 
@@ -101,16 +106,6 @@ impl SqlConnector {
             Refused::Empty => Error::EmptyBooks { database: self.session.place() },
             Refused::Sql(source) => self.failed(doing, source),
         })
-    }
-
-    /// Returns the local key of a record's row.
-    pub(in crate::connector) fn key_of(&self, id: &RecordId) -> Result<Option<String>, Error> {
-        let doing = "find the row of a record";
-        let (Some(books), Some(dataset)) = (self.existing_books(doing)?, self.plans.index(&id.dataset)) else {
-            return Ok(None);
-        };
-        let entry = books.find(self.session(), dataset, id).map_err(|source| self.failed(doing, source))?;
-        Ok(entry.map(|entry| entry.key.to_string()))
     }
 
     fn snapshot(&self, doing: &'static str) -> Result<Snapshot, Error> {
@@ -198,6 +193,7 @@ impl Connector for SqlConnector {
         self.session.reload();
         let sql = |source| self.session.explain(doing, source);
         self.plans = Plans::bind(&self.mapping, &self.context.addressees, self.session.as_ref(), &sql)?;
+        self.plans.recall_said(&self.context.said, self.session.as_ref());
         self.existing_books(doing)?;
         self.session.probe()
     }
@@ -251,7 +247,7 @@ impl Connector for SqlConnector {
     }
 
     fn adopt(&mut self, records: &mut dyn Iterator<Item = Result<Change, SinkError>>) -> Result<Vec<RecordId>, Error> {
-        self.adopt_rows(records)
+        self.adopt_alike(records, &Likeness::Born)
     }
 
     fn keep_home(&mut self, ids: &[RecordId]) -> Result<(), Error> {
@@ -342,7 +338,15 @@ impl Connector for SqlConnector {
         self.write(doing, |conn| books.set_default(conn, dataset, audience))
     }
 
-    fn hold(&mut self, held: Held) {
+    fn said(&mut self, of: Option<(&DatasetName, &[String])>) -> Result<Said, Error> {
+        self.said_beside(of)
+    }
+
+    fn say_again(&mut self) -> Result<u64, Error> {
+        self.say_beside_again()
+    }
+
+    fn hold(&mut self, held: AloneRows) {
         self.held = held;
     }
 
@@ -427,12 +431,14 @@ impl Connector for SqlConnector {
 
     fn finish_apply(&mut self) -> Result<(), Error> {
         let doing = "finish to apply";
-        if self.books(doing)?.target.is_none() {
+        let books = self.books(doing)?;
+        if books.target.is_none() {
             return Err(Error::NoApply { doing });
         }
+        let again = || self.held.iter().filter(|(_, alone)| alone.look == Look::Applied);
         self.write(doing, |conn| {
             conn.execute("UPDATE _wbsync_position SET applied = target, target = NULL, view = view + 1", &[])?;
-            Ok(())
+            again().try_for_each(|(id, _)| apart::look_again(conn, &self.plans, &books, id).map(drop))
         })
     }
 
@@ -476,7 +482,7 @@ impl Connector for SqlConnector {
     fn locate(&mut self, id: &RecordId) -> Result<Option<String>, Error> {
         let doing = "find the row of a record";
         let Some(books) = self.existing_books(doing)? else { return Ok(None) };
-        let Some(dataset) = self.plans.index(&id.dataset) else { return Ok(None) };
+        let Some(dataset) = self.plans.index(&id.dataset.base()) else { return Ok(None) };
         let read = || match books.find(self.session(), dataset, id)? {
             None => books.find_covering(self.session(), dataset, id),
             found => Ok(found),

@@ -54,6 +54,16 @@ impl SqlConnector {
 }
 
 impl SqlConnector {
+    /// Returns the local key of a record's row.
+    pub(in crate::connector) fn key_of(&self, id: &RecordId) -> Result<Option<String>, Error> {
+        let doing = "find the row of a record";
+        let (Some(books), Some(dataset)) = (self.existing_books(doing)?, self.plans.index(&id.dataset)) else {
+            return Ok(None);
+        };
+        let entry = books.find(self.session(), dataset, id).map_err(|source| self.failed(doing, source))?;
+        Ok(entry.map(|entry| entry.key.to_string()))
+    }
+
     /// Returns the number of the last capture that was settled, also where the bookkeeping lacks a dataset that is new to the mapping:
     /// that makes it none the older.
     pub(super) fn settled_so_far(&self) -> Result<u64, Error> {

@@ -4,7 +4,7 @@ use super::books::Books;
 use super::plan::Plans;
 use super::same::IS_COVERED;
 use super::session::{Session, SqlError};
-use crate::connector::contract::Parked;
+use crate::connector::applied::Parked;
 use crate::id::bytes::RecordKey;
 
 impl Books {

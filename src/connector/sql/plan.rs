@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::guard::Guard;
+use super::heirs::Beside;
 use super::key::{Key, KeyColumns};
 use super::raw::Raw;
 use super::reference::{RefPlan, Turn};
@@ -58,6 +59,8 @@ pub(super) struct Plan {
     pub(super) guards: Vec<Guard>,
     /// Statements that delete the cache rows with values in a list, each with the template of a value.
     pub(super) purge_rows: Vec<(String, String)>,
+    /// What the instance keeps of what was said beside its rows.
+    pub(super) beside: Beside,
 }
 
 /// One field. What it shows stands at its index plus one.
@@ -132,6 +135,14 @@ impl Plan {
         match &self.scope {
             ScopePlan::Column(_) => self.spec.scope.column.as_deref(),
             ScopePlan::Constant(_) | ScopePlan::Parents(_) => None,
+        }
+    }
+
+    /// Reads a key as people write it: a number where the table has numbers.
+    pub(super) fn key_named(&self, text: &str) -> Key {
+        match text.parse() {
+            Ok(number) if self.key.is_integer() => Key::Int(number),
+            _ => Key::Text(text.into()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Writes one record: inserts its row, turns its placeholder into it, or updates what differs.
 
 use super::alias;
-use super::apart::{NARROWED, STAYS};
+use super::apart::{self, NARROWED, STAYS};
 use super::apply::{Apply, Current, Done, Fail};
 use super::books::{DANGLING, Entry, Mapped, STUB};
 use super::convert;
@@ -11,11 +11,16 @@ use super::plan::{Content as Column, Plan, constant, matches};
 use super::raw::Raw;
 use super::resolve::Target;
 use super::timestamp;
+use crate::connector::alone::Look;
 use crate::connector::contract::Content;
 use crate::connector::mapping::template;
+use crate::id::name::FieldName;
 use crate::record::recordid::{self, RecordId};
 use crate::record::value::Value;
 use crate::scope::audience::Audience;
+
+/// Why a column shows something of which nothing was sent.
+const UNSAID: &str = "nothing was sent of it";
 
 /// What the columns of a row are to hold.
 #[derive(Debug, Default)]
@@ -64,7 +69,8 @@ impl<'a> Apply<'a> {
         check_author(plan, id, content)?;
         check_only(plan, content)?;
         let mut wanted = self.wanted(dataset, id, content, entry.as_ref(), current.as_ref())?;
-        self.leave_held(plan, id, entry.as_ref(), &mut wanted);
+        let looks_again = self.leave_held(plan, id, entry.as_ref(), &mut wanted);
+        keep_unsaid(plan, &old, &mut wanted);
         if entry.is_none()
             && let Some(by) = self.same_as(dataset, &wanted)?
         {
@@ -120,7 +126,10 @@ impl<'a> Apply<'a> {
         }
         let stays = entry.as_ref().map_or(0, |entry| entry.flags & STAYS);
         let mut raws = self.write_down(dataset, id, origin, &key, audience.clone(), stays, &wanted.overrides)?;
-        let respelled = respelled(plan, content, &wanted, &raws);
+        let mut respelled = respelled(plan, content, &wanted, &raws);
+        if matches!(done, Done::Inserted | Done::Upgraded) {
+            respelled.extend(unsaid(plan, &wanted, &raws));
+        }
         if !respelled.is_empty() {
             wanted.overrides.extend(respelled);
             self.books.set_overrides(self.conn, dataset, &key, &wanted.overrides)?;
@@ -128,6 +137,9 @@ impl<'a> Apply<'a> {
             if done == Done::Updated && current.is_some_and(|row| row.raws == raws) {
                 return Ok(Done::Unchanged);
             }
+        }
+        if looks_again {
+            self.look_again(dataset, id)?;
         }
         if done != Done::Unchanged {
             self.stale(dataset, &key, &raws.as_slice());
@@ -268,14 +280,26 @@ impl<'a> Apply<'a> {
         Ok(wanted)
     }
 
-    /// Leaves the columns alone in which the row shows what no capture could take in.
-    fn leave_held(&self, plan: &Plan, id: &RecordId, entry: Option<&Entry>, wanted: &mut Wanted) {
-        let Some(held) = self.held.get(id).filter(|_| entry.is_some_and(|entry| !entry.is_stub())) else { return };
-        for index in held.iter().filter_map(|field| plan.field(field)) {
+    /// Leaves the columns alone in which the row shows what no capture could take in. Tells whether it is to be looked at
+    /// again.
+    fn leave_held(&self, plan: &Plan, id: &RecordId, entry: Option<&Entry>, wanted: &mut Wanted) -> bool {
+        let Some(held) = self.held.get(id).filter(|_| entry.is_some_and(|entry| !entry.is_stub())) else {
+            return false;
+        };
+        for index in held.fields.iter().filter_map(|field| plan.field(field)) {
             wanted.raws[index] = None;
             wanted.open.retain(|(open, _)| *open != index);
             wanted.overrides.retain(|known| known.field != plan.fields[index].name);
         }
+        held.look == Look::Changed
+    }
+
+    /// Has the next capture look at a row again: now that its record says something else, what stays in it may be taken in.
+    fn look_again(&mut self, dataset: usize, id: &RecordId) -> Result<(), Fail> {
+        if let Some(looked_at) = apart::look_again(self.conn, self.plans, self.books, id)? {
+            self.pending.written.retain(|(of, key)| (*of, key) != (dataset, &looked_at));
+        }
+        Ok(())
     }
 
     /// Returns what the fields of a placeholder show where the mapping says so.
@@ -367,6 +391,32 @@ pub(super) fn respelled(plan: &Plan, content: &Content, wanted: &Wanted, raws: &
         }
     }
     found
+}
+
+/// Finds the fields for fewer readers of which nothing was sent and whose columns show something all the same, as their default:
+/// that is no edit.
+pub(super) fn unsaid(plan: &Plan, wanted: &Wanted, raws: &[Raw]) -> Vec<Override> {
+    let silent = plan.fields.iter().enumerate().filter(|(index, field)| {
+        field.least.is_some() && wanted.raws[*index].is_none() && raws[index + 1] != Raw::Null
+    });
+    let known = |field: &FieldName| wanted.overrides.iter().any(|known| known.field == *field);
+    let silent = silent.filter(|(_, field)| !known(&field.name));
+    silent
+        .map(|(index, field)| Override {
+            field: field.name.clone(),
+            shown: raws[index + 1].clone(),
+            reason: UNSAID.to_owned(),
+        })
+        .collect()
+}
+
+/// Keeps in mind what such columns showed, as long as nothing is written into them.
+pub(super) fn keep_unsaid(plan: &Plan, old: &[Override], wanted: &mut Wanted) {
+    let is_silent = |known: &&Override| {
+        known.reason == UNSAID && plan.field(&known.field).is_some_and(|index| wanted.raws[index].is_none())
+    };
+    let kept: Vec<Override> = old.iter().filter(is_silent).cloned().collect();
+    wanted.overrides.extend(kept);
 }
 
 /// Tells whether an own row became private: nothing that arrives may touch it.

@@ -8,7 +8,7 @@ use super::apply::{Apply, Current, Done, Fail};
 use super::books::{Entry, STUB};
 use super::key::Key;
 use super::look::{OWN, Override};
-use super::put::{Wanted, check_author, check_only, fill, respelled, stays_home};
+use super::put::{Wanted, check_author, check_only, fill, keep_unsaid, respelled, stays_home, unsaid};
 use super::raw::Raw;
 use super::row::Columns;
 use super::together::{Became, Overrides, Rows};
@@ -248,11 +248,12 @@ impl<'a> Apply<'a> {
         if !self.is_plain(dataset, id, content) {
             return Ok(Err(Became::Alone));
         }
-        let wanted = match self.wanted(dataset, id, content, entry.as_ref(), current.as_ref()) {
+        let mut wanted = match self.wanted(dataset, id, content, entry.as_ref(), current.as_ref()) {
             Ok(wanted) => wanted,
             Err(fail @ Fail::Park { .. }) => return Ok(Err(Became::Failed(fail))),
             Err(fail) => return Err(fail),
         };
+        keep_unsaid(plan, &old, &mut wanted);
         if let Some(index) = plan.spec.alias.as_ref().and_then(|alias| plan.field(alias))
             && let Some(Raw::Text(name)) = &wanted.raws[index]
         {
@@ -364,7 +365,10 @@ impl<'a> Apply<'a> {
         let mut notes = Vec::with_capacity(items.len());
         for (item, key) in items.iter_mut().zip(&keys) {
             let raws = &rows[key].0;
-            let respelled = respelled(plan, item.content, &item.wanted, raws);
+            let mut respelled = respelled(plan, item.content, &item.wanted, raws);
+            if matches!(item.done, Done::Inserted | Done::Upgraded) {
+                respelled.extend(unsaid(plan, &item.wanted, raws));
+            }
             let is_same = |row: &Current| row.raws[..] == raws[..row.raws.len()];
             if item.done == Done::Updated && !respelled.is_empty() && item.current.as_ref().is_some_and(is_same) {
                 item.done = Done::Unchanged;

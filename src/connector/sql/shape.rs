@@ -320,6 +320,11 @@ impl Shapes {
 }
 
 impl Change {
+    /// Tells whether no capture has known the dataset.
+    pub(super) fn is_first(&self) -> bool {
+        self.before.is_none()
+    }
+
     /// Returns the fields that a row of another instance doesn't show yet, with what it shows instead; none that have a reason
     /// already.
     pub(super) fn hide(

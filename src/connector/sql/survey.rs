@@ -90,7 +90,7 @@ pub(super) fn mark(
         let begin = Instant::now();
         while let Some((text, others)) = rest.split_first().filter(|_| begin.elapsed() < room) {
             rest = others;
-            let key = key_of(plan, text);
+            let key = plan.key_named(text);
             let entry = books.at(conn, dataset, &key)?;
             if entry.as_ref().is_some_and(|entry| entry.origin != OWN) {
                 continue;
@@ -130,7 +130,7 @@ impl Now<'_> {
         let all = format!("SELECT {} FROM {}", plan.key.value(self.conn, ""), plan.table);
         match rows {
             Rows::Own(_) => self.listed(dataset, &format!("{all} ORDER BY {order}"), &[]),
-            Rows::Key(_, text) => Ok(vec![key_of(plan, text)]),
+            Rows::Key(_, text) => Ok(vec![plan.key_named(text)]),
             Rows::Record(_, digits) => {
                 let sql = format!(
                     "SELECT key FROM _wbsync_map WHERE dataset = ?1 AND {} LIKE ?2 || '%' ORDER BY {}",
@@ -186,7 +186,10 @@ impl Now<'_> {
                 ScopePlan::Column(at) => text_of(row.raw(*at)?),
                 _ => None,
             },
-            Source::Rule => entry.as_ref().and_then(|entry| entry.rule.clone()),
+            Source::Rule => match &entry {
+                Some(entry) => entry.rule.clone(),
+                None => self.inherited(plan, row)?,
+            },
             Source::Default => books.defaults[dataset].clone(),
             Source::Mapping => plan.spec.scope.constant.clone(),
             Source::Parents => None,
@@ -227,8 +230,19 @@ impl Now<'_> {
             None => Vec::new(),
         };
         let values: Vec<Logical<'_>> = look::values(plan, row, &overrides, self, caps)?;
-        let marks = books.marks(dataset, entry.and_then(|entry| entry.rule.as_deref()));
+        let rule = match entry {
+            Some(entry) => entry.rule.clone(),
+            None => self.inherited(plan, row)?,
+        };
+        let marks = books.marks(dataset, rule.as_deref());
         look::decide(plan, row, marks, &values, caps)
+    }
+
+    /// Returns what a row inherits that no capture has seen.
+    fn inherited(&self, plan: &Plan, row: &dyn Row) -> Result<Option<String>, SqlError> {
+        let Some(key) = Key::of(row.raw(0)?) else { return Ok(None) };
+        let birth = look::birth(plan, row, &mut Vec::new())?;
+        Ok(plan.inherited(self.conn, &key, birth, false)?.map(|inherited| inherited.audience))
     }
 
     fn look_up(&mut self, dataset: usize, key: &Key, caps: Caps) -> Result<Option<Parent>, SqlError> {
@@ -272,14 +286,6 @@ fn concerns(rows: &Rows, dataset: &DatasetName) -> bool {
     match rows {
         Rows::Own(wanted) | Rows::Record(wanted, _) => wanted.as_ref().is_none_or(|wanted| wanted == dataset),
         Rows::Key(wanted, _) | Rows::Where(wanted, _) => wanted == dataset,
-    }
-}
-
-/// Reads a key as people write it: a number where the table has numbers.
-fn key_of(plan: &Plan, text: &str) -> Key {
-    match text.parse() {
-        Ok(number) if plan.key.is_integer() => Key::Int(number),
-        _ => Key::Text(text.into()),
     }
 }
 

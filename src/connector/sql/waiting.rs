@@ -189,7 +189,7 @@ impl Apply<'_> {
                 (Column::Ref(_), Some(_)) => false,
             };
             // What no capture could take in is no older version.
-            let is_held = self.held.get(id).is_some_and(|held| held.contains(&field.name));
+            let is_held = self.held.get(id).is_some_and(|held| held.fields.contains(&field.name));
             if !shows && !is_held {
                 let (field, shown) = (field.name.clone(), shown.clone());
                 overrides.push(Override { field, shown, reason: reason.to_owned() });

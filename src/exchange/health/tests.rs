@@ -3,7 +3,7 @@
 use super::*;
 use crate::exchange::head::Base;
 use crate::exchange::samples::{NOW, Shelf};
-use crate::id::bytes::DocHash;
+use crate::id::bytes::{CommitId, DocHash};
 use crate::id::name::PeerName;
 use crate::keys::card::Card;
 use crate::keys::identity::Identity;
@@ -39,6 +39,10 @@ fn a_whole_store_is_well_and_counted() {
 fn what_heads_build_on_is_compared() {
     assert_eq!(found(&shelf(Some((1, 9)))), [Kind::Contradiction], "another commit under the same number");
     assert_eq!(found(&shelf(Some((2, 9)))), [Kind::Behind], "the origin's head isn't here yet");
+    let mut alone = shelf(Some((2, 9)));
+    let origin = Identity::fixed(1).id();
+    alone.documents.retain(|path, _| !matches!(path, StorePath::Head(_, signer) if *signer == origin));
+    assert_eq!(found(&alone), [], "a writer's own store, where the origin publishes nothing");
     let mut wrong = shelf(None);
     let manifest = wrong.put_scope();
     wrong.documents.retain(|path, _| !matches!(path, StorePath::Head(..)));

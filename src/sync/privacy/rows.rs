@@ -97,7 +97,7 @@ impl Instance {
         }
         if mode == Mode::Keep {
             for (dataset, keys) in keys {
-                marked.changed += self.with_database(|database| Ok(database.mark(&dataset, &keys, &audience)?))?;
+                marked.changed += self.say_of_rows(&dataset, &keys, &audience)?;
             }
         }
         Ok(marked)
@@ -112,7 +112,7 @@ impl Instance {
         let audience = audience.map(|audience| self.audience_named(audience)).transpose()?;
         match mode {
             Mode::DryRun => Ok(()),
-            Mode::Keep => self.with_database(|database| Ok(database.set_default(&dataset, audience.as_deref())?)),
+            Mode::Keep => self.say_of_dataset(&dataset, audience.as_deref()),
         }
     }
 

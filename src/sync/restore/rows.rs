@@ -10,13 +10,14 @@ use super::before::Before;
 use super::side::{Doubt, Outcome, Side};
 use crate::connector::contract::{Base, Capture, Change, Position, Seen, Sighting};
 use crate::id::bytes::ScopeId;
-use crate::id::name::{FieldName, ScopeName};
+use crate::id::name::{DatasetName, FieldName, ScopeName};
 use crate::record::codec::{self, CAPTURED_BYTES_MAX};
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
 use crate::scope::audience::Audience;
 use crate::scope::fields::LeastScopes;
 use crate::state::database;
+use crate::sync::commit::Mode;
 use crate::sync::error::{Error, through};
 use crate::sync::instance::Instance;
 use crate::sync::progress::Event;
@@ -43,6 +44,9 @@ pub struct RowsSummary {
     pub withdrawn: Vec<String>,
     /// Own rows in no scope any more, deleted or withdrawn since the backup: kept, and private.
     pub kept_home: Vec<String>,
+    /// Own rows that nobody had heard of and that stay home because they may be rows that were marked, by dataset.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub in_doubt: BTreeMap<DatasetName, u64>,
     /// Own rows that were removed: their records were deleted, here or by somebody who may, and nobody edited the rows since.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
@@ -73,13 +77,23 @@ impl Instance {
         // What was about to be settled belongs to another moment of the database.
         self.state.clear_pending()?;
         self.set_restoring(true);
+        self.say_again()?;
         for _ in 0..ROUNDS_MAX {
             let gone = self.survey_rows(before, &mut summary.rows)?;
             if self.apply_all(gone, summary)? == 0 {
-                return Ok(());
+                self.gather_said()?;
+                return self.bring_newcomers(summary);
             }
         }
         Err(Error::Restless)
+    }
+
+    /// Has rows of datasets that nobody looked after so far show all that records say; the bookkeeping then knows that they do.
+    fn bring_newcomers(&self, summary: &mut RestoreSummary) -> Result<(), Error> {
+        if !self.with_database(|database| Ok(database.newcomers()?))?.is_empty() {
+            summary.applied.join(self.apply(Mode::Keep)?);
+        }
+        Ok(())
     }
 
     /// Compares all rows, and commits what they say beyond the records. Returns the rows whose records are gone.
@@ -107,6 +121,9 @@ impl Instance {
         survey.rescue()?;
         survey.rows.compared += capture.rows;
         survey.keep(&capture, &applied, target.is_some())?;
+        for (dataset, count) in &capture.heirs.kept {
+            *survey.rows.in_doubt.entry(dataset.clone()).or_default() += count;
+        }
         if !survey.homeless.is_empty() {
             survey.rows.kept_home.extend(survey.homeless.iter().map(ToString::to_string));
             self.with_database(|database| Ok(database.keep_home(&survey.homeless)?))?;
@@ -416,6 +433,7 @@ impl Survey<'_> {
             }
             instance.advance(&side.open, &made)?;
         }
+        instance.keep_heirs(capture)?;
         database::commit(transaction)?;
         // From nothing to the heads: every row is looked at once more when it is written.
         let ours: BTreeSet<ScopeId> = self.sides.iter().map(|side| side.open.row.id).collect();
