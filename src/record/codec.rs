@@ -34,6 +34,7 @@ pub fn encode(record: &Record, origin: &InstanceId) -> Vec<u8> {
     let mut stamps: Vec<Stamp> = record.elements().map(|(_, element)| element.stamp).collect();
     stamps.sort_unstable();
     stamps.dedup();
+    debug_assert!(stamps.is_sorted_by(|a, b| !a.is_same_write(b)), "a write has two times: {stamps:?}");
     let mut writer = Writer::with_capacity(ROOM_BYTES);
     writer.array(2);
     writer.array(stamps.len());

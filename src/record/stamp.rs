@@ -25,6 +25,13 @@ pub struct Stamp {
     pub time: UnixMillis,
 }
 
+impl Stamp {
+    /// Tells whether both name one write. A write has one time.
+    pub fn is_same_write(&self, other: &Self) -> bool {
+        (self.author, self.incarnation, self.sequence) == (other.author, other.incarnation, other.sequence)
+    }
+}
+
 /// Reads a sequence number: 1 to `NUMBER_MAX`.
 ///
 /// # Errors

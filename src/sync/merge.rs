@@ -14,7 +14,7 @@ use crate::id::bytes::{InstanceId, RecordKey};
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::cell::Record;
 use crate::state::database;
-use crate::tree::diff::diff;
+use crate::tree::diff::{Difference, diff};
 use crate::tree::get::get;
 
 /// What a merge did in one scope.
@@ -257,18 +257,41 @@ impl Instance {
         after: &Commit,
         work: &mut dyn FnMut(&DatasetName, &RecordKey, Option<&[u8]>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let error = |source| Error::Tree { scope: scope.row.name.to_string(), source };
+        self.each_change(scope, before, after, &mut |dataset, key, change| work(dataset, key, change.right.as_deref()))
+    }
+
+    /// Calls `work` with each record that differs from `before` to `after`, and its bytes in both.
+    pub(super) fn each_change(
+        &self,
+        scope: &OpenScope,
+        before: Option<&Commit>,
+        after: &Commit,
+        work: &mut dyn FnMut(&DatasetName, &RecordKey, &Difference) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let old = before.into_iter().flat_map(|commit| commit.datasets.keys());
         let names: BTreeSet<&DatasetName> = old.chain(after.datasets.keys()).collect();
         for name in names {
-            let old = before.map_or_else(Default::default, |commit| commit.root(name));
-            for difference in diff(&self.state, &scope.row.id_key, &old, &after.root(name)) {
-                let difference = difference.map_err(error)?;
-                let key = RecordKey::from_slice(&difference.key).ok_or_else(|| {
-                    crate::state::error::Error::damaged(format!("a key of dataset {name} is no record key"))
-                })?;
-                work(name, &key, difference.right.as_deref())?;
-            }
+            self.each_change_of(scope, name, before, after, &mut |key, change| work(name, key, change))?;
+        }
+        Ok(())
+    }
+
+    /// Calls `work` with each record of one tree that differs.
+    pub(super) fn each_change_of(
+        &self,
+        scope: &OpenScope,
+        tree: &DatasetName,
+        before: Option<&Commit>,
+        after: &Commit,
+        work: &mut dyn FnMut(&RecordKey, &Difference) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let old = before.map_or_else(Default::default, |commit| commit.root(tree));
+        for change in diff(&self.state, &scope.row.id_key, &old, &after.root(tree)) {
+            let change = change.map_err(|source| Error::Tree { scope: scope.row.name.to_string(), source })?;
+            let key = RecordKey::from_slice(&change.key).ok_or_else(|| {
+                crate::state::error::Error::damaged(format!("a key of dataset {tree} is no record key"))
+            })?;
+            work(&key, &change)?;
         }
         Ok(())
     }

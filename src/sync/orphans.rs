@@ -38,50 +38,53 @@ impl Instance {
         if !self.holds_trees(&origin)? {
             return Ok(local);
         }
-        let lines = local.commit.clock.iter().filter(|(author, incarnation, sequence)| {
-            former.binary_search(author).is_ok() && origin.clock.seen(author, *incarnation) < *sequence
+        let is_orphan =
+            |stamp: &Stamp| former.binary_search(&stamp.author).is_ok() && !origin.clock.covers(stamp);
+        let has_lines = local.commit.clock.iter().any(|(author, incarnation, sequence)| {
+            former.binary_search(&author).is_ok() && origin.clock.seen(&author, incarnation) < sequence
         });
-        // A write for each: where words of several stand in one cell, all of them stay.
-        for (author, incarnation, _) in lines.collect::<Vec<_>>() {
-            let is_orphan = |stamp: &Stamp| {
-                (stamp.author, stamp.incarnation) == (author, incarnation) && !origin.clock.covers(stamp)
-            };
+        // A write of ours has one time in a record, and one value in a cell: of what a record has of several writes, each comes in
+        // a write of its own.
+        while has_lines {
             let (stamp, mut edits) = (self.next_stamp(scope)?, Edits::new());
             self.each_difference(scope, Some(&origin), &local.commit, &mut |dataset, key, bytes| {
                 let Some(bytes) = bytes else { return Ok(()) };
                 let record = decode_record(bytes, &row.origin, dataset, key)?;
-                if record.elements().any(|(_, element)| is_orphan(&element.stamp)) {
-                    let record = written_again(scope, dataset, record, stamp, is_orphan);
+                let stamps = record.elements().map(|(_, element)| element.stamp);
+                if let Some(first) = stamps.filter(is_orphan).min() {
+                    let record = written_again(scope, dataset, record, stamp, &first);
                     edits.insert((dataset.clone(), *key), Some(record));
                 }
                 Ok(())
             })?;
-            if !edits.is_empty() {
-                merge.written_again += edits.len() as u64;
-                local = self.compose(scope, &local, edits, stamp)?;
+            if edits.is_empty() {
+                break;
             }
+            merge.written_again += edits.len() as u64;
+            local = self.compose(scope, &local, edits, stamp)?;
         }
         Ok(local)
     }
 }
 
-/// Puts a stamp in the place of others. The time of each write stays: who wrote later is still the later one.
+/// Puts a write of ours in the place of another. Its time stays: who wrote later is still the later one.
 fn written_again(
     scope: &OpenScope,
     dataset: &DatasetName,
     mut record: Record,
     stamp: Stamp,
-    is_orphan: impl Fn(&Stamp) -> bool,
+    orphan: &Stamp,
 ) -> Record {
+    let stamp = Stamp { time: orphan.time, ..stamp };
     for (field, cell) in &mut record.cells {
-        if !cell.elements().iter().any(|element| is_orphan(&element.stamp)) {
+        if !cell.elements().iter().any(|element| element.stamp.is_same_write(orphan)) {
             continue;
         }
         // Several who say a number again must not add it up.
         let counts = scope.schema.strategy(dataset, field) == Strategy::Counter;
-        let again = |element: &Element| match is_orphan(&element.stamp) {
+        let again = |element: &Element| match element.stamp.is_same_write(orphan) {
             true => Element {
-                stamp: Stamp { time: element.stamp.time, ..stamp },
+                stamp,
                 value: element.value.clone(),
                 over: if counts { Some(element.value.clone()) } else { element.over.clone() },
             },

@@ -27,7 +27,7 @@ use crate::record::clock::Clock;
 use crate::record::recordid::RecordId;
 use crate::record::stamp::Stamp;
 use crate::scope::audience::Audience;
-use crate::tree::diff::{Difference, diff};
+use crate::tree::diff::Difference;
 
 /// What a merge in one scope has met that may concern the other pieces of a record.
 #[derive(Debug)]
@@ -93,8 +93,14 @@ impl Instance {
         }
         let mut signs = self.signs(&sides, traces, &overlaid)?;
         let gone = if is_own { self.own_signs(&sides, &overlaid, &mut signs)? } else { BTreeSet::new() };
+        let ours = if is_own && !signs.is_empty() {
+            Some((self.mapping()?, self.with_database(|database| Ok((database.least_scopes(), database.datasets())))?))
+        } else {
+            None
+        };
+        let rules = ours.as_ref().map(|(mapping, (least, mapped))| Belongs { mapping, least, mapped });
         for ((dataset, key), sign) in signs {
-            self.mend_pieces(&mut sides, &RecordId { origin: *origin, dataset, key }, sign)?;
+            self.mend_pieces(&mut sides, &RecordId { origin: *origin, dataset, key }, sign, rules.as_ref())?;
         }
         self.drop_left_overlays(&mut sides, &gone)?;
         for Side { scope, head, mut edits, may_write, .. } in sides {
@@ -187,7 +193,7 @@ impl Instance {
             for side in sides {
                 for before in side.before.iter().chain(&side.heads) {
                     self.each_changed(side, before, &tree, &mut |key, difference| {
-                        let id = (dataset.clone(), key);
+                        let id = (dataset.clone(), *key);
                         if difference.right.is_none() && perhaps.contains(&id) {
                             note(&mut signs, id, Sign { lives: true, counts: side.may_write });
                         }
@@ -213,18 +219,18 @@ impl Instance {
                 let Some(before) = &side.before else { continue };
                 for tree in [dataset.clone(), dataset.overlay()] {
                     self.each_changed(side, before, &tree, &mut |key, difference| {
-                        let id = (dataset.clone(), key);
+                        let id = (dataset.clone(), *key);
                         let lives = match (&difference.left, &difference.right) {
                             // Fields that are new, or came back with their record, which is looked at then.
-                            (None, _) if tree.is_overlay() && self.is_here(sides, dataset, &key)? => return Ok(()),
+                            (None, _) if tree.is_overlay() && self.is_here(sides, dataset, key)? => return Ok(()),
                             (None, _) => true,
                             (Some(_), Some(_)) => return Ok(()),
                             (Some(_), None) if tree.is_overlay() => false,
                             (Some(_), None) => {
-                                if self.state.is_withdrawn(&side.scope.row.id, &tree, &key)? {
+                                if self.state.is_withdrawn(&side.scope.row.id, &tree, key)? {
                                     return Ok(());
                                 }
-                                if !self.is_edited_elsewhere(sides, &dataset.overlay(), &key)? {
+                                if !self.is_edited_elsewhere(sides, &dataset.overlay(), key)? {
                                     gone.insert(id);
                                     return Ok(());
                                 }
@@ -272,25 +278,22 @@ impl Instance {
         side: &Side,
         before: &Known,
         tree: &DatasetName,
-        work: &mut dyn FnMut(RecordKey, &Difference) -> Result<(), Error>,
+        work: &mut dyn FnMut(&RecordKey, &Difference) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let (old, new) = (before.commit.root(tree), side.head.commit.root(tree));
-        if old == new || !self.holds_trees(&before.commit)? {
+        if !self.holds_trees(&before.commit)? {
             return Ok(());
         }
-        for difference in diff(&self.state, &side.scope.row.id_key, &old, &new) {
-            let difference =
-                difference.map_err(|source| Error::Tree { scope: side.scope.row.name.to_string(), source })?;
-            let key = RecordKey::from_slice(&difference.key).ok_or_else(|| {
-                crate::state::error::Error::damaged(format!("a key of dataset {tree} is no record key"))
-            })?;
-            work(key, &difference)?;
-        }
-        Ok(())
+        self.each_change_of(&side.scope, tree, Some(&before.commit), &side.head.commit, work)
     }
 
-    /// Finds the pieces of one record that are to be written again.
-    fn mend_pieces(&self, sides: &mut [Side], id: &RecordId, sign: Sign) -> Result<(), Error> {
+    /// Finds the pieces of one record that are to be written again. `rules` are those of our own records.
+    fn mend_pieces(
+        &self,
+        sides: &mut [Side],
+        id: &RecordId,
+        sign: Sign,
+        rules: Option<&Belongs<'_>>,
+    ) -> Result<(), Error> {
         let overlay = id.dataset.overlay();
         let (mut home, mut overlays) = (None, BTreeSet::new());
         for (at, side) in sides.iter().enumerate() {
@@ -326,7 +329,7 @@ impl Instance {
             // Where it lay in two scopes one after the other, the narrower is the safe one.
             found.sort_by_key(|(at, _)| sides[*at].scope.row.name.is_public());
             let Some((at, record)) = found.into_iter().next() else { return Ok(()) };
-            let Some(record) = self.allowed(sides, at, id, &id.dataset, row, record)? else { return Ok(()) };
+            let Some(record) = allowed(sides, at, (&id.dataset, row), rules, record) else { return Ok(()) };
             sides[at].edits.insert((id.dataset.clone(), id.key), Some(record));
             home = Some(at);
         }
@@ -338,39 +341,11 @@ impl Instance {
             }
             let Some(record) = self.last_held(&sides[at], &overlay, &id.key)? else { continue };
             let row = row.or(is_own.then_some(&home_name));
-            if let Some(record) = self.allowed(sides, at, id, &overlay, row, record)? {
+            if let Some(record) = allowed(sides, at, (&overlay, row), rules, record) {
                 sides[at].edits.insert((overlay.clone(), id.key), Some(record));
             }
         }
         Ok(())
-    }
-
-    /// Leaves of a piece what may stand there by its origin's rules, as far as we know them; `None` if nothing.
-    fn allowed(
-        &self,
-        sides: &[Side],
-        at: usize,
-        id: &RecordId,
-        tree: &DatasetName,
-        row: Option<&ScopeName>,
-        mut record: Record,
-    ) -> Result<Option<Record>, Error> {
-        let scope = &sides[at].scope;
-        if id.origin == self.id() {
-            let mapping = self.mapping()?;
-            let (least, mapped) = self.with_database(|database| Ok((database.least_scopes(), database.datasets())))?;
-            let belongs = Belongs { mapping: &mapping, least: &least, mapped: &mapped };
-            let name = &scope.row.name;
-            if !belongs.dataset(&id.dataset) || row.is_some_and(|row| !belongs.piece(tree, row, name)) {
-                return Ok(None);
-            }
-            belongs.take_out(tree, row, name, &mut record);
-        } else {
-            let overlay = id.dataset.overlay();
-            let elsewhere = |field: &FieldName| sides.iter().any(|side| side.scope.schema.names(&overlay, field));
-            record.cells.retain(|field, _| scope.schema.names(tree, field) || !tree.is_overlay() && !elsewhere(field));
-        }
-        Ok((!record.cells.is_empty()).then_some(record))
     }
 
     /// Returns a piece that a scope has no more, as it was last: as those have it who haven't heard of its deletion, or as it was
@@ -456,6 +431,29 @@ impl Side {
         let trees = commits.flat_map(|known| known.commit.datasets.keys()).chain(self.scope.schema.fields.keys());
         trees.filter(|tree| tree.is_overlay()).map(DatasetName::base)
     }
+}
+
+/// Leaves of a piece what may stand there by its origin's rules, as far as we know them; `None` if nothing.
+fn allowed(
+    sides: &[Side],
+    at: usize,
+    (tree, row): (&DatasetName, Option<&ScopeName>),
+    rules: Option<&Belongs<'_>>,
+    mut record: Record,
+) -> Option<Record> {
+    let scope = &sides[at].scope;
+    if let Some(rules) = rules {
+        let name = &scope.row.name;
+        if !rules.dataset(&tree.base()) || row.is_some_and(|row| !rules.piece(tree, row, name)) {
+            return None;
+        }
+        rules.take_out(tree, row, name, &mut record);
+    } else {
+        let overlay = tree.base().overlay();
+        let elsewhere = |field: &FieldName| sides.iter().any(|side| side.scope.schema.names(&overlay, field));
+        record.cells.retain(|field, _| scope.schema.names(tree, field) || !tree.is_overlay() && !elsewhere(field));
+    }
+    (!record.cells.is_empty()).then_some(record)
 }
 
 fn note(signs: &mut Signs, id: (DatasetName, RecordKey), sign: Sign) {

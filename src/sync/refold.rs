@@ -82,14 +82,15 @@ impl Instance {
             if !self.holds_trees(&held.commit)? {
                 return Ok(true);
             }
-            self.each_difference(scope, Some(&held.commit), &after, &mut |dataset, key, bytes| {
-                let Some(bytes) = bytes.filter(|_| !lacks) else {
+            self.each_change(scope, Some(&held.commit), &after, &mut |dataset, key, change| {
+                let Some(old) = change.left.as_deref().filter(|_| !lacks) else { return Ok(()) };
+                let Some(new) = &change.right else {
                     lacks = true;
                     return Ok(());
                 };
-                let record = decode_record(bytes, &scope.row.origin, dataset, key)?;
-                let before = self.record_at(scope, &held, dataset, key)?;
-                lacks = before.is_some_and(|before| before.cells.keys().any(|field| !record.cells.contains_key(field)));
+                let [old, new] = [old, new].map(|bytes| decode_record(bytes, &scope.row.origin, dataset, key));
+                let (old, new) = (old?, new?);
+                lacks = old.cells.keys().any(|field| !new.cells.contains_key(field));
                 Ok(())
             })?;
         }
@@ -112,12 +113,12 @@ impl Instance {
         }
         let after = self.state.known_commit(&row.id, &head.commit)?.commit;
         let mut is_taken = false;
-        self.each_difference(scope, Some(&local.commit), &after, &mut |dataset, key, bytes| {
-            let Some(bytes) = bytes.filter(|_| !is_taken) else { return Ok(()) };
-            let record = decode_record(bytes, &row.origin, dataset, key)?;
-            let before = self.record_at(scope, &local, dataset, key)?.unwrap_or_default();
-            is_taken = before.cells.iter().any(|(field, cell)| {
-                !record.cells.contains_key(field)
+        self.each_change(scope, Some(&local.commit), &after, &mut |dataset, key, change| {
+            let (Some(old), Some(new), false) = (&change.left, &change.right, is_taken) else { return Ok(()) };
+            let [old, new] = [old, new].map(|bytes| decode_record(bytes, &row.origin, dataset, key));
+            let (old, new) = (old?, new?);
+            is_taken = old.cells.iter().any(|(field, cell)| {
+                !new.cells.contains_key(field)
                     && cell.elements().iter().all(|element| after.clock.covers(&element.stamp))
             });
             Ok(())

@@ -153,7 +153,16 @@ impl Side {
             }
         }
         let outcome = Outcome { edits: clean.len() as u64, conflicts: beside.len() as u64 };
-        let mut record = newest;
+        let held = |field: &FieldName| newest.cells.get(field).map_or(&[][..], Cell::elements);
+        let mut time = self.stamp.time;
+        if doubt != Doubt::Edited {
+            // What may be out of date must not be shown in the place of what is newer.
+            let latest = |(field, _): &(FieldName, Value)| held(field).iter().map(|element| element.stamp.time).max();
+            let before = beside.iter().filter_map(latest).map(|latest| UnixMillis(latest.0.saturating_sub(1)));
+            time = before.min().unwrap_or(time);
+        }
+        let stamp = Stamp { time, ..self.stamp };
+        let mut record = at_one_time(newest.clone(), &stamp);
         if !clean.is_empty() {
             let moved: Vec<FieldName> = clean.keys().flat_map(|field| schema.group_of(&id.dataset, field)).collect();
             for field in moved.into_iter().filter(|field| beside.iter().all(|(other, _)| other != field)) {
@@ -161,21 +170,14 @@ impl Side {
                     clean.insert(field, value.clone());
                 }
             }
-            let write = Write { scope: &self.open, stamp: self.stamp, published: self.published };
+            let write = Write { scope: &self.open, stamp, published: self.published };
             record = write.onto(Some(record.clone()), &id.dataset, clean).unwrap_or(record);
         }
         for (field, value) in beside {
             let strategy = schema.strategy(&id.dataset, &field);
-            let held = record.cells.get(&field).map_or(&[][..], Cell::elements);
             let over = then.as_ref().filter(|_| strategy.needs_base()).and_then(|then| shown(then, &field));
-            // What may be out of date must not be shown in the place of what is newer.
-            let latest = held.iter().map(|element| element.stamp.time).max();
-            let time = match (doubt, latest) {
-                (Doubt::Untouched | Doubt::Elsewhere, Some(latest)) => UnixMillis(latest.0.saturating_sub(1)),
-                _ => self.stamp.time,
-            };
-            let own = Element { stamp: Stamp { time, ..self.stamp }, value, over };
-            let elements: Vec<Element> = held.iter().cloned().chain([own]).collect();
+            let elements = record.cells.get(&field).map_or(&[][..], Cell::elements).iter().cloned();
+            let elements: Vec<Element> = elements.chain([Element { stamp, value, over }]).collect();
             record.cells.extend(Cell::of(elements).map(|cell| (field, cell)));
         }
         if outcome.edits + outcome.conflicts > 0 {
@@ -244,4 +246,18 @@ impl Side {
         }
         Ok(self.history.get_or_init(|| history))
     }
+}
+
+/// Gives what a write has said of a record already the time of all of it.
+fn at_one_time(mut record: Record, stamp: &Stamp) -> Record {
+    for cell in record.cells.values_mut() {
+        if cell.elements().iter().any(|element| element.stamp.is_same_write(stamp)) {
+            let again = |element: &Element| match element.stamp.is_same_write(stamp) {
+                true => Element { stamp: *stamp, ..element.clone() },
+                false => element.clone(),
+            };
+            *cell = Cell::of(cell.elements().iter().map(again).collect()).expect("a cell is never empty");
+        }
+    }
+    record
 }
