@@ -200,6 +200,15 @@ fn join_one(
 ///
 /// `None` if the sides contradict each other: commits of honest authors, none of which contains the
 /// other, have two newest captures at least, and no two with the same coordinates.
+/// Tells whether two commits claim the same writes and differ: a join of them is an error.
+pub fn diverge(left: &Known, right: &Known) -> bool {
+    match (left.commit.clock.contains(&right.commit.clock), right.commit.clock.contains(&left.commit.clock)) {
+        (true, true) => left.id != right.id,
+        (false, false) => frontier(left, right).is_none(),
+        _ => false,
+    }
+}
+
 fn frontier(left: &Known, right: &Known) -> Option<Vec<Dot>> {
     let (ours, theirs) = (left.commit.frontier(left.id), right.commit.frontier(right.id));
     let newest = |dot: &Dot, other: &Known, other_dots: &[Dot]| {

@@ -151,10 +151,42 @@ impl Instance {
             self.advance(scope, local)?;
             merge.conflicts = open()?.saturating_sub(open_before);
         }
+        let local = local.map(|local| self.end_own_way(scope, local)).transpose()?;
         merge.to = local.as_ref().map(|known| known.id);
         // Before anything was merged; who meets the scope for the first time held nothing.
         let before = before.filter(|before| merge.from == Some(before.id) && merge.from != merge.to);
         Ok((merge, met.trace(scope, before)))
+    }
+
+    /// Returns the local head, or what the heads of others join to, where we may not write and our own words say nothing beyond
+    /// theirs any more: what a reader wrote again, so that nothing was torn, has been written by somebody who may.
+    fn end_own_way(&self, scope: &OpenScope, local: Known) -> Result<Known, Error> {
+        let is_own = |author: &InstanceId| *author == self.id();
+        if scope.manifest.may_write(&self.id()) || !local.commit.clock.iter().any(|(author, ..)| is_own(&author)) {
+            return Ok(local);
+        }
+        let row = &scope.row;
+        let mut others: Option<Known> = None;
+        for head in self.state.heads(&row.id)? {
+            if !scope.manifest.may_write(&head.signer) || self.state.is_forked(&row.id, &head.signer)? {
+                continue;
+            }
+            let theirs = self.state.known_commit(&row.id, &head.commit)?;
+            others = Some(match others {
+                None => theirs,
+                Some(others) => self.join_known(scope, &others, &theirs)?,
+            });
+        }
+        let Some(others) = others.filter(|others| others.commit.datasets == local.commit.datasets) else {
+            return Ok(local);
+        };
+        let clock = &others.commit.clock;
+        let knows = |(author, incarnation, sequence)| is_own(&author) || clock.seen(&author, incarnation) >= sequence;
+        if !local.commit.clock.iter().all(knows) {
+            return Ok(local);
+        }
+        self.state.set_local_head(&row.id, &others.id)?;
+        Ok(others)
     }
 
     fn join_counting(

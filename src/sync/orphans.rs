@@ -38,8 +38,7 @@ impl Instance {
         if !self.holds_trees(&origin)? {
             return Ok(local);
         }
-        let is_orphan =
-            |stamp: &Stamp| former.binary_search(&stamp.author).is_ok() && !origin.clock.covers(stamp);
+        let is_orphan = |stamp: &Stamp| former.binary_search(&stamp.author).is_ok() && !origin.clock.covers(stamp);
         let has_lines = local.commit.clock.iter().any(|(author, incarnation, sequence)| {
             former.binary_search(&author).is_ok() && origin.clock.seen(&author, incarnation) < sequence
         });
@@ -68,13 +67,7 @@ impl Instance {
 }
 
 /// Puts a write of ours in the place of another. Its time stays: who wrote later is still the later one.
-fn written_again(
-    scope: &OpenScope,
-    dataset: &DatasetName,
-    mut record: Record,
-    stamp: Stamp,
-    orphan: &Stamp,
-) -> Record {
+fn written_again(scope: &OpenScope, dataset: &DatasetName, mut record: Record, stamp: Stamp, orphan: &Stamp) -> Record {
     let stamp = Stamp { time: orphan.time, ..stamp };
     for (field, cell) in &mut record.cells {
         if !cell.elements().iter().any(|element| element.stamp.is_same_write(orphan)) {

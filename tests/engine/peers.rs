@@ -582,6 +582,9 @@ fn what_a_writer_merged_of_one_who_may_write_no_more_comes_as_its_own() {
         let describe = |site: &Site, title: &str, text: &str| {
             site.app.execute("UPDATE help_requests SET description = ?2 WHERE title = ?1", &[&title, &text]);
         };
+        // Two fields of one record, at two times.
+        beta.app.execute("UPDATE help_requests SET status = 'completed' WHERE title = 'ladder'", &[]);
+        beta.sync();
         describe(&beta, "ladder", "by beta");
         beta.sync();
         describe(&gamma, "soup", "by gamma");
@@ -604,6 +607,7 @@ fn what_a_writer_merged_of_one_who_may_write_no_more_comes_as_its_own() {
         for site in [&alpha, &gamma] {
             let text = shown(site);
             assert!(text.contains("by beta") && !text.contains("again") && text.contains("by gamma"), "{text}");
+            assert_eq!(site.app.value("SELECT status FROM help_requests WHERE title = 'ladder'"), "completed");
             let summary = fetched(site);
             assert!(summary.held.is_empty() && summary.heads.is_empty(), "{summary:?}");
             let pushed = site.push();

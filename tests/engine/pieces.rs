@@ -147,6 +147,25 @@ fn two_who_mend_at_once_agree() {
     assert_one_truth(&sites, &["1 note, body of 1 note, new@alpha", "2 body, new by beta, 2 body@home"]);
 }
 
+/// A reader that joins an edit and a deletion before anybody has who may write shows the whole record, and ends where the others do.
+#[test]
+fn a_reader_that_joins_first_holds_in_the_end_what_the_others_hold() {
+    let (_stick, sites) = three();
+    let [alpha, beta, gamma] = &sites;
+    request(alpha, "ladder");
+    settle(&[alpha, beta, gamma]);
+    delete(beta, "ladder");
+    edit(alpha, "ladder", "description", "new by alpha");
+    for site in [alpha, beta] {
+        site.open().commit(wbsync::sync::commit::Mode::Keep).unwrap();
+        site.push();
+    }
+    gamma.sync();
+    assert_eq!(rows(gamma), ["ladder, new by alpha, -"]);
+    settle(&[alpha, beta, gamma]);
+    assert_one_truth(&sites, &["ladder, new by alpha, ladder@home"]);
+}
+
 /// Gamma may write what is public and reads nothing else: it can't know what else the record had. Alpha does.
 #[test]
 fn a_piece_that_the_first_to_merge_could_not_read_comes_back_by_the_origin() {

@@ -490,6 +490,37 @@ fn two_published_histories_are_both_taken_in() {
     drop(other);
 }
 
+/// What both wrote into several fields of one record, at several times, stands beside each other: one write has one time.
+#[test]
+fn fields_of_one_record_that_two_histories_wrote_are_conflicts() {
+    let week = week();
+    let Week { alpha, beta, .. } = &week;
+    let other = Stick::new();
+    let copy = Site { app: App::new(), name: "copy" };
+    Saved::of(alpha.app.dir()).restore(copy.app.dir());
+    alpha.uses_as(&other, "other");
+    let complete =
+        |site: &Site, day: u32| site.edit(id_of(site, "quiet"), "completed_at", &format!("2026-03-0{day} 09:00:00"));
+    describe(&copy, "quiet", "at the copy");
+    copy.sync();
+    complete(&copy, 1);
+    copy.sync();
+    describe(alpha, "quiet", "at the first");
+    alpha.open().commit(Mode::Keep).unwrap();
+    complete(alpha, 2);
+    alpha.open().commit(Mode::Keep).unwrap();
+    alpha.try_push("other").unwrap();
+    restore(alpha);
+    week.converges();
+    for site in [alpha, beta] {
+        let open = site.open().open_conflicts().unwrap();
+        for field in [".description", ".completed_at"] {
+            assert!(open.iter().any(|conflict| conflict.ends_with(field)), "{}: {field}: {open:?}", site.name);
+        }
+    }
+    drop(other);
+}
+
 /// Two heads that are several numbers apart are no proof, but the refusal says what it looks like.
 #[test]
 fn a_second_history_some_heads_further_on_is_named_as_what_it_may_be() {

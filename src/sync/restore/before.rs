@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ask::Newest;
 use crate::history::commit::{Commit, id_of};
+use crate::history::join::diverge;
 use crate::id::bytes::{CommitId, ScopeId};
 use crate::id::name::ScopeName;
 use crate::state::database;
@@ -150,9 +151,16 @@ impl Instance {
         let base = [&known.local, &known.seen].into_iter().flatten().find(|id| !branch.contains(*id));
         let base = base.and_then(|id| id.parse().ok());
         // Under one number, or with fewer writes under a later one, no head is a successor of the other.
-        let off_line = found.as_ref().zip(known.head.as_ref()).is_some_and(|(found, known)| {
+        let mut off_line = found.as_ref().zip(known.head.as_ref()).is_some_and(|(found, known)| {
             found.incarnation == known.incarnation && (found.seq == known.seq || found.writes < known.writes)
         });
+        // Nor is one that claims the same writes.
+        let stood_on = known.local.as_ref().and_then(|id| id.parse().ok());
+        if let (false, Some(found), Some(stood_on)) = (off_line, &found, stood_on)
+            && let Some(stood_on) = self.state.commit(&row.id, &stood_on)?
+        {
+            off_line = diverge(&self.state.known_commit(&row.id, &found.commit)?, &stood_on);
+        }
         Ok(Standing { lost: found.is_some(), off_line, branch, base })
     }
 
