@@ -42,9 +42,12 @@ impl Instance {
         let has_lines = local.commit.clock.iter().any(|(author, incarnation, sequence)| {
             former.binary_search(&author).is_ok() && origin.clock.seen(&author, incarnation) < sequence
         });
+        if !has_lines {
+            return Ok(local);
+        }
         // A write of ours has one time in a record, and one value in a cell: of what a record has of several writes, each comes in
         // a write of its own.
-        while has_lines {
+        loop {
             let (stamp, mut edits) = (self.next_stamp(scope)?, Edits::new());
             self.each_difference(scope, Some(&origin), &local.commit, &mut |dataset, key, bytes| {
                 let Some(bytes) = bytes else { return Ok(()) };
@@ -57,12 +60,11 @@ impl Instance {
                 Ok(())
             })?;
             if edits.is_empty() {
-                break;
+                return Ok(local);
             }
             merge.written_again += edits.len() as u64;
             local = self.compose(scope, &local, edits, stamp)?;
         }
-        Ok(local)
     }
 }
 
