@@ -47,7 +47,7 @@ struct Met {
 impl Met {
     fn trace(self, scope: &OpenScope, before: Option<Known>) -> Trace {
         let cut = self.cut.into_iter().map(|cut| (cut.dataset, cut.key)).collect();
-        Trace { scope: scope.row.id, before, cut, lone: self.lone }
+        Trace { scope: scope.row.id, before, is_first: false, cut, lone: self.lone }
     }
 }
 
@@ -155,7 +155,8 @@ impl Instance {
         merge.to = local.as_ref().map(|known| known.id);
         // Before anything was merged; who meets the scope for the first time held nothing.
         let before = before.filter(|before| merge.from == Some(before.id) && merge.from != merge.to);
-        Ok((merge, met.trace(scope, before)))
+        let is_first = merge.from.is_none() && merge.to.is_some();
+        Ok((merge, Trace { is_first, ..met.trace(scope, before) }))
     }
 
     /// Returns the local head, or what the heads of others join to, where we may not write and our own words say nothing beyond

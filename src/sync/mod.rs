@@ -92,4 +92,5 @@ mod sealer;
 mod store_error;
 mod tracked;
 mod twins;
+mod unseen;
 mod vouch;

@@ -5,8 +5,8 @@
 //! all scopes of the origin that it reads, and writes the pieces again that went although another one lives on. Several who
 //! do so at once write equal values, which are no conflict. The origin reads everything and looks again when others have merged.
 //!
-//! A piece that was withdrawn stays away: it was not deleted. And of a record that somebody deleted who reads only a part of it, the
-//! origin deletes the rest.
+//! What comes of a record that we have deleted already is looked for in `unseen.rs`. A piece that was withdrawn stays away: it was
+//! not deleted. And of a record that somebody deleted who reads only a part of it, the origin deletes the rest.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +35,8 @@ pub(super) struct Trace {
     pub(super) scope: ScopeId,
     /// The local head before, if it moved by it.
     pub(super) before: Option<Known>,
+    /// Whether the scope had no local head before.
+    pub(super) is_first: bool,
     /// Records that one side deleted and the other edited.
     pub(super) cut: Vec<(DatasetName, RecordKey)>,
     /// Other records that only one side had.
@@ -42,10 +44,11 @@ pub(super) struct Trace {
 }
 
 /// One scope of the origin.
-struct Side {
-    scope: OpenScope,
-    head: Known,
-    before: Option<Known>,
+pub(super) struct Side {
+    pub(super) scope: OpenScope,
+    pub(super) head: Known,
+    pub(super) before: Option<Known>,
+    pub(super) is_first: bool,
     /// What the heads of others name, and our own last one.
     heads: Vec<Known>,
     may_write: bool,
@@ -56,14 +59,14 @@ struct Side {
 
 /// Why the pieces of a record are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sign {
+pub(super) struct Sign {
     /// A piece lives although somebody deleted the record; otherwise only fields of it went.
-    lives: bool,
+    pub(super) lives: bool,
     /// Somebody who may write said so.
-    counts: bool,
+    pub(super) counts: bool,
 }
 
-type Signs = BTreeMap<(DatasetName, RecordKey), Sign>;
+pub(super) type Signs = BTreeMap<(DatasetName, RecordKey), Sign>;
 
 impl Instance {
     /// Writes the pieces of records again that a deletion took although another piece was edited. Returns how many, by
@@ -82,8 +85,8 @@ impl Instance {
         if is_own && self.is_restoring() {
             return Ok(written);
         }
-        let met = traces.iter().any(|trace| !trace.cut.is_empty() || !trace.lone.is_empty());
-        if !(met || is_own && traces.iter().any(|trace| trace.before.is_some())) {
+        let met = |trace: &Trace| !trace.cut.is_empty() || !trace.lone.is_empty();
+        if !traces.iter().any(|trace| met(trace) || trace.before.is_some() || trace.is_first) {
             return Ok(written);
         }
         let mut sides = self.sides(origin, traces)?;
@@ -92,7 +95,12 @@ impl Instance {
             return Ok(written);
         }
         let mut signs = self.signs(&sides, traces, &overlaid)?;
-        let gone = if is_own { self.own_signs(&sides, &overlaid, &mut signs)? } else { BTreeSet::new() };
+        let gone = if is_own {
+            self.own_signs(&sides, &overlaid, &mut signs)?
+        } else {
+            self.unseen_signs(&sides, &overlaid, &mut signs)?;
+            BTreeSet::new()
+        };
         let ours = if is_own && !signs.is_empty() {
             Some((self.mapping()?, self.with_database(|database| Ok((database.least_scopes(), database.datasets())))?))
         } else {
@@ -154,10 +162,21 @@ impl Instance {
                     heads.push(self.state.known_commit(&id, &head.commit)?);
                 }
             }
-            let before = traces.iter().find(|trace| trace.scope == id).and_then(|trace| trace.before.clone());
+            let trace = traces.iter().find(|trace| trace.scope == id);
+            let before = trace.and_then(|trace| trace.before.clone());
+            let is_first = trace.is_some_and(|trace| trace.is_first);
             let may_write = scope.manifest.may_write(&self.id());
             let head = self.state.known_commit(&id, &head)?;
-            sides.push(Side { scope, head, before, heads, may_write, edits: Edits::new(), past: RefCell::default() });
+            sides.push(Side {
+                scope,
+                head,
+                before,
+                is_first,
+                heads,
+                may_write,
+                edits: Edits::new(),
+                past: RefCell::default(),
+            });
         }
         Ok(sides)
     }
@@ -247,7 +266,7 @@ impl Instance {
     }
 
     /// Tells whether any of the scopes has a record itself.
-    fn is_here(&self, sides: &[Side], dataset: &DatasetName, key: &RecordKey) -> Result<bool, Error> {
+    pub(super) fn is_here(&self, sides: &[Side], dataset: &DatasetName, key: &RecordKey) -> Result<bool, Error> {
         for side in sides {
             if self.record_at(&side.scope, &side.head, dataset, key)?.is_some() {
                 return Ok(true);
@@ -456,7 +475,7 @@ fn allowed(
     (!record.cells.is_empty()).then_some(record)
 }
 
-fn note(signs: &mut Signs, id: (DatasetName, RecordKey), sign: Sign) {
+pub(super) fn note(signs: &mut Signs, id: (DatasetName, RecordKey), sign: Sign) {
     let noted = signs.entry(id).or_insert(sign);
     noted.lives |= sign.lives;
     noted.counts |= sign.counts;

@@ -218,6 +218,49 @@ fn a_row_deleted_before_it_showed_an_edit_of_a_piece_comes_back_whole() {
     assert_one_truth(&sites, &["1 note, body of 1 note, new@alpha", "2 body, new by alpha, 2 body@home"]);
 }
 
+/// What beta deletes never had the field, as far as beta knows. Alpha has published it, and waits for nothing.
+#[test]
+fn a_field_that_a_record_gets_while_it_is_deleted_keeps_it() {
+    for is_merged in [false, true] {
+        let (_stick, sites) = three();
+        let [alpha, beta, gamma] = &sites;
+        let key = alpha.request(1, "1 note", "public");
+        alpha.edit(key, "description", "body of 1 note");
+        settle(&[alpha, beta, gamma]);
+        edit(alpha, "1 note", "contact_email", "new@alpha");
+        alpha.sync();
+        if is_merged {
+            // And the row doesn't show it yet.
+            beta.open().fetch(&PeerName::new(STICK).unwrap()).unwrap();
+            beta.open().merge().unwrap();
+        }
+        delete(beta, "1 note");
+        settle(&[beta, gamma, alpha]);
+        assert_one_truth(&sites, &["1 note, body of 1 note, new@alpha"]);
+    }
+}
+
+/// Of alpha's scopes only one came when beta deleted what it saw of the record.
+#[test]
+fn a_record_deleted_before_the_rest_of_it_came_is_there_with_the_rest() {
+    let (stick, sites) = three();
+    let [alpha, beta, gamma] = &sites;
+    request(alpha, "1 note");
+    alpha.sync();
+    let instance = alpha.open();
+    let scopes = instance.open_scopes_of(&instance.id()).unwrap();
+    let trusted = scopes.into_iter().find(|scope| !scope.row.name.is_public()).unwrap().row.id;
+    drop(instance);
+    let (there, away) = (stick.path().join(format!("scopes/{trusted}")), stick.path().join("away"));
+    fs::rename(&there, &away).unwrap();
+    beta.pull();
+    assert_eq!(rows(beta), ["1 note, body of 1 note, -"]);
+    fs::rename(&away, &there).unwrap();
+    delete(beta, "1 note");
+    settle(&[beta, gamma, alpha]);
+    assert_one_truth(&sites, &["1 note, body of 1 note, 1 note@home"]);
+}
+
 #[test]
 fn what_was_deleted_by_all_or_after_the_edit_was_seen_leaves_no_piece() {
     let (_stick, sites) = three();

@@ -342,6 +342,9 @@ impl Town {
             let app = &self.players[at].site.app;
             findable.extend(Model::find((app.dump("help_requests") + &app.dump("request_comments")).as_bytes()));
             findable.extend(self.texts_held(at));
+            // What was written into a record before its writer heard that it had left is kept for its owner.
+            let late = self.players[at].site.open().late_edits(None).unwrap();
+            findable.extend(late.iter().flat_map(|late| Model::find(late.value.to_string().as_bytes())));
         }
         for (text, (record, parent)) in &self.model.committed {
             let withdrawn = |record: &String| self.model.withdrawn.contains(record);
