@@ -9,6 +9,7 @@ pub mod ask;
 pub mod bare;
 mod before;
 pub mod identity;
+mod moved;
 mod people;
 mod rescue;
 pub mod rows;
