@@ -161,6 +161,8 @@ pub enum Error {
     Export(#[source] keys::export::Error),
     #[error("none of the remotes can be asked for what this instance published")]
     RestoreAlone,
+    #[error("no remote that can be asked has anything of this instance, and {away} can't be asked")]
+    RestoreUnheard { away: String },
     #[error("{}", super::store_error::offers_nothing(remote))]
     NothingToRestore { remote: String },
     #[error("{remote} changed while we pushed to it")]
@@ -344,7 +346,7 @@ impl Error {
                  and accept again"
             ),
             Self::RestoreUnfinished => "`wbsync restore` finishes it; until then nothing else may change anything".into(),
-            Self::RestoreAlone => "plug in or reach a remote that this instance pushed to. What it published and has \
+            Self::RestoreAlone | Self::RestoreUnheard { .. } => "plug in or reach a remote that this instance pushed to. What it published and has \
                  lost can come from nowhere else; `--without-remotes` goes on without, and a peer that holds more keeps it \
                  to itself"
                 .into(),

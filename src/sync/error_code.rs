@@ -72,7 +72,7 @@ impl Error {
             Self::StillForked { .. } => Code::StillForked,
             Self::RestoreUnfinished => Code::RestoreUnfinished,
             Self::Export(_) => Code::BadExport,
-            Self::RestoreAlone => Code::RestoreAlone,
+            Self::RestoreAlone | Self::RestoreUnheard { .. } => Code::RestoreAlone,
             Self::NothingToRestore { .. } => Code::NothingToRestore,
             Self::Raced { .. } => Code::Raced,
             Self::Restless => Code::Restless,

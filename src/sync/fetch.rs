@@ -296,7 +296,9 @@ impl Instance {
         Ok(())
     }
 
-    /// Reports the heads that wait, but not those whose signer's writes have come in other heads already.
+    /// Reports the heads that wait, but not those whose signer's writes have come in other heads already: who comes late begins
+    /// with a newer snapshot, in which the origin has merged them. They wait as long as the others, because one of a new incarnation
+    /// counts no write of the earlier ones, and may be all that vouches for those.
     fn report_held(
         &self,
         scope: &OpenScope,
@@ -354,8 +356,6 @@ impl Instance {
                     }
                     taken.push(at);
                 }
-                // Who comes late begins with a newer snapshot, in which the origin has merged it.
-                Ingested::Held { .. } if self.is_merged_by_origin(scope, &one.head)? => taken.push(at),
                 Ingested::Held { why } => held.push(format!("{document}: {why}")),
                 // What it named may have been withdrawn while we read: the newer head says what is left.
                 Ingested::Refused(refusal) if refusal.damaged && self.moved_on(store, remote, one)? => {

@@ -137,6 +137,12 @@ impl Instance {
                 Some(ours) => self.join_counting(scope, &ours, &theirs, &mut merge, &mut met)?,
             });
         }
+        if let Some(joined) = local.take() {
+            local =
+                Some(self.join_lines(&row, joined, |ours, line| {
+                    self.join_counting(scope, ours, line, &mut merge, &mut met)
+                })?);
+        }
         if scope.manifest.may_write(&self.id())
             && let (Some(before), Some(joined)) = (&before, &local)
         {

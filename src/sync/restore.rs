@@ -9,6 +9,7 @@ pub mod ask;
 pub mod bare;
 mod before;
 pub mod identity;
+mod moved;
 mod people;
 mod rescue;
 pub mod rows;
@@ -41,7 +42,7 @@ pub struct RestoreOptions {
     /// Stores to ask that are no remotes, for a dry run alone. Without these and `remotes`: all remotes, and the own stores of
     /// peers where the mode has them.
     pub urls: Vec<RemoteUrl>,
-    /// Whether to go on if none can be asked.
+    /// Whether to go on if none can be asked that knows us.
     pub without_remotes: bool,
 }
 
@@ -54,6 +55,9 @@ pub struct RestoreSummary {
     pub asked: BTreeMap<String, Asked>,
     /// Remotes that couldn't be asked, and why.
     pub unreachable: BTreeMap<String, String>,
+    /// Those of them that may hold something of ours.
+    #[serde(skip)]
+    away: Vec<String>,
     /// The scopes in which others hold something of ours that this instance had lost, by label.
     pub lost: BTreeMap<String, Newest>,
     /// What was fetched.
@@ -94,7 +98,7 @@ impl Instance {
     /// together, and publishes. A dry run only asks.
     ///
     /// # Errors
-    /// `RestoreAlone` if no remote can be asked; the state or the application's database can't be written. What
+    /// `RestoreAlone` if no remote can be asked; `RestoreUnheard` if those that can know nothing of us and others may; the state or the application's database can't be written. What
     /// goes wrong with single remotes is in the summary.
     pub fn restore(&mut self, options: &RestoreOptions, mode: Mode) -> Result<RestoreSummary, Error> {
         let mut remotes = options.remotes.clone();
@@ -108,6 +112,11 @@ impl Instance {
         summary.ask_urls(&Here::Whole(self), &options.urls, &self.identity);
         if summary.asked.is_empty() && !options.without_remotes {
             return Err(Error::RestoreAlone);
+        }
+        // What others have seen of ours may all lie where nobody answers: we would sign the same numbers again.
+        let is_unheard = summary.asked.values().all(|asked| !asked.knows_us) && !summary.away.is_empty();
+        if is_unheard && !options.without_remotes {
+            return Err(Error::RestoreUnheard { away: summary.away.join(", ") });
         }
         let incarnation = self.next_incarnation(&summary)?;
         summary.incarnation = (self.card.card.incarnation, incarnation);

@@ -42,6 +42,7 @@ mod protocol;
 mod prune;
 mod readers;
 mod restore;
+mod returning;
 mod sticks;
 mod tamper;
 mod withdrawal;

@@ -43,7 +43,7 @@ pub struct Args {
     /// Only make what is missing around the keys, and restore nothing yet: to add peers before
     #[arg(long, conflicts_with = "dry_run")]
     prepare: bool,
-    /// Go on though no remote can be asked: what was published and is lost here stays lost
+    /// Go on though no remote can be asked that knows this instance: what was published and is lost here stays lost
     #[arg(long)]
     without_remotes: bool,
     /// Bring back an exported identity: the file, or a picture's text, that `wbsync export-identity` printed

@@ -113,7 +113,10 @@ impl RestoreSummary {
         };
         match asked {
             Ok(asked) => drop(self.asked.insert(place.to_owned(), asked)),
-            Err(error) => drop(self.unreachable.insert(place.to_owned(), explain(&error))),
+            Err(error) => {
+                self.unreachable.insert(place.to_owned(), explain(&error));
+                self.away.push(place.to_owned());
+            }
         }
     }
 

@@ -54,7 +54,7 @@ struct HeadBefore {
 /// How a scope stood when the restore began, and what the remotes have said since.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// Whether remotes had something newer of ours.
+    /// Whether remotes had something newer of ours, or something on another line.
     pub(super) lost: bool,
     /// Whether what we had published is surely on another line than what the remotes have.
     pub(super) off_line: bool,
@@ -135,7 +135,8 @@ impl Instance {
     /// Tells how a scope stood, and what has come out since.
     pub(super) fn standing(&self, before: &Before, row: &ScopeRow) -> Result<Standing, Error> {
         // What this very restore has published is no news.
-        let head = self.state.head(&row.id, &self.id())?.filter(|head| head.via != HERE);
+        let newest = self.state.head(&row.id, &self.id())?;
+        let head = newest.clone().filter(|head| head.via != HERE);
         let Some(known) = before.scopes.get(&row.id.to_string()) else {
             return Ok(Standing { lost: head.is_some(), ..Standing::default() });
         };
@@ -161,7 +162,8 @@ impl Instance {
         {
             off_line = diverge(&self.state.known_commit(&row.id, &found.commit)?, &stood_on);
         }
-        Ok(Standing { lost: found.is_some(), off_line, branch, base })
+        let lost = found.is_some() || self.has_strays(&row.id, newest.as_ref())?;
+        Ok(Standing { lost, off_line, branch, base })
     }
 
     /// Walks the commits that one builds on, as far as we hold them.

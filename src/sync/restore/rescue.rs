@@ -1,16 +1,20 @@
-//! Heads of ours that are not on the line of the newest: published by a copy of this instance that ran beside it.
-//! What only they say becomes concurrent values of the newest records.
+//! Heads of ours that are not on the line of the newest: published by a copy of this instance that ran beside it, or where no
+//! restore could look. They are joined as anybody's; where both lines used one number, what only they say becomes concurrent
+//! values of the newest records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::side::Side;
-use crate::history::join::Known;
+use crate::history::commit::Making;
+use crate::history::join::{self, Known};
 use crate::id::bytes::{CommitId, ScopeId};
 use crate::id::name::FieldName;
 use crate::merge::strategy::show;
 use crate::record::cell::{Cell, Record};
 use crate::record::recordid::RecordId;
 use crate::record::value::Value;
+use crate::state::heads::TrackedHead;
+use crate::state::scopes::ScopeRow;
 use crate::sync::commit::decode_record;
 use crate::sync::error::Error;
 use crate::sync::instance::Instance;
@@ -24,6 +28,9 @@ pub(super) struct Rescued {
     /// Fields that both may have written.
     pub(super) beside: BTreeMap<FieldName, Value>,
 }
+
+/// Our captures, by incarnation and number.
+type Captures = BTreeMap<(u32, u64), CommitId>;
 
 /// When each of our writes was made, by incarnation and number.
 type Times = BTreeMap<(u32, u64), UnixMillis>;
@@ -46,6 +53,70 @@ impl Instance {
     pub(super) fn rescued(&self, scope: &ScopeId) -> Result<BTreeSet<CommitId>, Error> {
         let text = self.state.meta(&key(scope))?.unwrap_or_default();
         Ok(text.split_whitespace().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// Joins what we published on other lines, as far as no number of ours stands for two writes; the rest is rescued. Whoever met
+    /// such a line has joined it too.
+    ///
+    /// # Errors
+    /// As `work`, unless the lines contradict each other; the state.
+    pub(in crate::sync) fn join_lines(
+        &self,
+        row: &ScopeRow,
+        mut joined: Known,
+        mut work: impl FnMut(&Known, &Known) -> Result<Known, Error>,
+    ) -> Result<Known, Error> {
+        for id in self.rescued(&row.id)? {
+            let Some(line) = self.state.commit(&row.id, &id)? else { continue };
+            if !self.holds_trees(&line.commit)? || !self.agree(&row.id, &joined, &line)? {
+                continue;
+            }
+            joined = match work(&joined, &line) {
+                Err(Error::Join { source: join::Error::Diverged { .. }, .. }) => joined,
+                done => done?,
+            };
+        }
+        Ok(joined)
+    }
+
+    /// Tells whether something that we published is on another line than our newest head.
+    pub(super) fn has_strays(&self, scope: &ScopeId, head: Option<&TrackedHead>) -> Result<bool, Error> {
+        let newest = head.map(|head| self.state.commit(scope, &head.commit)).transpose()?.flatten();
+        for id in self.rescued(scope)? {
+            let line = self.state.commit(scope, &id)?;
+            let clocks =
+                newest.as_ref().zip(line.as_ref()).map(|(newest, line)| (&newest.commit.clock, &line.commit.clock));
+            if clocks.is_none_or(|(newest, line)| !newest.contains(line)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Tells whether each of our numbers that two commits contain stands for one write.
+    fn agree(&self, scope: &ScopeId, one: &Known, other: &Known) -> Result<bool, Error> {
+        let (ours, theirs) = (self.own_captures(scope, one)?, self.own_captures(scope, other)?);
+        let own = one.commit.clock.iter().filter(|(author, ..)| *author == self.id());
+        Ok(own.into_iter().all(|(author, incarnation, sequence)| {
+            let common = sequence.min(other.commit.clock.seen(&author, incarnation));
+            let newest =
+                |line: &Captures| line.range((incarnation, 0)..=(incarnation, common)).next_back().map(|(_, id)| *id);
+            common == 0 || newest(&ours).is_some() && newest(&ours) == newest(&theirs)
+        }))
+    }
+
+    /// Our captures that a commit builds on, as far as we hold them.
+    fn own_captures(&self, scope: &ScopeId, tip: &Known) -> Result<Captures, Error> {
+        let mut captures = Captures::new();
+        for id in self.ancestors(scope, tip.id)? {
+            let Some(known) = self.state.commit(scope, &id)? else { continue };
+            if let Making::Capture { author, incarnation, sequence, .. } = known.commit.making
+                && author == self.id()
+            {
+                captures.insert((incarnation, sequence), id);
+            }
+        }
+        Ok(captures)
     }
 
     pub(super) fn forget_rescued(&self, scope: &ScopeId) -> Result<(), Error> {

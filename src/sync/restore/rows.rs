@@ -3,10 +3,12 @@
 //! Rows may be older than what was published, newer, or both; the bookkeeping beside them says what it knew. What
 //! they say and nobody has heard becomes a write of the new incarnation; everything else follows the records.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::RestoreSummary;
 use super::before::Before;
+use super::moved;
 use super::side::{Doubt, Outcome, Side};
 use crate::connector::contract::{Base, Capture, Change, Position, Seen, Sighting};
 use crate::id::bytes::ScopeId;
@@ -374,7 +376,7 @@ impl Survey<'_> {
         doubt: Doubt,
         fields: &BTreeMap<FieldName, Value>,
     ) -> Result<(), Error> {
-        let side = &mut self.sides[index];
+        let side = &self.sides[index];
         let known = side.known(base).cloned();
         // A row that is as it was, in step with a state that we hold, says nothing that the state doesn't.
         let record = RecordId { dataset: id.dataset.base(), ..id.clone() };
@@ -382,7 +384,15 @@ impl Survey<'_> {
             return Ok(());
         }
         let Some(newest) = side.at(self.instance, side.tip.as_ref(), id)? else { return Ok(()) };
-        let Outcome { edits, conflicts } = side.join(self.instance, id, (newest, known.as_ref()), fields, doubt)?;
+        let then = side.at(self.instance, known.as_ref().or(side.base.as_ref()), id)?;
+        let mut fields = Cow::Borrowed(fields);
+        if then.is_none() {
+            let elsewhere = self.pieces(&record).into_iter().filter(|(other, _)| *other != index);
+            let elsewhere: Vec<_> = elsewhere.map(|(other, piece)| (&self.sides[other], piece)).collect();
+            fields = Cow::Owned(moved::unheard(self.instance, &elsewhere, (base, doubt), &newest, &fields)?);
+        }
+        let side = &mut self.sides[index];
+        let Outcome { edits, conflicts } = side.join(self.instance, id, (newest, known.as_ref()), &fields, doubt)?;
         self.rows.edits += edits;
         self.rows.conflicts += conflicts;
         Ok(())
@@ -468,11 +478,4 @@ impl Survey<'_> {
 
 fn overlay(id: &RecordId) -> RecordId {
     RecordId { dataset: id.dataset.overlay(), ..id.clone() }
-}
-
-impl Side {
-    /// Returns the state that a row was in step with, if it is known.
-    fn known(&self, base: Base) -> Option<&crate::history::join::Known> {
-        if base == Base::Target { self.target.as_ref() } else { self.applied.as_ref() }
-    }
 }

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::before::{Before, Standing};
+use crate::connector::contract::Base;
 use crate::history::commit::Commit;
 use crate::history::join::Known;
 use crate::id::bytes::CommitId;
@@ -102,6 +103,11 @@ impl Side {
         known.map_or(Ok(None), |known| instance.record_at(&self.open, known, &id.dataset, &id.key))
     }
 
+    /// Returns the state that a row was in step with, if it is known.
+    pub(super) fn known(&self, base: Base) -> Option<&Known> {
+        if base == Base::Target { self.target.as_ref() } else { self.applied.as_ref() }
+    }
+
     /// Makes a record of a row that no state has, or that was taken out while the row was edited.
     pub(super) fn put_whole(&mut self, id: &RecordId, held: Option<Record>, fields: &BTreeMap<FieldName, Value>) {
         let write = Write { scope: &self.open, stamp: self.stamp, published: self.published };
@@ -133,8 +139,7 @@ impl Side {
         let (mut clean, mut beside) = (BTreeMap::new(), Vec::new());
         for (field, value) in fields {
             let cell = newest.cells.get(field);
-            let says = |cell: &Cell| cell.elements().iter().any(|element| element.value.same(value));
-            if cell.is_some_and(says) || shown(&newest, field).is_some_and(|shown| shown.same(value)) {
+            if says(&newest, field, value) || shown(&newest, field).is_some_and(|shown| shown.same(value)) {
                 continue;
             }
             let was_so = match (known, &then) {
@@ -205,11 +210,15 @@ impl Side {
     }
 
     /// Tells whether some state of the scope that we hold and trust has said this of the record.
-    fn was_said(&self, instance: &Instance, id: &RecordId, field: &FieldName, value: &Value) -> Result<bool, Error> {
+    pub(super) fn was_said(
+        &self,
+        instance: &Instance,
+        id: &RecordId,
+        field: &FieldName,
+        value: &Value,
+    ) -> Result<bool, Error> {
         for commit in self.history(instance)? {
-            let record = self.lookup(instance, commit, &id.dataset, id)?;
-            let elements = record.as_ref().and_then(|record| record.cells.get(field)).map_or(&[][..], Cell::elements);
-            if elements.iter().any(|element| element.value.same(value)) {
+            if self.lookup(instance, commit, &id.dataset, id)?.is_some_and(|record| says(&record, field, value)) {
                 return Ok(true);
             }
         }
@@ -246,6 +255,12 @@ impl Side {
         }
         Ok(self.history.get_or_init(|| history))
     }
+}
+
+/// Tells whether a value is among those that a record has for a field.
+pub(super) fn says(record: &Record, field: &FieldName, value: &Value) -> bool {
+    let elements = record.cells.get(field).map_or(&[][..], Cell::elements);
+    elements.iter().any(|element| element.value.same(value))
 }
 
 /// Gives what a write has said of a record already the time of all of it.
