@@ -7,7 +7,7 @@ use super::edits::{Edit, Edited, Edits};
 use super::error::{Error, through};
 use super::held::HeldRows;
 use super::instance::Instance;
-use super::pieces::Trace;
+use super::merge::Trace;
 use super::progress::Event;
 use super::scopes::OpenScope;
 use super::settle::SETTLED_KEY;
@@ -221,10 +221,11 @@ impl Instance {
         }
         let label = open.label(self)?;
         let row = &open.row;
-        let (mut sequence, mut newest) = (row.sequence, parent);
+        let (mut sequence, mut newest, mut removed) = (row.sequence, parent.clone(), 0);
         for edits in [on_applied, on_target] {
             if let Some(made) = self.commit_edits(&open, newest.as_ref(), edits, sequence + 1, now)? {
                 summary.add(&label, &made);
+                removed += made.counts.removed;
                 sequence += 1;
                 newest = Some(made.known);
             }
@@ -243,7 +244,8 @@ impl Instance {
             self.state.mark_refold(&row.id)?;
         }
         self.state.set_sequence(&row.id, sequence)?;
-        Ok(Some((row.origin, self.advance(&open, &newest)?)))
+        let captured = parent.filter(|_| removed > 0).map(|parent| (parent, newest.clone()));
+        Ok(Some((row.origin, Trace { captured, ..self.advance(&open, &newest)? })))
     }
 
     fn commit_edits(

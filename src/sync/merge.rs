@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::commit::decode_record;
 use super::error::Error;
 use super::instance::Instance;
-use super::pieces::Trace;
 use super::resolve::is_open;
 use super::scopes::OpenScope;
 use crate::history::commit::{Commit, Making};
 use crate::history::join::{Cut, Known, Merged, Outcome, Summary, join};
-use crate::id::bytes::{InstanceId, RecordKey};
+use crate::id::bytes::{InstanceId, RecordKey, ScopeId};
 use crate::id::name::{DatasetName, FieldName};
 use crate::record::cell::Record;
 use crate::state::database;
@@ -37,6 +36,22 @@ pub struct ScopeMerge {
     pub written_again: u64,
 }
 
+/// What a merge in one scope has met that may concern the other pieces of a record.
+#[derive(Debug)]
+pub(super) struct Trace {
+    pub(super) scope: ScopeId,
+    /// The local head before, if it moved by it.
+    pub(super) before: Option<Known>,
+    /// Whether the scope had no local head before.
+    pub(super) is_first: bool,
+    /// What a capture of ours that removed something built on, and that capture.
+    pub(super) captured: Option<(Known, Known)>,
+    /// Records that one side deleted and the other edited.
+    pub(super) cut: Vec<(DatasetName, RecordKey)>,
+    /// Other records that only one side had.
+    pub(super) lone: Vec<(DatasetName, RecordKey)>,
+}
+
 /// What joins met.
 #[derive(Default)]
 struct Met {
@@ -44,10 +59,18 @@ struct Met {
     lone: Vec<(DatasetName, RecordKey)>,
 }
 
+impl Trace {
+    /// Tells whether nothing happened that may concern other scopes.
+    pub(super) fn is_empty(&self) -> bool {
+        let moved = self.is_first || self.before.is_some() || self.captured.is_some();
+        !moved && self.cut.is_empty() && self.lone.is_empty()
+    }
+}
+
 impl Met {
     fn trace(self, scope: &OpenScope, before: Option<Known>) -> Trace {
         let cut = self.cut.into_iter().map(|cut| (cut.dataset, cut.key)).collect();
-        Trace { scope: scope.row.id, before, is_first: false, cut, lone: self.lone }
+        Trace { scope: scope.row.id, before, is_first: false, captured: None, cut, lone: self.lone }
     }
 }
 

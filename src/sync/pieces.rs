@@ -5,7 +5,7 @@
 //! all scopes of the origin that it reads, and writes the pieces again that went although another one lives on. Several who
 //! do so at once write equal values, which are no conflict. The origin reads everything and looks again when others have merged.
 //!
-//! What comes of a record that we have deleted already is looked for in `unseen.rs`. A piece that was withdrawn stays away: it was
+//! What we deleted without having seen all pieces is looked for in `unseen.rs`. A piece that was withdrawn stays away: it was
 //! not deleted. And of a record that somebody deleted who reads only a part of it, the origin deletes the rest.
 
 use std::cell::RefCell;
@@ -15,6 +15,7 @@ use super::belongs::Belongs;
 use super::compose::Edits;
 use super::error::Error;
 use super::instance::Instance;
+use super::merge::Trace;
 use super::scopes::OpenScope;
 use crate::history::commit::Making;
 use crate::history::join::Known;
@@ -29,26 +30,13 @@ use crate::record::stamp::Stamp;
 use crate::scope::audience::Audience;
 use crate::tree::diff::Difference;
 
-/// What a merge in one scope has met that may concern the other pieces of a record.
-#[derive(Debug)]
-pub(super) struct Trace {
-    pub(super) scope: ScopeId,
-    /// The local head before, if it moved by it.
-    pub(super) before: Option<Known>,
-    /// Whether the scope had no local head before.
-    pub(super) is_first: bool,
-    /// Records that one side deleted and the other edited.
-    pub(super) cut: Vec<(DatasetName, RecordKey)>,
-    /// Other records that only one side had.
-    pub(super) lone: Vec<(DatasetName, RecordKey)>,
-}
-
 /// One scope of the origin.
 pub(super) struct Side {
     pub(super) scope: OpenScope,
     pub(super) head: Known,
     pub(super) before: Option<Known>,
     pub(super) is_first: bool,
+    pub(super) captured: Option<(Known, Known)>,
     /// What the heads of others name, and our own last one.
     heads: Vec<Known>,
     may_write: bool,
@@ -85,8 +73,7 @@ impl Instance {
         if is_own && self.is_restoring() {
             return Ok(written);
         }
-        let met = |trace: &Trace| !trace.cut.is_empty() || !trace.lone.is_empty();
-        if !traces.iter().any(|trace| met(trace) || trace.before.is_some() || trace.is_first) {
+        if traces.iter().all(Trace::is_empty) {
             return Ok(written);
         }
         let mut sides = self.sides(origin, traces)?;
@@ -95,6 +82,7 @@ impl Instance {
             return Ok(written);
         }
         let mut signs = self.signs(&sides, traces, &overlaid)?;
+        self.unshown_signs(&sides, &overlaid, &mut signs)?;
         let gone = if is_own {
             self.own_signs(&sides, &overlaid, &mut signs)?
         } else {
@@ -163,8 +151,9 @@ impl Instance {
                 }
             }
             let trace = traces.iter().find(|trace| trace.scope == id);
-            let before = trace.and_then(|trace| trace.before.clone());
             let is_first = trace.is_some_and(|trace| trace.is_first);
+            let (before, captured) =
+                trace.map(|trace| (trace.before.clone(), trace.captured.clone())).unwrap_or_default();
             let may_write = scope.manifest.may_write(&self.id());
             let head = self.state.known_commit(&id, &head)?;
             sides.push(Side {
@@ -172,6 +161,7 @@ impl Instance {
                 head,
                 before,
                 is_first,
+                captured,
                 heads,
                 may_write,
                 edits: Edits::new(),

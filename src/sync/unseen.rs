@@ -1,8 +1,9 @@
-//! Unseen: fields for fewer readers that come of a record that we have deleted.
+//! Unseen: fields for fewer readers of a record that we deleted without having seen them.
 //!
-//! They lie in another scope than the record, and came after it: whoever deleted it here can't have seen them. So it is as with an edit
-//! against a deletion: the record comes back with them. Once its origin has merged our deletion it is not asked here any more: the
-//! origin has judged, and deletes what is left or writes the record again.
+//! They lie in another scope than the record, and came after it, or were merged and not shown yet: who deletes a record deletes in every
+//! scope what its row has shown, so what lives on there was not seen. So it is as with an edit against a deletion: the record comes
+//! back with them. Once the origin of a record has merged our deletion this isn't asked any more: the origin has judged, and
+//! deletes what is left or writes the record again.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -14,8 +15,36 @@ use crate::history::join::Known;
 use crate::id::bytes::RecordKey;
 use crate::id::name::DatasetName;
 
+/// They speak for whoever wrote them.
+const LIVES: Sign = Sign { lives: true, counts: true };
+
 impl Instance {
-    /// Notes the records that we deleted before this merge brought fields of them.
+    /// Notes the records that a capture of ours has just deleted, and of which other scopes have fields that the row didn't show.
+    ///
+    /// # Errors
+    /// A tree that can't be read.
+    pub(super) fn unshown_signs(
+        &self,
+        sides: &[Side],
+        overlaid: &BTreeSet<DatasetName>,
+        signs: &mut Signs,
+    ) -> Result<(), Error> {
+        for side in sides {
+            let Some((before, after)) = &side.captured else { continue };
+            for dataset in overlaid {
+                let overlay = dataset.overlay();
+                self.each_removed(side, dataset, before, after, &mut |key| {
+                    if self.is_here(sides, &overlay, key)? && !self.is_here(sides, dataset, key)? {
+                        note(signs, (dataset.clone(), *key), LIVES);
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the records of another's that we deleted before this merge brought fields of them.
     ///
     /// # Errors
     /// A tree that can't be read.
@@ -37,8 +66,9 @@ impl Instance {
             for side in sides {
                 self.each_deletion(side, dataset, &mut |key| {
                     if came.contains(key) {
-                        note(signs, (dataset.clone(), *key), Sign { lives: true, counts: true });
+                        note(signs, (dataset.clone(), *key), LIVES);
                     }
+                    Ok(())
                 })?;
             }
         }
@@ -66,7 +96,12 @@ impl Instance {
     }
 
     /// Calls `work` with each record that a capture of ours removed which the scope's origin hasn't merged yet.
-    fn each_deletion(&self, side: &Side, dataset: &DatasetName, work: &mut dyn FnMut(&RecordKey)) -> Result<(), Error> {
+    fn each_deletion(
+        &self,
+        side: &Side,
+        dataset: &DatasetName,
+        work: &mut dyn FnMut(&RecordKey) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let row = &side.scope.row;
         let origin = self.state.head(&row.id, &row.origin)?;
         let origin = origin.map(|head| self.state.known_commit(&row.id, &head.commit)).transpose()?;
@@ -82,24 +117,33 @@ impl Instance {
                         continue;
                     }
                     queue.push_back(*parent);
-                    if *author != self.id() {
-                        continue;
+                    let before = if *author == self.id() { self.state.commit(&row.id, parent)? } else { None };
+                    if let Some(before) = before {
+                        self.each_removed(side, dataset, &before, &known, work)?;
                     }
-                    let Some(before) = self.state.commit(&row.id, parent)? else { continue };
-                    if !self.holds_trees(&before.commit)? || !self.holds_trees(&known.commit)? {
-                        continue;
-                    }
-                    let (before, after) = (Some(&before.commit), &known.commit);
-                    self.each_change_of(&side.scope, dataset, before, after, &mut |key, difference| {
-                        if difference.right.is_none() {
-                            work(key);
-                        }
-                        Ok(())
-                    })?;
                 }
                 Making::Capture { parent: None, .. } => {}
             }
         }
         Ok(())
+    }
+
+    /// Calls `work` with each record that one commit of a scope has and a later one hasn't, where both are held.
+    fn each_removed(
+        &self,
+        side: &Side,
+        dataset: &DatasetName,
+        before: &Known,
+        after: &Known,
+        work: &mut dyn FnMut(&RecordKey) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if !self.holds_trees(&before.commit)? || !self.holds_trees(&after.commit)? {
+            return Ok(());
+        }
+        let (before, after) = (Some(&before.commit), &after.commit);
+        self.each_change_of(&side.scope, dataset, before, after, &mut |key, difference| match &difference.right {
+            Some(_) => Ok(()),
+            None => work(key),
+        })
     }
 }
