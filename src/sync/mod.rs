@@ -93,3 +93,4 @@ mod store_error;
 mod tracked;
 mod twins;
 mod vouch;
+mod waiting;

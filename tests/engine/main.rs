@@ -44,6 +44,7 @@ mod readers;
 mod restore;
 mod sticks;
 mod tamper;
+mod waiting;
 mod withdrawal;
 mod working;
 mod world;
