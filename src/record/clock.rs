@@ -37,6 +37,12 @@ impl Clock {
         other.seen.iter().all(|((author, incarnation), sequence)| self.seen(author, *incarnation) >= *sequence)
     }
 
+    /// Tells whether all that one author wrote, in any incarnation, and that is in `other`, is contained here too.
+    pub fn contains_of(&self, author: &InstanceId, other: &Self) -> bool {
+        let mut lines = other.iter().filter(|(other, ..)| other == author);
+        lines.all(|(author, incarnation, sequence)| self.seen(&author, incarnation) >= sequence)
+    }
+
     /// Adds an author's writes up to `sequence`.
     pub fn advance(&mut self, author: InstanceId, incarnation: u32, sequence: u64) {
         let seen = self.seen.entry((author, incarnation)).or_insert(0);

@@ -12,6 +12,7 @@ use super::own::Lost;
 use super::progress::Event;
 use super::refusal::{HINT_DAMAGED, HINT_FORK, Refusal};
 use super::scopes::OpenScope;
+use super::waiting::Waits;
 use crate::exchange::head::Head;
 use crate::exchange::head::verdict::{Verdict, verdict};
 use crate::exchange::receipt::fork::ForkKind;
@@ -19,7 +20,6 @@ use crate::exchange::store::{Store, StoreError};
 use crate::id::bytes::{InstanceId, ScopeId};
 use crate::id::name::PeerName;
 use crate::keys::document::Unverified;
-use crate::record::clock::Clock;
 use crate::scope::manifest::{Manifest, Succession, succession};
 use crate::state::accepted::Jump;
 use crate::state::heads::TrackedHead;
@@ -252,7 +252,9 @@ impl Instance {
             *best = (*best).max(signed);
         }
         writes.insert(self.id(), (self.card.card.incarnation, self.scope_row(&scope.row.id)?.sequence));
-        for signer in self.signers(store, remote, scope)? {
+        let signers = self.signers(store, remote, scope)?;
+        self.note_taken_back(remote, scope, &signers)?;
+        for signer in signers {
             let found = match signer == self.id() {
                 true if self.is_restoring() => self.fetch_own_head(store, remote, scope)?,
                 true => self.check_own_head(store, remote, &scope.row).map(|()| None)?,
@@ -288,33 +290,10 @@ impl Instance {
             }
         }
         if let Some(own) = own
-            && self.is_merged_by_origin(scope, &own)?
+            && self.is_merged_by_origin(scope, &own, None)?
         {
             // Nothing of it is lost here, even if it couldn't be taken in.
             self.note_restored_from(&scope.row.id, own.incarnation, own.seq)?;
-        }
-        Ok(())
-    }
-
-    /// Reports the heads that wait, but not those whose signer's writes have come in other heads already: who comes late begins
-    /// with a newer snapshot, in which the origin has merged them. They wait as long as the others, because one of a new incarnation
-    /// counts no write of the earlier ones, and may be all that vouches for those.
-    fn report_held(
-        &self,
-        scope: &OpenScope,
-        waiting: &[Incoming],
-        held: Vec<String>,
-        summary: &mut FetchSummary,
-    ) -> Result<(), Error> {
-        let mut seen = Clock::default();
-        for tracked in self.state.heads(&scope.row.id)? {
-            seen = seen.join(&self.state.known_commit(&scope.row.id, &tracked.commit)?.commit.clock);
-        }
-        for (waiting, why) in waiting.iter().zip(held) {
-            let head = &waiting.head;
-            if seen.seen(&head.signer, head.incarnation) < head.writes {
-                summary.held.push(why);
-            }
         }
         Ok(())
     }
@@ -329,7 +308,7 @@ impl Instance {
         incoming: Vec<Incoming>,
         writes: &Writes,
         together: bool,
-        (held, summary): (&mut Vec<String>, &mut FetchSummary),
+        (held, summary): (&mut Vec<Waits>, &mut FetchSummary),
     ) -> Result<Vec<Incoming>, Error> {
         let mut taken = Vec::new();
         for (at, one) in incoming.iter().enumerate() {
@@ -340,9 +319,9 @@ impl Instance {
                 incoming.iter().enumerate().filter(|(other, _)| together && *other != at && !taken.contains(other));
             let others: Vec<&Incoming> = others.map(|(_, other)| other).collect();
             if let Some(why) = self.lacks_epoch(scope, &one.head) {
-                match self.is_merged_by_origin(scope, &one.head)? {
+                match self.is_merged_by_origin(scope, &one.head, None)? {
                     true => taken.push(at),
-                    false => held.push(format!("{document}: {why}")),
+                    false => held.push(Waits { why: format!("{document}: {why}"), seen: None }),
                 }
                 continue;
             }
@@ -356,7 +335,11 @@ impl Instance {
                     }
                     taken.push(at);
                 }
-                Ingested::Held { why } => held.push(format!("{document}: {why}")),
+                // Who comes late begins with a newer snapshot, in which the origin has merged it.
+                Ingested::Held(waits) if self.is_merged_by_origin(scope, &one.head, waits.seen.as_ref())? => {
+                    taken.push(at);
+                }
+                Ingested::Held(Waits { why, seen }) => held.push(Waits { why: format!("{document}: {why}"), seen }),
                 // What it named may have been withdrawn while we read: the newer head says what is left.
                 Ingested::Refused(refusal) if refusal.damaged && self.moved_on(store, remote, one)? => {
                     summary.held.push(format!("{document}: a newer head came while it was read; fetch again"));
@@ -377,13 +360,6 @@ impl Instance {
         store.renew().map_err(Error::store(remote))?;
         let there = store.head(&incoming.head.scope, &incoming.head.signer).map_err(Error::store(remote))?;
         Ok(there.as_ref() != Some(&incoming.document))
-    }
-
-    /// Tells whether the head that we hold of the origin contains all that a writer's head stands for.
-    fn is_merged_by_origin(&self, scope: &OpenScope, head: &Head) -> Result<bool, Error> {
-        let Some(origin) = self.state.head(&scope.row.id, &scope.row.origin)? else { return Ok(false) };
-        let known = self.state.known_commit(&scope.row.id, &origin.commit)?;
-        Ok(known.commit.clock.seen(&head.signer, head.incarnation) >= head.writes)
     }
 
     /// Lists whose heads to look at: the origin's, its writers', and of others none.

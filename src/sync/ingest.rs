@@ -15,6 +15,7 @@ use super::progress::Event;
 use super::refusal::Refusal;
 use super::scopes::OpenScope;
 use super::vouch::Vouchers;
+use super::waiting::Waits;
 use crate::changeset::entry::{Body, Entry};
 use crate::changeset::reader::{Part, read};
 use crate::changeset::seal;
@@ -70,10 +71,7 @@ pub enum Ingested {
         bytes: u64,
     },
     /// It builds on something that we don't have yet; nothing was kept.
-    Held {
-        /// On what.
-        why: String,
-    },
+    Held(Waits),
     /// It is wrong; nothing was kept. The document's name is left for the caller to fill in.
     Refused(Refusal),
 }
@@ -171,7 +169,8 @@ impl Instance {
             Err(Stop::Hold(why)) => {
                 drop(transaction);
                 self.state.forget_cache();
-                return Ok(Ingested::Held { why });
+                let seen = building.commits.get(&head.commit).and_then(|bytes| Commit::decode(bytes).ok());
+                return Ok(Ingested::Held(Waits { why, seen: seen.map(|commit| commit.clock) }));
             }
             Err(Stop::Fail(error)) => {
                 self.state.forget_cache();

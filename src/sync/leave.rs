@@ -8,8 +8,10 @@
 
 use super::error::Error;
 use super::instance::Instance;
+use super::publish::carries_objects;
 use super::push::PushSummary;
 use super::refold::OWN_STORE_KEY;
+use super::scopes::OpenScope;
 use super::tracked::open_own;
 use crate::exchange::head::{Base, Head};
 use crate::exchange::store::{Store, StoreError};
@@ -43,13 +45,13 @@ impl Instance {
     pub(super) fn leave(&self, store: &DirStore, row: ScopeRow) -> Result<(), Error> {
         let Some(last) = self.state.head(&row.id, &self.id())? else { return Ok(()) };
         let id = row.id;
-        let carries = !open_own(&last, self)?.segments.is_empty();
-        if !carries || self.state.refold_due(&id)? || self.state.is_head_withdrawn(&id)? {
+        let own = open_own(&last, self)?;
+        if own.segments.is_empty() || self.state.refold_due(&id)? || self.state.is_head_withdrawn(&id)? {
             return self.withdraw_own_head(store, &id);
         }
         let Some(origin) = self.state.head(&id, &row.origin)? else { return Ok(()) };
         let merged = self.state.known_commit(&id, &origin.commit)?;
-        if merged.commit.clock.seen(&self.id(), last.incarnation) < last.writes {
+        if !self.has_all_of(&merged.commit.clock, &own)? {
             return Ok(());
         }
         self.state.mark_refold(&id)?;
@@ -72,6 +74,23 @@ impl Instance {
             time: clock::now(),
         };
         self.keep_head(store, &scope, &head)
+    }
+
+    /// Takes back what we wrote in a scope that we read and may write no more, when its origin has made a fresh ladder since: the origin
+    /// takes our head out of stores then, merged or not, and we would send it again for ever.
+    ///
+    /// # Errors
+    /// The state or our own store can't be read or written.
+    pub(super) fn stop_writing(&self, store: &DirStore, scope: &OpenScope) -> Result<(), Error> {
+        let id = &scope.row.id;
+        let last = self.state.head(id, &self.id())?;
+        if carries_objects(last.as_ref(), self)?
+            && !self.state.is_head_withdrawn(id)?
+            && self.is_built_over(scope, last.as_ref())?
+        {
+            self.state.mark_refold(id)?;
+        }
+        self.withdraw_own_head(store, id)
     }
 
     /// Takes our own head out of our own store, and notes that it has to go from every remote with all that our heads named, if it
@@ -126,7 +145,12 @@ impl Instance {
         }
         let bytes = match store.head(scope, &row.origin) {
             Ok(bytes) => bytes,
-            Err(StoreError::TooLarge { .. } | StoreError::Irregular { .. } | StoreError::Damaged { .. }) => None,
+            Err(
+                StoreError::TooLarge { .. }
+                | StoreError::Irregular { .. }
+                | StoreError::Damaged { .. }
+                | StoreError::Denied { .. },
+            ) => None,
             Err(error) => return Err(Error::store(remote)(error)),
         };
         let Some(Ok((theirs, _))) = bytes.map(|bytes| Head::open(&bytes, &row.origin)) else { return Ok(()) };

@@ -94,3 +94,4 @@ mod tracked;
 mod twins;
 mod unseen;
 mod vouch;
+mod waiting;

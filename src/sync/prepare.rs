@@ -11,6 +11,7 @@ use super::instance::Instance;
 use super::progress::Event;
 use super::refusal::Refusal;
 use super::scopes::OpenScope;
+use super::waiting::Waits;
 use crate::exchange::fetch::{FetchError, fetch_object};
 use crate::exchange::head::{Head, ObjectRef, Segment};
 use crate::exchange::lanes::in_lanes;
@@ -41,7 +42,7 @@ impl Instance {
         let head = &incoming.head;
         let start = match self.start_of(scope, head)? {
             Ok(start) => start,
-            Err(why) => return Ok(Err(Ingested::Held { why })),
+            Err(why) => return Ok(Err(Ingested::Held(Waits { why, seen: None }))),
         };
         let mut segments = needed(head, start.as_ref().map(|(seq, _)| *seq));
         let files = match self.download(store, remote, scope, &segments)? {

@@ -81,7 +81,7 @@ impl Instance {
             }
             let Some(scope) = self.open_scope(row)? else { continue };
             if !scope.manifest.may_write(&self.id()) {
-                self.withdraw_own_head(&store, &scope.row.id)?;
+                self.stop_writing(&store, &scope)?;
                 continue;
             }
             let scope = self.drop_old_epochs(scope)?;
@@ -484,6 +484,6 @@ fn size(segment: &Segment) -> u64 {
 }
 
 /// Tells whether our last head names objects.
-fn carries_objects(last: Option<&TrackedHead>, instance: &Instance) -> Result<bool, Error> {
+pub(super) fn carries_objects(last: Option<&TrackedHead>, instance: &Instance) -> Result<bool, Error> {
     Ok(last.map(|last| open_own(last, instance)).transpose()?.is_some_and(|head| !head.segments.is_empty()))
 }

@@ -144,6 +144,7 @@ impl Instance {
                 let seq = relayed(is_ours, sent)?.flatten();
                 if signer == self.id() && seq.is_none() && !takes_part {
                     self.take_out_own_head(remote, place, &scope, &mut summary)?;
+                    self.heed_fresh_ladder(remote, name, &scope)?;
                 }
                 sent_heads.extend(seq.filter(|_| signer == self.id()).map(|seq| (scope, seq)));
             }
@@ -239,7 +240,7 @@ impl Instance {
             }
             return Ok(None);
         }
-        if there.is_none() && *signer == self.id() && self.is_let_go(scope, &ours)? {
+        if there.is_none() && *signer == self.id() && self.is_let_go(scope, &ours, place)? {
             return Ok(None);
         }
         let objects: Vec<_> = ours.objects().map(|object| (object.id, object.bytes)).collect();
@@ -288,12 +289,13 @@ impl Instance {
         Ok(())
     }
 
-    /// Tells whether a head of ours has arrived somewhere, in a scope that we don't listen to any more. Its origin takes the head
-    /// away when it has merged it, of which we don't learn: we would send it again at each push.
-    fn is_let_go(&self, scope: &ScopeId, head: &Head) -> Result<bool, Error> {
+    /// Tells whether a remote had a head of ours that isn't there any more, in a scope that we don't listen to any more. Its origin
+    /// takes the head away when it has merged it, of which we don't learn: we would send it again at each push. That another remote
+    /// has it is no reason not to send it: the origin may never look there, and who does may have built on it.
+    fn is_let_go(&self, scope: &ScopeId, head: &Head, place: &PeerName) -> Result<bool, Error> {
         let row = self.scope_row(scope)?;
         let listens = self.follows(&row)? && !self.state.is_shut_out(scope)?;
-        Ok(!listens && self.confirmed_own_head(scope)? >= head.seq)
+        Ok(!listens && self.state.sent(place)?.get(&(*scope, self.id())).is_some_and(|(seq, _)| *seq >= head.seq))
     }
 
     /// Keeps the head of a writer of one of our scopes in our own store, so that a push brings it, the

@@ -213,14 +213,14 @@ impl Instance {
         }
     }
 
-    /// Tells whether the origin of a scope made its snapshot after our last head there.
+    /// Tells whether the origin of a scope made its snapshot after a writer's last head there.
     pub(super) fn is_built_over(&self, scope: &OpenScope, last: Option<&TrackedHead>) -> Result<bool, Error> {
         let (Some(last), Some(origin)) = (last, self.state.head(&scope.row.id, &scope.row.origin)?) else {
             return Ok(false);
         };
         let damaged = |error| crate::state::error::Error::damaged(format!("a tracked head: {error}"));
         let (head, _) = Head::open(&origin.document, &origin.signer).map_err(damaged)?;
-        let base = open_own(last, self)?.base;
+        let base = Head::open(&last.document, &last.signer).map_err(damaged)?.0.base;
         Ok(base.zip(head.segments.first()).is_some_and(|(base, snapshot)| base.seq < snapshot.to_seq))
     }
 

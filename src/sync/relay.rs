@@ -113,8 +113,8 @@ impl Instance {
                 && let Some(origin) = origin
                 && from.head(&row.id, &row.origin).map_err(Error::store(name))? == Some(origin.document)
             {
-                let merged = self.state.known_commit(&row.id, &origin.commit)?.commit.clock;
-                if merged.seen(&tracked.signer, tracked.incarnation) >= tracked.writes {
+                let known = |id| Ok::<_, Error>(self.state.known_commit(&row.id, id)?.commit.clock);
+                if known(&origin.commit)?.contains_of(&tracked.signer, &known(&tracked.commit)?) {
                     // The origin has merged it and taken it away: it may carry what was withdrawn.
                     self.drop_head(&own, &row.id, &tracked.signer, tracked.hash)?;
                 }
@@ -181,7 +181,7 @@ impl Instance {
             let Some(bytes) = remote.head(&row.id, &signer).map_err(failed())? else { continue };
             let Ok((head, hash)) = Head::open(&bytes, &signer) else { continue };
             let is_older = head.base.is_some_and(|base| base.seq < since) && !head.segments.is_empty();
-            if !is_older || merged.seen(&signer, head.incarnation) < head.writes {
+            if !is_older || !self.has_all_of(&merged, &head)? {
                 continue;
             }
             self.state.put_spent(name, &row.id, head.objects().map(|object| object.id))?;

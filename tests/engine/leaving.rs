@@ -1,6 +1,6 @@
 //! What a writer put into another's scope doesn't outlive a withdrawal, wherever it lies and whatever the writer did since.
 
-use wbsync::id::name::PeerName;
+use wbsync::id::name::{PeerName, ScopeName};
 use wbsync::state::peers::Trust;
 use wbsync::sync::commit::Mode;
 use wbsync::testing::prng::Prng;
@@ -50,6 +50,36 @@ fn what_was_named_before_an_empty_head_goes_with_the_withdrawal() {
     assert_gone(&beta, &stick, &other);
     let (before, again) = (other.files(), beta.try_push("other").unwrap());
     assert_eq!((again.removed, again.unremoved, other.files()), (0, 0, before));
+}
+
+/// Found by the simulation: the writer, who reads the scope still, sent its head again at each push, and the origin removed it again
+/// at each of its own.
+#[test]
+fn what_was_written_by_one_who_may_write_no_more_is_not_sent_again_after_a_fresh_ladder() {
+    let (_stick, alpha, beta) = pair(Some(Trust::Writer));
+    edited_by_a_writer(&alpha, &beta);
+    alpha.open().peer_untrust("beta", Mode::Keep).unwrap();
+    // As `prune` does.
+    let row = alpha
+        .look()
+        .state
+        .scopes_of(&alpha.look().id())
+        .unwrap()
+        .into_iter()
+        .find(|row| row.name == ScopeName::public());
+    alpha.open().state.mark_refold(&row.unwrap().id).unwrap();
+    for site in [&alpha, &beta, &alpha, &beta] {
+        site.sync();
+    }
+    let (there, back) = (beta.push(), alpha.push());
+    assert_eq!((there.heads, there.objects, back.removed), (0, 0, 0), "{there:?} {back:?}");
+    let roots = |site: &Site| site.roots(&alpha, &ScopeName::public());
+    assert_ne!(roots(&alpha), roots(&beta), "beta keeps what it wrote");
+    alpha.open().peer_trust("beta", Trust::Writer).unwrap();
+    for site in [&alpha, &beta, &alpha] {
+        site.sync();
+    }
+    assert_eq!(roots(&alpha), roots(&beta), "it comes as soon as beta may write again");
 }
 
 #[test]

@@ -45,6 +45,7 @@ mod restore;
 mod returning;
 mod sticks;
 mod tamper;
+mod waiting;
 mod withdrawal;
 mod working;
 mod world;
