@@ -148,12 +148,7 @@ impl Instance {
         let mut local = row.local_head.map(|id| self.state.known_commit(&row.id, &id)).transpose()?;
         let mut before = local.clone();
         let mut met = Met::default();
-        for head in self.state.heads(&row.id)? {
-            let counts = scope.manifest.may_write(&head.signer) && !self.state.is_forked(&row.id, &head.signer)?;
-            if !counts {
-                continue;
-            }
-            let theirs = self.state.known_commit(&row.id, &head.commit)?;
+        for theirs in self.counting_heads(scope)? {
             local = Some(match local {
                 // Who meets a scope for the first time may be the first to join its heads.
                 None => before.insert(theirs).clone(),
@@ -188,6 +183,20 @@ impl Instance {
         Ok((merge, Trace { is_first, ..met.trace(scope, before) }))
     }
 
+    /// Returns what the heads name whose signers may write and have signed one history only.
+    ///
+    /// # Errors
+    /// `State`.
+    pub(super) fn counting_heads(&self, scope: &OpenScope) -> Result<Vec<Known>, Error> {
+        let mut heads = Vec::new();
+        for head in self.state.heads(&scope.row.id)? {
+            if scope.manifest.may_write(&head.signer) && !self.state.is_forked(&scope.row.id, &head.signer)? {
+                heads.push(self.state.known_commit(&scope.row.id, &head.commit)?);
+            }
+        }
+        Ok(heads)
+    }
+
     /// Returns the local head, or what the heads of others join to, where we may not write and our own words say nothing beyond
     /// theirs any more: what a reader wrote again, so that nothing was torn, has been written by somebody who may.
     fn end_own_way(&self, scope: &OpenScope, local: Known) -> Result<Known, Error> {
@@ -197,11 +206,7 @@ impl Instance {
         }
         let row = &scope.row;
         let mut others: Option<Known> = None;
-        for head in self.state.heads(&row.id)? {
-            if !scope.manifest.may_write(&head.signer) || self.state.is_forked(&row.id, &head.signer)? {
-                continue;
-            }
-            let theirs = self.state.known_commit(&row.id, &head.commit)?;
+        for theirs in self.counting_heads(scope)? {
             others = Some(match others {
                 None => theirs,
                 Some(others) => self.join_known(scope, &others, &theirs)?,

@@ -144,12 +144,7 @@ impl Instance {
             if !self.follows(&scope.row)? {
                 continue;
             }
-            let mut heads = Vec::new();
-            for head in self.state.heads(&id)? {
-                if scope.manifest.may_write(&head.signer) && !self.state.is_forked(&id, &head.signer)? {
-                    heads.push(self.state.known_commit(&id, &head.commit)?);
-                }
-            }
+            let heads = self.counting_heads(&scope)?;
             let trace = traces.iter().find(|trace| trace.scope == id);
             let is_first = trace.is_some_and(|trace| trace.is_first);
             let (before, captured) =
