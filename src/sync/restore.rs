@@ -9,6 +9,7 @@ pub mod ask;
 pub mod bare;
 mod before;
 pub mod identity;
+mod meant;
 mod moved;
 mod people;
 mod rescue;

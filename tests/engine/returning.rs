@@ -10,6 +10,8 @@ use wbsync::sync::instance::{Instance, Purpose};
 use wbsync::sync::progress::silent;
 use wbsync::sync::restore::{RestoreOptions, RestoreSummary};
 
+use super::crash::{Part, put_back};
+use super::withdrawal::WORD;
 use super::world::{STICK, Site, Stick, pair};
 
 fn id_of(site: &Site, title: &str) -> i64 {
@@ -184,5 +186,55 @@ fn a_head_that_has_written_nothing_since_a_restore_still_vouches_for_what_was_wr
     for site in sites {
         assert_eq!(description(site, "a ladder"), "by beta", "{}", site.name);
         assert_eq!(description(site, "a drill"), "by alpha", "{}", site.name);
+    }
+}
+
+/// What was narrowed or withdrawn since the backup isn't published again because somebody edits the row that came back before
+/// `wbsync restore` runs; nor is what was written while the row was for fewer.
+#[test]
+fn an_edited_row_that_came_back_reaches_nobody_whom_its_record_left_out_since() {
+    for (part, parts) in [("database", &[Part::App][..]), ("both", &[Part::App, Part::State, Part::Store][..])] {
+        let (_stick, alpha, beta) = pair(None);
+        let alice = alpha.app.insert_user("alice", "public");
+        for title in ["narrowed", "withdrawn", "deleted", "left"] {
+            alpha.request(alice, title, "public");
+        }
+        for title in ["widened", "opened"] {
+            alpha.request(alice, title, "trusted");
+        }
+        alpha.sync();
+        beta.sync();
+        let backup = alpha.save();
+        for (title, scope) in [("narrowed", "trusted"), ("withdrawn", "private"), ("widened", "public")] {
+            alpha.app.set_scope("help_requests", id_of(&alpha, title), scope);
+        }
+        alpha.app.execute("DELETE FROM help_requests WHERE title = 'deleted'", &[]);
+        alpha.sync();
+        beta.sync();
+        parts.iter().for_each(|part| put_back(&alpha, &backup, *part));
+        for title in ["narrowed", "withdrawn", "deleted", "left", "widened", "opened"] {
+            alpha.edit(id_of(&alpha, title), "description", &format!("{WORD} {title}"));
+        }
+        alpha.app.set_scope("help_requests", id_of(&alpha, "opened"), "public");
+        let summary = restore(&alpha);
+        beta.sync();
+        let scopes = ["narrowed", "withdrawn", "left", "widened", "opened"].map(|title| {
+            assert_eq!(description(&alpha, title), format!("{WORD} {title}"), "{part}");
+            alpha.app.value(&format!("SELECT sync_scope FROM help_requests WHERE title = '{title}'"))
+        });
+        assert_eq!(scopes, ["trusted", "private", "public", "trusted", "public"], "{part}: {:?}", summary.rows);
+        assert!(summary.rows.kept_home.len() == 1 + usize::from(part == "both"), "{:?}", summary.rows);
+        let public = |site: &Site| {
+            let sql = "(SELECT * FROM help_requests WHERE sync_scope = 'public')";
+            site.app.dump_columns(sql, &["title", "description"])
+        };
+        assert_eq!(public(&beta), public(&alpha), "{part}");
+        // What is deleted by one and edited by the other lives on; who lost the deletion can't tell it from a withdrawal.
+        assert_eq!(public(&beta).contains("deleted"), part == "database", "{}", public(&beta));
+        let shown = fs::read(beta.app.db_path()).unwrap();
+        for title in ["narrowed", "withdrawn", "widened"] {
+            let word = format!("{WORD} {title}");
+            assert!(!shown.windows(word.len()).any(|window| window == word.as_bytes()), "{part}: {word}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::RestoreSummary;
 use super::before::Before;
+use super::meant;
 use super::moved;
 use super::side::{Doubt, Outcome, Side};
 use crate::connector::contract::{Base, Capture, Change, Position, Seen, Sighting};
@@ -219,18 +220,26 @@ impl Survey<'_> {
         audience: &Audience,
         fields: &BTreeMap<FieldName, Value>,
     ) -> Result<(), Error> {
-        let mut routed = Routed::new();
-        if let Some(row) = audience.scope() {
-            routed = route::own(&self.least, &id.dataset, row, fields.clone());
-            for name in routed.keys() {
-                self.make_room(name)?;
-            }
-        }
         let mut holders = Vec::new();
         for (index, piece) in self.pieces(id) {
             let side = &self.sides[index];
             if side.at(self.instance, side.tip.as_ref(), &piece)?.is_some() {
                 holders.push((index, piece));
+            }
+        }
+        let meant = match doubt {
+            Doubt::Edited => meant::edited(self.instance, &self.sides, (id, base), audience, &holders)?,
+            _ => audience.clone(),
+        };
+        if meant.scope().is_none() && audience.scope().is_some() {
+            self.homeless.push(id.clone());
+        }
+        let audience = &meant;
+        let mut routed = Routed::new();
+        if let Some(row) = audience.scope() {
+            routed = route::own(&self.least, &id.dataset, row, fields.clone());
+            for name in routed.keys() {
+                self.make_room(name)?;
             }
         }
         // The record itself lies where its row is meant for, what is for fewer readers as an overlay beside it.
@@ -292,19 +301,16 @@ impl Survey<'_> {
 
     /// Takes an own row that is as it was known, and whose record no newest state has: never published, or gone.
     fn take_homeless(&mut self, id: &RecordId, audience: &Audience, routed: &Routed) -> Result<(), Error> {
-        let (mut was_shared, mut is_lost, mut is_withdrawn) = (false, false, false);
+        let mut was_shared = false;
         for index in self.of(id) {
-            let side = &self.sides[index];
-            was_shared |= side.was_there(self.instance, id)?;
-            is_lost |= side.standing.lost;
-            is_withdrawn |= self.instance.state.withdrawn(&side.open.row.id, &id.dataset)?.contains(&id.key);
+            was_shared |= self.sides[index].was_there(self.instance, id)?;
         }
         if !was_shared {
             for (name, fields) in routed {
                 let piece = if audience.scope() == Some(name) { id.clone() } else { overlay(id) };
                 self.put_new(&piece, self.named(name), fields);
             }
-        } else if is_lost || is_withdrawn {
+        } else if meant::was_taken_out(self.instance, &self.sides, id)? {
             self.homeless.push(id.clone());
         } else {
             let named = id.to_string();
