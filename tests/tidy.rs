@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const LINES_MAX: usize = 500;
 
@@ -79,6 +80,18 @@ fn no_file_names_a_machine() {
         }
     }
     assert_none(complaints);
+}
+
+/// They are applied one on top of the other, as `scripts/seeded-bugs` does.
+#[test]
+fn the_seeded_bugs_fit_the_code() {
+    let mut patches: Vec<PathBuf> = Vec::new();
+    collect(&root().join("tests/sim/bugs"), &mut patches);
+    patches.retain(|path| path.extension().is_some_and(|kind| kind == "patch"));
+    patches.sort();
+    assert!(patches.len() > 15, "{patches:?}");
+    let checked = Command::new("git").args(["apply", "--check"]).args(&patches).current_dir(root()).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 /// The table of docs/architecture.md.

@@ -63,9 +63,18 @@ pub const TEMPORARY_PREFIX: &str = ".tmp-";
 /// # Errors
 /// As the operating system says.
 pub fn temporary_in(dir: &Path, access: Access) -> io::Result<tempfile::NamedTempFile> {
+    temporary_named(dir, TEMPORARY_PREFIX, access)
+}
+
+/// Makes such a file whose name begins with `prefix`, which begins with [`TEMPORARY_PREFIX`].
+///
+/// # Errors
+/// As the operating system says.
+pub fn temporary_named(dir: &Path, prefix: &str, access: Access) -> io::Result<tempfile::NamedTempFile> {
+    debug_assert!(prefix.starts_with(TEMPORARY_PREFIX), "whoever finds it must know that it is no document");
     rig::before(Call::Create, dir)?;
     let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX);
+    builder.prefix(prefix);
     #[cfg(unix)]
     if access == Access::Shared {
         use std::os::unix::fs::PermissionsExt;

@@ -1,13 +1,14 @@
 //! Files that people name for what a command makes.
 //!
-//! A new file is there only once it is whole, and an old one is replaced then. A link is followed, and what is no regular
-//! file, such as a pipe or `/dev/null`, is written into: it must not give way to a file.
+//! A new file is there only once it is whole, and an old one is replaced then. What a killed command left of it beside it goes
+//! when the same file is made again. A link is followed, and what is no regular file, such as a pipe or `/dev/null`, is
+//! written into: it must not give way to a file.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::disk::{self, Access};
+use super::disk::{self, Access, TEMPORARY_PREFIX};
 
 /// A file that is being made.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl Output {
         let is_special = fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir());
         let target = match is_special {
             true => Target::There(File::options().write(true).open(&path)?),
-            false => Target::New { file: disk::temporary_in(disk::parent_of(&path), access)?, path },
+            false => Target::New { file: begin(&path, access)?, path },
         };
         Ok(Self { target })
     }
@@ -57,6 +58,42 @@ impl Output {
         }
     }
 }
+
+/// Makes the file that will be at `path`, locked while somebody writes into it.
+fn begin(path: &Path, access: Access) -> io::Result<tempfile::NamedTempFile> {
+    let dir = disk::parent_of(path);
+    let name: String = path.file_name().unwrap_or_default().to_string_lossy().chars().take(NAME_CHARS_MAX).collect();
+    let prefix = format!("{TEMPORARY_PREFIX}{name}-");
+    sweep(dir, &prefix);
+    loop {
+        let file = disk::temporary_named(dir, &prefix, access)?;
+        // Not every file system has locks; where there are none nothing is swept either.
+        let is_locked = file.as_file().lock().is_ok();
+        // Somebody who sweeps may have come between.
+        if !is_locked || file.path().exists() {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes what dead commands left whose names begin so. Nothing depends on it.
+fn sweep(dir: &Path, prefix: &str) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(prefix)
+            || !entry.file_type().is_ok_and(|kind| kind.is_file())
+        {
+            continue;
+        }
+        if let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// How much of a file's name the names of its temporary files show: with what else is in them they stay below 255 bytes.
+const NAME_CHARS_MAX: usize = 50;
 
 /// Writes `bytes` to `path`.
 ///
@@ -83,6 +120,27 @@ fn resolved(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
     use std::os::unix::fs::{FileTypeExt, symlink};
+
+    #[test]
+    fn what_a_killed_command_left_goes_and_what_another_writes_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.tar");
+        // The lock of a process that was killed is gone, its file is not.
+        for left in [".tmp-out.tar-AbCdEf", ".tmp-other.tar-AbCdEf", "out.tar-AbCdEf"] {
+            fs::write(dir.path().join(left), b"half").unwrap();
+        }
+        let mut other = Output::create(&path, Access::Shared).unwrap();
+        other.file().write_all(b"one").unwrap();
+        write(&path, b"two", Access::Shared).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        other.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".tmp-other.tar-AbCdEf", "out.tar", "out.tar-AbCdEf"]);
+        let long = dir.path().join("\u{1F600}".repeat(60));
+        write(&long, b"three", Access::Shared).unwrap();
+    }
 
     #[test]
     fn files_are_replaced_links_followed_and_pipes_written_into() {

@@ -1,5 +1,6 @@
 //! Ends a running `wbsync` at a random moment.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -22,6 +23,8 @@ pub fn seed(test: &str) -> u64 {
 /// Draws moments, and counts the kills that landed.
 pub struct Striker {
     random: Prng,
+    /// By command, within what time to kill it: the machine may be busier, or less busy, than when the time was taken.
+    within: BTreeMap<String, Duration>,
     /// How many processes were ended by the signal, not by themselves.
     pub landed: u32,
     /// How many were too quick for it.
@@ -30,7 +33,7 @@ pub struct Striker {
 
 impl Striker {
     pub fn new(seed: u64) -> Self {
-        Self { random: Prng::new(seed), landed: 0, late: 0 }
+        Self { random: Prng::new(seed), within: BTreeMap::new(), landed: 0, late: 0 }
     }
 
     /// Returns a number below `bound`.
@@ -38,7 +41,8 @@ impl Striker {
         self.random.below(bound)
     }
 
-    /// Runs `wbsync` and kills it at a moment of the first `within`; tells whether it was still at work.
+    /// Runs `wbsync` and kills it at a moment of the first `within`, or earlier if it was often quicker; tells whether it was still
+    /// at work.
     ///
     /// One that was quicker must have succeeded.
     pub fn strike(&mut self, dir: &Path, args: &[&str], within: Duration) -> bool {
@@ -47,13 +51,16 @@ impl Striker {
 
     /// Like `strike`, with variables in its environment.
     pub fn strike_with(&mut self, dir: &Path, args: &[&str], within: Duration, variables: &[(&str, &str)]) -> bool {
-        let micros = self.random.below(within.as_micros().max(1) as u64);
+        let bound = self.within.entry(args.join(" ")).or_insert(within);
+        let moment = Duration::from_micros(self.random.below(bound.as_micros().max(1) as u64));
         let mut said = tempfile::tempfile().unwrap();
         let mut child = start_saying(dir, args, said.try_clone().unwrap().into(), variables);
-        std::thread::sleep(Duration::from_micros(micros));
+        std::thread::sleep(moment);
         child.kill().unwrap();
         let status = child.wait().unwrap();
         let landed = status.signal() == Some(SIGKILL);
+        // It took no longer than this; what only had a rest to do was quicker than others will be.
+        *bound = if landed { *bound * 21 / 20 } else { (*bound + moment) / 2 }.clamp(within / 100, within);
         if !landed && !status.success() {
             let mut text = String::new();
             said.rewind().unwrap();
